@@ -1,0 +1,1 @@
+"""What stages hand to each other: small frozen dataclasses, no policy, no files."""

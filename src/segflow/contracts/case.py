@@ -1,0 +1,86 @@
+"""One case on its way through the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from segflow.contracts.arrays import Image, LabelMap, Voxels
+from segflow.contracts.codec import Contract
+from segflow.contracts.labels import Target
+
+__all__ = ["CaseRecord", "Geometry", "RawCase", "TrainingCase"]
+
+
+class Geometry(Contract):
+    """Where an image lies in space, enough to write a label map beside it.
+
+    Attributes:
+        shape: Voxels along z, y, x of the array (z = 1 for a 2D file).
+        spacing_mm: Along z, y, x; a 2D file gets a large z (method.md section 3).
+        file_dimensions: Axes of the file: 2 or 3.
+        file_spacing_mm: As in the file, x first.
+        origin_mm: As in the file, x first.
+        direction: As in the file, row by row.
+    """
+
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    file_dimensions: int
+    file_spacing_mm: tuple[float, ...]
+    origin_mm: tuple[float, ...]
+    direction: tuple[float, ...]
+
+
+class CaseRecord(Contract):
+    """What undoes the preprocessing of a case. Axes are transposed except in `geometry`.
+
+    Attributes:
+        identifier: Of the case.
+        geometry: Of the raw image.
+        shape_before_crop: Voxels.
+        crop_box: Half-open (start, stop) per axis.
+        spacing_mm: Of the raw image.
+        shape: Of the preprocessed arrays.
+    """
+
+    identifier: str
+    geometry: Geometry
+    shape_before_crop: tuple[int, int, int]
+    crop_box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    spacing_mm: tuple[float, float, float]
+    shape: tuple[int, int, int]
+
+    @property
+    def shape_after_crop(self) -> tuple[int, int, int]:
+        """Voxels of the crop, before resampling."""
+        (z0, z1), (y0, y1), (x0, x1) = self.crop_box
+        return (z1 - z0, y1 - y0, x1 - x0)
+
+
+@dataclass(frozen=True)
+class RawCase:
+    """A case as read: image (c, z, y, x), labels (z, y, x) if it has them, and geometry."""
+
+    identifier: str
+    image: Image
+    labels: LabelMap | None
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """A preprocessed case, as sampling sees it. Arrays may be memory maps.
+
+    Attributes:
+        image: (c, z, y, x), float32.
+        labels: (z, y, x), integer; -1 outside the non-zero mask.
+        locations: For each target (and, with an ignore label, for the tuple of all annotated values)
+            up to 10,000 voxels that carry it, (n, 3); n may be 0.
+        previous_stage: (z, y, x) label map of the previous stage, for a cascade.
+    """
+
+    image: Image
+    labels: LabelMap
+    locations: Mapping[Target, Voxels]
+    previous_stage: LabelMap | None = None

@@ -1,0 +1,74 @@
+"""Contracts to JSON-like data and back, strictly: an unknown key is an error that names the nearest valid one."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from segflow.contracts.errors import SegflowError
+
+__all__ = ["Contract"]
+
+_NEAREST_CUTOFF = 0.5  # difflib ratio below which a suggestion would only confuse
+
+
+class Contract(BaseModel):
+    """Base of everything that stages hand to each other through a file.
+
+    Frozen, and closed: keys it does not know are refused.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, ser_json_inf_nan="constants"
+    )
+
+    @classmethod
+    def parse(cls, data: Any, *, where: str, error: type[SegflowError]) -> Self:
+        """Check plain data against this contract.
+
+        Args:
+            data: What a JSON or YAML file held.
+            where: The file, for the message.
+            error: The class of error to raise.
+
+        Returns:
+            The contract.
+
+        Raises:
+            SegflowError: (of class `error`) with one line per fault, each with its key path.
+
+        Source: ours.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as problem:
+            lines = [_explain(cls, fault) for fault in problem.errors()]
+            raise error(f"{where}: " + "; ".join(lines)) from None
+
+    def to_json(self) -> str:
+        """The contract as indented JSON text with a final newline. Source: ours."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2) + "\n"
+
+
+def _explain(model: type[BaseModel], fault: Any) -> str:
+    path = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] != "extra_forbidden":
+        return f"'{path}': {fault['msg']} (found {fault['input']!r})"
+    key = str(fault["loc"][-1])
+    valid = _keys_at(model, fault["loc"][:-1])
+    nearest = difflib.get_close_matches(key, valid, n=1, cutoff=_NEAREST_CUTOFF)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else f"valid keys are {', '.join(valid)}"
+    return f"unknown key '{path}': {hint}"
+
+
+def _keys_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        inner = None if field is None else field.annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return [field.alias or name for name, field in model.model_fields.items()]

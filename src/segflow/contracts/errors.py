@@ -1,0 +1,46 @@
+"""Every error a user can meet, in one tree.
+
+SegflowError
+├── DatasetError      the raw data set: a file, a label, a geometry
+├── ConfigurationError  the workflow's configuration or a command's arguments
+├── PlanError         a plan, fingerprint or folds file that cannot be used
+├── TrainingError     training cannot start or go on
+└── PredictionError   a model folder or a case that cannot be predicted
+
+A message says what is wrong, where (case and file), and what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigurationError",
+    "DatasetError",
+    "PlanError",
+    "PredictionError",
+    "SegflowError",
+    "TrainingError",
+]
+
+
+class SegflowError(Exception):
+    """Base of all errors that are the user's to mend; shown without a traceback."""
+
+
+class DatasetError(SegflowError):
+    """Something is wrong with the raw data set."""
+
+
+class ConfigurationError(SegflowError):
+    """Something is wrong with the configuration or with a command's arguments."""
+
+
+class PlanError(SegflowError):
+    """A fingerprint, plan or folds file cannot be used."""
+
+
+class TrainingError(SegflowError):
+    """Training cannot start or cannot go on."""
+
+
+class PredictionError(SegflowError):
+    """A model or a case cannot be predicted."""

@@ -1,0 +1,141 @@
+"""What a network is to find: classes that exclude each other, or regions that may overlap.
+
+Source: method.md section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segflow.contracts.errors import DatasetError
+
+__all__ = ["Labels", "Target"]
+
+#: A class (one label value) or a region (several).
+Target = int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The label section of a data set.
+
+    Attributes:
+        entries: (name, target) pairs in file order, background and ignore included.
+        regions_class_order: The label value written for each region, later ones on top; empty without regions.
+    """
+
+    entries: tuple[tuple[str, Target], ...]
+    regions_class_order: tuple[int, ...] = ()
+
+    @classmethod
+    def from_json(
+        cls,
+        labels: Mapping[str, Any],
+        regions_class_order: Sequence[int] | None,
+        *,
+        where: str,
+    ) -> Labels:
+        """Check and build the labels of a dataset.json.
+
+        Args:
+            labels: Name to label value, or to a list of values (a region), or "ignore" to a value.
+            regions_class_order: The entry of that name, if any.
+            where: The file, for messages.
+
+        Raises:
+            DatasetError: No background 0, values that are not whole numbers, gaps, a wrong ignore value,
+                or a `regions_class_order` that does not fit.
+
+        Source: method.md section 2.
+        """
+        entries = tuple((str(name), _target(name, value, where)) for name, value in labels.items())
+        result = cls(entries, tuple(regions_class_order or ()))
+        result._check(where)
+        return result
+
+    def _check(self, where: str) -> None:
+        if dict(self.entries).get("background") != 0:
+            raise DatasetError(f'{where}: labels must contain "background": 0')
+        expected = tuple(range(len(self.values)))
+        if self.values != expected:
+            raise DatasetError(
+                f"{where}: label values must be consecutive from 0, found {list(self.values)}; renumber them"
+            )
+        if self.ignore is not None and self.ignore != len(self.values):
+            raise DatasetError(
+                f'{where}: "ignore" must be the highest label plus one ({len(self.values)}), found {self.ignore}'
+            )
+        if self.has_regions and len(self.regions_class_order) != len(self.targets):
+            raise DatasetError(
+                f"{where}: regions need 'regions_class_order' with one label value for each of the "
+                f"{len(self.targets)} regions, found {len(self.regions_class_order)}"
+            )
+
+    @property
+    def has_regions(self) -> bool:
+        """True if any entry unites several label values."""
+        return any(isinstance(target, tuple) and len(target) > 1 for _, target in self.entries)
+
+    @property
+    def ignore(self) -> int | None:
+        """The value of voxels that are not annotated, if there is one."""
+        value = dict(self.entries).get("ignore")
+        return value if isinstance(value, int) else None
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """All label values but ignore, ascending, background first."""
+        found = {
+            value for name, target in self.entries if name != "ignore" for value in _members(target)
+        }
+        return tuple(sorted(found))
+
+    @property
+    def foreground_values(self) -> tuple[int, ...]:
+        """All label values but background and ignore, ascending."""
+        return tuple(value for value in self.values if value != 0)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What is scored and drawn from: foreground labels ascending, or regions in file order."""
+        if not self.has_regions:
+            return self.foreground_values
+        return tuple(
+            target
+            for name, target in self.entries
+            if name != "ignore" and set(_members(target)) != {0}
+        )
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The name of each target, in the order of `targets`."""
+        names = {
+            (target[0] if isinstance(target, tuple) and len(target) == 1 else target): name
+            for name, target in self.entries
+        }
+        return tuple(names.get(target, str(target)) for target in self.targets)
+
+    @property
+    def n_outputs(self) -> int:
+        """Channels of the network's output: regions (sigmoid), or classes with background (softmax)."""
+        return len(self.targets) if self.has_regions else len(self.values)
+
+    @property
+    def n_entries(self) -> int:
+        """Entries of the file; only the planner's memory estimate counts so (method.md section 2)."""
+        return len(self.entries)
+
+
+def _members(target: Target) -> tuple[int, ...]:
+    return target if isinstance(target, tuple) else (target,)
+
+
+def _target(name: object, value: Any, where: str) -> Target:
+    members = value if isinstance(value, list | tuple) else [value]
+    if not members or not all(isinstance(v, int) and not isinstance(v, bool) for v in members):
+        raise DatasetError(
+            f"{where}: label '{name}' must be a whole number or a list of them, found {value!r}"
+        )
+    return tuple(members) if isinstance(value, list | tuple) else int(value)

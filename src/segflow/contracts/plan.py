@@ -1,0 +1,105 @@
+"""A plan: how a data set is preprocessed and which networks are trained on it. Source: method.md section 6."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from segflow.contracts.codec import Contract
+from segflow.contracts.fingerprint import IntensityProperties
+
+__all__ = ["Architecture", "Configuration", "Normalization", "Plan"]
+
+Normalization = Literal["zscore", "ct", "none", "rescale_0_1", "rgb_0_1"]
+
+
+class Architecture(Contract):
+    """The shape of a U-Net; stages from full resolution to the bottleneck.
+
+    Attributes:
+        encoder: Plain convolutions or residual blocks.
+        features: Feature maps per stage.
+        strides: Per stage, per axis; the first is all 1.
+        kernels: Per stage, per axis; odd.
+        encoder_blocks: Convolutions (plain) or residual blocks per encoder stage.
+        decoder_blocks: Convolutions per decoder stage; one entry fewer than stages.
+    """
+
+    encoder: Literal["plain", "residual"]
+    features: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+    kernels: tuple[tuple[int, ...], ...]
+    encoder_blocks: tuple[int, ...]
+    decoder_blocks: tuple[int, ...]
+
+    @property
+    def n_stages(self) -> int:
+        """Resolutions, the bottleneck included."""
+        return len(self.features)
+
+    @property
+    def dimensions(self) -> int:
+        """2 or 3."""
+        return len(self.strides[0])
+
+
+class Configuration(Contract):
+    """One of the up to four U-Nets of a plan. All shapes and spacings are in transposed axis order.
+
+    Attributes:
+        name: "2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres".
+        data_identifier: Name of the preprocessed data; configurations may share it.
+        spacing_mm: Two entries in 2D, three in 3D.
+        patch_shape: Voxels of a training patch, as many axes as `spacing_mm`.
+        median_shape: Median image size at `spacing_mm`; may be x.5.
+        batch_size: Patches per step.
+        batch_dice: Dice summed over the batch rather than per patch.
+        normalization: Per channel.
+        mask_normalization: Per channel: statistics inside the non-zero mask only.
+        architecture: The network.
+        previous_stage: Configuration whose output is this one's extra input (cascade).
+        next_stage: Configuration that takes this one's output.
+    """
+
+    name: str
+    data_identifier: str
+    spacing_mm: tuple[float, ...]
+    patch_shape: tuple[int, ...]
+    median_shape: tuple[float, ...]
+    batch_size: int
+    batch_dice: bool
+    normalization: tuple[Normalization, ...]
+    mask_normalization: tuple[bool, ...]
+    architecture: Architecture
+    previous_stage: str | None = None
+    next_stage: str | None = None
+
+    @property
+    def dimensions(self) -> int:
+        """2 or 3."""
+        return len(self.patch_shape)
+
+
+class Plan(Contract):
+    """All configurations of a data set and what they share.
+
+    Attributes:
+        dataset_name: For people.
+        plans_name: The preset's name in the peer's vocabulary, such as "nnUNetPlans".
+        recipe: The recipe the plan was made with.
+        median_spacing_mm: Of the raw cases, transposed.
+        median_shape: Of the cropped raw cases, transposed.
+        transpose_forward: Raw axis of each transposed axis.
+        transpose_backward: Its inverse.
+        configurations: In the order 2d, 3d_lowres, 3d_fullres, 3d_cascade_fullres.
+        intensities: Of the fingerprint, keyed "0", "1", ...
+    """
+
+    dataset_name: str
+    plans_name: str
+    recipe: str
+    median_spacing_mm: tuple[float, float, float]
+    median_shape: tuple[int, int, int]
+    transpose_forward: tuple[int, int, int]
+    transpose_backward: tuple[int, int, int]
+    configurations: dict[str, Configuration]
+    intensities: dict[str, IntensityProperties]

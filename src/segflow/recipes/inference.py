@@ -1,0 +1,21 @@
+"""Fixed parameters of prediction. Source: method.md section 16."""
+
+from __future__ import annotations
+
+from segflow.contracts.codec import Contract
+
+__all__ = ["InferenceRecipe"]
+
+
+class InferenceRecipe(Contract):
+    """How a trained network is slid over an image.
+
+    Attributes:
+        step: Distance of two neighbouring tiles as a share of the patch.
+        gaussian_sigma: Of the tile's weight map, as a share of the patch.
+        mirroring: Average over all combinations of mirrored axes.
+    """
+
+    step: float = 0.5
+    gaussian_sigma: float = 0.125
+    mirroring: bool = True

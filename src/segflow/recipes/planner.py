@@ -1,0 +1,46 @@
+"""Fixed parameters of planning. Source: method.md sections 6.4-6.7."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from segflow.contracts.codec import Contract
+
+__all__ = ["PlannerRecipe"]
+
+
+class PlannerRecipe(Contract):
+    """What the planner takes as given.
+
+    Attributes:
+        plans_name: Name written to plans.json, in the peer's vocabulary.
+        encoder: Plain convolutions or residual blocks.
+        memory_3d, memory_2d: Activations that fit the reference GPU (method.md 6.6, R).
+        reference_batch_3d, reference_batch_2d: Batch size those figures belong to (B0).
+        reference_gpu_gb: Memory of the reference GPU.
+        gpu_memory_gb: Memory to plan for; the budget scales in proportion.
+        dataset_share: A batch covers at most this share of all the voxels of the data set (c).
+        full_batch_must_fit: Shrink the patch until the reference batch fits, rather than a batch of 2.
+        base_features: Feature maps of the first stage; doubled per stage.
+        max_features_3d, max_features_2d: Upper limit of the doubling.
+        min_edge: Shortest edge of a feature map, in voxels.
+        encoder_blocks: Blocks per encoder stage, the last entry repeated.
+        decoder_blocks: Convolutions per decoder stage.
+    """
+
+    plans_name: str = "nnUNetPlans"
+    encoder: Literal["plain", "residual"] = "plain"
+    memory_3d: float = 560e6
+    memory_2d: float = 85e6
+    reference_batch_3d: int = 2
+    reference_batch_2d: int = 12
+    reference_gpu_gb: float = 8.0
+    gpu_memory_gb: float = 8.0
+    dataset_share: float = 0.05
+    full_batch_must_fit: bool = False
+    base_features: int = 32
+    max_features_3d: int = 320
+    max_features_2d: int = 512
+    min_edge: int = 4
+    encoder_blocks: tuple[int, ...] = (2,)
+    decoder_blocks: int = 2
