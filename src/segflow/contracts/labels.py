@@ -87,9 +87,7 @@ class Labels:
     @property
     def values(self) -> tuple[int, ...]:
         """All label values but ignore, ascending, background first."""
-        found = {
-            value for name, target in self.entries if name != "ignore" for value in _members(target)
-        }
+        found = {value for name, target in self.entries if name != "ignore" for value in _members(target)}
         return tuple(sorted(found))
 
     @property
@@ -103,9 +101,7 @@ class Labels:
         if not self.has_regions:
             return self.foreground_values
         return tuple(
-            target
-            for name, target in self.entries
-            if name != "ignore" and set(_members(target)) != {0}
+            target for name, target in self.entries if name != "ignore" and set(_members(target)) != {0}
         )
 
     @property

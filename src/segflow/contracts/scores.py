@@ -8,20 +8,32 @@ from pydantic import Field
 
 from segflow.contracts.codec import Contract
 
-__all__ = ["Candidate", "CaseScores", "Metrics", "Operation", "PostProcessing", "Selection", "Step", "Summary"]
+__all__ = [
+    "Candidate",
+    "CaseScores",
+    "Metrics",
+    "Operation",
+    "PostProcessing",
+    "Selection",
+    "Step",
+    "Summary",
+]
 
 
 class Metrics(Contract):
-    """Overlap of one target in one case, or its mean over cases. NaN where it is undefined."""
+    """Overlap of one target in one case, or its mean over cases. NaN where it is undefined.
+
+    Counts are whole numbers of voxels in a case, fractions in a mean.
+    """
 
     dice: float = Field(alias="Dice")
-    fn: float = Field(alias="FN")
-    fp: float = Field(alias="FP")
+    fn: int | float = Field(alias="FN")
+    fp: int | float = Field(alias="FP")
     iou: float = Field(alias="IoU")
-    tn: float = Field(alias="TN")
-    tp: float = Field(alias="TP")
-    n_pred: float
-    n_ref: float
+    tn: int | float = Field(alias="TN")
+    tp: int | float = Field(alias="TP")
+    n_pred: int | float
+    n_ref: int | float
 
 
 class CaseScores(Contract):

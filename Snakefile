@@ -1,0 +1,31 @@
+"""segflow: from a labelled data set to a model package with honest scores.
+
+snakemake --configfile my.yaml --cores N --resources gpu=1
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/planning.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/prediction.smk"
+include: "workflow/rules/selection.smk"
+include: "workflow/rules/outcome.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        durable_outputs,
+    localrule: True
+
+
+onsuccess:
+    show_summary(log)

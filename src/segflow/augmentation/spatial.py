@@ -1,0 +1,215 @@
+"""Rotation and scaling. Source: method.md sections 13 (step 2) and 13.2.
+
+Everything works on the last 2 or 3 axes; an axis before them holds channels, or the slices of a thin
+volume that is rotated in plane ("dummy 2D").
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segflow.augmentation.separable import apply_along_axes, linear_matrix
+from segflow.recipes.augmentation import AugmentationRecipe
+
+__all__ = ["SpatialDraw", "draw_spatial", "source_box", "transform_image", "transform_labels"]
+
+#: Scores that differ by less are a tie, which the nearer voxel wins. Source: ours (float32 rounding).
+_TIE: Final = 1e-5
+#: Label of voxels outside what was read. Source: method.md section 13.2.
+_OUTSIDE: Final = -1
+
+
+@dataclass(frozen=True)
+class SpatialDraw:
+    """A rotation and a scaling; neither if both are None.
+
+    Attributes:
+        angles_rad: About each axis (3D), or a single angle (2D).
+        scale: Above 1 makes objects smaller.
+    """
+
+    angles_rad: tuple[float, ...] | None = None
+    scale: float | None = None
+
+    @property
+    def fires(self) -> bool:
+        """True if voxels must be interpolated."""
+        return self.angles_rad is not None or self.scale is not None
+
+
+def draw_spatial(
+    rng: np.random.Generator, recipe: AugmentationRecipe, *, range_rad: float, dimensions: int
+) -> SpatialDraw:
+    """Draw whether and how to rotate and scale.
+
+    Args:
+        rng: Source of randomness.
+        recipe: Probabilities and the range of the scale.
+        range_rad: Angles are uniform between minus this and this.
+        dimensions: Axes that are transformed, 2 or 3.
+
+    Source: method.md section 13, step 2.
+    """
+    angles = scale = None
+    if rng.random() < recipe.p_rotation:
+        n_angles = 3 if dimensions == 3 else 1
+        angles = tuple(float(angle) for angle in rng.uniform(-range_rad, range_rad, size=n_angles))
+    if rng.random() < recipe.p_scaling:
+        scale = float(rng.uniform(*recipe.scaling))
+    return SpatialDraw(angles, scale)
+
+
+def source_box(
+    draw: SpatialDraw, *, read_shape: Sequence[int], patch_shape: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The part of the patch read that the transform looks at.
+
+    Args:
+        draw: The transform.
+        read_shape: Voxels of the patch read, along the transformed axes.
+        patch_shape: Voxels of the final patch, along the same.
+
+    Returns:
+        First voxel and shape. Without a transform: the central patch, starting at read // 2 - patch // 2.
+
+    Source: method.md section 13, step 2.
+    """
+    if not draw.fires:
+        return tuple(r // 2 - p // 2 for r, p in zip(read_shape, patch_shape, strict=True)), tuple(
+            patch_shape
+        )
+    reach = np.abs(_matrix(draw, len(patch_shape))) @ ((np.asarray(patch_shape) - 1) / 2)
+    centre = (np.asarray(read_shape) - 1) / 2
+    first = np.maximum(np.floor(centre - reach - _TIE).astype(int), 0)
+    stop = np.minimum(np.floor(centre + reach + _TIE).astype(int) + 2, read_shape)
+    return tuple(first.tolist()), tuple((stop - first).tolist())
+
+
+def transform_image(
+    draw: SpatialDraw, image: Tensor, *, centre: Sequence[float], patch_shape: Sequence[int]
+) -> Tensor:
+    """Sample an image (bi- or trilinearly) where the transform takes the voxels of the patch; 0 outside.
+
+    Args:
+        draw: A transform that fires.
+        image: (n, *source).
+        centre: Where the patch's centre comes to lie, in voxels of the source.
+        patch_shape: Voxels of the patch.
+
+    Returns:
+        (n, *patch).
+
+    Source: method.md section 13, step 2.
+    """
+    positions = _positions(draw, centre=centre, patch_shape=patch_shape)
+    source_shape = image.shape[1:]
+    if draw.angles_rad is None:
+        lines = [linear_matrix(q.reshape(-1), n) for q, n in zip(positions, source_shape, strict=True)]
+        return apply_along_axes(image, lines)
+    grid = torch.empty(*patch_shape, len(patch_shape))
+    for axis, (q, n) in enumerate(zip(positions, source_shape, strict=True)):
+        grid[..., -1 - axis] = q * (2 / n) + (1 / n - 1)
+    return F.grid_sample(image[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False)[
+        0
+    ]
+
+
+def transform_labels(
+    draw: SpatialDraw, labels: Tensor, *, centre: Sequence[float], patch_shape: Sequence[int]
+) -> Tensor:
+    """The label whose interpolated indicator is largest; the nearest voxel's if there is a tie.
+
+    Outside the source, labels are -1. Most voxels lie between corners of one and the same label, and only
+    the others need any weights.
+
+    Args:
+        draw: A transform that fires.
+        labels: (n, *source), integer.
+        centre: Where the patch's centre comes to lie, in voxels of the source.
+        patch_shape: Voxels of the patch.
+
+    Returns:
+        (n, *patch), as the labels.
+
+    Source: method.md section 13.2.
+    """
+    padded = F.pad(labels, (1, 1) * len(patch_shape), value=_OUTSIDE)
+    floors, fractions = [], []
+    positions = _positions(draw, centre=centre, patch_shape=patch_shape)
+    for q, n in zip(positions, labels.shape[1:], strict=True):
+        inside = (q + 1).clamp_(0, n + 1)
+        floors.append(inside.floor().clamp_(max=n))
+        fractions.append(inside - floors[-1])
+    strides = padded.stride()[1:]
+    index = sum(floor.long() * stride for floor, stride in zip(floors, strides, strict=True))
+    index = torch.as_tensor(index).expand(*patch_shape).reshape(-1)
+    flat = padded.reshape(len(padded), -1)
+    offsets = [
+        sum(c * s for c, s in zip(corner, strides, strict=True))
+        for corner in itertools.product((0, 1), repeat=len(strides))
+    ]
+    corners = [flat.index_select(1, index + offset) for offset in offsets]
+    result = corners[0]
+    mixed = reduce(torch.logical_or, (corner != result for corner in corners[1:]))
+    n, voxel = torch.nonzero(mixed, as_tuple=True)
+    weights = _corner_weights([f.expand(*patch_shape).reshape(-1)[voxel] for f in fractions])
+    result[n, voxel] = _most_likely(torch.stack([corner[n, voxel] for corner in corners], 1), weights)
+    return result.reshape(len(labels), *patch_shape)
+
+
+def _corner_weights(fractions: Sequence[Tensor]) -> Tensor:
+    """Weights (n, 2^d) of a cell's corners from the fractions (n,) along its axes."""
+    weights = torch.ones(len(fractions[0]), 1)
+    for fraction in fractions:
+        pair = torch.stack((1 - fraction, fraction), dim=1)
+        weights = (weights[:, :, None] * pair[:, None, :]).flatten(1)
+    return weights
+
+
+def _most_likely(labels: Tensor, weights: Tensor) -> Tensor:
+    """Per row, the label whose weights sum up highest, the heaviest corner deciding ties."""
+    scores = weights * _TIE
+    for k in range(labels.shape[1]):
+        scores += weights[:, k : k + 1] * (labels == labels[:, k : k + 1])
+    return labels.gather(1, scores.argmax(dim=1, keepdim=True))[:, 0]
+
+
+def _positions(draw: SpatialDraw, *, centre: Sequence[float], patch_shape: Sequence[int]) -> list[Tensor]:
+    """Per source axis, where the patch's voxels are sampled: broadcastable to the patch."""
+    d = len(patch_shape)
+    matrix = _matrix(draw, d)
+    lines = [
+        (torch.arange(n, dtype=torch.float32) - (n - 1) / 2).reshape(-1, *[1] * (d - 1 - axis))
+        for axis, n in enumerate(patch_shape)
+    ]
+    positions = []
+    for row in range(d):
+        terms = [line * float(m) for line, m in zip(lines, matrix[row], strict=True) if m != 0]
+        positions.append(reduce(torch.add, terms) + centre[row])
+    return positions
+
+
+def _matrix(draw: SpatialDraw, dimensions: int) -> NDArray[np.float64]:
+    """Rotation about axis 0 first, then 1, then 2; times the scale."""
+    scale = 1.0 if draw.scale is None else draw.scale
+    if draw.angles_rad is None:
+        return np.eye(dimensions) * scale
+    planes = [(1, 2), (0, 2), (0, 1)] if dimensions == 3 else [(0, 1)]
+    rotation = np.eye(dimensions)
+    for (i, j), angle in zip(planes, draw.angles_rad, strict=True):
+        single = np.eye(dimensions)
+        single[[i, j], [i, j]] = math.cos(angle)
+        single[i, j], single[j, i] = -math.sin(angle), math.sin(angle)
+        rotation = single @ rotation
+    return rotation * scale

@@ -1,0 +1,74 @@
+"""What a command shows while it works: a progress bar on the screen, lines in a log file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+__all__ = ["Bar", "console", "log_to", "logger", "progress_bar"]
+
+logger = logging.getLogger("segflow")
+console = Console(stderr=True)
+
+
+class Bar:
+    """One line of progress; implements the `Progress` contract."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, steps: int = 1, *, note: str = "") -> None:
+        """Move on, and show a short note beside the bar. Source: ours."""
+        self._progress.update(self._task, advance=steps, note=note)
+
+
+@contextmanager
+def progress_bar(label: str, total: int) -> Iterator[Bar]:
+    """Show a bar with count, time left and a note while the block runs.
+
+    Args:
+        label: What is being done.
+        total: Steps.
+
+    Yields:
+        The bar to advance.
+
+    Source: ours.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}", style="dim"),
+    )
+    logger.info("%s: %d steps", label, total)
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+        yield Bar(progress, progress.add_task(label, total=total, note=""))
+    logger.info("%s: done", label)
+
+
+def log_to(path: Path | None) -> None:
+    """Send log lines to a file; warnings also go to the screen.
+
+    Args:
+        path: The file, appended to; None for the screen alone.
+
+    Source: ours.
+    """
+    logger.setLevel(logging.INFO)
+    screen = logging.StreamHandler()
+    screen.setLevel(logging.WARNING)
+    screen.setFormatter(logging.Formatter("segflow: %(message)s"))
+    logger.addHandler(screen)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path)
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(file)

@@ -1,0 +1,90 @@
+"""The `segflow` command: one verb per stage. Each verb's module is imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from segflow import __version__
+from segflow.commands.console import console, log_to, logger
+from segflow.contracts.errors import SegflowError
+
+__all__ = ["VERBS", "main"]
+
+#: Verb to (module of this package, what `segflow --help` says).
+VERBS: dict[str, tuple[str, str]] = {
+    "phantom": ("phantom", "write a small synthetic data set"),
+    "check": ("check", "check a data set: files, geometry, label values"),
+    "fingerprint": ("fingerprint", "measure a data set"),
+    "plan": ("plan", "derive configurations from a fingerprint"),
+    "folds": ("folds", "split the cases for cross-validation"),
+    "preprocess": ("preprocess", "make cases network-ready"),
+    "train": ("train", "train one configuration on one fold"),
+    "predict-fold": ("predict_fold", "label the cases a network has never seen"),
+    "previous-stage": ("previous_stage", "bring low-resolution predictions to the cascade's grid"),
+    "ensemble": ("ensemble", "average the probabilities of two configurations"),
+    "evaluate": ("evaluate", "score label maps against references"),
+    "crossvalidate": ("crossvalidate", "merge the scores of several folds"),
+    "select": ("select", "choose the best model or pair"),
+    "postprocess-search": ("postprocess_search", "find the post-processing that pays"),
+    "postprocess": ("postprocess", "apply the chosen post-processing to label maps"),
+    "package": ("package", "put the chosen model together"),
+    "report": ("report", "write one page about the whole experiment"),
+    "summary": ("summary", "show the outcome of an experiment"),
+    "predict": ("predict", "label new images with a model package"),
+}
+
+EXIT_USER_ERROR = 1
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: The command line without the program's name; the process's own by default.
+
+    Returns:
+        The exit status: 0, or 1 with one clear message, or 130 if interrupted.
+
+    Source: ours.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    verb = next((word for word in arguments if not word.startswith("-")), None)
+    options = _parser(verb).parse_args(arguments)
+    log_to(options.log)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        options.run(options)
+    except SegflowError as problem:
+        logger.error("%s", problem)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        console.print("segflow: interrupted")
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _parser(called: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="segflow", description="Self-configuring image segmentation.")
+    parser.add_argument("--version", action="version", version=f"segflow {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb, (module_name, text) in VERBS.items():
+        own = verbs.add_parser(verb, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        own.add_argument("--log", type=Path, help="file that log lines are appended to")
+        if verb == called:
+            module = importlib.import_module(f"segflow.commands.{module_name}")
+            module.add_arguments(own)
+            own.set_defaults(run=module.run)
+    return parser
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    """Unwind like an exception, so that temporary files go and workers end."""
+    raise SystemExit(EXIT_TERMINATED)

@@ -1,0 +1,73 @@
+"""`segflow package`: put the chosen model together in one folder that `segflow predict` understands."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from segflow.commands.console import console
+from segflow.commands.options import configuration_of, inference_recipe
+from segflow.contracts.artefacts import ModelCard
+from segflow.contracts.plan import Plan
+from segflow.contracts.scores import PostProcessing, Selection
+from segflow.io.files import read_contract, write_atomically, write_text
+from segflow.io.plans import read_plan
+from segflow.io.versions import versions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments. Source: ours."""
+    parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
+    parser.add_argument("--fingerprint", type=Path, required=True, help="dataset_fingerprint.json")
+    parser.add_argument("--plan", type=Path, required=True, help="plans.json")
+    parser.add_argument("--selection", type=Path, required=True, help="selection.json")
+    parser.add_argument("--postprocessing", type=Path, required=True, help="postprocessing.json")
+    parser.add_argument(
+        "--models", type=Path, required=True, help="folder with CONFIGURATION/fold_K/model.pt"
+    )
+    parser.add_argument("--folds", type=int, nargs="+", required=True, help="folds whose networks are packed")
+    parser.add_argument("--output", type=Path, required=True, help="the package's model.json; written last")
+    parser.add_argument("--step", type=float)
+    parser.add_argument("--mirroring", action=argparse.BooleanOptionalAction)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Copy what the chosen model needs, and say how it was chosen. Source: method.md sections 22-24."""
+    plan = read_plan(options.plan)
+    selection = read_contract(Selection, options.selection)
+    chosen = selection.best.configurations
+    stages = _previous_stages(plan, chosen)
+    recipe = inference_recipe(plan.recipe, options)
+    card = ModelCard(
+        dataset=plan.dataset_name,
+        recipe=plan.recipe,
+        step=recipe.step,
+        mirroring=recipe.mirroring,
+        configurations=chosen,
+        stages=stages,
+        folds=tuple(options.folds),
+        postprocessing=read_contract(PostProcessing, options.postprocessing),
+        selection=selection,
+        versions=versions(),
+    )
+    folder = options.output.parent
+    if folder.exists():
+        shutil.rmtree(folder)
+    for source in (options.dataset, options.fingerprint, options.plan):
+        _copy(source, folder / source.name)
+    for configuration in (*stages, *chosen):
+        for fold in options.folds:
+            source = options.models / configuration / f"fold_{fold}" / "model.pt"
+            _copy(source, folder / configuration / f"fold_{fold}.pt")
+    write_text(options.output, card.to_json())
+    console.print(f"model package: {folder}")
+
+
+def _previous_stages(plan: Plan, chosen: tuple[str, ...]) -> tuple[str, ...]:
+    before = (configuration_of(plan, name).previous_stage for name in chosen)
+    return tuple(dict.fromkeys(name for name in before if name is not None and name not in chosen))
+
+
+def _copy(source: Path, target: Path) -> None:
+    write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))

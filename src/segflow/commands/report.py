@@ -1,0 +1,123 @@
+"""`segflow report`: one page about the whole experiment."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from segflow.commands.outcome import Outcome, read_outcome, stage_times
+from segflow.contracts.artefacts import CheckReport, NetworkCard
+from segflow.contracts.dataset import Case
+from segflow.contracts.scores import CaseScores, Summary
+from segflow.io.dataset import read_dataset
+from segflow.io.files import read_contract, write_text
+from segflow.io.images import read_image, read_labels
+from segflow.io.plans import read_fingerprint, read_plan
+from segflow.recipes import recipe_named
+from segflow.reporting import (
+    History,
+    Overlay,
+    ReportData,
+    cautions,
+    cut_slice,
+    draw_overlay,
+    render_report,
+    representative_cases,
+)
+from segflow.reporting.spread import mean_dice
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments. Source: ours."""
+    parser.add_argument("results", type=Path, help="the workflow's output folder")
+    parser.add_argument(
+        "--dataset", type=Path, required=True, help="folder of the data set, for the pictures"
+    )
+    parser.add_argument("--overlays", type=int, default=3, help="cases to show (default 3)")
+    parser.add_argument("--output", type=Path, required=True, help="report.html")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Gather, render, write. Source: ours."""
+    outcome = read_outcome(options.results)
+    folder, card = outcome.folder, outcome.card
+    networks = [_network_card(path) for path in sorted((folder / "models").glob("*/fold_*/card.json"))]
+    recipe = recipe_named(card.recipe)
+    qualified = cautions(
+        outcome.summary,
+        outcome.labels,
+        devices={network.device for network in networks},
+        folds=card.folds,
+        epochs=min(network.epochs for network in networks),
+        recipe_epochs=recipe.training.epochs,
+    )
+    data = ReportData(
+        dataset=card.dataset,
+        labels=outcome.labels,
+        channel_names=tuple(map(str, outcome.description["channel_names"].values())),
+        file_ending=str(outcome.description["file_ending"]),
+        fingerprint=read_fingerprint(folder / "dataset_fingerprint.json"),
+        plan=read_plan(folder / "plans.json"),
+        selection=card.selection,
+        summary=outcome.summary,
+        postprocessing=card.postprocessing,
+        candidate_summaries={
+            candidate.name: read_contract(Summary, folder / candidate.summary)
+            for candidate in card.selection.candidates
+        },
+        histories=_histories(folder),
+        overlays=_overlays(outcome, options.dataset, options.overlays),
+        stages=stage_times(folder),
+        provenance=_provenance(outcome, networks),
+        warnings=(*read_contract(CheckReport, folder / "check.json").warnings, *qualified),
+    )
+    write_text(options.output, render_report(data))
+
+
+def _network_card(path: Path) -> NetworkCard:
+    return read_contract(NetworkCard, path)
+
+
+def _histories(folder: Path) -> tuple[History, ...]:
+    found = []
+    for file in sorted((folder / "models").glob("*/fold_*/training.csv")):
+        rows = pd.read_csv(file).to_dict("records")
+        found.append(History.from_rows(file.parts[-3], int(file.parts[-2].removeprefix("fold_")), rows))
+    return tuple(found)
+
+
+def _overlays(outcome: Outcome, dataset: Path, n: int) -> tuple[Overlay, ...]:
+    cases = {case.identifier: case for case in read_dataset(dataset).cases}
+    ending = str(outcome.description["file_ending"])
+    found = []
+    for rank, scores in representative_cases(outcome.summary, n):
+        case = cases[Path(scores.prediction_file).name.removesuffix(ending)]
+        found.append(_overlay(outcome, case, scores, rank))
+    return tuple(found)
+
+
+def _overlay(outcome: Outcome, case: Case, scores: CaseScores, rank: str) -> Overlay:
+    image, geometry = read_image(case.images, case=case.identifier)
+    prediction, reference = (
+        read_labels(Path(file), case=case.identifier)
+        for file in (scores.prediction_file, scores.reference_file)
+    )
+    pair = cut_slice(image, prediction, reference, outcome.labels, geometry.spacing_mm)
+    png = draw_overlay(pair, outcome.labels)
+    return Overlay(case.identifier, rank, mean_dice(scores), png, pair.note)
+
+
+def _provenance(outcome: Outcome, networks: list[NetworkCard]) -> tuple[tuple[str, str], ...]:
+    card = outcome.card
+    settings = {
+        "recipe": card.recipe,
+        "folds": ", ".join(map(str, card.folds)),
+        "epochs": ", ".join(sorted({str(network.epochs) for network in networks})),
+        "seed": ", ".join(sorted({str(network.seed) for network in networks})),
+        "device": ", ".join(sorted({network.device for network in networks})),
+        "mirroring": "yes" if card.mirroring else "no",
+        "tile step": f"{card.step:g}",
+    }
+    return (*settings.items(), *card.versions.items())

@@ -1,0 +1,92 @@
+"""Candidates for the best model, and the choice among them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+from segflow.contracts.config import CONFIGURATION_NAMES
+from segflow.contracts.errors import PlanError
+from segflow.contracts.scores import Candidate, Selection
+
+__all__ = ["candidate_members", "candidate_name", "pair_name", "select"]
+
+
+def pair_name(first: str, second: str) -> str:
+    """The name of the ensemble of two configurations.
+
+    Args:
+        first: Name of the earlier configuration in candidate order.
+        second: Name of the later one.
+
+    Returns:
+        Such as "2d+3d_fullres".
+
+    Source: ours.
+    """
+    return candidate_name((first, second))
+
+
+def candidate_name(configurations: Sequence[str]) -> str:
+    """The name of a candidate.
+
+    Args:
+        configurations: Names of one configuration or of two.
+
+    Returns:
+        Such as "3d_fullres" or "2d+3d_fullres".
+
+    Source: ours.
+    """
+    return "+".join(configurations)
+
+
+def candidate_members(configurations: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Everything that is compared: each configuration alone, then each pair of them.
+
+    Args:
+        configurations: Names of those that were trained, in any order.
+
+    Returns:
+        One or two names per candidate, in the order that settles ties.
+
+    Source: method.md section 22.
+    """
+    names = sorted(set(configurations), key=_rank)
+    return (*((name,) for name in names), *combinations(names, 2))
+
+
+def select(candidates: Sequence[Candidate]) -> Selection:
+    """Choose the candidate with the highest foreground mean Dice.
+
+    On a tie the earlier one wins, so candidates belong in the order of `candidate_members`: simpler first.
+    A candidate whose score is NaN never wins, wherever it stands. There is no margin, no significance test.
+
+    Args:
+        candidates: With their out-of-fold scores.
+
+    Returns:
+        The best, and all candidates as given.
+
+    Raises:
+        PlanError: There is no candidate with a score: then nothing speaks for any of them, and a silent
+            choice would look like a measured one.
+
+    Source: method.md section 22; NaN ours.
+    """
+    scored = [c for c in candidates if not math.isnan(c.foreground_mean_dice)]
+    if not scored:
+        names = ", ".join(c.name for c in candidates) or "none"
+        raise PlanError(
+            f"no candidate has a score (candidates: {names}): "
+            "no class occurs in any reference or prediction; "
+            "check that the training labels are not all background"
+        )
+    best = max(scored, key=lambda c: c.foreground_mean_dice)
+    return Selection(best=best, candidates=tuple(candidates))
+
+
+def _rank(name: str) -> tuple[int, str]:
+    known: tuple[str, ...] = CONFIGURATION_NAMES
+    return (known.index(name) if name in known else len(known), name)

@@ -1,0 +1,5 @@
+"""Stage: trained networks and a preprocessed image give logits."""
+
+from segflow.inference.sliding_window import Network, sliding_window
+
+__all__ = ["Network", "sliding_window"]

@@ -1,0 +1,106 @@
+"""A network slid over an image larger than its patch. Source: method.md section 16."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segflow.contracts.arrays import Image, Scores
+from segflow.inference.mirroring import mirrored_mean
+from segflow.recipes.inference import InferenceRecipe
+from segflow.volumes.tiles import gaussian_weights, tile_corners
+
+__all__ = ["Network", "sliding_window"]
+
+#: (b, c, spatial) to logits (b, k, spatial).
+Network = Callable[[Tensor], Tensor]
+
+BATCH_VOXELS = (
+    40 * 56 * 40 * 4
+)  # tiles are batched up to about this many voxels: enough to fill a core's caches
+_Slices = tuple[slice, ...]
+
+
+def sliding_window(
+    networks: Sequence[Network],
+    image: Image,
+    patch: Sequence[int],
+    recipe: InferenceRecipe,
+    *,
+    n_outputs: int,
+    device: str,
+) -> Scores:
+    """Logits of a whole image: overlapping tiles, weighted by a Gaussian, averaged in float32.
+
+    Args:
+        networks: One per fold; their logits are averaged.
+        image: (c, z, y, x), preprocessed. A two-dimensional patch is slid over each slice of the first axis.
+        patch: Voxels of a tile, 2 or 3 axes.
+        recipe: Step, Gaussian, mirroring.
+        n_outputs: Channels of the logits.
+        device: Where the networks are.
+
+    Returns:
+        (n_outputs, z, y, x), float32.
+
+    Source: method.md section 16, without its float16 accumulation (section 25, defect 2).
+    """
+    padded, inner = _pad_to_patch(image, patch)
+    weights = torch.from_numpy(gaussian_weights(patch, recipe.gaussian_sigma))
+    total = torch.zeros((n_outputs, *padded.shape[1:]))
+    norm = torch.zeros(padded.shape[1:])
+    source = torch.from_numpy(padded)
+    corners = list(_tiles(padded.shape[1:], patch, recipe.step))
+    with torch.inference_mode():
+        for batch in _batched(corners, max(1, BATCH_VOXELS // int(np.prod(patch)))):
+            tiles = torch.stack([source[(slice(None), *tile)].reshape(-1, *patch) for tile in batch]).to(
+                device
+            )
+            logits = _mean_over_networks(networks, tiles, mirroring=recipe.mirroring).float().cpu()
+            for tile, values in zip(batch, logits, strict=True):
+                target = total[(slice(None), *tile)]
+                target += (values * weights).reshape(target.shape)
+                norm[tile] += weights.reshape(norm[tile].shape)
+        total /= norm
+    return np.ascontiguousarray(total[(slice(None), *inner)].numpy())
+
+
+def _mean_over_networks(networks: Sequence[Network], tiles: Tensor, *, mirroring: bool) -> Tensor:
+    total: Tensor | None = None
+    for network in networks:
+        logits = mirrored_mean(network, tiles) if mirroring else network(tiles)
+        total = logits if total is None else total + logits
+    if total is None:
+        raise ValueError("no network to predict with")
+    return total / len(networks)
+
+
+def _pad_to_patch(image: Image, patch: Sequence[int]) -> tuple[NDArray[np.float32], _Slices]:
+    """Zero-pad to at least the patch, the odd voxel at the upper end; and where the image then lies."""
+    needed = (1,) * (3 - len(patch)) + tuple(patch)
+    short = [max(0, want - size) for want, size in zip(needed, image.shape[1:], strict=True)]
+    below = [gap // 2 for gap in short]
+    inner = tuple(slice(low, low + size) for low, size in zip(below, image.shape[1:], strict=True))
+    widths = [(0, 0), *((low, gap - low) for low, gap in zip(below, short, strict=True))]
+    padded = np.pad(image, widths) if any(short) else np.array(image)
+    return padded.astype(np.float32, copy=False), inner
+
+
+def _tiles(shape: Sequence[int], patch: Sequence[int], step: float) -> Iterator[_Slices]:
+    if len(patch) == 3:
+        for corner in tile_corners(shape, patch, step):
+            yield tuple(slice(start, start + size) for start, size in zip(corner, patch, strict=True))
+        return
+    for plane, corner in itertools.product(range(shape[0]), tile_corners(shape[1:], patch, step)):
+        inside = (slice(start, start + size) for start, size in zip(corner, patch, strict=True))
+        yield (slice(plane, plane + 1), *inside)
+
+
+def _batched(tiles: Sequence[_Slices], size: int) -> Iterator[Sequence[_Slices]]:
+    for start in range(0, len(tiles), size):
+        yield tiles[start : start + size]

@@ -1,0 +1,228 @@
+"""Finding a data set on disk: dataset.json and the files of every case. Source: method.md section 2."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segflow.contracts.dataset import Case, Dataset
+from segflow.contracts.errors import DatasetError
+from segflow.contracts.labels import Labels
+from segflow.io.files import read_json
+
+__all__ = ["find_cases", "list_files", "read_dataset", "read_description", "stray_labels"]
+
+_REQUIRED = ("channel_names", "labels", "numTraining", "file_ending")
+_MULTI_CHANNEL = 1  # one file may hold all channels (RGB); more than one file must be one per channel
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """List a labelled data set in the nnU-Net raw layout.
+
+    Args:
+        folder: Holds dataset.json, imagesTr and labelsTr.
+
+    Returns:
+        The data set, its cases sorted by identifier. No image is opened.
+
+    Raises:
+        DatasetError: dataset.json is missing or wrong; a channel or a label file is missing; the number of
+            cases is not `numTraining`.
+
+    Source: method.md sections 2, 4.
+    """
+    file = folder / "dataset.json"
+    description, labels = read_description(file)
+    channel_names = _channel_names(description["channel_names"], file)
+    ending = str(description["file_ending"])
+    cases = (
+        _mapped_cases(description["dataset"], folder, file)
+        if "dataset" in description
+        else find_cases(folder / "imagesTr", ending, len(channel_names), labels=folder / "labelsTr")
+    )
+    declared = description["numTraining"]
+    if declared != len(cases):
+        raise DatasetError(
+            f"{file}: numTraining is {declared}, but {len(cases)} cases were found; "
+            "correct it or add the missing files"
+        )
+    folds_file = folder / "splits_final.json"
+    return Dataset(
+        folder=folder,
+        name=str(description.get("name", folder.resolve().name)),
+        channel_names=channel_names,
+        labels=labels,
+        file_ending=ending,
+        n_declared=declared,
+        cases=cases,
+        folds_file=folds_file if folds_file.exists() else None,
+    )
+
+
+def read_description(file: Path) -> tuple[dict[str, Any], Labels]:
+    """Read dataset.json alone.
+
+    Args:
+        file: dataset.json.
+
+    Returns:
+        Its content, with `channel_names` even where the file uses the old name `modality`; and its labels.
+
+    Raises:
+        DatasetError: The file is missing, not JSON, lacks a key, or its labels are wrong.
+
+    Source: method.md section 2.
+    """
+    description = read_json(file, error=DatasetError)
+    if not isinstance(description, dict):
+        raise DatasetError(f"{file} must hold a JSON object")
+    if "modality" in description:
+        description = {
+            **description,
+            "channel_names": description.get("channel_names", description["modality"]),
+        }
+    missing = [key for key in _REQUIRED if key not in description]
+    if missing:
+        raise DatasetError(f"{file} lacks {', '.join(missing)}")
+    if not isinstance(description["labels"], dict):
+        raise DatasetError(f"{file}: labels must map names to values")
+    order = description.get("regions_class_order")
+    return description, Labels.from_json(description["labels"], order, where=str(file))
+
+
+def find_cases(folder: Path, ending: str, channels: int, *, labels: Path | None = None) -> tuple[Case, ...]:
+    """List the cases of an image folder.
+
+    Args:
+        folder: Holds files named IDENTIFIER_0000.ending, one per channel.
+        ending: With its dot.
+        channels: How many channels every case must have (one file may hold them all).
+        labels: Folder of the label files IDENTIFIER.ending, if the cases are labelled.
+
+    Returns:
+        Cases sorted by identifier.
+
+    Raises:
+        DatasetError: No images, a missing channel, or a missing label.
+
+    Source: method.md section 2; gaps in the channel numbers, which the peer overlooks, are errors here.
+    """
+    found = _files_by_case(folder, ending)
+    return tuple(
+        Case(name, _channel_files(name, found[name], channels, folder), _label_file(name, ending, labels))
+        for name in sorted(found)
+    )
+
+
+def _files_by_case(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
+    """Identifier to channel number to file."""
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} does not exist; images belong there as IDENTIFIER_0000{ending}")
+    pattern = re.compile(rf"(?P<identifier>.+)_(?P<channel>\d{{4}}){re.escape(ending)}")
+    found: dict[str, dict[int, Path]] = defaultdict(dict)
+    for file in folder.iterdir():
+        match = pattern.fullmatch(file.name)
+        if match:
+            found[match["identifier"]][int(match["channel"])] = file
+    if not found:
+        raise DatasetError(f"{folder} holds no file named IDENTIFIER_0000{ending}")
+    return found
+
+
+def stray_labels(dataset: Dataset) -> tuple[Path, ...]:
+    """Label files that belong to no case, sorted. Source: ours."""
+    folder = dataset.folder / "labelsTr"
+    known = {case.label for case in dataset.cases}
+    files = sorted(folder.glob(f"*{dataset.file_ending}")) if folder.is_dir() else []
+    return tuple(file for file in files if file not in known)
+
+
+def list_files(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """What files a data set has, case by case, without judging them: that is for `segflow check`.
+
+    Args:
+        folder: Holds dataset.json.
+
+    Returns:
+        Identifier to files that exist, images first, sorted by identifier.
+
+    Raises:
+        DatasetError: dataset.json is missing or wrong, or there is no image at all.
+
+    Source: method.md section 2.
+    """
+    file = folder / "dataset.json"
+    description, _ = read_description(file)
+    if "dataset" in description:
+        cases = _mapped_cases(description["dataset"], folder, file)
+        return {case.identifier: (*case.images, *([case.label] if case.label else [])) for case in cases}
+    ending = str(description["file_ending"])
+    images = _files_by_case(folder / "imagesTr", ending)
+    labels = {name: folder / "labelsTr" / f"{name}{ending}" for name in images}
+    return {
+        name: (*sorted(images[name].values()), *([labels[name]] if labels[name].exists() else []))
+        for name in sorted(images)
+    }
+
+
+def _channel_files(
+    identifier: str, files: Mapping[int, Path], channels: int, folder: Path
+) -> tuple[Path, ...]:
+    expected = range(channels if len(files) > _MULTI_CHANNEL else 1)
+    missing = [number for number in expected if number not in files]
+    surplus = [number for number in files if number not in expected]
+    example = next(iter(files.values())).name
+    if missing:
+        numbers = ", ".join(f"_{number:04d}" for number in missing)
+        raise DatasetError(
+            f"case {identifier}: channel {numbers} is missing in {folder} (beside {example}); "
+            f"dataset.json names {channels} channels"
+        )
+    if surplus:
+        raise DatasetError(
+            f"case {identifier}: {files[surplus[0]]} is one channel too many; dataset.json names {channels}"
+        )
+    return tuple(files[number] for number in sorted(files))
+
+
+def _label_file(identifier: str, ending: str, folder: Path | None) -> Path | None:
+    if folder is None:
+        return None
+    file = folder / f"{identifier}{ending}"
+    if not file.exists():
+        raise DatasetError(f"case {identifier}: label file {file} is missing; add it or remove the image")
+    return file
+
+
+def _mapped_cases(mapping: Any, folder: Path, file: Path) -> tuple[Case, ...]:
+    """Cases that dataset.json lists one by one; paths are relative to its folder."""
+
+    def path(text: str) -> Path:
+        found = folder / os.path.expandvars(text)
+        if not found.exists():
+            raise DatasetError(f"{file}: {found} does not exist")
+        return found
+
+    try:
+        listed = {str(name): (entry["images"], entry["label"]) for name, entry in mapping.items()}
+    except (AttributeError, KeyError, TypeError):
+        raise DatasetError(
+            f'{file}: "dataset" must map identifiers to {{"images": [...], "label": ...}}'
+        ) from None
+    return tuple(
+        Case(name, tuple(path(image) for image in images), path(label))
+        for name, (images, label) in listed.items()
+    )
+
+
+def _channel_names(entry: Any, file: Path) -> tuple[str, ...]:
+    names: Sequence[Any] = ()
+    if isinstance(entry, dict) and set(entry) == {str(i) for i in range(len(entry))}:
+        names = [entry[str(i)] for i in range(len(entry))]
+    if not names:
+        raise DatasetError(f'{file}: channel_names must map "0", "1", ... to names, found {entry!r}')
+    return tuple(str(name) for name in names)

@@ -1,0 +1,94 @@
+"""Writing so that a file is either whole or not there, and reading JSON with a clear error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from segflow.contracts.codec import Contract
+from segflow.contracts.errors import PlanError, SegflowError
+
+__all__ = ["digest_of", "read_contract", "read_json", "write_atomically", "write_json", "write_text"]
+
+_BLOCK_BYTES = 1 << 20
+C = TypeVar("C", bound=Contract)
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it.
+
+    Args:
+        path: The final name; its folder is made if missing.
+        write: Called with the temporary name, which has the same ending (image writers go by it).
+
+    Source: ours.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically. Source: ours."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write plain data as indented JSON, atomically. Source: ours."""
+    write_text(path, json.dumps(data, indent=2) + "\n")
+
+
+def read_json(path: Path, *, error: type[SegflowError]) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        error: Class of the error to raise.
+
+    Raises:
+        SegflowError: (of class `error`) The file is missing or is not JSON.
+
+    Source: ours.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path} does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+        raise error(f"{path} is not valid JSON: {problem}") from None
+
+
+def read_contract(kind: type[C], path: Path, *, error: type[SegflowError] = PlanError) -> C:
+    """Read a JSON file and check it.
+
+    Args:
+        kind: The contract it must fulfil.
+        path: The file.
+        error: Class of the error to raise.
+
+    Returns:
+        The contract.
+
+    Raises:
+        SegflowError: (of class `error`) The file is missing, is not JSON, or breaks the contract.
+
+    Source: ours.
+    """
+    return kind.parse(read_json(path, error=error), where=str(path), error=error)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal. Source: ours."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

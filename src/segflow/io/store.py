@@ -1,0 +1,137 @@
+"""Preprocessed cases on disk: plain .npy files, read as memory maps, and one JSON that is written last."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segflow.contracts.arrays import Image, LabelMap, Voxels
+from segflow.contracts.case import CaseRecord, TrainingCase
+from segflow.contracts.codec import Contract
+from segflow.contracts.errors import PlanError
+from segflow.contracts.labels import Target
+from segflow.io.files import read_contract, write_atomically, write_text
+
+__all__ = ["CaseStore"]
+
+
+class _Locations(Contract):
+    """Rows of the voxel table that belong to a target."""
+
+    target: int | tuple[int, ...]
+    start: int
+    stop: int
+
+
+class _StoredCase(Contract):
+    record: CaseRecord
+    locations: tuple[_Locations, ...]
+
+
+class CaseStore:
+    """A folder of preprocessed cases; implements `CaseReader`.
+
+    Per case: `<id>_image.npy` (c, z, y, x) float32, `<id>_labels.npy` (z, y, x), `<id>_voxels.npy` (n, 3),
+    `<id>.json`. Source: method.md section 9.3 for what is kept; the format is ours.
+    """
+
+    def __init__(self, folder: Path, *, previous_stage: Path | None = None) -> None:
+        self.folder = folder
+        self.previous_stage = previous_stage
+
+    def write(
+        self, record: CaseRecord, image: Image, labels: LabelMap, locations: dict[Target, Voxels]
+    ) -> str:
+        """Store one case; its JSON comes last, so a case without one is unfinished.
+
+        Args:
+            record: What undoes the preprocessing.
+            image: (c, z, y, x), float32.
+            labels: (z, y, x), -1 outside the mask.
+            locations: Voxels (n, 3) of each target.
+
+        Returns:
+            SHA-256 of what was stored: equal digests mean equal training data.
+
+        Source: ours.
+        """
+        name = record.identifier
+        self._json(name).unlink(missing_ok=True)
+        rows, table = 0, []
+        for target, voxels in locations.items():
+            table.append(_Locations(target=target, start=rows, stop=rows + len(voxels)))
+            rows += len(voxels)
+        pooled = np.concatenate([*locations.values(), np.empty((0, 3))]).astype(np.int32)
+        self._write_array(f"{name}_image", image)
+        self._write_array(f"{name}_labels", labels)
+        self._write_array(f"{name}_voxels", pooled)
+        text = _StoredCase(record=record, locations=tuple(table)).to_json()
+        write_text(self._json(name), text)
+        digest = hashlib.sha256(text.encode())
+        for array in (image, labels, pooled):
+            digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
+
+    def read(self, identifier: str) -> TrainingCase:
+        """The case, as memory maps.
+
+        Raises:
+            PlanError: It is not in the store.
+
+        Source: ours.
+        """
+        voxels = self._map(f"{identifier}_voxels")
+        locations: dict[Target, Voxels] = {
+            part.target: voxels[part.start : part.stop] for part in self._stored(identifier).locations
+        }
+        previous = None
+        if self.previous_stage is not None:
+            previous = _open_map(self.previous_stage / f"{identifier}.npy")
+        return TrainingCase(
+            image=self._map(f"{identifier}_image"),
+            labels=self._map(f"{identifier}_labels"),
+            locations=locations,
+            previous_stage=previous,
+        )
+
+    def record(self, identifier: str) -> CaseRecord:
+        """What undoes the preprocessing of the case.
+
+        Raises:
+            PlanError: It is not in the store.
+
+        Source: ours.
+        """
+        return self._stored(identifier).record
+
+    def _stored(self, identifier: str) -> _StoredCase:
+        return _read_stored(self._json(identifier))
+
+    def _map(self, name: str) -> NDArray[Any]:
+        return _open_map(self.folder / f"{name}.npy")
+
+    def _json(self, identifier: str) -> Path:
+        return self.folder / f"{identifier}.json"
+
+    def _write_array(self, name: str, array: NDArray[Any]) -> None:
+        def save(temporary: Path) -> None:
+            np.save(temporary, array, allow_pickle=False)
+
+        write_atomically(self.folder / f"{name}.npy", save)
+
+
+def _open_map(path: Path) -> NDArray[Any]:
+    try:
+        return np.asarray(np.lib.format.open_memmap(path, mode="r")).view(np.ndarray)
+    except FileNotFoundError:
+        raise PlanError(f"{path} does not exist; run the preprocessing of this case again") from None
+
+
+@lru_cache(maxsize=4096)
+def _read_stored(path: Path) -> _StoredCase:
+    return read_contract(_StoredCase, path)

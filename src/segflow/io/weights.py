@@ -1,0 +1,51 @@
+"""Network weights and training checkpoints, loaded without unpickling anything."""
+
+from __future__ import annotations
+
+import pickle  # noqa: S403  only for the name of the error that torch raises
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segflow.contracts.errors import PredictionError
+from segflow.io.files import write_atomically
+
+__all__ = ["CheckpointFile", "load_tensors", "save_tensors"]
+
+
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Save tensors, numbers, strings, lists and dicts, atomically. Source: ours."""
+    write_atomically(path, lambda temporary: torch.save(content, temporary))
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """Load what `save_tensors` wrote, on the CPU.
+
+    Raises:
+        PredictionError: The file is missing, damaged, or holds anything but plain data.
+
+    Source: ours.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise PredictionError(f"{path} does not exist") from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as problem:
+        raise PredictionError(f"{path} cannot be loaded: {str(problem).splitlines()[0]}") from None
+    return dict(content)
+
+
+class CheckpointFile:
+    """One file that holds the state of an unfinished training; implements `CheckpointStore`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> dict[str, Any] | None:
+        """The last saved state, or None. Source: ours."""
+        return load_tensors(self.path) if self.path.exists() else None
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the saved state. Source: ours."""
+        save_tensors(self.path, state)

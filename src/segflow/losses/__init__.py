@@ -1,0 +1,17 @@
+"""What training minimises: Dice and cross-entropy, over classes or regions, at several resolutions."""
+
+from segflow.losses.compound import ClassLoss, RegionLoss, build_loss
+from segflow.losses.cross_entropy import binary_cross_entropy, cross_entropy
+from segflow.losses.deep_supervision import DeepSupervisionLoss, deep_supervision_weights
+from segflow.losses.dice import soft_dice_loss
+
+__all__ = [
+    "ClassLoss",
+    "DeepSupervisionLoss",
+    "RegionLoss",
+    "binary_cross_entropy",
+    "build_loss",
+    "cross_entropy",
+    "deep_supervision_weights",
+    "soft_dice_loss",
+]

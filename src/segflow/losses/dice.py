@@ -1,0 +1,43 @@
+"""The soft Dice loss."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+__all__ = ["soft_dice_loss"]
+
+#: Added to numerator and denominator, so that a class absent from both scores 1. Source: method.md section 14.
+EPSILON: Final = 1e-5
+#: Lower limit of the denominator. Source: method.md section 14.
+FLOOR: Final = 1e-8
+
+
+def soft_dice_loss(p: Tensor, y: Tensor, *, batch_dice: bool, mask: Tensor | None = None) -> Tensor:
+    """Minus the mean soft Dice.
+
+        I = sum(p * y)    P = sum(p)    Y = sum(y)
+        Dice = (2 I + epsilon) / max(P + Y + epsilon, floor)
+
+    The sums run over the voxels of a patch, or with `batch_dice` over those of the whole batch.
+
+    Args:
+        p: Probabilities, (b, c, *spatial).
+        y: Truth, 0 or 1 (or boolean), same shape.
+        batch_dice: Sum over the batch.
+        mask: Voxels that count, (b, 1, *spatial), boolean; all if None.
+
+    Returns:
+        Scalar between -1 and 0.
+
+    Source: method.md section 14.
+    """
+    if mask is not None:
+        p, y = p * mask, y * mask
+    axes = (*((0,) if batch_dice else ()), *range(2, p.ndim))
+    I = (p * y).sum(axes)  # noqa: E741, N806  the formula's letter
+    P, Y = p.sum(axes), y.sum(axes, dtype=p.dtype)  # noqa: N806  the formula's letters
+    dice = (2 * I + EPSILON) / torch.clamp(P + Y + EPSILON, min=FLOOR)
+    return -dice.mean()

@@ -1,0 +1,17 @@
+"""Overlap of two label maps: counts of voxels, and Dice and IoU from them."""
+
+from segflow.metrics.counts import Counts, confusion_matrix, members, target_counts, target_key
+from segflow.metrics.overlap import dice, iou, mean_metrics, nan_mean, overlap_metrics
+
+__all__ = [
+    "Counts",
+    "confusion_matrix",
+    "dice",
+    "iou",
+    "mean_metrics",
+    "members",
+    "nan_mean",
+    "overlap_metrics",
+    "target_counts",
+    "target_key",
+]

@@ -1,0 +1,86 @@
+"""Building blocks of the U-Nets: convolution, normalisation, non-linearity, and how they are combined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["CONVOLUTION", "LEAK", "TRANSPOSED", "ConvBlock", "ConvNorm", "InstanceNorm", "ResidualBlock"]
+
+#: Slope of the leaky ReLU below zero. Source: method.md section 11.
+LEAK: Final = 0.01
+#: Added to the variance. Source: method.md section 11.
+NORM_EPSILON: Final = 1e-5
+
+#: By the number of spatial axes.
+CONVOLUTION: Final[dict[int, type[nn.Conv2d] | type[nn.Conv3d]]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: Final[dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+AVERAGE_POOL: Final[dict[int, type[nn.AvgPool2d] | type[nn.AvgPool3d]]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+
+
+class InstanceNorm(nn.GroupNorm):
+    """Instance normalisation with affine parameters: group normalisation with one channel per group.
+
+    PyTorch's group normalisation is the same function with the same parameters, and on CPUs two to four
+    times as fast as its instance normalisation.
+
+    Source: method.md section 11; the choice of kernel is ours.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, eps=NORM_EPSILON)
+
+
+class ConvNorm(nn.Module):
+    """Convolution with "same" padding, then instance normalisation. Source: method.md section 11."""
+
+    def __init__(
+        self, n_in: int, n_out: int, *, kernel: Sequence[int], stride: Sequence[int], bias: bool = True
+    ) -> None:
+        super().__init__()
+        padding = tuple((k - 1) // 2 for k in kernel)
+        convolution = CONVOLUTION[len(kernel)]
+        self.conv = convolution(n_in, n_out, tuple(kernel), tuple(stride), padding, bias=bias)
+        self.norm = InstanceNorm(n_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Feature maps (b, n_in, *spatial) to (b, n_out, *spatial / stride). Source: method.md section 11."""
+        normalised: Tensor = self.norm(self.conv(x))
+        return normalised
+
+
+class ConvBlock(ConvNorm):
+    """Convolution, instance normalisation, leaky ReLU. Source: method.md section 11."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Feature maps (b, n_in, *spatial) to (b, n_out, *spatial / stride). Source: method.md section 11."""
+        return F.leaky_relu_(super().forward(x), LEAK)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut: y = leaky(norm(conv(leaky(norm(conv(x))))) + shortcut(x)).
+
+    Source: method.md section 11 (the D variant of a basic ResNet block: pooling, then a 1x1 convolution).
+    """
+
+    def __init__(self, n_in: int, n_out: int, *, kernel: Sequence[int], stride: Sequence[int]) -> None:
+        super().__init__()
+        ones = (1,) * len(kernel)
+        self.conv1 = ConvBlock(n_in, n_out, kernel=kernel, stride=stride)
+        self.conv2 = ConvNorm(n_out, n_out, kernel=kernel, stride=ones)
+        pool = AVERAGE_POOL[len(kernel)](tuple(stride), tuple(stride)) if any(s > 1 for s in stride) else None
+        self.pool = pool
+        self.skip = ConvNorm(n_in, n_out, kernel=ones, stride=ones, bias=False) if n_in != n_out else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Feature maps (b, n_in, *spatial) to (b, n_out, *spatial / stride). Source: method.md section 11."""
+        shortcut = x if self.pool is None else self.pool(x)
+        if self.skip is not None:
+            shortcut = self.skip(shortcut)
+        return F.leaky_relu_(self.conv2(self.conv1(x)) + shortcut, LEAK)

@@ -1,0 +1,91 @@
+"""The largest patch, then the largest batch, that the memory allows. Source: method.md section 6.6."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segflow.planning.memory import activations
+from segflow.planning.topology import Topology, topology
+from segflow.recipes.planner import PlannerRecipe
+
+__all__ = ["Sizing", "size_patch_and_batch"]
+
+START_VOXELS_3D = 256**3
+START_VOXELS_2D = 2048**2
+MIN_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What the search found."""
+
+    topology: Topology
+    batch_size: int
+
+
+def size_patch_and_batch(
+    spacing_mm: Sequence[float],
+    median_shape: Sequence[float],
+    recipe: PlannerRecipe,
+    *,
+    dataset_voxels: float,
+    n_outputs: int,
+) -> Sizing:
+    """Start from a large patch and shrink it, axis by axis, until the network fits the memory.
+
+    1. Start with a patch of fixed volume, isotropic in millimetres, no larger than the median image.
+    2. While the network is too large, shorten the axis that covers most of the median image.
+    3. Spend what memory is left on the batch, up to a share of the whole data set.
+
+    Args:
+        spacing_mm: Per axis (2 or 3).
+        median_shape: Voxels per axis; may be x.5.
+        recipe: Budgets and caps.
+        dataset_voxels: Voxels of all training images at this spacing.
+        n_outputs: Entries of the label table.
+
+    Returns:
+        Patch, strides, kernels and batch size.
+
+    Source: method.md section 6.6.
+    """
+    flat = len(median_shape) == 2
+    reference_batch = recipe.reference_batch_2d if flat else recipe.reference_batch_3d
+    budget = recipe.memory_2d if flat else recipe.memory_3d
+    budget *= recipe.gpu_memory_gb / recipe.reference_gpu_gb
+    fitting_batch = reference_batch if recipe.full_batch_must_fit else MIN_BATCH
+
+    found = topology(spacing_mm, _start_patch(spacing_mm, median_shape), min_edge=recipe.min_edge)
+    estimate = activations(found, recipe, n_outputs=n_outputs)
+    while estimate / reference_batch * fitting_batch > budget:
+        found = _shrink(found, spacing_mm, median_shape, recipe.min_edge)
+        estimate = activations(found, recipe, n_outputs=n_outputs)
+
+    batch = round(budget / estimate * reference_batch)
+    cap = round(dataset_voxels * recipe.dataset_share / np.prod(found.patch, dtype=np.float64))
+    return Sizing(found, max(min(batch, cap), MIN_BATCH))
+
+
+def _start_patch(spacing_mm: Sequence[float], median_shape: Sequence[float]) -> tuple[float, ...]:
+    inverse = 1 / np.asarray(spacing_mm)
+    voxels = START_VOXELS_2D if len(inverse) == 2 else START_VOXELS_3D
+    edges = [round(edge) for edge in inverse * (voxels / np.prod(inverse)) ** (1 / len(inverse))]
+    return tuple(min(edge, median) for edge, median in zip(edges, median_shape, strict=True))
+
+
+def _shrink(
+    found: Topology, spacing_mm: Sequence[float], median_shape: Sequence[float], min_edge: int
+) -> Topology:
+    """Shorten one axis by the divisor it would have afterwards."""
+    cover = [edge / median for edge, median in zip(found.patch, median_shape, strict=True)]
+    axis = max(range(len(cover)), key=lambda a: (cover[a], a))
+    tentative = _shortened(found.patch, axis, found.divisor[axis])
+    divisor = topology(spacing_mm, tentative, min_edge=min_edge).divisor[axis]
+    return topology(spacing_mm, _shortened(found.patch, axis, divisor), min_edge=min_edge)
+
+
+def _shortened(patch: Sequence[int], axis: int, by: int) -> tuple[int, ...]:
+    return tuple(edge - by if a == axis else edge for a, edge in enumerate(patch))

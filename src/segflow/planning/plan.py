@@ -1,0 +1,162 @@
+"""From fingerprint to plan: the rule-based parameters, put together. Source: method.md section 6."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segflow.contracts.fingerprint import Fingerprint
+from segflow.contracts.plan import Architecture, Configuration, Plan
+from segflow.planning.cascade import plan_low_resolution
+from segflow.planning.memory import features_per_stage, per_stage
+from segflow.planning.normalisation import mask_normalization, normalizations
+from segflow.planning.patch import Sizing, size_patch_and_batch
+from segflow.planning.spacing import axis_order, inverse_order, median_shape_at, target_spacing
+from segflow.recipes.planner import PlannerRecipe
+from segflow.recipes.recipe import Recipe
+from segflow.volumes.axes import reorder
+
+__all__ = ["PlanInput", "make_plan"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanInput:
+    """What planning needs to know of dataset.json.
+
+    Attributes:
+        name: Of the data set.
+        channel_names: They choose the normalisation.
+        n_cases: `numTraining`.
+        n_outputs: Entries of the label table.
+        spacing_mm: A target spacing that replaces the rule's, along z, y, x.
+    """
+
+    name: str
+    channel_names: tuple[str, ...]
+    n_cases: int
+    n_outputs: int
+    spacing_mm: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """A resolution and the images at it, in transposed order."""
+
+    spacing_mm: tuple[float, ...]
+    median_shape: tuple[float, ...]
+
+
+def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: Recipe) -> Plan:
+    """Derive spacing, patch, batch and network of every configuration from the fingerprint.
+
+    Args:
+        fingerprint: Of the data set.
+        dataset: What dataset.json says.
+        recipe: The fixed parameters.
+
+    Returns:
+        The plan.
+
+    Source: method.md section 6.
+    """
+    spacing_mm = dataset.spacing_mm or target_spacing(fingerprint)
+    order = axis_order(spacing_mm)
+    full = _Grid(reorder(spacing_mm, order), reorder(median_shape_at(fingerprint, spacing_mm), order))
+    drafts = {"2d": _draft(_Grid(full.spacing_mm[1:], full.median_shape[1:]), full, dataset, recipe.planner)}
+    if full.median_shape[0] != 1:
+        drafts |= _plan_3d(full, dataset, recipe.planner)
+    spacings, shapes = (
+        np.median(fingerprint.spacings, axis=0),
+        np.median(fingerprint.shapes_after_crop, axis=0),
+    )
+    z_mm, y_mm, x_mm = reorder([float(mm) for mm in spacings], order)
+    z, y, x = reorder([round(float(size)) for size in shapes], order)
+    schemes = normalizations(dataset.channel_names)
+    masks = mask_normalization(schemes, fingerprint.median_relative_size_after_cropping)
+    return Plan(
+        dataset_name=dataset.name,
+        plans_name=recipe.planner.plans_name,
+        recipe=recipe.name,
+        median_spacing_mm=(z_mm, y_mm, x_mm),
+        median_shape=(z, y, x),
+        transpose_forward=order,
+        transpose_backward=inverse_order(order),
+        configurations={
+            name: _configuration(name, draft, schemes, masks, recipe.planner)
+            for name, draft in drafts.items()
+        },
+        intensities=fingerprint.foreground_intensity_properties_per_channel,
+    )
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A configuration before it gets its names and normalisation."""
+
+    grid: _Grid
+    sizing: Sizing
+    batch_dice: bool
+    previous_stage: str | None = None
+    next_stage: str | None = None
+
+
+def _draft(
+    grid: _Grid, full: _Grid, dataset: PlanInput, recipe: PlannerRecipe, *, batch_dice: bool = True
+) -> _Draft:
+    voxels = math.prod(full.median_shape) * dataset.n_cases
+    sizing = size_patch_and_batch(
+        grid.spacing_mm, grid.median_shape, recipe, dataset_voxels=voxels, n_outputs=dataset.n_outputs
+    )
+    return _Draft(grid, sizing, batch_dice)
+
+
+def _plan_3d(full: _Grid, dataset: PlanInput, recipe: PlannerRecipe) -> dict[str, _Draft]:
+    draft = _draft(full, full, dataset, recipe, batch_dice=False)
+    low = plan_low_resolution(
+        full.spacing_mm,
+        full.median_shape,
+        draft.sizing.topology.patch,
+        recipe,
+        n_cases=dataset.n_cases,
+        n_outputs=dataset.n_outputs,
+    )
+    if low is None:
+        return {"3d_fullres": draft}
+    low_grid = _Grid(low.spacing_mm, low.median_shape)
+    return {
+        "3d_lowres": _Draft(low_grid, low.sizing, batch_dice=False, next_stage="3d_cascade_fullres"),
+        "3d_fullres": _Draft(full, draft.sizing, batch_dice=True),
+        "3d_cascade_fullres": _Draft(full, draft.sizing, batch_dice=True, previous_stage="3d_lowres"),
+    }
+
+
+def _configuration(
+    name: str, draft: _Draft, schemes: Sequence[str], masks: Sequence[bool], recipe: PlannerRecipe
+) -> Configuration:
+    found = draft.sizing.topology
+    n_stages = len(found.strides)
+    data_of = "3d_fullres" if draft.previous_stage else name
+    return Configuration(
+        name=name,
+        data_identifier=f"{recipe.plans_name}_{data_of}",
+        spacing_mm=draft.grid.spacing_mm,
+        patch_shape=found.patch,
+        median_shape=draft.grid.median_shape,
+        batch_size=draft.sizing.batch_size,
+        batch_dice=draft.batch_dice,
+        normalization=tuple(schemes),  # type: ignore[arg-type]
+        mask_normalization=tuple(masks),
+        architecture=Architecture(
+            encoder=recipe.encoder,
+            features=features_per_stage(recipe, n_stages, len(found.patch)),
+            strides=found.strides,
+            kernels=found.kernels,
+            encoder_blocks=per_stage(recipe.encoder_blocks, n_stages),
+            decoder_blocks=(recipe.decoder_blocks,) * (n_stages - 1),
+        ),
+        previous_stage=draft.previous_stage,
+        next_stage=draft.next_stage,
+    )

@@ -1,0 +1,79 @@
+"""Target spacing, axis order and median shape. Source: method.md sections 6.1-6.3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segflow.contracts.fingerprint import Fingerprint
+
+__all__ = ["axis_order", "inverse_order", "median_shape_at", "target_spacing"]
+
+ANISOTROPY_RATIO = 3.0  # coarsest axis over the others, in spacing and in voxels
+COARSE_AXIS_PERCENTILE = 10
+_TIE_BREAK_MM = 1e-5
+
+
+def target_spacing(fingerprint: Fingerprint) -> tuple[float, ...]:
+    """The spacing that every case is brought to: the median, finer along a coarse axis.
+
+    Args:
+        fingerprint: Of the data set.
+
+    Returns:
+        Millimetres along z, y, x.
+
+    Source: method.md section 6.1.
+    """
+    spacings = np.asarray(fingerprint.spacings)
+    target = np.percentile(spacings, 50, axis=0)
+    shape = np.percentile(np.asarray(fingerprint.shapes_after_crop), 50, axis=0)
+    coarse = int(np.argmax(target))
+    others = [axis for axis in range(3) if axis != coarse]
+    finest_allowed = max(target[others])
+    coarse_in_mm = target[coarse] > ANISOTROPY_RATIO * finest_allowed
+    coarse_in_voxels = shape[coarse] * ANISOTROPY_RATIO < min(shape[others])
+    if coarse_in_mm and coarse_in_voxels:
+        low = np.percentile(spacings[:, coarse], COARSE_AXIS_PERCENTILE)
+        target[coarse] = low if low >= finest_allowed else finest_allowed + _TIE_BREAK_MM
+    return tuple(float(value) for value in target)
+
+
+def axis_order(spacing_mm: Sequence[float]) -> tuple[int, int, int]:
+    """The axis of coarsest spacing first, the others as they were.
+
+    Args:
+        spacing_mm: Along z, y, x.
+
+    Returns:
+        Source axis of each target axis.
+
+    Source: method.md section 6.2.
+    """
+    coarse = int(np.argmax(spacing_mm))
+    first, second = (axis for axis in range(3) if axis != coarse)
+    return (coarse, first, second)
+
+
+def inverse_order(order: Sequence[int]) -> tuple[int, int, int]:
+    """The permutation that undoes `order`. Source: method.md section 6.2."""
+    first, second, third = (int(axis) for axis in np.argsort(order))
+    return (first, second, third)
+
+
+def median_shape_at(fingerprint: Fingerprint, spacing_mm: Sequence[float]) -> tuple[float, ...]:
+    """The median image shape once every case has a given spacing.
+
+    Args:
+        fingerprint: Of the data set.
+        spacing_mm: Along z, y, x.
+
+    Returns:
+        Voxels along z, y, x; x.5 between two middle cases.
+
+    Source: method.md section 6.3.
+    """
+    ratio = np.asarray(fingerprint.spacings) / np.asarray(spacing_mm)
+    shapes = np.rint(ratio * np.asarray(fingerprint.shapes_after_crop))
+    return tuple(float(value) for value in np.median(shapes, axis=0))

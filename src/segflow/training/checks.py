@@ -1,0 +1,78 @@
+"""What a training cannot be started with. Source: ours."""
+
+from __future__ import annotations
+
+import math
+
+from segflow.contracts.case import TrainingCase
+from segflow.contracts.errors import SegflowError, TrainingError
+from segflow.contracts.folds import Fold
+from segflow.contracts.plan import Configuration
+from segflow.contracts.protocols import CaseReader
+
+__all__ = ["check_cases", "check_patch"]
+
+
+def check_patch(configuration: Configuration) -> None:
+    """Refuse a patch that the network cannot halve as often as it wants to.
+
+    Args:
+        configuration: Patch shape and strides.
+
+    Raises:
+        TrainingError: Too few stages, or an edge that its strides don't divide.
+
+    Source: ours.
+    """
+    strides = configuration.architecture.strides
+    if len(strides) < 2:
+        raise TrainingError(
+            f"configuration '{configuration.name}' has a single stage; a U-Net needs at least two"
+        )
+    for axis, edge in enumerate(configuration.patch_shape):
+        divisor = math.prod(stride[axis] for stride in strides)
+        if edge < divisor or edge % divisor:
+            raise TrainingError(
+                f"the patch {configuration.patch_shape} has {edge} voxels along axis {axis}, which must be a "
+                f"multiple of {divisor} for this network; change the patch, or plan again"
+            )
+
+
+def check_cases(fold: Fold, reader: CaseReader, *, configuration: Configuration, channels: int) -> None:
+    """Refuse a fold without training cases, and cases that cannot be read or don't fit the configuration.
+
+    Args:
+        fold: Identifiers.
+        reader: Gives the cases.
+        configuration: Whether there is a previous stage.
+        channels: Of the image.
+
+    Raises:
+        TrainingError: With the case.
+
+    Source: ours.
+    """
+    if not fold.train:
+        raise TrainingError("the fold has no training cases; check the folds file")
+    for identifier in dict.fromkeys(fold.train + fold.val):
+        case = _read(identifier, reader)
+        if len(case.image) != channels or len(configuration.mask_normalization) != channels:
+            raise TrainingError(
+                f"case '{identifier}' has {len(case.image)} channels, the configuration "
+                f"{len(configuration.mask_normalization)} and the training {channels}; preprocess the data again"
+            )
+        if configuration.previous_stage is not None and case.previous_stage is None:
+            raise TrainingError(
+                f"case '{identifier}' lacks the labels of stage '{configuration.previous_stage}'; "
+                "train that stage on all folds and predict its validation cases first"
+            )
+
+
+def _read(identifier: str, reader: CaseReader) -> TrainingCase:
+    try:
+        return reader.read(identifier)
+    except (KeyError, OSError, ValueError, SegflowError) as error:
+        raise TrainingError(
+            f"case '{identifier}' of the fold cannot be read ({error}); "
+            "preprocess it, or make folds of the cases there are"
+        ) from error

@@ -1,0 +1,116 @@
+"""How well the network does while it learns: Dice over validation patches. Source: method.md section 15."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from segflow.contracts.labels import Labels
+
+__all__ = ["EpochRecord", "count_overlap", "moving_mean", "pseudo_dice"]
+
+#: Weight of the past in the moving mean. Source: method.md section 15.
+_MOMENTUM: Final = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One epoch of a training.
+
+    Attributes:
+        epoch: From 0.
+        learning_rate: Of the optimiser.
+        train_loss: Mean over training batches.
+        validation_loss: Mean over validation batches; NaN without any.
+        pseudo_dice: Per target, over all voxels of the validation patches; NaN if it does not occur.
+        mean: Of the pseudo-Dice of targets that occur.
+        ema: Moving mean of `mean`.
+        seconds: Wall time.
+    """
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    validation_loss: float
+    pseudo_dice: tuple[float, ...]
+    mean: float
+    ema: float
+    seconds: float
+
+
+def count_overlap(logits: Tensor, target: Tensor, labels: Labels) -> Tensor:
+    """True positives, false positives and false negatives of a batch.
+
+    Args:
+        logits: (b, outputs, *spatial).
+        target: Classes (b, *spatial), or regions (b, r, *spatial), with ignore as last channel if there is one.
+        labels: Classes or regions.
+
+    Returns:
+        int64, (3, targets), on the CPU.
+
+    Source: method.md section 15.
+    """
+    counts = (
+        _count_regions(logits, target, labels)
+        if labels.has_regions
+        else _count_classes(logits, target, labels)
+    )
+    return counts.cpu()
+
+
+def _count_classes(logits: Tensor, target: Tensor, labels: Labels) -> Tensor:
+    """From the confusion matrix: rows are the truth."""
+    n = logits.shape[1]
+    prediction, truth = logits.argmax(dim=1).reshape(-1), target.reshape(-1).long()
+    if labels.ignore is not None:
+        valid = truth != labels.ignore
+        prediction, truth = prediction[valid], truth[valid]
+    confusion = torch.bincount(truth * n + prediction, minlength=n * n).reshape(n, n)
+    tp = confusion.diagonal()
+    return torch.stack((tp, confusion.sum(0) - tp, confusion.sum(1) - tp))[:, 1:]
+
+
+def _count_regions(logits: Tensor, target: Tensor, labels: Labels) -> Tensor:
+    """A region is predicted where its sigmoid exceeds one half."""
+    prediction, truth = logits > 0, target[:, : logits.shape[1]].bool()
+    valid = ~target[:, -1:].bool() if labels.ignore is not None else torch.ones_like(truth[:, :1])
+    axes = (0, *range(2, logits.ndim))
+    pairs = ((prediction, truth), (prediction, ~truth), (~prediction, truth))
+    return torch.stack([(a & b & valid).sum(axes) for a, b in pairs])
+
+
+def pseudo_dice(counts: Tensor) -> tuple[tuple[float, ...], float]:
+    """Dice per target and its mean over the targets that occur.
+
+        Dice = 2 TP / (2 TP + FP + FN)
+
+    Args:
+        counts: (3, targets).
+
+    Returns:
+        Dice per target, NaN where 0 / 0; and the mean, NaN if no target occurs.
+
+    Source: method.md section 15.
+    """
+    tp, fp, fn = counts.double()
+    dice = 2 * tp / (2 * tp + fp + fn)
+    return tuple(dice.tolist()), float(dice.nanmean())
+
+
+def moving_mean(previous: float | None, new: float) -> float:
+    """0.9 * previous + 0.1 * new; the first value as it is. An undefined value changes nothing.
+
+    Args:
+        previous: None before the first value.
+        new: NaN if undefined.
+
+    Source: method.md section 15; the rule for NaN is ours (in the peer it would stay NaN for good).
+    """
+    if previous is None or math.isnan(previous):
+        return new
+    return previous if math.isnan(new) else _MOMENTUM * previous + (1 - _MOMENTUM) * new

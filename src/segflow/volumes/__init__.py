@@ -1,0 +1,1 @@
+"""Array mathematics without policy: crop, resample, tiles, label maps, components."""

@@ -1,0 +1,72 @@
+"""Counting: hand-made maps, and a mask-by-mask oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segflow.contracts.errors import PredictionError
+from segflow.contracts.labels import Labels
+from segflow.metrics import Counts, confusion_matrix, members, target_counts, target_key
+from segflow.metrics import counts as module
+
+CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
+REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), regions_class_order=(1, 2))
+IGNORE = Labels((("background", 0), ("a", 1), ("b", 2), ("ignore", 3)))
+
+
+def frozen(values, dtype=np.uint8):
+    array = np.asarray(values, dtype=dtype)
+    array.setflags(write=False)
+    return array
+
+
+def test_hand_made():
+    reference = frozen([[[0, 0, 1, 1, 2, 2]]])
+    prediction = frozen([[[0, 1, 1, 2, 2, 0]]])
+    confusion = confusion_matrix(reference, prediction, CLASSES)
+    np.testing.assert_array_equal(confusion, [[1, 1, 0], [0, 1, 1], [1, 0, 1]])
+    assert target_counts(confusion, 1) == Counts(tp=1, fp=1, fn=1, tn=3)
+    assert target_counts(confusion, 2) == Counts(tp=1, fp=1, fn=1, tn=3)
+    assert target_counts(confusion, (1, 2)) == Counts(tp=3, fp=1, fn=1, tn=1)
+
+
+def test_ignored_voxels_are_left_out():
+    reference = frozen([3, 3, 1, 0])
+    prediction = frozen([1, 0, 1, 1])
+    confusion = confusion_matrix(reference, prediction, IGNORE)
+    assert confusion.sum() == 2
+    assert target_counts(confusion, 1) == Counts(tp=1, fp=1, fn=0, tn=0)
+
+
+@pytest.mark.parametrize("stray", [-1, 3, 200])
+def test_unknown_values_are_background(stray):
+    confusion = confusion_matrix(frozen([1, 0], np.int16), frozen([stray, stray], np.int16), CLASSES)
+    np.testing.assert_array_equal(confusion, [[1, 0, 0], [1, 0, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS, IGNORE])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.uint64])
+def test_like_masks(labels, dtype, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_VOXELS", 7)
+    generator = np.random.default_rng(1)
+    reference = frozen(generator.integers(0, 4 if labels.ignore else 3, (3, 4, 5)), dtype)
+    prediction = frozen(generator.integers(0, 3, (5, 4, 3)), dtype).T
+    counted = reference != 3
+    confusion = confusion_matrix(reference, prediction, labels)
+    for target in labels.targets:
+        r, p = (np.isin(array[counted], members(target)) for array in (reference, prediction))
+        expected = Counts(
+            tp=int((r & p).sum()), fp=int((~r & p).sum()), fn=int((r & ~p).sum()), tn=int((~r & ~p).sum())
+        )
+        assert target_counts(confusion, target) == expected
+
+
+def test_shapes_must_agree():
+    with pytest.raises(PredictionError, match=r"\(2,\) and \(3,\)"):
+        confusion_matrix(frozen([0, 0, 0]), frozen([0, 0]), CLASSES)
+
+
+def test_keys_and_members():
+    assert [target_key(t) for t in (1, (1, 2), (3,))] == ["1", "(1, 2)", "(3,)"]
+    assert [members(t) for t in (1, (1, 2))] == [(1,), (1, 2)]

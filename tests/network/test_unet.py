@@ -1,0 +1,84 @@
+"""Parameter counts and shapes of whole networks."""
+
+import numpy as np
+import pytest
+import torch
+
+from segflow.contracts.plan import Architecture
+from segflow.network import build_network
+
+
+def architecture(
+    strides: list[str], *, cap: int, encoder: str = "plain", base: int = 32, kernels: list[str] | None = None
+) -> Architecture:
+    n = len(strides)
+    blocks = (2,) * n if encoder == "plain" else (1, 3, 4, 6, 6, 6, 6, 6)[:n]
+    return Architecture(
+        encoder=encoder,
+        features=tuple(min(base * 2**i, cap) for i in range(n)),
+        strides=tuple(tuple(int(s) for s in stride) for stride in strides),
+        kernels=tuple(tuple(int(k) for k in kernel) for kernel in kernels or ["3" * len(strides[0])] * n),
+        encoder_blocks=blocks,
+        decoder_blocks=(2 if encoder == "plain" else 1,) * (n - 1),
+    )
+
+
+HIPPOCAMPUS = ["111", "222", "222", "222"]
+LIVER = ["111", "222", "222", "222", "222", "222"]
+
+
+@pytest.mark.parametrize(
+    ("strides", "cap", "encoder", "n_parameters"),
+    [
+        (HIPPOCAMPUS, 320, "plain", 5_603_177),
+        (["11", "22", "22", "22"], 512, "plain", 1_928_489),
+        (HIPPOCAMPUS, 320, "residual", 25_895_593),
+        (LIVER, 320, "plain", 31_196_399),
+        (LIVER, 320, "residual", 102_350_575),
+    ],
+)
+def test_parameter_counts_of_the_method(strides, cap, encoder, n_parameters):
+    network = build_network(
+        architecture(strides, cap=cap, encoder=encoder), input_channels=1, output_channels=3
+    )
+    assert sum(p.numel() for p in network.parameters()) == n_parameters
+    assert sum(t.numel() for t in network.state_dict().values()) == n_parameters  # no duplicates
+
+
+@pytest.mark.parametrize("encoder", ["plain", "residual"])
+@pytest.mark.parametrize("strides", [["11", "22", "21"], ["111", "122", "222"]])
+def test_one_output_per_decoder_level_full_resolution_first(encoder, strides):
+    network = build_network(
+        architecture(strides, cap=320, encoder=encoder, base=4), input_channels=2, output_channels=5
+    )
+    shape = (8, 16, 24)[: len(strides[0])]
+    x = torch.zeros(2, 2, *shape)
+    single = network(x)
+    network.deep_supervision = True
+    several = network(x)
+    half = tuple(s // int(k) for s, k in zip(shape, strides[1], strict=True))
+    assert single.shape == (2, 5, *shape)
+    assert [tuple(y.shape) for y in several] == [(2, 5, *shape), (2, 5, *half)]
+    assert torch.equal(single, several[0])
+
+
+def test_anisotropic_kernels_keep_the_shape():
+    network = build_network(
+        architecture(["111", "122", "222"], cap=320, base=4, kernels=["133", "333", "333"]),
+        input_channels=1,
+        output_channels=2,
+    )
+    assert network(torch.zeros(1, 1, 6, 8, 8)).shape == (1, 2, 6, 8, 8)
+    assert network.decoder.stages[-1][0].conv.kernel_size == (1, 3, 3)  # that of the skip's stage
+
+
+def test_same_seed_same_weights_and_the_global_generator_is_left_alone():
+    before = torch.get_rng_state()
+    plan = architecture(HIPPOCAMPUS, cap=320, base=4)
+    a, b, c = (
+        build_network(plan, input_channels=1, output_channels=2, seed=seed).state_dict() for seed in (1, 1, 2)
+    )
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(a[name], c[name]) for name in a)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(np.isfinite(tensor.numpy()).all() for tensor in a.values())

@@ -1,0 +1,51 @@
+"""The map of packages is the same in the package's docstring, on disk and in the documentation."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import segflow
+from segflow.commands.main import VERBS
+
+
+def test_docstring_matches_folders(repository):
+    assert _packages_in_docstring() == _packages_on_disk(repository)
+
+
+def test_documentation_matches_folders(repository):
+    text = (repository / "docs" / "architecture.md").read_text()
+    section = text.split("## Packages", 1)[1].split("\n## ", 1)[0]
+    documented = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert sorted(documented) == _packages_on_disk(repository)
+    assert len(documented) == len(set(documented))
+
+
+def test_documentation_lists_every_verb(repository):
+    text = (repository / "docs" / "architecture.md").read_text()
+    section = text.split("## Stages", 1)[1].split("\n## ", 1)[0]
+    assert sorted(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == sorted(VERBS)
+
+
+def test_every_package_has_a_docstring(repository):
+    for name in _packages_on_disk(repository):
+        first = (repository / "src" / "segflow" / name / "__init__.py").read_text().lstrip()
+        assert first.startswith('"""'), f"segflow.{name} does not say what it is"
+
+
+def test_import_contracts_are_kept(repository):
+    lint_imports = Path(sys.executable).with_name("lint-imports")
+    result = subprocess.run(
+        [lint_imports, "--no-cache"], cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def _packages_in_docstring() -> list[str]:
+    return sorted(re.findall(r"^(\w+) {2,}\S", segflow.__doc__ or "", re.MULTILINE))
+
+
+def _packages_on_disk(repository: Path) -> list[str]:
+    return sorted(file.parent.name for file in (repository / "src" / "segflow").glob("*/__init__.py"))
