@@ -66,9 +66,11 @@ def draw_cascade(rng: np.random.Generator, recipe: AugmentationRecipe, *, n_labe
                 morphology.append(Morphology(label, operation, float(rng.uniform(*recipe.cascade_radius))))
     removals: list[Removal] = []
     if rng.random() < recipe.p_cascade_remove:
-        for label in rng.permutation(n_labels).tolist():
-            if rng.random() < recipe.p_cascade_remove_label:
-                removals.append(Removal(label, float(rng.random())))
+        removals = [
+            Removal(label, float(rng.random()))
+            for label in rng.permutation(n_labels).tolist()
+            if rng.random() < recipe.p_cascade_remove_label
+        ]
     return CascadeDraw(tuple(morphology), tuple(removals))
 
 

@@ -28,6 +28,10 @@ __all__ = ["SpatialDraw", "draw_spatial", "source_box", "transform_image", "tran
 _TIE: Final = 1e-5
 #: Label of voxels outside what was read. Source: method.md section 13.2.
 _OUTSIDE: Final = -1
+#: Marks cells whose corners have several labels; no label is as low.
+_MIXED: Final = -(2**15)
+#: Keeps positions off the far border, so that they have a cell; too little to matter.
+_EDGE: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def transform_image(
         return apply_along_axes(image, lines)
     grid = torch.empty(*patch_shape, len(patch_shape))
     for axis, (q, n) in enumerate(zip(positions, source_shape, strict=True)):
-        grid[..., -1 - axis] = q * (2 / n) + (1 / n - 1)
+        grid[..., -1 - axis] = q.mul_(2 / n).add_(1 / n - 1)
     return F.grid_sample(image[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False)[
         0
     ]
@@ -135,7 +139,7 @@ def transform_labels(
 
     Args:
         draw: A transform that fires.
-        labels: (n, *source), integer.
+        labels: (n, *source), int16.
         centre: Where the patch's centre comes to lie, in voxels of the source.
         patch_shape: Voxels of the patch.
 
@@ -145,27 +149,49 @@ def transform_labels(
     Source: method.md section 13.2.
     """
     padded = F.pad(labels, (1, 1) * len(patch_shape), value=_OUTSIDE)
-    floors, fractions = [], []
-    positions = _positions(draw, centre=centre, patch_shape=patch_shape)
-    for q, n in zip(positions, labels.shape[1:], strict=True):
-        inside = (q + 1).clamp_(0, n + 1)
-        floors.append(inside.floor().clamp_(max=n))
-        fractions.append(inside - floors[-1])
-    strides = padded.stride()[1:]
-    index = sum(floor.long() * stride for floor, stride in zip(floors, strides, strict=True))
-    index = torch.as_tensor(index).expand(*patch_shape).reshape(-1)
-    flat = padded.reshape(len(padded), -1)
+    cells = _uniform_cells(padded)
+    positions = _positions(draw, centre=[c + 1 for c in centre], patch_shape=patch_shape)
+    inside = [q.clamp_(0, n - _EDGE) for q, n in zip(positions, cells.shape[1:], strict=True)]
+    floors = [q.int() for q in inside]
+    index = _flat_index(floors, cells.shape[1:]).reshape(-1)
+    result = cells.reshape(len(labels), -1).index_select(1, index)
+    layer, voxel = torch.nonzero(result == _MIXED, as_tuple=True)
+    floors = [floor.expand(*patch_shape).reshape(-1)[voxel] for floor in floors]
+    fractions = [
+        q.expand(*patch_shape).reshape(-1)[voxel] - floor for q, floor in zip(inside, floors, strict=True)
+    ]
+    corners = _corners(padded, layer, floors)
+    result[layer, voxel] = _most_likely(corners, _corner_weights(fractions))
+    return result.reshape(len(labels), *patch_shape)
+
+
+def _uniform_cells(labels: Tensor) -> Tensor:
+    """Per cell between neighbouring voxels, the label of all its corners, or _MIXED if they differ."""
+    low = high = labels
+    for axis in range(1, labels.ndim):
+        n = labels.shape[axis] - 1
+        low = torch.minimum(low.narrow(axis, 0, n), low.narrow(axis, 1, n))
+        high = torch.maximum(high.narrow(axis, 0, n), high.narrow(axis, 1, n))
+    return low.masked_fill_(low != high, _MIXED)
+
+
+def _flat_index(indices: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+    """The position in a flattened array of that shape."""
+    first, *rest = indices
+    for index, n in zip(rest, shape[1:], strict=True):
+        first = torch.add(index, first, alpha=n)
+    return first
+
+
+def _corners(labels: Tensor, layer: Tensor, floors: Sequence[Tensor]) -> Tensor:
+    """The labels (n, 2^d) of the corners of cells whose first corner is given."""
+    first = _flat_index([layer, *(floor.long() for floor in floors)], labels.shape)
+    flat, strides = labels.reshape(-1), labels.stride()[1:]
     offsets = [
-        sum(c * s for c, s in zip(corner, strides, strict=True))
+        sum(c * stride for c, stride in zip(corner, strides, strict=True))
         for corner in itertools.product((0, 1), repeat=len(strides))
     ]
-    corners = [flat.index_select(1, index + offset) for offset in offsets]
-    result = corners[0]
-    mixed = reduce(torch.logical_or, (corner != result for corner in corners[1:]))
-    n, voxel = torch.nonzero(mixed, as_tuple=True)
-    weights = _corner_weights([f.expand(*patch_shape).reshape(-1)[voxel] for f in fractions])
-    result[n, voxel] = _most_likely(torch.stack([corner[n, voxel] for corner in corners], 1), weights)
-    return result.reshape(len(labels), *patch_shape)
+    return torch.stack([flat.index_select(0, first + offset) for offset in offsets], dim=1)
 
 
 def _corner_weights(fractions: Sequence[Tensor]) -> Tensor:
@@ -186,7 +212,7 @@ def _most_likely(labels: Tensor, weights: Tensor) -> Tensor:
 
 
 def _positions(draw: SpatialDraw, *, centre: Sequence[float], patch_shape: Sequence[int]) -> list[Tensor]:
-    """Per source axis, where the patch's voxels are sampled: broadcastable to the patch."""
+    """Per source axis, where the patch's voxels are sampled: new tensors, broadcastable to the patch."""
     d = len(patch_shape)
     matrix = _matrix(draw, d)
     lines = [
@@ -196,7 +222,7 @@ def _positions(draw: SpatialDraw, *, centre: Sequence[float], patch_shape: Seque
     positions = []
     for row in range(d):
         terms = [line * float(m) for line, m in zip(lines, matrix[row], strict=True) if m != 0]
-        positions.append(reduce(torch.add, terms) + centre[row])
+        positions.append(reduce(torch.add, terms[1:], terms[0] + centre[row]))
     return positions
 
 

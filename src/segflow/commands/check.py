@@ -35,18 +35,22 @@ def run(options: argparse.Namespace) -> None:
     Source: method.md section 4.
     """
     dataset = read_dataset(options.dataset)
-    checked, faults = [], []
+    checked: list[CheckedCase] = []
+    faults: list[str] = []
     with (
         progress_bar("check", len(dataset.cases)) as bar,
         ProcessPoolExecutor(options.workers) as pool,
     ):
         for outcome in pool.map(_check, [dataset] * len(dataset.cases), dataset.cases, chunksize=4):
-            (checked if isinstance(outcome, CheckedCase) else faults).append(outcome)
+            if isinstance(outcome, CheckedCase):
+                checked.append(outcome)
+            else:
+                faults.append(outcome)
             bar.advance()
     if faults:
         hidden = len(faults) - MAX_ERRORS_SHOWN
         more = [f"... and {hidden} more"] if hidden > 0 else []
-        raise DatasetError("\n".join([*map(str, faults[:MAX_ERRORS_SHOWN]), *more]))
+        raise DatasetError("\n".join([*faults[:MAX_ERRORS_SHOWN], *more]))
     warnings = _warnings(dataset)
     for warning in warnings:
         logger.warning("%s", warning)

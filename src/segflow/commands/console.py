@@ -9,11 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 __all__ = ["Bar", "console", "log_to", "logger", "progress_bar"]
 
 logger = logging.getLogger("segflow")
 console = Console(stderr=True)
+
+_BAR_CHARACTERS = 16
 
 
 class Bar:
@@ -42,11 +45,11 @@ def progress_bar(label: str, total: int) -> Iterator[Bar]:
     Source: ours.
     """
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=_BAR_CHARACTERS),
+        MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=len(f"{total}/{total}"))),
+        TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7)),
+        TextColumn("{task.fields[note]}", style="dim", table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
     logger.info("%s: %d steps", label, total)
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
@@ -63,6 +66,7 @@ def log_to(path: Path | None) -> None:
     Source: ours.
     """
     logger.setLevel(logging.INFO)
+    logger.propagate = False
     screen = logging.StreamHandler()
     screen.setLevel(logging.WARNING)
     screen.setFormatter(logging.Formatter("segflow: %(message)s"))

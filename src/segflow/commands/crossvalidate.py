@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from segflow.contracts.errors import PlanError
 from segflow.contracts.scores import Summary
 from segflow.evaluation import merge_folds
 from segflow.io.dataset import read_description

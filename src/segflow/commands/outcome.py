@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -54,7 +55,7 @@ class Outcome:
     folder: Path
     card: ModelCard
     labels: Labels
-    description: dict[str, object]
+    description: dict[str, Any]
     summary: Summary
 
 

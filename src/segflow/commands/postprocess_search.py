@@ -8,7 +8,6 @@ from pathlib import Path
 
 from segflow.commands.console import console, progress_bar
 from segflow.contracts.arrays import LabelMap
-from segflow.contracts.errors import PlanError
 from segflow.contracts.scores import Selection, Summary
 from segflow.io.dataset import read_description
 from segflow.io.files import read_contract, write_text

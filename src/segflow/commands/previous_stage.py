@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from segflow.commands.console import progress_bar
 from segflow.commands.options import configuration_of
+from segflow.contracts.arrays import LabelMap
 from segflow.contracts.artefacts import Manifest
 from segflow.io.dataset import read_description
 from segflow.io.files import digest_of, write_atomically, write_text
@@ -52,7 +54,11 @@ def run(options: argparse.Namespace) -> None:
             found = read_labels(file, case=identifier)
             resampled = prepare_labels(found, store.record(identifier), plan, configuration)
             target = options.output / f"{identifier}.npy"
-            write_atomically(target, lambda path, array=resampled: np.save(path, array, allow_pickle=False))
+            write_atomically(target, partial(_save, resampled))
             digests[identifier] = digest_of(target)
             bar.advance()
     write_text(options.manifest, Manifest(cases=digests).to_json())
+
+
+def _save(array: LabelMap, path: Path) -> None:
+    np.save(path, array, allow_pickle=False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
 from pathlib import Path
-
-import pandas as pd
 
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.contracts.artefacts import CheckReport, NetworkCard
@@ -83,7 +82,8 @@ def _network_card(path: Path) -> NetworkCard:
 def _histories(folder: Path) -> tuple[History, ...]:
     found = []
     for file in sorted((folder / "models").glob("*/fold_*/training.csv")):
-        rows = pd.read_csv(file).to_dict("records")
+        with file.open(newline="") as lines:
+            rows = list(csv.DictReader(lines))
         found.append(History.from_rows(file.parts[-3], int(file.parts[-2].removeprefix("fold_")), rows))
     return tuple(found)
 
@@ -104,7 +104,7 @@ def _overlay(outcome: Outcome, case: Case, scores: CaseScores, rank: str) -> Ove
         read_labels(Path(file), case=case.identifier)
         for file in (scores.prediction_file, scores.reference_file)
     )
-    pair = cut_slice(image, prediction, reference, outcome.labels, geometry.spacing_mm)
+    pair = cut_slice(image, prediction, reference, outcome.labels, spacing_mm=geometry.spacing_mm)
     png = draw_overlay(pair, outcome.labels)
     return Overlay(case.identifier, rank, mean_dice(scores), png, pair.note)
 

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from segflow.commands.console import console
-from segflow.contracts.errors import PlanError
 from segflow.contracts.scores import Candidate, Summary
 from segflow.ensembling import select
 from segflow.io.files import read_contract, write_text

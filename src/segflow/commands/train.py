@@ -104,12 +104,12 @@ def run(options: argparse.Namespace) -> None:
     steps = job.recipe.training.epochs * job.recipe.training.iterations
     with workspace(options.work / _key(card, inputs)) as folder:
         checkpoints = CheckpointFile(folder / "checkpoint.pt")
-        with progress_bar(f"train {job.configuration.name} fold {options.fold} on {device}", steps) as bar:
+        with progress_bar(f"train {job.configuration.name} fold {options.fold}", steps) as bar:
             result = train(job, store, checkpoints, bar)
         write_text(options.output.with_name("card.json"), card.to_json())
         write_text(options.history, _table(result.history, inputs.labels).to_csv(index=False))
         save_network(options.output, card, result.weights)
-    logger.info("trained %s fold %d", job.configuration.name, options.fold)
+    logger.info("trained %s fold %d on %s", job.configuration.name, options.fold, device)
 
 
 def _read(options: argparse.Namespace) -> _Inputs:

@@ -1,4 +1,4 @@
-"""Contracts to JSON-like data and back, strictly: an unknown key is an error that names the nearest valid one."""
+"""Contracts to plain data and back, strictly: an unknown key is an error that names the nearest valid one."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Labels:
 
     Attributes:
         entries: (name, target) pairs in file order, background and ignore included.
-        regions_class_order: The label value written for each region, later ones on top; empty without regions.
+        regions_class_order: The label value written for each region, later ones on top, or nothing.
     """
 
     entries: tuple[tuple[str, Target], ...]

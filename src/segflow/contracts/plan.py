@@ -1,4 +1,4 @@
-"""A plan: how a data set is preprocessed and which networks are trained on it. Source: method.md section 6."""
+"""A plan: how a data set is prepared and which networks are trained on it. Source: method.md section 6."""
 
 from __future__ import annotations
 

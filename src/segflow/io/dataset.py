@@ -215,7 +215,7 @@ def _mapped_cases(mapping: Any, folder: Path, file: Path) -> tuple[Case, ...]:
         ) from None
     return tuple(
         Case(name, tuple(path(image) for image in images), path(label))
-        for name, (images, label) in listed.items()
+        for name, (images, label) in sorted(listed.items())
     )
 
 

@@ -96,8 +96,8 @@ def read_labels(
         (z, y, x), int16 (int32 where values need it).
 
     Raises:
-        DatasetError: The file cannot be read, has several channels, values that are not whole numbers,
-            or another shape or spacing than the image.
+        DatasetError: The file cannot be read, has several channels, values that are not whole
+            numbers of 32 bits, or another shape or spacing than the image.
 
     Source: method.md sections 3, 4.
     """
@@ -107,10 +107,11 @@ def read_labels(
     if like is not None and image is not None:
         _check_same_grid(file, geometry, image, like, case)
     labels = array[0]
-    if not np.issubdtype(labels.dtype, np.integer) and not np.array_equal(labels, np.rint(labels)):
-        raise DatasetError(f"case {case}: label file {file} holds values that are not whole numbers")
-    fits = labels.size == 0 or np.abs(labels).max() <= np.iinfo(np.int16).max
-    return labels.astype(np.int16 if fits else np.int32)
+    whole = np.issubdtype(labels.dtype, np.integer) or np.array_equal(labels, np.rint(labels))
+    largest = np.abs(labels).max(initial=0)
+    if not whole or largest > np.iinfo(np.int32).max:
+        raise DatasetError(f"case {case}: label file {file} holds values that are not whole 32-bit numbers")
+    return labels.astype(np.int16 if largest <= np.iinfo(np.int16).max else np.int32)
 
 
 def read_geometry(file: Path, *, case: str) -> Geometry:
@@ -181,10 +182,10 @@ def _read(file: Path, case: str) -> tuple[NDArray[Any], Geometry]:
 
 def _geometry(image: sitk.Image, shape: Sequence[int], dimensions: int) -> Geometry:
     spacing = tuple(abs(value) for value in image.GetSpacing()[:dimensions])
-    depth = () if dimensions == 3 else (FLAT_SPACING_FACTOR * max(spacing),)
     full = image.GetDimension()
     direction = np.reshape(image.GetDirection(), (full, full))[:dimensions, :dimensions]
-    z_mm, y_mm, x_mm = (*depth, *reversed(spacing))
+    x_mm, y_mm, *rest = spacing
+    z_mm = rest[0] if rest else FLAT_SPACING_FACTOR * max(spacing)
     z, y, x = shape
     return Geometry(
         shape=(z, y, x),

@@ -43,7 +43,7 @@ class _Folds(Contract):
 
 
 def write_plan(path: Path, plan: Plan) -> None:
-    """Write plans.json in the peer's format, with the recipe's name as one key more. Source: method.md 6.9."""
+    """Write plans.json in the peer's format, plus the recipe's name. Source: method.md section 6.9."""
     write_json(path, plan_to_json(plan))
 
 

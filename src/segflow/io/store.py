@@ -62,6 +62,7 @@ class CaseStore:
         """
         name = record.identifier
         self._json(name).unlink(missing_ok=True)
+        _read_stored.cache_clear()
         rows, table = 0, []
         for target, voxels in locations.items():
             table.append(_Locations(target=target, start=rows, stop=rows + len(voxels)))
@@ -74,7 +75,7 @@ class CaseStore:
         write_text(self._json(name), text)
         digest = hashlib.sha256(text.encode())
         for array in (image, labels, pooled):
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def read(self, identifier: str) -> TrainingCase:

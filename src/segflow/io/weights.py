@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle  # noqa: S403  only for the name of the error that torch raises
+import pickle  # for the name of the error that torch raises
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from segflow.contracts.errors import PredictionError
 from segflow.io.files import write_atomically
 
 __all__ = ["CheckpointFile", "load_tensors", "save_tensors"]
+
+#: What torch raises for damaged files: its unpickler checks little.
+_DAMAGE = (EOFError, LookupError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError)
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
@@ -31,9 +34,13 @@ def load_tensors(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise PredictionError(f"{path} does not exist") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as problem:
-        raise PredictionError(f"{path} cannot be loaded: {str(problem).splitlines()[0]}") from None
-    return dict(content)
+    except _DAMAGE:
+        content = None
+    if not isinstance(content, dict):
+        raise PredictionError(
+            f"{path} cannot be loaded: it is damaged, or holds more than tensors and plain data; copy it again"
+        )
+    return content
 
 
 class CheckpointFile:

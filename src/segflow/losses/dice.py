@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["soft_dice_loss"]
 
-#: Added to numerator and denominator, so that a class absent from both scores 1. Source: method.md section 14.
+#: Added above and below, so that a class absent from both scores 1. Source: method.md section 14.
 EPSILON: Final = 1e-5
 #: Lower limit of the denominator. Source: method.md section 14.
 FLOOR: Final = 1e-8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch.nn.functional as F
@@ -16,12 +16,15 @@ LEAK: Final = 0.01
 NORM_EPSILON: Final = 1e-5
 
 #: By the number of spatial axes.
-CONVOLUTION: Final[dict[int, type[nn.Conv2d] | type[nn.Conv3d]]] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: Final[dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]]] = {
+CONVOLUTION: Final[dict[int, Callable[..., nn.Conv2d | nn.Conv3d]]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: Final[dict[int, Callable[..., nn.ConvTranspose2d | nn.ConvTranspose3d]]] = {
     2: nn.ConvTranspose2d,
     3: nn.ConvTranspose3d,
 }
-AVERAGE_POOL: Final[dict[int, type[nn.AvgPool2d] | type[nn.AvgPool3d]]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+AVERAGE_POOL: Final[dict[int, Callable[..., nn.AvgPool2d | nn.AvgPool3d]]] = {
+    2: nn.AvgPool2d,
+    3: nn.AvgPool3d,
+}
 
 
 class InstanceNorm(nn.GroupNorm):

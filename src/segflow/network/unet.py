@@ -10,7 +10,7 @@ from segflow.network.decoder import Decoder
 from segflow.network.encoder import Encoder
 from segflow.network.weights import initialise_
 
-__all__ = ["UNet", "build_network"]
+__all__ = ["UNet", "arranged", "build_network", "memory_format"]
 
 
 class UNet(nn.Module):
@@ -66,7 +66,24 @@ def build_network(
         network = UNet(architecture, input_channels=input_channels, output_channels=output_channels)
     network.to_empty(device="cpu")
     initialise_(network, torch.Generator().manual_seed(seed))
-    return network.to(memory_format=memory_format(architecture.dimensions, "cpu"))
+    return arranged(network, "cpu")
+
+
+def arranged(network: UNet, device: str) -> UNet:
+    """The network, moved to a device and to the memory layout of that device.
+
+    Args:
+        network: Is moved itself; no copy is made.
+        device: "cpu", "cuda" or "cuda:0".
+
+    Returns:
+        The same network.
+
+    Source: ours.
+    """
+    layout = memory_format(network.dimensions, torch.device(device).type)
+    network.to(device, memory_format=layout)  # type: ignore[call-overload]  # missing in torch's annotations
+    return network
 
 
 def memory_format(dimensions: int, device_type: str) -> torch.memory_format:

@@ -147,7 +147,7 @@ def _configuration(
         median_shape=draft.grid.median_shape,
         batch_size=draft.sizing.batch_size,
         batch_dice=draft.batch_dice,
-        normalization=tuple(schemes),  # type: ignore[arg-type]
+        normalization=tuple(schemes),
         mask_normalization=tuple(masks),
         architecture=Architecture(
             encoder=recipe.encoder,

@@ -22,7 +22,7 @@ def target_locations(label_map: LabelMap, labels: Labels) -> dict[Target, Voxels
 
     Args:
         label_map: (z, y, x), -1 outside the mask.
-        labels: Classes or regions; with an ignore label, the tuple of all annotated values is one target more.
+        labels: Classes or regions; an ignore label adds the tuple of all annotated values as a target.
 
     Returns:
         For each target its voxels (n, 3); n is 0 where it does not occur.

@@ -6,7 +6,8 @@ Source: method.md section 12.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from types import EllipsisType
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,15 +112,17 @@ def read_patch(array: NDArray[T], start: Sequence[int], shape: Sequence[int], *,
 
     Source: method.md section 12.
     """
-    leading = array.shape[: array.ndim - 3]
-    inside, target = [], []
+    inside: list[slice | EllipsisType] = [...]
+    target: list[slice | EllipsisType] = [...]
+    n_inside = []
     for first, size, limit in zip(start, shape, array.shape[-3:], strict=True):
-        low, high = min(max(first, 0), limit), max(min(first + size, limit), 0)
-        inside.append(slice(low, max(low, high)))
-        target.append(slice(low - first, max(low, high) - first))
-    if all(t.stop - t.start == size for t, size in zip(target, shape, strict=True)):
-        return np.array(array[(..., *inside)], order="C", subok=False)
-    patch: NDArray[Any] = np.full((*leading, *shape), fill, dtype=array.dtype)
-    if all(t.stop > t.start for t in target):
-        patch[(..., *target)] = array[(..., *inside)]
+        low, high = max(first, 0), min(first + size, limit)
+        inside.append(slice(low, high))
+        target.append(slice(low - first, high - first))
+        n_inside.append(max(high - low, 0))
+    patch: NDArray[T] = np.empty((*array.shape[:-3], *shape), dtype=array.dtype)
+    if n_inside != list(shape):
+        patch.fill(fill)
+    if min(n_inside) > 0:
+        patch[tuple(target)] = array[tuple(inside)]
     return patch

@@ -1,6 +1,7 @@
 """Stage: cases and a plan's configuration -> weights."""
 
-from segflow.training.loop import TrainingJob, TrainingResult, train
+from segflow.training.job import TrainingJob
+from segflow.training.loop import TrainingResult, train
 from segflow.training.monitor import EpochRecord
 
 __all__ = ["EpochRecord", "TrainingJob", "TrainingResult", "train"]

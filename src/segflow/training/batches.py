@@ -25,7 +25,7 @@ from segflow.augmentation import (
     needed_box,
     plain,
 )
-from segflow.contracts.arrays import Shape3, Voxels
+from segflow.contracts.arrays import LabelMap, Shape3, Voxels
 from segflow.contracts.case import TrainingCase
 from segflow.contracts.folds import Fold
 from segflow.contracts.labels import Target
@@ -123,12 +123,12 @@ class BatchMaker:
             locations=self._locations(case, j),
         )
         if not training:
-            return plain(_cut(case, start, read_shape), settings)
+            return plain(self._cut(case, start, read_shape), settings)
         draw = draw_augmentation(rng, settings)
         first, shape = needed_box(draw, settings, read_shape=read_shape)
         offset = (0,) * (3 - len(first)) + first
         start = _shape3([s + f for s, f in zip(start, offset, strict=True)])
-        return augment(_cut(case, start, shape), draw, settings, read_shape=read_shape)
+        return augment(self._cut(case, start, shape), draw, settings, read_shape=read_shape)
 
     def _locations(self, case: TrainingCase, j: int) -> Mapping[Target, Voxels]:
         """The voxels patch j may be centred on; none if it may lie anywhere."""
@@ -139,23 +139,22 @@ class BatchMaker:
                 return targets
         return {} if annotated is None else {annotated: case.locations[annotated]}
 
+    def _cut(self, case: TrainingCase, start: Shape3, shape: tuple[int, ...]) -> Patch:
+        """Read a patch; a 2D one loses its first axis."""
+        image = read_patch(case.image, start, _shape3(shape), fill=_PAD_IMAGE).astype(np.float32, copy=False)
+        previous = case.previous_stage if self.settings.cascade else None
+        return Patch(
+            torch.from_numpy(image).reshape(len(image), *shape),
+            _cut_labels(case.labels, start, shape),
+            None if previous is None else _cut_labels(previous, start, shape),
+        )
+
 
 def _shape3(shape: tuple[int, ...] | list[int]) -> Shape3:
     z, y, x = (1,) * (3 - len(shape)) + tuple(shape)
     return z, y, x
 
 
-def _cut(case: TrainingCase, start: Shape3, shape: tuple[int, ...]) -> Patch:
-    """Read a patch; a 2D one loses its first axis."""
-    shape3 = _shape3(shape)
-
-    def labels(array: NDArray[np.generic]) -> torch.Tensor:
-        cut = read_patch(array, start, shape3, fill=_PAD_LABELS)
-        return torch.from_numpy(cut.astype(np.int16, copy=False)).reshape(shape)
-
-    image = read_patch(case.image, start, shape3, fill=_PAD_IMAGE).astype(np.float32, copy=False)
-    return Patch(
-        torch.from_numpy(image).reshape(len(image), *shape),
-        labels(case.labels),
-        None if case.previous_stage is None else labels(case.previous_stage),
-    )
+def _cut_labels(labels: LabelMap, start: Shape3, shape: tuple[int, ...]) -> torch.Tensor:
+    patch = read_patch(labels, start, _shape3(shape), fill=_PAD_LABELS)
+    return torch.from_numpy(patch.astype(np.int16, copy=False)).reshape(shape)

@@ -59,7 +59,8 @@ def check_cases(fold: Fold, reader: CaseReader, *, configuration: Configuration,
         if len(case.image) != channels or len(configuration.mask_normalization) != channels:
             raise TrainingError(
                 f"case '{identifier}' has {len(case.image)} channels, the configuration "
-                f"{len(configuration.mask_normalization)} and the training {channels}; preprocess the data again"
+                f"{len(configuration.mask_normalization)} and the training {channels}; "
+                "preprocess the data again"
             )
         if configuration.previous_stage is not None and case.previous_stage is None:
             raise TrainingError(

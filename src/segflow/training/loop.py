@@ -10,69 +10,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segflow.augmentation import Settings, target_shapes
 from segflow.contracts.errors import TrainingError
-from segflow.contracts.folds import Fold
-from segflow.contracts.labels import Labels
-from segflow.contracts.plan import Configuration
 from segflow.contracts.protocols import CaseReader, CheckpointStore, Progress
-from segflow.losses import build_loss
-from segflow.network import build_network
-from segflow.recipes.recipe import Recipe
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch, BatchMaker
 from segflow.training.checks import check_cases, check_patch
+from segflow.training.job import TrainingJob, batch_maker, make_learner
 from segflow.training.monitor import EpochRecord, moving_mean, pseudo_dice
 from segflow.training.schedule import polynomial_learning_rate
 from segflow.training.state import Memory, checkpoint_from, copied, restore_
 from segflow.training.step import Learner
 from segflow.training.workers import open_batches
 
-__all__ = ["TrainingJob", "TrainingResult", "train"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingJob:
-    """What to train, on what, and where.
-
-    Attributes:
-        configuration: Patch, batch, network.
-        labels: Classes or regions.
-        channels: Of the image, without those of a previous stage.
-        fold: Cases to train on and to validate with.
-        recipe: Fixed parameters of training and augmentation.
-        device: "cpu", "cuda" or "cuda:0".
-        seed: Of weights and batches.
-        workers: Processes that make batches; 0 for none.
-    """
-
-    configuration: Configuration
-    labels: Labels
-    channels: int
-    fold: Fold
-    recipe: Recipe
-    device: str
-    seed: int
-    workers: int
-
-    @property
-    def input_channels(self) -> int:
-        """Channels of the network's input: a cascade adds one per foreground label."""
-        cascade = self.configuration.previous_stage is not None
-        return self.channels + (len(self.labels.foreground_values) if cascade else 0)
-
-    @property
-    def parts(self) -> dict[str, str]:
-        """What decides the weights, as text per part; device and workers don't."""
-        return {
-            "configuration": self.configuration.model_dump_json(),
-            "labels": repr(self.labels),
-            "channels": str(self.channels),
-            "fold": self.fold.model_dump_json(),
-            "training recipe": self.recipe.training.model_dump_json(),
-            "augmentation recipe": self.recipe.augmentation.model_dump_json(),
-            "seed": str(self.seed),
-        }
+__all__ = ["TrainingResult", "train"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +63,7 @@ def train(
     Source: method.md section 15; resuming is ours.
     """
     _check(job, reader)
-    maker = _batch_maker(job, reader)
+    maker = batch_maker(job, reader)
     checkpoint = checkpoints.load()
     done = 0 if checkpoint is None else len(checkpoint.get("history", ()))
     epochs = job.recipe.training.epochs
@@ -123,7 +73,7 @@ def train(
         ) as batches,
         torch.backends.cudnn.flags(enabled=True, benchmark=True),
     ):
-        learner = _learner(job)
+        learner = make_learner(job)
         memory = Memory() if checkpoint is None else restore_(checkpoint, learner, job.parts)
         del checkpoint
         if done:
@@ -188,8 +138,8 @@ class _Run:
         loss = self.learner.learn(next(self.batches))
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss} in epoch {epoch}, iteration {iteration}: training has diverged, or a case holds "
-                "NaN or infinite intensities; check the images, or lower the learning rate"
+                f"the loss is {loss} in epoch {epoch}, iteration {iteration}: training has diverged, or a "
+                "case holds NaN or infinite intensities; check the images, or lower the learning rate"
             )
         self.progress.advance(1, note=self._note(epoch, loss))
         return loss
@@ -208,45 +158,6 @@ class _Run:
             return note
         last = self.memory.history[-1]
         return f"{note} dice {' '.join(f'{dice:.3f}' for dice in last.pseudo_dice)}"
-
-
-def _learner(job: TrainingJob) -> Learner:
-    configuration, recipe = job.configuration, job.recipe.training
-    network = build_network(
-        configuration.architecture,
-        input_channels=job.input_channels,
-        output_channels=job.labels.n_outputs,
-        seed=job.seed,
-    )
-    n_scales = configuration.architecture.n_stages - 1 if recipe.deep_supervision else 1
-    loss = build_loss(job.labels, batch_dice=configuration.batch_dice, n_scales=n_scales)
-    return Learner(network, loss, recipe=recipe, labels=job.labels, device=job.device)
-
-
-def _batch_maker(job: TrainingJob, reader: CaseReader) -> BatchMaker:
-    configuration, recipe = job.configuration, job.recipe
-    settings = Settings(
-        recipe=recipe.augmentation,
-        patch_shape=configuration.patch_shape,
-        target_shapes=target_shapes(
-            configuration.patch_shape,
-            configuration.architecture.strides,
-            deep_supervision=recipe.training.deep_supervision,
-        ),
-        labels=job.labels,
-        zero_outside=configuration.mask_normalization,
-        cascade=configuration.previous_stage is not None,
-    )
-    return BatchMaker(
-        reader=reader,
-        fold=job.fold,
-        settings=settings,
-        batch_size=configuration.batch_size,
-        foreground_share=recipe.training.foreground_share,
-        iterations=recipe.training.iterations,
-        validation_iterations=recipe.training.validation_iterations if job.fold.val else 0,
-        seed=job.seed,
-    )
 
 
 def _check(job: TrainingJob, reader: CaseReader) -> None:

@@ -47,7 +47,7 @@ def count_overlap(logits: Tensor, target: Tensor, labels: Labels) -> Tensor:
 
     Args:
         logits: (b, outputs, *spatial).
-        target: Classes (b, *spatial), or regions (b, r, *spatial), with ignore as last channel if there is one.
+        target: Classes (b, *spatial), or regions (b, r, *spatial), a last channel for ignore if there is one.
         labels: Classes or regions.
 
     Returns:

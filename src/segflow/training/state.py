@@ -1,4 +1,4 @@
-"""What a checkpoint holds: enough to go on as if training had never stopped. Source: ours; method.md section 15."""
+"""What a checkpoint holds: enough to go on as if training had never stopped. Source: ours."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segflow.contracts.labels import Labels
 from segflow.losses import DeepSupervisionLoss
-from segflow.network import UNet, memory_format
+from segflow.network import UNet, arranged, memory_format
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch
 from segflow.training.monitor import count_overlap
@@ -33,7 +33,7 @@ class Learner:
     ) -> None:
         self._device = torch.device(device)
         self._layout = memory_format(network.dimensions, self._device.type)
-        self.network = network.to(self._device, memory_format=self._layout)  # type: ignore[call-overload]
+        self.network = arranged(network, device)
         self.network.deep_supervision = recipe.deep_supervision
         self._loss = loss
         self._labels = labels
@@ -72,7 +72,7 @@ class Learner:
         value = float(loss.detach())
         if not np.isfinite(value):
             return value
-        self.scaler.scale(loss).backward()
+        torch.autograd.backward(self.scaler.scale(loss))
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._clip_norm)
         self.scaler.step(self.optimizer)

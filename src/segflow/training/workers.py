@@ -113,9 +113,8 @@ class _Workers:
     def __init__(self, maker: BatchMaker, *, first: int, stop: int, workers: int) -> None:
         loader = _Loader(maker, first=first, stop=stop, workers=workers)
         self._augmenter = MultiThreadedAugmenter(loader, None, workers, num_cached_per_queue=_CACHED)
-        before = multiprocessing.active_children()
         self._augmenter.restart()
-        self._processes = [p for p in multiprocessing.active_children() if p not in before]
+        self._processes = list(self._augmenter._processes)
         self._closing = threading.Event()
         self._watch = threading.Thread(target=self._watch_workers, daemon=True)
         self._watch.start()
@@ -147,7 +146,8 @@ class _Workers:
 
     def _obituary(self) -> str:
         codes = sorted({p.exitcode for p in self._processes if p.exitcode not in (0, None)})
+        code = ", ".join(map(str, codes)) or "unknown"
         return (
-            f"a data worker died (exit code {', '.join(map(str, codes)) or 'unknown'}; -9 mostly means that memory "
-            "ran out); training can be resumed from its last checkpoint, with fewer workers or more memory"
+            f"a data worker died (exit code {code}; -9 mostly means that memory ran out); "
+            "training can be resumed from its last checkpoint, with fewer workers or more memory"
         )

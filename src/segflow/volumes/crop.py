@@ -65,7 +65,8 @@ def crop(array: NDArray[Any], box: Box) -> NDArray[Any]:
 
     Source: method.md section 4.
     """
-    return array[(..., *(slice(start, stop) for start, stop in box))]
+    index: tuple[Any, ...] = (..., *(slice(start, stop) for start, stop in box))
+    return array[index]
 
 
 def mark_outside(labels: LabelMap, mask: Mask) -> LabelMap:

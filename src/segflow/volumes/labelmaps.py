@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from segflow.contracts.arrays import Image, LabelMap, Scores
 from segflow.contracts.labels import Labels
@@ -38,7 +39,7 @@ def probabilities(logits: Scores, labels: Labels) -> Scores:
     Source: method.md section 17.
     """
     if labels.has_regions:
-        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+        return np.asarray(expit(logits), np.float32)
     shifted = np.exp(logits - logits.max(axis=0, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=0, keepdims=True), np.float32)
 

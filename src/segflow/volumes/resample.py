@@ -37,12 +37,12 @@ def resampled_shape(
         target_spacing_mm: Wanted.
 
     Returns:
-        Voxels per axis, rounded half to even.
+        Voxels per axis, rounded half to even; at least 1, so that a single slice survives.
 
     Source: method.md section 8.1.
     """
     axes = zip(spacing_mm, target_spacing_mm, shape, strict=True)
-    return tuple(round(old / new * size) for old, new, size in axes)
+    return tuple(max(1, round(old / new * size)) for old, new, size in axes)
 
 
 def separate_axis(spacing_mm: Sequence[float], target_spacing_mm: Sequence[float]) -> int | None:
@@ -116,7 +116,7 @@ def resample_scores(scores: Scores, shape: Shape3, axis: int | None) -> Scores:
 
 
 def resample_labels(labels: LabelMap, shape: Shape3, axis: int | None) -> LabelMap:
-    """Resize a label map: each label's indicator linearly, the highest wins, ties go to the nearest voxel's label.
+    """Resize each label's indicator linearly; the highest wins, ties go to the nearest voxel's label.
 
     Args:
         labels: (z, y, x).
@@ -171,8 +171,8 @@ def _zoom(line: NDArray[np.float64], new_size: int, order: int) -> NDArray[np.fl
 
 @lru_cache(maxsize=64)
 def _nearest(size: int, new_size: int) -> NDArray[np.intp]:
-    """Index of the source voxel nearest to each new voxel's centre."""
-    centres = (np.arange(new_size) + 0.5) * size / new_size - 0.5
+    """Index of the source voxel nearest to each new voxel's centre; rounds as scipy does, so ties agree."""
+    centres = (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
     index = np.clip(np.floor(centres + 0.5).astype(np.intp), 0, size - 1)
     index.setflags(write=False)
     return index

@@ -1,4 +1,4 @@
-"""Where the tiles of a sliding window lie, and how much each of their voxels counts. Source: method.md section 16."""
+"""Where the tiles of a sliding window lie, and how much each voxel of a tile counts."""
 
 from __future__ import annotations
 

@@ -1,0 +1,122 @@
+"""What to train, and the parts that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segflow.augmentation import Settings, target_shapes
+from segflow.contracts.folds import Fold
+from segflow.contracts.labels import Labels
+from segflow.contracts.plan import Configuration
+from segflow.contracts.protocols import CaseReader
+from segflow.losses import build_loss
+from segflow.network import build_network
+from segflow.recipes.recipe import Recipe
+from segflow.training.batches import BatchMaker
+from segflow.training.step import Learner
+
+__all__ = ["TrainingJob", "batch_maker", "make_learner"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """What to train, on what, and where.
+
+    Attributes:
+        configuration: Patch, batch, network.
+        labels: Classes or regions.
+        channels: Of the image, without those of a previous stage.
+        fold: Cases to train on and to validate with.
+        recipe: Fixed parameters of training and augmentation.
+        device: "cpu", "cuda" or "cuda:0".
+        seed: Of weights and batches.
+        workers: Processes that make batches; 0 for none.
+    """
+
+    configuration: Configuration
+    labels: Labels
+    channels: int
+    fold: Fold
+    recipe: Recipe
+    device: str
+    seed: int
+    workers: int
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the network's input: a cascade adds one per foreground label."""
+        cascade = self.configuration.previous_stage is not None
+        return self.channels + (len(self.labels.foreground_values) if cascade else 0)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What decides the weights, as text per part; device and workers don't."""
+        return {
+            "configuration": self.configuration.model_dump_json(),
+            "labels": repr(self.labels),
+            "channels": str(self.channels),
+            "fold": self.fold.model_dump_json(),
+            "training recipe": self.recipe.training.model_dump_json(),
+            "augmentation recipe": self.recipe.augmentation.model_dump_json(),
+            "seed": str(self.seed),
+        }
+
+
+def make_learner(job: TrainingJob) -> Learner:
+    """The network of a job with fresh weights, its loss and its optimiser.
+
+    Args:
+        job: What to train.
+
+    Returns:
+        The learner, on the job's device.
+
+    Source: method.md sections 11, 14 and 15.
+    """
+    configuration, recipe = job.configuration, job.recipe.training
+    network = build_network(
+        configuration.architecture,
+        input_channels=job.input_channels,
+        output_channels=job.labels.n_outputs,
+        seed=job.seed,
+    )
+    n_scales = configuration.architecture.n_stages - 1 if recipe.deep_supervision else 1
+    loss = build_loss(job.labels, batch_dice=configuration.batch_dice, n_scales=n_scales)
+    return Learner(network, loss, recipe=recipe, labels=job.labels, device=job.device)
+
+
+def batch_maker(job: TrainingJob, reader: CaseReader) -> BatchMaker:
+    """What makes the batches of a job.
+
+    Args:
+        job: What to train.
+        reader: Gives preprocessed cases.
+
+    Returns:
+        The maker. Without validation cases there are no validation batches.
+
+    Source: method.md sections 12 and 13.
+    """
+    configuration, recipe = job.configuration, job.recipe
+    settings = Settings(
+        recipe=recipe.augmentation,
+        patch_shape=configuration.patch_shape,
+        target_shapes=target_shapes(
+            configuration.patch_shape,
+            configuration.architecture.strides,
+            deep_supervision=recipe.training.deep_supervision,
+        ),
+        labels=job.labels,
+        zero_outside=configuration.mask_normalization,
+        cascade=configuration.previous_stage is not None,
+    )
+    return BatchMaker(
+        reader=reader,
+        fold=job.fold,
+        settings=settings,
+        batch_size=configuration.batch_size,
+        foreground_share=recipe.training.foreground_share,
+        iterations=recipe.training.iterations,
+        validation_iterations=recipe.training.validation_iterations if job.fold.val else 0,
+        seed=job.seed,
+    )

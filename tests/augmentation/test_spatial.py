@@ -1,0 +1,146 @@
+"""Rotation and scaling against plain implementations."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from segflow.augmentation.spatial import (
+    SpatialDraw,
+    draw_spatial,
+    source_box,
+    transform_image,
+    transform_labels,
+)
+from segflow.recipes import AugmentationRecipe
+
+DRAWS_3D = [
+    SpatialDraw((0.4, -0.3, 0.2), 1.2),
+    SpatialDraw((-0.5, 0.1, 0.5), None),
+    SpatialDraw(None, 0.75),
+    SpatialDraw(None, 1.4),
+]
+DRAWS_2D = [SpatialDraw((2.5,), 0.8), SpatialDraw((-0.3,), None), SpatialDraw(None, 1.3)]
+
+
+def positions(draw, centre, patch_shape):
+    """Rotation about axis 0 first, then 1, then 2, written out."""
+    d = len(patch_shape)
+    rotation = np.eye(d)
+    if draw.angles_rad is not None:
+        c, s = np.cos(draw.angles_rad), np.sin(draw.angles_rad)
+        if d == 2:
+            rotation = np.array([[c[0], -s[0]], [s[0], c[0]]])
+        else:
+            about_0 = np.array([[1, 0, 0], [0, c[0], -s[0]], [0, s[0], c[0]]])
+            about_1 = np.array([[c[1], 0, -s[1]], [0, 1, 0], [s[1], 0, c[1]]])
+            about_2 = np.array([[c[2], -s[2], 0], [s[2], c[2], 0], [0, 0, 1]])
+            rotation = about_2 @ about_1 @ about_0
+    centred = np.indices(patch_shape).reshape(d, -1) - (np.array(patch_shape)[:, None] - 1) / 2
+    q = rotation @ (centred * (draw.scale or 1)) + np.array(centre)[:, None]
+    return q.reshape(d, *patch_shape)
+
+
+def sample(array, q):
+    """Linear interpolation with zeros beyond the border, in float64."""
+    padded = np.pad(array.astype(float), 40)
+    return ndimage.map_coordinates(padded, q + 40, order=1)
+
+
+def case(d):
+    rng = np.random.default_rng(0)
+    shape = (19, 24, 21)[:d]
+    image = rng.normal(size=shape)
+    labels = np.round(ndimage.gaussian_filter(rng.normal(size=shape), 2, mode="wrap") * 12).astype(int)
+    return image, np.clip(labels, -1, 3), [(n - 1) / 2 + 0.25 for n in shape], (12, 16, 14)[:d]
+
+
+@pytest.mark.parametrize("draw", DRAWS_2D + DRAWS_3D)
+def test_image_is_interpolated_linearly(draw):
+    d = 2 if draw in DRAWS_2D else 3
+    image, _, centre, patch = case(d)
+    expected = sample(image, positions(draw, centre, patch))
+    moved = transform_image(draw, torch.tensor(image[None]).float(), centre=centre, patch_shape=patch)
+    np.testing.assert_allclose(moved[0].numpy(), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("draw", DRAWS_2D + DRAWS_3D)
+def test_labels_are_the_argmax_of_interpolated_indicators(draw):
+    d = 2 if draw in DRAWS_2D else 3
+    _, labels, centre, patch = case(d)
+    q = positions(draw, centre, patch)
+    values = np.array([-1, 0, 1, 2, 3])
+    scores = np.stack([sample(labels == value, q) for value in values])
+    scores[0] += 1 - scores.sum(0)  # beyond the border
+    top_two = np.sort(scores, axis=0)[-2:]
+    clear = top_two[1] - top_two[0] > 1e-4
+    expected = values[scores.argmax(0)]
+    moved = transform_labels(
+        draw, torch.tensor(labels[None], dtype=torch.int16), centre=centre, patch_shape=patch
+    )
+    assert moved.dtype == torch.int16
+    assert clear.mean() > 0.95
+    np.testing.assert_array_equal(moved[0].numpy()[clear], expected[clear])
+
+
+def test_ties_go_to_the_nearest_voxel():
+    labels = torch.tensor([[[1, 2], [3, 3]]], dtype=torch.int16)
+    # one sampling point among four corners with weights 0.36, 0.24 | 0.24, 0.16: 1 has 0.36, 3 has 0.40
+    draw = SpatialDraw(None, 1.0)
+    assert transform_labels(draw, labels, centre=(0.4, 0.4), patch_shape=(1, 1)).item() == 3
+    # weights 0.3, 0.3 | 0.2, 0.2: 1 has 0.3, 2 has 0.3, 3 has 0.4
+    assert transform_labels(draw, labels, centre=(0.4, 0.5), patch_shape=(1, 1)).item() == 3
+    # weights 0.5625, 0.1875 | 0.1875, 0.0625
+    assert transform_labels(draw, labels, centre=(0.25, 0.25), patch_shape=(1, 1)).item() == 1
+    # 1 and 3 have one half each; the nearest of the four is a 1
+    tie = torch.tensor([[[1, 3], [3, 3]]], dtype=torch.int16)
+    weight = math.sqrt(0.5)
+    assert transform_labels(draw, tie, centre=(1 - weight, 1 - weight), patch_shape=(1, 1)).item() == 1
+
+
+def test_layers_are_transformed_alike():
+    _, labels, centre, patch = case(2)
+    layers = torch.tensor(np.stack([labels, labels * 0, labels[::-1]]), dtype=torch.int16)
+    together = transform_labels(DRAWS_2D[0], layers, centre=centre, patch_shape=patch)
+    alone = [
+        transform_labels(DRAWS_2D[0], layer[None], centre=centre, patch_shape=patch)[0] for layer in layers
+    ]
+    assert torch.equal(together, torch.stack(alone))
+
+
+@pytest.mark.parametrize("draw", [*DRAWS_2D, *DRAWS_3D])
+def test_the_source_box_is_all_that_is_looked_at(draw):
+    d = 2 if draw in DRAWS_2D else 3
+    image, labels, _, patch = case(d)
+    read = image.shape
+    first, shape = source_box(draw, read_shape=read, patch_shape=patch)
+    box = tuple(slice(f, f + n) for f, n in zip(first, shape, strict=True))
+    whole_centre = [(n - 1) / 2 for n in read]
+    box_centre = [c - f for c, f in zip(whole_centre, first, strict=True)]
+    for array, transform in ((image, transform_image), (labels, transform_labels)):
+        tensor = torch.tensor(array[None], dtype=torch.float32 if array is image else torch.int16)
+        whole = transform(draw, tensor, centre=whole_centre, patch_shape=patch)
+        part = transform(draw, tensor[(slice(None), *box)], centre=box_centre, patch_shape=patch)
+        torch.testing.assert_close(part, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_without_a_transform_the_central_patch_is_read():
+    assert source_box(SpatialDraw(), read_shape=(73, 80, 64), patch_shape=(40, 56, 40)) == (
+        (16, 12, 12),
+        (40, 56, 40),
+    )
+
+
+def test_how_often_and_how_far():
+    rng = np.random.default_rng(0)
+    draws = [draw_spatial(rng, AugmentationRecipe(), range_rad=0.5, dimensions=3) for _ in range(4000)]
+    angles = np.array([draw.angles_rad for draw in draws if draw.angles_rad is not None])
+    scales = np.array([draw.scale for draw in draws if draw.scale is not None])
+    assert len(angles) / 4000 == pytest.approx(0.2, abs=0.02)
+    assert len(scales) / 4000 == pytest.approx(0.2, abs=0.02)
+    assert angles.shape[1] == 3
+    assert (angles.min(), angles.max()) == pytest.approx((-0.5, 0.5), abs=0.01)
+    assert (scales.min(), scales.max()) == pytest.approx((0.7, 1.4), abs=0.01)
+    assert sum(not draw.fires for draw in draws) / 4000 == pytest.approx(0.64, abs=0.03)

@@ -1,0 +1,17 @@
+"""What is noted beside a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+import segflow
+from segflow.io.versions import versions
+
+
+def test_versions():
+    found = versions()
+    assert found["segflow"] == segflow.__version__
+    assert found["numpy"] == np.__version__
+    assert found["torch"] == torch.__version__
+    assert list(found)[:2] == ["segflow", "python"]

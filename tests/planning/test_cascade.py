@@ -1,0 +1,44 @@
+"""When a low resolution is planned, and how it is coarsened."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from segflow.planning.cascade import plan_low_resolution
+from segflow.recipes import PlannerRecipe
+
+
+def low(spacing_mm, median_shape, full_patch):
+    return plan_low_resolution(
+        spacing_mm, median_shape, full_patch, PlannerRecipe(), n_cases=100, n_outputs=2
+    )
+
+
+def test_none_if_the_patch_sees_a_quarter():
+    assert low((1.0,) * 3, (128, 128, 256), (64, 128, 128)) is None
+
+
+def test_none_if_it_would_save_less_than_half():
+    assert low((1.0,) * 3, (160, 160, 160), (96, 96, 96)) is None  # 22 %: one or two steps are enough
+
+
+def test_isotropic_spacing_grows_evenly():
+    found = low((0.5,) * 3, (600, 600, 600), (128,) * 3)
+    steps = math.log(found.spacing_mm[0] / 0.5, 1.03)
+    assert steps == pytest.approx(round(steps))
+    assert found.spacing_mm == (found.spacing_mm[0],) * 3
+    patch = math.prod(found.sizing.topology.patch)
+    ratio = 0.5 / found.spacing_mm[0]
+    assert patch / (600 * ratio) ** 3 >= 0.25 > patch / (600 * ratio * 1.03) ** 3
+    assert found.median_shape == (round(600 * ratio),) * 3
+
+
+def test_fine_axes_are_coarsened_first():
+    found = low((5.0, 1.0, 1.0), (200, 512, 512), (72, 160, 160))
+    in_plane = math.log(found.spacing_mm[1], 1.03)
+    through = math.log(found.spacing_mm[0] / 5, 1.03)
+    assert in_plane == pytest.approx(round(in_plane))
+    assert found.spacing_mm[1] == found.spacing_mm[2]
+    assert round(in_plane) > round(through) + 30  # 31 steps bring 1 mm to half of 5 mm

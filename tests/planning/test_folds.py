@@ -1,0 +1,76 @@
+"""The five-fold split: as scikit-learn makes it, and as it was published."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.model_selection import KFold
+
+from segflow.contracts.errors import PlanError
+from segflow.contracts.folds import Fold
+from segflow.planning import check_folds, make_folds
+
+
+@pytest.mark.parametrize("n", [5, 7, 20, 131])
+def test_like_scikit_learn(n):
+    names = np.array([f"case_{number:03d}" for number in range(n)])
+    splits = KFold(5, shuffle=True, random_state=12345).split(names)
+    for fold, (train, val) in zip(make_folds(names.tolist()), splits, strict=True):
+        assert fold.train == tuple(names[train])
+        assert fold.val == tuple(names[val])
+
+
+@given(st.sets(st.text("abcXYZ_019", min_size=1), min_size=5, max_size=40))
+def test_every_case_is_held_out_once(names):
+    folds = make_folds(sorted(names))
+    assert sorted(name for fold in folds for name in fold.val) == sorted(names)
+    for fold in folds:
+        assert sorted((*fold.train, *fold.val)) == sorted(names)
+    assert max(len(f.val) for f in folds) - min(len(f.val) for f in folds) <= 1
+
+
+def test_order_of_the_input_does_not_matter():
+    names = [f"c{number}" for number in range(12)]
+    assert make_folds(names) == make_folds(names[::-1])
+
+
+def test_too_few_cases():
+    with pytest.raises(PlanError, match=r"4 cases cannot be split into 5 folds; .*splits_final\.json"):
+        make_folds(["a", "b", "c", "d"])
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "name", ["002_Heart", "003_Liver", "004_Hippocampus", "005_Prostate", "007_Pancreas"]
+)
+def test_published_folds(name, shared):
+    folder = shared / "reference" / "plans" / f"automl__AutoNNUnet__MSD_Dataset{name}"
+    held_out = [published_cases(folder / f"fold_{number}_summary.json") for number in range(5)]
+    folds = make_folds([case for part in held_out for case in part])
+    assert [list(fold.val) for fold in folds] == held_out
+
+
+def published_cases(file):
+    cases = json.loads(file.read_text())["metric_per_case"]
+    return sorted(re.search(r"([^/]+)\.nii\.gz$", case["prediction_file"])[1] for case in cases)
+
+
+@pytest.mark.parametrize(
+    ("fold", "message"),
+    [
+        (Fold(train=("a", "x"), val=("b",)), "fold 1 names x, which is not a case"),
+        (Fold(train=("a", "b"), val=("b",)), "fold 1 trains on b"),
+        (Fold(train=("a", "b"), val=()), "fold 1 has no training or no held-out"),
+        (Fold(train=(), val=("a",)), "fold 1 has no training or no held-out"),
+    ],
+)
+def test_folds_that_do_not_fit(fold, message):
+    good = Fold(train=("a",), val=("b", "c"))
+    check_folds([good], "abc", where="splits_final.json")
+    with pytest.raises(PlanError, match=rf"^splits_final\.json: {message}"):
+        check_folds([good, fold], "abc", where="splits_final.json")

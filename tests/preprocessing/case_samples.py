@@ -1,0 +1,77 @@
+"""Small raw cases, and plans to prepare them with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segflow.contracts.case import Geometry, RawCase
+from segflow.contracts.fingerprint import IntensityProperties
+from segflow.contracts.labels import Labels
+from segflow.contracts.plan import Architecture, Configuration, Plan
+
+CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
+INTENSITIES = IntensityProperties(
+    max=90.0, mean=40.0, median=41.0, min=-5.0, percentile_00_5=1.0, percentile_99_5=80.0, std=20.0
+)
+ARCHITECTURE = Architecture(
+    encoder="plain",
+    features=(4, 8),
+    strides=((1, 1, 1), (2, 2, 2)),
+    kernels=((3, 3, 3), (3, 3, 3)),
+    encoder_blocks=(2, 2),
+    decoder_blocks=(2,),
+)
+
+
+def geometry_of(shape: Sequence[int], spacing_mm: Sequence[float] = (1.0, 1.0, 1.0)) -> Geometry:
+    return Geometry(
+        shape=tuple(shape),
+        spacing_mm=tuple(spacing_mm),
+        file_dimensions=3,
+        file_spacing_mm=tuple(spacing_mm)[::-1],
+        origin_mm=(0.0, 0.0, 0.0),
+        direction=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+    )
+
+
+def raw_case(image, labels=None, spacing_mm=(1.0, 1.0, 1.0)) -> RawCase:
+    """A case whose arrays cannot be written to."""
+    image = np.array(image, np.float32)
+    image.setflags(write=False)
+    if labels is not None:
+        labels = np.array(labels, np.int16)
+        labels.setflags(write=False)
+    return RawCase("one", image, labels, geometry_of(image.shape[1:], spacing_mm))
+
+
+def configuration_of(spacing_mm=(1.0, 1.0, 1.0), normalization=("none",), masked=None) -> Configuration:
+    """Two entries of `spacing_mm` make it 2D. Nothing but spacing and normalisation matters here."""
+    return Configuration(
+        name="2d" if len(spacing_mm) == 2 else "3d_fullres",
+        data_identifier="sample",
+        spacing_mm=spacing_mm,
+        patch_shape=(8,) * len(spacing_mm),
+        median_shape=(8.0,) * len(spacing_mm),
+        batch_size=2,
+        batch_dice=False,
+        normalization=normalization,
+        mask_normalization=masked or (False,) * len(normalization),
+        architecture=ARCHITECTURE,
+    )
+
+
+def plan_of(configuration: Configuration, order=(0, 1, 2)) -> Plan:
+    inverse = tuple(int(axis) for axis in np.argsort(order))
+    return Plan(
+        dataset_name="sample",
+        plans_name="nnUNetPlans",
+        recipe="nnunet",
+        median_spacing_mm=(1.0, 1.0, 1.0),
+        median_shape=(8, 8, 8),
+        transpose_forward=order,
+        transpose_backward=inverse,
+        configurations={configuration.name: configuration},
+        intensities={str(c): INTENSITIES for c in range(len(configuration.normalization))},
+    )

@@ -1,0 +1,157 @@
+"""A whole case: order of the steps, shapes, and what lies outside."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from case_samples import CLASSES, configuration_of, plan_of, raw_case
+from skimage.transform import resize
+
+from segflow.contracts.labels import Labels
+from segflow.preprocessing import prepare_case, prepare_labels, target_grid
+
+
+def body(shape=(12, 10, 9), margin=2, seed=0):
+    """An image that is zero at the border."""
+    image = np.zeros((1, *shape), np.float32)
+    inner = (0, *(slice(margin, edge - margin) for edge in shape))
+    image[inner] = np.random.default_rng(seed).uniform(1, 100, image[inner].shape)
+    return image
+
+
+def prepared(raw, configuration, order=(0, 1, 2), labels=CLASSES):
+    return prepare_case(raw, plan_of(configuration, order), configuration, labels)
+
+
+def test_nothing_to_do():
+    image = np.random.default_rng(0).uniform(1, 2, (2, 4, 5, 6))
+    found = prepared(raw_case(image), configuration_of(normalization=("none", "none")))
+    np.testing.assert_array_equal(found.image, image.astype(np.float32))
+    assert found.image.flags.c_contiguous
+    assert found.labels is None
+    assert found.locations == {}
+    assert found.record.crop_box == ((0, 4), (0, 5), (0, 6))
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_crop_and_transposition(order):
+    image = np.zeros((1, 6, 7, 8), np.float32)
+    image[0, 1:4, 2:5, 3:8] = np.arange(1, 46).reshape(3, 3, 5)
+    raw = raw_case(image, np.ones((6, 7, 8)), spacing_mm=(1.0, 2.0, 3.0))
+    configuration = configuration_of(tuple((1.0, 2.0, 3.0)[axis] for axis in order))
+    found = prepared(raw, configuration, order)
+    np.testing.assert_array_equal(found.image[0], image[0, 1:4, 2:5, 3:8].transpose(order))
+    record = found.record
+    assert record.shape_before_crop == tuple((6, 7, 8)[axis] for axis in order)
+    assert record.crop_box == tuple(((1, 4), (2, 5), (3, 8))[axis] for axis in order)
+    assert record.shape_after_crop == record.shape == found.image.shape[1:]
+    assert record.spacing_mm == tuple((1.0, 2.0, 3.0)[axis] for axis in order)
+    assert record.geometry == raw.geometry
+
+
+def test_outside_is_marked():
+    image = np.zeros((1, 1, 3, 3), np.float32)
+    image[0, 0, 1], image[0, 0, :, 1] = 1, 1  # a cross; its box is the whole
+    labels = np.array([[[0, 0, 0], [0, 2, 1], [1, 0, 0]]])
+    found = prepared(raw_case(image, labels), configuration_of())
+    np.testing.assert_array_equal(found.labels, [[[-1, 0, -1], [0, 2, 1], [1, 0, -1]]])
+    assert found.labels.dtype == np.int8
+
+
+def test_many_labels_need_sixteen_bits():
+    labels = Labels(tuple((str(value), value) for value in range(201)))
+    image, label_map = np.ones((1, 1, 1, 2)), [[[0, 200]]]
+    found = prepared(raw_case(image, label_map), configuration_of(), labels=labels)
+    assert found.labels.dtype == np.int16
+    np.testing.assert_array_equal(found.labels, label_map)
+
+
+def test_normalised_before_resampled():
+    image = body(margin=0)
+    configuration = configuration_of((1.5, 0.8, 1.0), ("zscore",))
+    found = prepared(raw_case(image), configuration)
+    scaled = (image[0].astype(np.float64) - image[0].mean()) / image[0].std()
+    expected = resize(scaled, (8, 12, 9), order=3, mode="edge", clip=True, anti_aliasing=False)
+    assert found.image.dtype == np.float32
+    np.testing.assert_allclose(found.image[0], expected, atol=2e-5)
+    assert abs(float(found.image.mean())) > 1e-6  # normalised after it, the mean would be nought
+
+
+def test_cropped_before_normalised():
+    image = body()
+    found = prepared(raw_case(image), configuration_of(normalization=("zscore",)))
+    inside = image[0, 2:-2, 2:-2, 2:-2]
+    np.testing.assert_allclose(found.image[0], (inside - inside.mean()) / inside.std(), atol=1e-5)
+
+
+def test_masked_zscore_leaves_the_outside():
+    image = np.zeros((1, 6, 6, 6), np.float32)
+    image[0, 1:5, 2:4, 2:4] = np.random.default_rng(0).uniform(50, 60, (4, 2, 2))
+    image[0, 2:4, 1:5, 2:4] = np.random.default_rng(1).uniform(50, 60, (2, 4, 2))
+    found = prepared(raw_case(image), configuration_of(normalization=("zscore",), masked=(True,)))
+    cropped = image[0, 1:5, 1:5, 2:4]
+    inside = cropped[cropped > 0]
+    assert (found.image[0][cropped == 0] == 0).all()
+    np.testing.assert_allclose(
+        found.image[0][cropped > 0], (inside - inside.mean()) / inside.std(), atol=1e-4
+    )
+
+
+def test_ct_uses_each_channels_intensities():
+    image = np.full((2, 1, 1, 2), 500.0)
+    image[1] = 60
+    found = prepared(raw_case(image), configuration_of(normalization=("ct", "ct")))
+    np.testing.assert_allclose(found.image[:, 0, 0, 0], [2, 1])
+
+
+def test_anisotropic_slices_are_not_mixed():
+    image = np.random.default_rng(0).uniform(1, 2, (1, 4, 8, 8)).astype(np.float32)
+    image[0, 2:] += 100
+    labels = np.zeros((4, 8, 8))
+    labels[2:] = 1
+    raw = raw_case(image, labels, spacing_mm=(8.0, 1.0, 1.0))
+    found = prepared(raw, configuration_of((4.0, 2.0, 2.0)))
+    assert found.image.shape == (1, 8, 4, 4)
+    assert found.image[0, :4].max() < 3
+    assert found.image[0, 4:].min() > 100
+    np.testing.assert_array_equal(found.labels, np.repeat([0, 0, 0, 0, 1, 1, 1, 1], 16).reshape(8, 4, 4))
+
+
+def test_flat_configuration_keeps_the_first_axis():
+    raw = raw_case(body((6, 10, 10), margin=1), np.ones((6, 10, 10)), spacing_mm=(2.5, 1.0, 1.0))
+    found = prepared(raw, configuration_of((0.5, 2.0)))
+    assert found.image.shape == (1, 4, 16, 4)
+    assert found.labels.shape == (4, 16, 4)
+
+
+def test_target_grid():
+    configuration = configuration_of((2.0, 1.0, 0.5))
+    assert target_grid((10, 10, 10), (1.0, 1.0, 1.0), configuration) == ((5, 10, 20), (2.0, 1.0, 0.5))
+    flat = configuration_of((1.0, 0.5))
+    assert target_grid((10, 10, 10), (7.0, 1.0, 1.0), flat) == ((10, 10, 20), (7.0, 1.0, 0.5))
+
+
+def test_locations_are_those_of_the_prepared_labels():
+    labels = np.zeros((6, 6, 6))
+    labels[:3] = 1
+    found = prepared(raw_case(np.ones((1, 6, 6, 6)), labels), configuration_of((0.5, 0.5, 0.5)))
+    assert len(found.locations[1]) == (found.labels == 1).sum() == 6 * 12 * 12
+    assert (found.labels[tuple(found.locations[1].T)] == 1).all()
+    assert found.locations[2].shape == (0, 3)
+
+
+@pytest.mark.parametrize("spacing_mm", [(1.0, 2.0, 3.0), (0.7, 1.0, 1.5), (5.0, 0.5, 0.6)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_previous_stage_takes_the_same_road(spacing_mm, order):
+    label_map = np.random.default_rng(0).integers(0, 3, (12, 10, 9))
+    label_map[:2], label_map[:, :2], label_map[:, :, :2] = 0, 0, 0
+    raw = raw_case(body(), label_map, spacing_mm=(1.0, 2.0, 3.0))
+    configuration = configuration_of(tuple(spacing_mm[axis] for axis in order))
+    found = prepared(raw, configuration, order)
+    previous = label_map.astype(np.uint8)
+    previous.setflags(write=False)
+    again = prepare_labels(previous, found.record, plan_of(configuration, order), configuration)
+    assert again.dtype == np.int8
+    np.testing.assert_array_equal(again, np.maximum(found.labels, 0))

@@ -1,0 +1,53 @@
+"""The default recipe holds the method's numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from segflow.contracts.errors import ConfigurationError
+from segflow.recipes import RECIPES, recipe_named
+
+# (path, value) as in method.md sections 6.4-6.6, 12-16
+VALUES = [
+    ("planner.memory_3d", 560e6),
+    ("planner.memory_2d", 85e6),
+    ("planner.reference_batch_3d", 2),
+    ("planner.reference_batch_2d", 12),
+    ("planner.gpu_memory_gb", 8),
+    ("planner.dataset_share", 0.05),
+    ("planner.max_features_3d", 320),
+    ("planner.max_features_2d", 512),
+    ("training.epochs", 1000),
+    ("training.iterations", 250),
+    ("training.validation_iterations", 50),
+    ("training.learning_rate", 0.01),
+    ("training.schedule_exponent", 0.9),
+    ("training.momentum", 0.99),
+    ("training.weight_decay", 3e-5),
+    ("training.gradient_clip_norm", 12),
+    ("training.foreground_share", 0.33),
+    ("augmentation.rotation_3d_deg", 30),
+    ("augmentation.rotation_2d_deg", 180),
+    ("augmentation.scaling", (0.7, 1.4)),
+    ("augmentation.gamma_split", (0.7, 1.5)),
+    ("inference.step", 0.5),
+    ("inference.gaussian_sigma", 1 / 8),
+    ("inference.mirroring", True),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), VALUES, ids=[path for path, _ in VALUES])
+def test_value(path, value):
+    found = recipe_named("nnunet")
+    for name in path.split("."):
+        found = getattr(found, name)
+    assert found == value
+
+
+def test_names_are_their_own():
+    assert all(recipe.name == name for name, recipe in RECIPES.items())
+
+
+def test_unknown_recipe_lists_the_known():
+    with pytest.raises(ConfigurationError, match="there is no recipe 'nnunett'; choose one of nnunet"):
+        recipe_named("nnunett")

@@ -1,0 +1,200 @@
+"""Resampling against scikit-image's resize, slice by slice where an axis is treated apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.transform import resize
+
+from segflow.volumes.resample import (
+    resample_image,
+    resample_labels,
+    resample_scores,
+    resampled_shape,
+    separate_axis,
+)
+
+EDGES = st.tuples(*[st.integers(1, 12)] * 3)
+SEEDS = st.integers(0, 1000)
+EXACT_TIE = 1e-9
+
+
+def oracle_resize(array, shape, order):
+    """What the method calls resize(order)."""
+    values = np.asarray(array, np.float64)
+    return resize(values, shape, order=order, mode="edge", clip=True, anti_aliasing=False)
+
+
+def nearest(size, new_size):
+    return np.clip(np.floor((np.arange(new_size) + 0.5) * (size / new_size)).astype(int), 0, size - 1)
+
+
+def slice_by_slice(array, shape, axis, function):
+    """Resize in plane, then take the nearest slice along the axis."""
+    slices = np.moveaxis(array, axis, 0)
+    plane = tuple(edge for a, edge in enumerate(shape) if a != axis)
+    resized = np.stack([function(part, plane) for part in slices])
+    return np.moveaxis(resized[nearest(len(slices), shape[axis])], 0, axis)
+
+
+def label_scores(labels, shape):
+    values = np.unique(labels)
+    return values, np.stack([oracle_resize(labels == value, shape, 1) for value in values])
+
+
+def oracle_labels(labels, shape):
+    """Method section 8.4: the largest score, the first one on ties; the nearest voxel's label if it ties."""
+    values, scores = label_scores(labels, shape)
+    best = scores.max(axis=0)
+    winner = values[np.argmax(scores >= best - EXACT_TIE, axis=0)]
+    close = labels[np.ix_(*(nearest(old, new) for old, new in zip(labels.shape, shape, strict=True)))]
+    own = np.select([close == value for value in values], scores)
+    return np.where(own >= best - EXACT_TIE, close, winner)
+
+
+@given(EDGES, EDGES, SEEDS)
+def test_image(old, new, seed):
+    image = np.random.default_rng(seed).normal(100, 30, (2, *old)).astype(np.float32)
+    image.setflags(write=False)
+    found = resample_image(image, new, None)
+    expected = np.stack([oracle_resize(channel, new, 3) for channel in image])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(image).max())
+
+
+@given(EDGES, EDGES, SEEDS)
+def test_scores(old, new, seed):
+    scores = np.random.default_rng(seed).normal(0, 5, (3, *old)).astype(np.float32)
+    scores.setflags(write=False)
+    found = resample_scores(scores, new, None)
+    expected = np.stack([oracle_resize(channel, new, 1) for channel in scores])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(scores).max())
+
+
+@given(EDGES, EDGES, SEEDS, st.integers(0, 2))
+def test_separate_axis_image(old, new, seed, axis):
+    image = np.random.default_rng(seed).normal(0, 1, (1, *old)).astype(np.float32)
+    expected = slice_by_slice(image[0], new, axis, lambda part, plane: oracle_resize(part, plane, 3))
+    np.testing.assert_allclose(resample_image(image, new, axis)[0], expected, rtol=0, atol=3e-5)
+    expected = slice_by_slice(image[0], new, axis, lambda part, plane: oracle_resize(part, plane, 1))
+    np.testing.assert_allclose(resample_scores(image, new, axis)[0], expected, rtol=0, atol=3e-5)
+
+
+def test_overshoot_is_clipped_to_the_channel():
+    image = np.zeros((2, 1, 1, 8), np.float32)
+    image[0, ..., 4:] = 1
+    image[1, ..., :] = 100
+    found = resample_image(image, (1, 1, 21), None)
+    assert (found[0].min(), found[0].max()) == (0, 1)
+    np.testing.assert_allclose(found[1], 100, rtol=1e-6)
+
+
+def test_overshoot_is_clipped_to_the_slice():
+    image = np.zeros((1, 2, 1, 8), np.float32)
+    image[0, 0, 0, 4:] = 1
+    image[0, 1] = 100
+    found = resample_image(image, (2, 1, 21), 0)
+    assert found[0, 0].max() == 1
+
+
+@given(EDGES, EDGES, SEEDS, st.sampled_from([None, 0, 1, 2]))
+def test_labels(old, new, seed, axis):
+    labels = np.random.default_rng(seed).integers(-1, 3, old).astype(np.int8)
+    labels.setflags(write=False)
+    found = resample_labels(labels, new, axis)
+    expected = (
+        oracle_labels(labels, new) if axis is None else slice_by_slice(labels, new, axis, oracle_labels)
+    )
+    assert found.dtype == labels.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+@settings(max_examples=30)
+@given(EDGES, SEEDS, st.integers(0, 2))
+def test_labels_with_exact_ties(old, seed, axis):
+    labels = np.random.default_rng(seed).integers(-1, 3, old).astype(np.int16)
+    doubled = tuple(edge * 2 if a != axis else edge for a, edge in enumerate(old))
+    values, scores = label_scores(labels, doubled)
+    best = scores.max(axis=0)  # quarters: no rounding, so ties are exact
+    winner = values[scores.argmax(axis=0)]
+    close = np.repeat(np.repeat(labels, doubled[0] // old[0], 0), doubled[1] // old[1], 1)
+    close = np.repeat(close, doubled[2] // old[2], 2)
+    own = np.take_along_axis(scores, np.searchsorted(values, close)[None], 0)[0]
+    np.testing.assert_array_equal(
+        resample_labels(labels, doubled, None), np.where(own == best, close, winner)
+    )
+
+
+def test_a_tie_goes_to_the_nearest_voxel():
+    line = np.array([[[1, 1, 2, 2]]], np.int8)  # four to one: the new centre lies between 1 and 2
+    assert resample_labels(line, (1, 1, 1), None).item() == 2  # halfway rounds up
+    rows = np.array([[[3, 0, 0], [2, 1, 1]]], np.int8)
+    np.testing.assert_array_equal(resample_labels(rows, (1, 1, 3), None), [[[2, 1, 1]]])
+
+
+def test_a_tie_without_the_nearest_goes_to_the_lowest():
+    cube = np.array([2, 1, 2, 1, 2, 1, 6, 5], np.int8).reshape(2, 2, 2)  # 3/8 for 1 and for 2
+    assert resample_labels(cube, (1, 1, 1), None).item() == 1
+
+
+def test_outside_is_a_label_like_any():
+    labels = np.full((4, 4, 4), -1, np.int8)
+    labels[:, :, 2:] = 0
+    found = resample_labels(labels, (8, 8, 8), None)
+    assert set(np.unique(found)) == {-1, 0}
+    assert (found[:, :, :4] == -1).all()
+
+
+@pytest.mark.parametrize("axis", [None, 0])
+def test_same_shape_is_the_same_array(axis, frozen):
+    image, labels = frozen(np.ones((1, 3, 4, 5), np.float32)), frozen(np.ones((3, 4, 5), np.int8))
+    assert resample_image(image, (3, 4, 5), axis) is image
+    assert resample_scores(image, (3, 4, 5), axis) is image
+    assert resample_labels(labels, (3, 4, 5), axis) is labels
+
+
+def test_nearest_agrees_with_scipy_where_rounding_decides():
+    labels = np.arange(30, dtype=np.int8).reshape(30, 1, 1)
+    found = resample_labels(labels, (11, 1, 1), 0).ravel()
+    expected = oracle_resize(labels, (11, 1, 1), 0).ravel()
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "target_mm", "shape"),
+    [
+        ((2, 1, 1), (1, 1, 1), (20, 10, 10)),
+        ((1, 1, 1), (2, 4, 3), (5, 2, 3)),
+        ((1, 0.5, 1), (1, 1, 4), (10, 5, 2)),
+    ],
+)
+def test_resampled_shape(spacing_mm, target_mm, shape):
+    assert resampled_shape((10, 10, 10), spacing_mm, target_mm) == shape
+
+
+def test_resampled_shape_rounds_half_to_even():
+    assert resampled_shape((5, 7, 9), (1, 1, 1), (2, 2, 2)) == (2, 4, 4)
+
+
+def test_no_axis_vanishes():
+    assert resampled_shape((1, 9, 9), (1, 1, 1), (5, 1, 1)) == (1, 9, 9)
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "target_mm", "axis"),
+    [
+        ((1, 1, 1), (1, 1, 1), None),
+        ((3, 1, 1), (1, 1, 1), None),  # exactly 3 is not enough
+        ((3.1, 1, 1), (1, 1, 1), 0),
+        ((1, 1, 5), (1, 1, 1), 2),
+        ((1, 1, 1), (1, 5, 1), 1),
+        ((5, 5, 1), (1, 1, 1), None),  # shared by two axes
+        ((5, 5, 1), (1, 1, 9), None),  # the current spacing decides, even if it says none
+        ((5, 1, 1), (1, 1, 9), 0),
+    ],
+)
+def test_separate_axis(spacing_mm, target_mm, axis):
+    assert separate_axis(spacing_mm, target_mm) == axis

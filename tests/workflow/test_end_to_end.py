@@ -1,0 +1,149 @@
+"""From a phantom data set to a model package, its scores, a report, and labels for new images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from conftest import Experiment, environment
+
+from segflow.commands.main import main
+
+pytestmark = pytest.mark.workflow
+
+#: Files that no later call may touch once they are there.
+DURABLE = ("*.json", "models/*/*/model.pt", "predictions/*/*/manifest.json", "evaluation/*/*.json", "final/*.json")
+DURABLE = (*DURABLE, "preprocessed/*/manifest/*.json", "model/model.json", "report.html")
+
+STAGES = ("check", "fingerprint", "plan", "folds", "preprocess", "train", "predict_fold", "ensemble", "evaluate")
+STAGES = (*STAGES, "crossvalidate", "select", "postprocess_search", "postprocess", "package", "report")
+
+
+def durable_files(results: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of every finished artefact."""
+    files = {file for pattern in DURABLE for file in results.glob(pattern)}
+    return {str(file): (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
+
+
+def finish(experiment: Experiment) -> str:
+    done = experiment.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def same_geometry(one: Path, other: Path) -> bool:
+    first, second = sitk.ReadImage(str(one)), sitk.ReadImage(str(other))
+    return all(
+        np.allclose(getattr(first, get)(), getattr(second, get)())
+        for get in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection")
+    )
+
+
+def test_whole_pipeline(experiment):
+    said = finish(experiment)
+    results = experiment.results
+    plan = json.loads((results / "plans.json").read_text())
+    assert set(plan["configurations"]) == {"2d", "3d_fullres"}
+    assert "best model" in said
+
+    selection = json.loads((results / "selection.json").read_text())
+    assert [c["name"] for c in selection["candidates"]] == ["2d", "3d_fullres", "2d+3d_fullres"]
+    final = json.loads((results / "final" / "summary.json").read_text())
+    folds = json.loads((results / "splits_final.json").read_text())
+    scored = {Path(case["prediction_file"]).name for case in final["metric_per_case"]}
+    assert scored == {f"{name}.nii.gz" for fold in folds[:2] for name in fold["val"]}
+    for file in (results / "final").glob("*.nii.gz"):
+        assert same_geometry(file, experiment.dataset / "labelsTr" / file.name)
+
+    with (results / "models" / "2d" / "fold_0" / "training.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+    assert "<html" in (results / "report.html").read_text()
+
+    before = durable_files(results)
+    assert "Nothing to be done" in finish(experiment)
+    assert durable_files(results) == before
+
+    predict_new_images(experiment)
+
+
+def predict_new_images(experiment: Experiment) -> None:
+    """One sound image and one broken one: the sound one is labelled, the broken one named."""
+    images, output = experiment.folder / "new", experiment.folder / "labels"
+    shutil.copytree(experiment.dataset / "imagesTr", images)
+    options = ["predict", "--model", str(experiment.results / "model"), "--input", str(images)]
+    options += ["--output", str(output), "--device", "cpu"]
+    for image in sorted(images.iterdir())[1:]:
+        image.unlink()
+    assert main(options) == 0
+    assert same_geometry(output / "phantom_000.nii.gz", images / "phantom_000_0000.nii.gz")
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(output / "phantom_000.nii.gz"))).dtype == np.uint8
+
+    (output / "phantom_000.nii.gz").unlink()
+    (images / "broken_0000.nii.gz").write_bytes(b"not an image")
+    assert main(options) == 1
+    assert [file.name for file in output.iterdir()] == ["phantom_000.nii.gz"]
+
+
+def test_cascade(experiment):
+    experiment.configure(
+        folds=[0], configurations=["3d_lowres", "3d_cascade_fullres"], planning={"gpu_memory_gb": 0.1}
+    )
+    finish(experiment)
+    selection = json.loads((experiment.results / "selection.json").read_text())
+    assert [c["name"] for c in selection["candidates"]][1] == "3d_cascade_fullres"
+
+    chosen = selection["best"]["name"]
+    card = json.loads((experiment.results / "model" / "model.json").read_text())
+    assert ("3d_cascade_fullres" in chosen) == ("3d_lowres" in card["stages"] or "3d_lowres" in chosen.split("+"))
+    output = experiment.folder / "labels"
+    images = experiment.folder / "new"
+    images.mkdir()
+    shutil.copy(experiment.dataset / "imagesTr" / "phantom_000_0000.nii.gz", images)
+    options = ["--input", str(images), "--output", str(output), "--device", "cpu"]
+    assert main(["predict", "--model", str(experiment.results / "model"), *options]) == 0
+    assert (output / "phantom_000.nii.gz").exists()
+
+
+def interrupt_in(experiment: Experiment, stage: str) -> bool:
+    """Start the workflow, press Ctrl-C as soon as a job of the stage is under way; False if it ended before."""
+    logs = experiment.results / "logs"
+    known = set(logs.rglob("*.log")) if logs.exists() else set()
+    with subprocess.Popen(
+        experiment.command(),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        while process.poll() is None:
+            new = set(logs.rglob("*.log")) - known
+            if any(file.relative_to(logs).parts[0].removesuffix(".log") == stage for file in new):
+                os.killpg(process.pid, signal.SIGINT)
+                break
+            time.sleep(0.02)
+        process.wait(timeout=120)
+        return process.returncode != 0
+
+
+def test_interrupted_in_every_stage(experiment):
+    interrupted = []
+    for stage in STAGES:
+        before = durable_files(experiment.results)
+        if interrupt_in(experiment, stage):
+            interrupted.append(stage)
+        after = durable_files(experiment.results)
+        redone = [file for file in before if after.get(file) != before[file]]
+        assert not redone, f"interrupted in {stage}, the next call redid {redone}"
+    finish(experiment)
+    assert {"check", "fingerprint", "preprocess", "train", "predict_fold"} <= set(interrupted)
+    assert (experiment.results / "report.html").exists()
+    assert "Nothing to be done" in finish(experiment)
