@@ -82,7 +82,6 @@ def test_wrong(entries, order, message):
         labels(entries, order)
 
 
-@pytest.mark.xfail(reason="a list is taken for a region, and nothing is ignored", strict=True)
 def test_ignore_must_be_one_value():
     with pytest.raises(DatasetError, match="ignore"):
         labels({"background": 0, "a": 1, "ignore": [2]})

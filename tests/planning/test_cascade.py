@@ -24,6 +24,12 @@ def test_none_if_it_would_save_less_than_half():
     assert low((1.0,) * 3, (160, 160, 160), (96, 96, 96)) is None  # 22 %: one or two steps are enough
 
 
+@pytest.mark.parametrize(("edge", "kept"), [(248, False), (254, True)])
+def test_saving_half_is_enough(edge, kept):
+    found = low((1.0,) * 3, (edge,) * 3, (128,) * 3)  # 7 steps save 1 - 1/1.86, 8 steps 1 - 1/2.03
+    assert (found is not None) == kept
+
+
 def test_isotropic_spacing_grows_evenly():
     found = low((0.5,) * 3, (600, 600, 600), (128,) * 3)
     steps = math.log(found.spacing_mm[0] / 0.5, 1.03)

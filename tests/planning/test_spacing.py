@@ -25,6 +25,11 @@ def test_coarse_axis_stays_coarsest():
     assert target_spacing(fingerprint_of(cases)) == (1.00001, 1.0, 1.0)
 
 
+def test_coarse_axis_may_become_as_fine_as_the_others():
+    cases = [((1.0, 1.0, 1.0), (20, 200, 200))] * 2 + [((6.0, 1.0, 1.0), (20, 200, 200))] * 8
+    assert target_spacing(fingerprint_of(cases)) == (1.0, 1.0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("coarse_mm", "slices", "lowered"),
     [(3.0, 20, False), (3.01, 20, True), (5.0, 66, True), (5.0, 67, False)],

@@ -97,3 +97,9 @@ def test_coarse_axis_waits():
     assert found.kernels[0] == (1, 3, 3)
     assert found.kernels[1] == (1, 3, 3)  # 4 mm / 2 mm is not below 2
     assert found.kernels[2] == (3, 3, 3)
+
+
+def test_kernels_heed_axes_that_do_not_pool():
+    found = topology((1.0, 3.0, 3.0), (7, 64, 64), min_edge=4)
+    assert found.strides[1] == (1, 2, 2)
+    assert found.kernels[0] == (3, 1, 1)

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import Experiment
+from workflow_runs import Experiment
 
 pytestmark = pytest.mark.workflow
 

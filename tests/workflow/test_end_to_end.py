@@ -14,17 +14,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import Experiment, environment
+from workflow_runs import Experiment, environment
 
 from segflow.commands.main import main
 
 pytestmark = pytest.mark.workflow
 
 #: Files that no later call may touch once they are there.
-DURABLE = ("*.json", "models/*/*/model.pt", "predictions/*/*/manifest.json", "evaluation/*/*.json", "final/*.json")
+DURABLE = (
+    "*.json",
+    "models/*/*/model.pt",
+    "predictions/*/*/manifest.json",
+    "evaluation/*/*.json",
+    "final/*.json",
+)
 DURABLE = (*DURABLE, "preprocessed/*/manifest/*.json", "model/model.json", "report.html")
 
-STAGES = ("check", "fingerprint", "plan", "folds", "preprocess", "train", "predict_fold", "ensemble", "evaluate")
+STAGES = (
+    "check",
+    "fingerprint",
+    "plan",
+    "folds",
+    "preprocess",
+    "train",
+    "predict_fold",
+    "ensemble",
+    "evaluate",
+)
 STAGES = (*STAGES, "crossvalidate", "select", "postprocess_search", "postprocess", "package", "report")
 
 
@@ -103,7 +119,9 @@ def test_cascade(experiment):
 
     chosen = selection["best"]["name"]
     card = json.loads((experiment.results / "model" / "model.json").read_text())
-    assert ("3d_cascade_fullres" in chosen) == ("3d_lowres" in card["stages"] or "3d_lowres" in chosen.split("+"))
+    assert ("3d_cascade_fullres" in chosen) == (
+        "3d_lowres" in card["stages"] or "3d_lowres" in chosen.split("+")
+    )
     output = experiment.folder / "labels"
     images = experiment.folder / "new"
     images.mkdir()

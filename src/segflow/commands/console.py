@@ -49,7 +49,9 @@ def progress_bar(label: str, total: int) -> Iterator[Bar]:
         BarColumn(bar_width=_BAR_CHARACTERS),
         MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=len(f"{total}/{total}"))),
         TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7)),
-        TextColumn("{task.fields[note]}", style="dim", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        TextColumn(
+            "{task.fields[note]}", style="dim", table_column=Column(no_wrap=True, overflow="ellipsis")
+        ),
     )
     logger.info("%s: %d steps", label, total)
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
@@ -67,6 +69,9 @@ def log_to(path: Path | None) -> None:
     """
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
+        handler.close()
     screen = logging.StreamHandler()
     screen.setLevel(logging.WARNING)
     screen.setFormatter(logging.Formatter("segflow: %(message)s"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,11 @@ def load_ensemble(
     networks, cards = [], []
     for file in files:
         content = load_tensors(file)
-        card = NetworkCard.model_validate_json(content[_CARD])
+        if _CARD not in content or _WEIGHTS not in content:
+            raise PredictionError(
+                f"{file} is not a weights file of segflow; train or package the model again"
+            )
+        card = NetworkCard.parse(json.loads(content[_CARD]), where=str(file), error=PredictionError)
         if card.n_outputs != labels.n_outputs:
             raise PredictionError(
                 f"{file} has {card.n_outputs} outputs, but dataset.json asks for {labels.n_outputs}; "

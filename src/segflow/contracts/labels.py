@@ -5,7 +5,7 @@ Source: method.md section 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Labels:
     def from_json(
         cls,
         labels: Mapping[str, Any],
-        regions_class_order: Sequence[int] | None,
+        regions_class_order: Any,
         *,
         where: str,
     ) -> Labels:
@@ -51,11 +51,13 @@ class Labels:
         Source: method.md section 2.
         """
         entries = tuple((str(name), _target(name, value, where)) for name, value in labels.items())
-        result = cls(entries, tuple(regions_class_order or ()))
+        result = cls(entries, _order(regions_class_order, where))
         result._check(where)
         return result
 
     def _check(self, where: str) -> None:
+        if isinstance(dict(self.entries).get("ignore"), tuple):
+            raise DatasetError(f'{where}: "ignore" must be a single whole number, not a list')
         if dict(self.entries).get("background") != 0:
             raise DatasetError(f'{where}: labels must contain "background": 0')
         expected = tuple(range(len(self.values)))
@@ -126,6 +128,15 @@ class Labels:
 
 def _members(target: Target) -> tuple[int, ...]:
     return target if isinstance(target, tuple) else (target,)
+
+
+def _order(value: Any, where: str) -> tuple[int, ...]:
+    """The label values written for regions; none without regions."""
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple) or not all(isinstance(v, int) for v in value):
+        raise DatasetError(f"{where}: 'regions_class_order' must be a list of whole numbers, found {value!r}")
+    return tuple(value)
 
 
 def _target(name: object, value: Any, where: str) -> Target:
