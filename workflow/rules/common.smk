@@ -1,7 +1,9 @@
 """What the rules share: the checked configuration, paths, and functions that say which files a rule needs."""
 
 import math
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -13,6 +15,9 @@ from segflow.ensembling import candidate_members, candidate_name
 from segflow.io.dataset import list_files
 from segflow.io.plans import read_folds, read_plan
 from segflow.planning import N_FOLDS
+
+# Jobs call `segflow`: where no environment provides it, the one beside this Python does.
+os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
 
 try:
     CONFIG = WorkflowConfig.parse(config, where="configuration", error=ConfigurationError)

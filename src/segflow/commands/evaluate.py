@@ -16,6 +16,7 @@ from segflow.evaluation import score_case, summarise
 from segflow.io.dataset import read_dataset, read_description
 from segflow.io.files import write_text
 from segflow.io.images import read_labels
+from segflow.io.labelmaps import list_label_maps
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     """
     description, labels = read_description(options.dataset)
     ending = str(description["file_ending"])
-    files = sorted(options.predictions.glob(f"*{ending}"))
+    files = list_label_maps(options.predictions, ending)
     if not files:
         raise DatasetError(f"{options.predictions} holds no *{ending} file to evaluate")
     references = [_reference(file, options, ending) for file in files]

@@ -52,8 +52,7 @@ def run(options: argparse.Namespace) -> None:
         versions=versions(),
     )
     folder = options.output.parent
-    if folder.exists():
-        shutil.rmtree(folder)
+    options.output.unlink(missing_ok=True)
     for source in (options.dataset, options.fingerprint, options.plan):
         _copy(source, folder / source.name)
     for configuration in (*stages, *chosen):

@@ -12,6 +12,7 @@ from segflow.contracts.scores import PostProcessing, Selection
 from segflow.io.dataset import read_description
 from segflow.io.files import digest_of, read_contract, write_text
 from segflow.io.images import read_geometry, read_labels, write_labels
+from segflow.io.labelmaps import list_label_maps
 from segflow.postprocessing import apply
 from segflow.volumes.labelmaps import label_dtype
 
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     operations = read_contract(PostProcessing, options.postprocessing).operations
     ending = str(description["file_ending"])
     folders = _folders(options)
-    files = [file for folder in folders for file in sorted(folder.glob(f"*{ending}"))]
+    files = [file for folder in folders for file in list_label_maps(folder, ending)]
     if len({file.name for file in files}) != len(files) or not files:
         raise PredictionError(
             f"{', '.join(map(str, folders))}: {len(files)} label maps (*{ending}); "

@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
     )
     card = NetworkCard(
         configuration=job.configuration,
-        input_channels=job.channels + _previous_channels(inputs),
+        input_channels=job.input_channels,
         n_outputs=job.labels.n_outputs,
         fold=options.fold,
         seed=options.seed,
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> None:
         device=device,
     )
     steps = job.recipe.training.epochs * job.recipe.training.iterations
-    with workspace(options.work / _key(card, inputs)) as folder:
+    with workspace(options.work / _key(job, inputs.digests)) as folder:
         checkpoints = CheckpointFile(folder / "checkpoint.pt")
         with progress_bar(f"train {job.configuration.name} fold {options.fold}", steps) as bar:
             result = train(job, store, checkpoints, bar)
@@ -152,14 +152,10 @@ def _with_overrides(
     return configuration.model_copy(update={"architecture": architecture, "batch_size": batch_size})
 
 
-def _previous_channels(inputs: _Inputs) -> int:
-    return len(inputs.labels.foreground_values) if inputs.configuration.previous_stage else 0
-
-
-def _key(card: NetworkCard, inputs: _Inputs) -> str:
+def _key(job: TrainingJob, digests: dict[str, str]) -> str:
     """Names everything the weights depend on, so that no other job's checkpoint is taken up."""
-    cases = sorted((name, inputs.digests[name]) for name in {*inputs.fold.train, *inputs.fold.val})
-    parts = [card.to_json(), inputs.recipe.to_json(), inputs.fold.to_json(), repr(cases), repr(inputs.labels)]
+    cases = sorted({*job.fold.train, *job.fold.val})
+    parts = [*job.parts.values(), job.device, *(digests[name] for name in cases)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_KEY_LENGTH]
 
 

@@ -12,7 +12,14 @@ from typing import Any, TypeVar
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import PlanError, SegflowError
 
-__all__ = ["digest_of", "read_contract", "read_json", "write_atomically", "write_json", "write_text"]
+__all__ = [
+    "digest_of",
+    "read_contract",
+    "read_json",
+    "write_atomically",
+    "write_json",
+    "write_text",
+]
 
 _BLOCK_BYTES = 1 << 20
 C = TypeVar("C", bound=Contract)
