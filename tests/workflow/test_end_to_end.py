@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
@@ -44,10 +45,13 @@ STAGES = (
 STAGES = (*STAGES, "crossvalidate", "select", "postprocess_search", "postprocess", "package", "report")
 
 
-def durable_files(results: Path) -> dict[str, tuple[int, int]]:
-    """Inode and time of every finished artefact."""
-    files = {file for pattern in DURABLE for file in results.glob(pattern)}
-    return {str(file): (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
+def finished_files(experiment: Experiment) -> dict[str, tuple[int, int]]:
+    """Inode and time of every artefact whose job has ended; Snakemake marks those of a job cut short."""
+    marks = (experiment.folder / ".snakemake" / "incomplete").glob("*")
+    cut_short = {base64.b64decode(mark.name).decode() for mark in marks if mark.is_file()}
+    files = {file for pattern in DURABLE for file in experiment.results.glob(pattern)}
+    whole = [file for file in files if str(file) not in cut_short]
+    return {str(file): (file.stat().st_ino, file.stat().st_mtime_ns) for file in whole}
 
 
 def finish(experiment: Experiment) -> str:
@@ -84,9 +88,9 @@ def test_whole_pipeline(experiment):
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
     assert "<html" in (results / "report.html").read_text()
 
-    before = durable_files(results)
+    before = finished_files(experiment)
     assert "Nothing to be done" in finish(experiment)
-    assert durable_files(results) == before
+    assert finished_files(experiment) == before
 
     predict_new_images(experiment)
 
@@ -111,7 +115,7 @@ def predict_new_images(experiment: Experiment) -> None:
 
 def test_cascade(experiment):
     experiment.configure(
-        folds=[0], configurations=["3d_lowres", "3d_cascade_fullres"], planning={"gpu_memory_gb": 0.1}
+        folds=[0], configurations=["3d_lowres", "3d_cascade_fullres"], planning={"gpu_memory_gb": 0.01}
     )
     finish(experiment)
     selection = json.loads((experiment.results / "selection.json").read_text())
@@ -131,10 +135,18 @@ def test_cascade(experiment):
     assert (output / "phantom_000.nii.gz").exists()
 
 
+def born(file: Path) -> int:
+    """When a log file was written last, or 0; a job's log is removed and made again when it starts."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def interrupt_in(experiment: Experiment, stage: str) -> bool:
     """Start the workflow, press Ctrl-C as soon as a job of the stage is under way; False if it ended before."""
     logs = experiment.results / "logs"
-    known = set(logs.rglob("*.log")) if logs.exists() else set()
+    start = time.time_ns()
     with subprocess.Popen(
         experiment.command(),
         env=environment(),
@@ -143,8 +155,7 @@ def interrupt_in(experiment: Experiment, stage: str) -> bool:
         start_new_session=True,
     ) as process:
         while process.poll() is None:
-            new = set(logs.rglob("*.log")) - known
-            if any(file.relative_to(logs).parts[0].removesuffix(".log") == stage for file in new):
+            if any(born(file) >= start for file in (logs / f"{stage}.log", *(logs / stage).glob("*.log"))):
                 os.killpg(process.pid, signal.SIGINT)
                 break
             time.sleep(0.02)
@@ -155,10 +166,10 @@ def interrupt_in(experiment: Experiment, stage: str) -> bool:
 def test_interrupted_in_every_stage(experiment):
     interrupted = []
     for stage in STAGES:
-        before = durable_files(experiment.results)
+        before = finished_files(experiment)
         if interrupt_in(experiment, stage):
             interrupted.append(stage)
-        after = durable_files(experiment.results)
+        after = finished_files(experiment)
         redone = [file for file in before if after.get(file) != before[file]]
         assert not redone, f"interrupted in {stage}, the next call redid {redone}"
     finish(experiment)
