@@ -31,18 +31,24 @@ DURABLE = (
 )
 DURABLE = (*DURABLE, "preprocessed/*/manifest/*.json", "model/model.json", "report.html")
 
+#: In the order in which the scheduler gets to them.
 STAGES = (
     "check",
     "fingerprint",
     "plan",
-    "folds",
     "preprocess",
+    "folds",
     "train",
     "predict_fold",
-    "ensemble",
     "evaluate",
+    "ensemble",
+    "crossvalidate",
+    "select",
+    "postprocess_search",
+    "postprocess",
+    "package",
+    "report",
 )
-STAGES = (*STAGES, "crossvalidate", "select", "postprocess_search", "postprocess", "package", "report")
 
 
 def finished_files(experiment: Experiment) -> dict[str, tuple[int, int]]:
@@ -173,6 +179,6 @@ def test_interrupted_in_every_stage(experiment):
         redone = [file for file in before if after.get(file) != before[file]]
         assert not redone, f"interrupted in {stage}, the next call redid {redone}"
     finish(experiment)
-    assert {"check", "fingerprint", "preprocess", "train", "predict_fold"} <= set(interrupted)
+    assert {"check", "fingerprint", "preprocess", "train", "predict_fold"} <= set(interrupted), interrupted
     assert (experiment.results / "report.html").exists()
     assert "Nothing to be done" in finish(experiment)

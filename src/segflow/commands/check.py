@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from segflow.commands.console import console, logger, progress_bar
+from segflow.commands.pool import map_cases
 from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.dataset import Case, Dataset
 from segflow.contracts.errors import DatasetError
@@ -37,11 +38,8 @@ def run(options: argparse.Namespace) -> None:
     dataset = read_dataset(options.dataset)
     checked: list[CheckedCase] = []
     faults: list[str] = []
-    with (
-        progress_bar("check", len(dataset.cases)) as bar,
-        ProcessPoolExecutor(options.workers) as pool,
-    ):
-        for outcome in pool.map(_check, [dataset] * len(dataset.cases), dataset.cases, chunksize=4):
+    with progress_bar("check", len(dataset.cases)) as bar:
+        for outcome in map_cases(partial(_check, dataset), dataset.cases, workers=options.workers):
             if isinstance(outcome, CheckedCase):
                 checked.append(outcome)
             else:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
 
 from segflow.commands.console import progress_bar
+from segflow.commands.pool import map_cases
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores
@@ -45,10 +45,10 @@ def run(options: argparse.Namespace) -> None:
     files = list_label_maps(options.predictions, ending)
     if not files:
         raise DatasetError(f"{options.predictions} holds no *{ending} file to evaluate")
-    references = [_reference(file, options, ending) for file in files]
+    pairs = [(file, _reference(file, options, ending)) for file in files]
     cases = []
-    with progress_bar("evaluate", len(files)) as bar, ProcessPoolExecutor(options.workers) as pool:
-        for case in pool.map(partial(_score, labels=labels), files, references, chunksize=4):
+    with progress_bar("evaluate", len(files)) as bar:
+        for case in map_cases(partial(_score, labels=labels), pairs, workers=options.workers):
             cases.append(case)
             bar.advance()
     write_text(options.output, summarise(cases, labels).to_json())
@@ -70,7 +70,8 @@ def _dataset_labels(folder: Path) -> dict[str, Path]:
     return {case.identifier: case.label for case in read_dataset(folder).cases if case.label is not None}
 
 
-def _score(file: Path, reference: Path, *, labels: Labels) -> CaseScores:
+def _score(pair: tuple[Path, Path], *, labels: Labels) -> CaseScores:
+    file, reference = pair
     return score_case(
         read_labels(file, case=file.name),
         read_labels(reference, case=file.name),

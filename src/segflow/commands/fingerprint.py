@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from segflow.commands.console import progress_bar
+from segflow.commands.pool import map_cases
 from segflow.contracts.dataset import Case
 from segflow.fingerprint import CaseFingerprint, describe_case, pool_cases, samples_per_case
 from segflow.io.dataset import read_dataset
@@ -29,8 +29,8 @@ def run(options: argparse.Namespace) -> None:
     n_channels, n_cases = len(dataset.channel_names), len(dataset.cases)
     describe = partial(_describe, channels=n_channels, n_samples=samples_per_case(n_cases))
     parts = []
-    with progress_bar("fingerprint", n_cases) as bar, ProcessPoolExecutor(options.workers) as pool:
-        for part in pool.map(describe, dataset.cases):
+    with progress_bar("fingerprint", n_cases) as bar:
+        for part in map_cases(describe, dataset.cases, workers=options.workers):
             parts.append(part)
             bar.advance()
     write_text(options.output, pool_cases(parts, n_channels).to_json())

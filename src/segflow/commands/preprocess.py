@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from segflow.commands.console import progress_bar
 from segflow.commands.options import chunk_of, configuration_of, parse_chunk
+from segflow.commands.pool import map_cases
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.dataset import Case, Dataset
 from segflow.contracts.errors import DatasetError
@@ -54,8 +54,9 @@ def run(options: argparse.Namespace) -> None:
     )
     digests, faults = {}, []
     label = f"preprocess {configuration.name}"
-    with progress_bar(label, len(cases)) as bar, ProcessPoolExecutor(options.workers) as pool:
-        for case, (digest, fault) in zip(cases, pool.map(prepare, cases), strict=True):
+    with progress_bar(label, len(cases)) as bar:
+        prepared = map_cases(prepare, cases, workers=options.workers)
+        for case, (digest, fault) in zip(cases, prepared, strict=True):
             if fault is None:
                 digests[case.identifier] = digest
             else:

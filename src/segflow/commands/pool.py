@@ -1,0 +1,57 @@
+"""Cases spread over processes that go away with the one that started them."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from segflow.contracts.errors import SegflowError
+
+__all__ = ["map_cases"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal a process gets when its parent dies
+
+
+def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> Iterator[R]:
+    """Apply `work` to every case, in processes, and give the results in order.
+
+    After Ctrl-C, or an error, what has not begun is dropped and the cases in hand are finished; no process stays.
+
+    Args:
+        work: Picklable; errors it raises are raised here.
+        cases: Picklable.
+        workers: Processes.
+
+    Yields:
+        One result per case.
+
+    Raises:
+        SegflowError: A process died, which mostly means that memory ran out.
+
+    Source: ours.
+    """
+    pool = ProcessPoolExecutor(min(workers, max(len(cases), 1)), initializer=_follow_parent)
+    try:
+        yield from pool.map(work, cases)
+    except BrokenProcessPool:
+        raise SegflowError(
+            "a worker process died, mostly because memory ran out; try again with fewer --workers or more memory"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end with it however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,90 @@
+"""Cases in processes: order, errors, deaths, interruptions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from segflow.commands.pool import map_cases
+from segflow.contracts.errors import DatasetError, SegflowError
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def refuse_three(number: int) -> int:
+    if number == 3:
+        raise DatasetError("case 3 is odd")
+    return number
+
+
+def die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_results_come_in_order():
+    assert list(map_cases(square, range(20), workers=2)) == [number**2 for number in range(20)]
+
+
+def test_no_cases():
+    assert list(map_cases(square, [], workers=2)) == []
+
+
+def test_an_error_is_raised_as_it_was():
+    with pytest.raises(DatasetError, match="case 3 is odd"):
+        list(map_cases(refuse_three, range(10), workers=2))
+
+
+def test_a_dead_worker_is_an_error_and_no_hang():
+    with pytest.raises(SegflowError, match="worker process died"):
+        list(map_cases(die, range(4), workers=2))
+
+
+PROGRAM = """
+import time
+from segflow.commands.pool import map_cases
+def work(n):
+    print("begun", flush=True)
+    time.sleep(0.3)
+if __name__ == "__main__":
+    list(map_cases(work, range(1000), workers=2))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_an_interruption(how, tmp_path):
+    """Ctrl-C reaches the whole group; SIGKILL only the parent."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    with subprocess.Popen(
+        [sys.executable, str(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        if how == signal.SIGINT:
+            os.killpg(process.pid, how)
+        else:
+            process.kill()
+        process.wait(timeout=20)
+        deadline = time.monotonic() + 10
+        while group_lives(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not group_lives(process.pid)
+
+
+def group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
