@@ -165,7 +165,7 @@ def interrupt_in(experiment: Experiment, stage: str) -> bool:
                 os.killpg(process.pid, signal.SIGINT)
                 break
             time.sleep(0.02)
-        process.wait(timeout=120)
+        process.wait(timeout=60)
         return process.returncode != 0
 
 
