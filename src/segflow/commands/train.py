@@ -160,8 +160,8 @@ def _key(job: TrainingJob, digests: dict[str, str]) -> str:
 
 
 def _default_workers(threads: int, device: str) -> int:
-    """A GPU is fed by every core but one; on the CPU the network itself needs the cores."""
-    return max(1, threads - 1) if device != "cpu" else 1
+    """A GPU is fed by every core but one; on the CPU the network itself needs the cores (measured on two)."""
+    return 0 if device == "cpu" else max(1, threads - 1)
 
 
 def _table(history: Iterable[EpochRecord], labels: Labels) -> pd.DataFrame:
