@@ -22,7 +22,7 @@ help: ## Show this list
 		| while IFS='|' read -r verb does; do printf '  make %-8s %s\n' "$$verb" "$$does"; done
 	@echo "Settings: PYTHON=python3.11  CORES=4  GPUS=2  PIP_ARGS=...  PYTEST_ARGS='-k fold'"
 
-demo: $(STAMP) demo/data/dataset.json ## Make a synthetic data set and run the whole pipeline on it (results in demo/results)
+demo: $(STAMP) demo/phantom/dataset.json ## Make a synthetic data set and run the whole pipeline on it (results in demo/results)
 	@$(BIN)/snakemake --configfile config/demo.yaml --cores $(CORES) --resources gpu=$(GPUS)
 
 test: lint ## Check style, types and imports, then run the tests that need neither GPU, SLURM nor the peer
@@ -42,8 +42,8 @@ clean: ## Remove the demo and the tools' caches; keep .venv, results and .snakem
 	@rm -rf demo build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find src tests workflow benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-demo/data/dataset.json: | $(STAMP)
-	@$(BIN)/segflow phantom demo/data --cases 12 --seed 0
+demo/phantom/dataset.json: | $(STAMP)
+	@$(BIN)/segflow phantom demo/phantom --cases 12 --seed 0
 
 # Every step may be repeated, so an attempt that failed half-way goes on where it stopped.
 $(STAMP): pyproject.toml constraints.txt

@@ -12,6 +12,7 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/stages.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/planning.smk"
 include: "workflow/rules/training.smk"
@@ -23,9 +24,16 @@ include: "workflow/rules/outcome.smk"
 rule all:
     default_target: True
     input:
+        all_check_reports(),
+        all_plans(),
         durable_outputs,
     localrule: True
 
 
+onstart:
+    hold_results()
+
+
 onsuccess:
-    show_summary(log)
+    settle()
+    show_outcome()

@@ -1,13 +1,22 @@
-"""A small plan."""
+"""A small plan, and a small data set that stages have worked on."""
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from stage_calls import call, cases_in, plan_words, preprocess_words
 
 from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
 from segflow.contracts.plan import Plan
+from segflow.io.manifests import read_prepared
 from segflow.planning import PlanInput, make_plan
-from segflow.recipes import recipe_named
+from segflow.recipes import PlannerRecipe
 
 
 @pytest.fixture
@@ -23,4 +32,34 @@ def plan() -> Plan:
         spacings=((999.0, 1.0, 1.0),) * 5,
     )
     dataset = PlanInput(name="flat", channel_names=("gray",), n_cases=5, n_outputs=2)
-    return make_plan(fingerprint, dataset, recipe_named("nnunet"))
+    return make_plan(fingerprint, dataset, PlannerRecipe())
+
+
+@pytest.fixture(scope="session")
+def planned(tmp_path_factory):
+    """Five phantom cases, checked and planned."""
+    folder = tmp_path_factory.mktemp("planned")
+    data = folder / "data"
+    call("phantom", data, "--cases", 5)
+    call("check", data, "--output", folder / "check.json", "--workers", 1)
+    call("fingerprint", data, "--output", folder / "fingerprint.json", "--workers", 1)
+    call("folds", data, "--output", folder / "folds.json")
+    call(*plan_words(folder), "--parts", folder)
+    return folder
+
+
+@pytest.fixture
+def project(planned, tmp_path):
+    """A copy that a test may change."""
+    shutil.copytree(planned, tmp_path / "project")
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def ready(project):
+    """Prepared for 2d."""
+    call(*preprocess_words(project))
+    manifest = project / "2d" / "manifest" / "chunk_0.json"
+    call("manifest", "--chunks", manifest, "--output", project / "2d" / "prepared.json")
+    assert read_prepared(project / "2d" / "prepared.json") == cases_in(manifest)
+    return project

@@ -9,7 +9,6 @@ import pytest
 from pydantic import ValidationError
 
 from segflow.contracts.codec import Contract
-from segflow.contracts.config import WorkflowConfig
 from segflow.contracts.errors import ConfigurationError, PlanError
 from segflow.contracts.folds import Fold
 from segflow.contracts.scores import Metrics
@@ -104,23 +103,3 @@ def test_unknown_key_inside_a_list():
 
     with pytest.raises(ConfigurationError, match="did you mean 'first_value'"):
         parse({"parts": [{"first_value": 1, "frist_value": 2}]}, Several)
-
-
-@pytest.mark.parametrize(
-    ("path", "suggestion"),
-    [
-        ("training.epoch", "epochs"),
-        ("training.bach_size", "batch_size"),
-        ("inference.mirror", "mirroring"),
-        ("planning.spacing", "spacing_mm"),
-        ("resources.mem", "mem_mb"),
-        ("output_folder", "output"),
-    ],
-)
-def test_likely_slips_in_the_configuration(path, suggestion):
-    *sections, key = path.split(".")
-    data = {key: 1}
-    for section in sections:
-        data = {section: data}
-    with pytest.raises(ConfigurationError, match=rf"unknown key '{path}': did you mean '{suggestion}'\?"):
-        parse({"dataset": "d", "output": "o", **data}, WorkflowConfig)

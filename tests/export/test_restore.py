@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from case_samples import CLASSES, configuration_of, plan_of, raw_case
+from case_samples import CLASSES, configuration_of, preparation_of, raw_case
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
@@ -48,11 +48,11 @@ def logits_of(label_map, labels=CLASSES):
 
 
 def restored(raw, configuration, order, labels=CLASSES):
-    plan = plan_of(configuration, order)
-    prepared = prepare_case(raw, plan, configuration, labels)
-    scores = restore_probabilities(logits_of(prepared.labels, labels), prepared.record, configuration, labels)
+    preparation = preparation_of(configuration, order)
+    prepared = prepare_case(raw, preparation, labels)
+    scores = restore_probabilities(logits_of(prepared.labels, labels), prepared.record, preparation, labels)
     assert scores.shape[1:] == prepared.record.shape_after_crop
-    return restore_labels(scores, prepared.record, plan, labels)
+    return restore_labels(scores, prepared.record, preparation, labels)
 
 
 @given(cases(), st.permutations(range(3)), st.sampled_from([2, 3]), st.sampled_from([CLASSES, REGIONS]))
@@ -85,35 +85,34 @@ def test_a_ball_survives_resampling(order):
 
 
 def test_probabilities_are_resampled_logits(frozen):
-    configuration = configuration_of((2.0, 1.0, 1.0))
+    preparation = preparation_of(configuration_of((2.0, 1.0, 1.0)))
     raw = raw_case(np.ones((1, 4, 3, 3)), np.zeros((4, 3, 3)))
-    record = prepare_case(raw, plan_of(configuration), configuration, CLASSES).record
+    record = prepare_case(raw, preparation, CLASSES).record
     logits = frozen(np.random.default_rng(0).normal(size=(3, 2, 3, 3)).astype(np.float32))
     first, second = logits[:, :1], logits[:, 1:]
     between = [first, first * 0.75 + second * 0.25, first * 0.25 + second * 0.75, second]
     stretched = np.concatenate(between, axis=1).astype(np.float64)
-    found = restore_probabilities(logits, record, configuration, CLASSES)
+    found = restore_probabilities(logits, record, preparation, CLASSES)
     np.testing.assert_allclose(found, softmax(stretched, axis=0), atol=1e-6)
-    found = restore_probabilities(logits[:2], record, configuration, REGIONS)
+    found = restore_probabilities(logits[:2], record, preparation, REGIONS)
     np.testing.assert_allclose(found, expit(stretched[:2]), atol=1e-6)
 
 
 def test_coarse_slices_are_not_mixed():
-    configuration = configuration_of((5.0, 1.0, 1.0))
+    preparation = preparation_of(configuration_of((5.0, 1.0, 1.0)))
     raw = raw_case(np.ones((1, 4, 3, 3)), np.zeros((4, 3, 3)), spacing_mm=(2.5, 1.0, 1.0))
-    record = prepare_case(raw, plan_of(configuration), configuration, CLASSES).record
+    record = prepare_case(raw, preparation, CLASSES).record
     logits = np.zeros((3, 2, 3, 3), np.float32)
     logits[1, 0], logits[2, 1] = 9, 9
-    scores = restore_probabilities(logits, record, configuration, CLASSES)
+    scores = restore_probabilities(logits, record, preparation, CLASSES)
     np.testing.assert_array_equal(scores[:, 1], scores[:, 0])
     np.testing.assert_array_equal(scores.argmax(axis=0)[:, 0, 0], [1, 1, 2, 2])
 
 
 def test_flat_configuration_takes_the_cases_own_slices():
-    configuration = configuration_of((0.5, 0.5))
+    preparation = preparation_of(configuration_of((0.5, 0.5)))
     raw = raw_case(np.ones((1, 4, 3, 3)), np.ones((4, 3, 3)), spacing_mm=(9.0, 1.0, 1.0))
-    plan = plan_of(configuration)
-    prepared = prepare_case(raw, plan, configuration, CLASSES)
+    prepared = prepare_case(raw, preparation, CLASSES)
     assert prepared.record.shape == (4, 6, 6)
-    scores = restore_probabilities(logits_of(prepared.labels), prepared.record, configuration, CLASSES)
-    assert (restore_labels(scores, prepared.record, plan, CLASSES) == 1).all()
+    scores = restore_probabilities(logits_of(prepared.labels), prepared.record, preparation, CLASSES)
+    assert (restore_labels(scores, prepared.record, preparation, CLASSES) == 1).all()

@@ -9,7 +9,15 @@ import pytest
 
 from segflow.contracts.errors import DatasetError, PlanError
 from segflow.contracts.folds import Fold
-from segflow.io.files import digest_of, read_contract, read_json, write_atomically, write_json, write_text
+from segflow.io.files import (
+    digest_of,
+    key_of,
+    read_contract,
+    read_json,
+    write_atomically,
+    write_json,
+    write_text,
+)
 
 
 def fail_halfway(temporary):
@@ -86,3 +94,21 @@ def test_digest(size, tmp_path):
     content = b"x" * size
     (tmp_path / "a").write_bytes(content)
     assert digest_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_other_parts_another_key():
+    parts = [
+        (),
+        ("",),
+        ("", ""),
+        ("ab",),
+        ("a", "b"),
+        ("b", "a"),
+        ('a", "b',),
+        ("a\nb",),
+        ("ä",),
+        ("a", "b", ""),
+    ]
+    assert len({key_of(*these) for these in parts}) == len(parts)
+    assert key_of("a", "b") == key_of("a", "b")
+    assert len(key_of("a")) == 64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 from case_samples import INTENSITIES
@@ -11,18 +12,22 @@ from case_samples import INTENSITIES
 from segflow.contracts.errors import PlanError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.folds import Fold
+from segflow.contracts.names import CONFIGURATION_NAMES
 from segflow.io.files import write_json
 from segflow.io.plans import (
     plan_from_json,
     plan_to_json,
+    read_configuration,
     read_fingerprint,
     read_folds,
     read_plan,
+    read_preparation,
     write_folds,
+    write_parts,
     write_plan,
 )
 from segflow.planning import PlanInput, make_plan
-from segflow.recipes import PlannerRecipe, Recipe, recipe_named
+from segflow.recipes import PlannerRecipe
 
 FINGERPRINT = Fingerprint(
     foreground_intensity_properties_per_channel={"0": INTENSITIES, "1": INTENSITIES},
@@ -31,16 +36,14 @@ FINGERPRINT = Fingerprint(
     spacings=((0.8, 6.0, 0.8), (0.8, 5.0, 0.8)),
 )
 SAMPLE = PlanInput(name="Sample", channel_names=("CT", "T1"), n_cases=40, n_outputs=3)
-RESIDUAL = Recipe(
-    name="nnunet", planner=PlannerRecipe(encoder="residual", encoder_blocks=(1, 3, 4, 6), decoder_blocks=1)
-)
+RESIDUAL = PlannerRecipe(encoder="residual", encoder_blocks=(1, 3, 4, 6), decoder_blocks=1)
 CASCADE = FINGERPRINT.model_copy(
     update={"shapes_after_crop": ((432, 512, 512),) * 2, "spacings": ((1.0, 0.75, 0.75),) * 2}
 )
 
 
-def sample_plan(fingerprint=FINGERPRINT, recipe=None):
-    return make_plan(fingerprint, SAMPLE, recipe or recipe_named("nnunet"))
+def sample_plan(fingerprint=FINGERPRINT, recipe=None, **changes):
+    return make_plan(fingerprint, replace(SAMPLE, **changes), recipe or PlannerRecipe())
 
 
 def understood(data):
@@ -58,6 +61,7 @@ def test_round_trip(fingerprint, recipe, tmp_path):
 def test_written_as_the_peer_does():
     data = plan_to_json(sample_plan(CASCADE))
     assert list(data["configurations"]) == ["2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"]
+    assert not [key for key in data if "segflow" in key]
     assert data["configurations"]["3d_cascade_fullres"] == {
         "inherits_from": "3d_fullres",
         "previous_stage": "3d_lowres",
@@ -152,6 +156,80 @@ def test_published_plans(shared):
             assert written["configurations"][name] == entry, (file, name)
         for key in ("transpose_forward", "transpose_backward", "foreground_intensity_properties_per_channel"):
             assert written[key] == expected[key]
+
+
+PARTS = [f"{stage}/{name}.json" for stage in ("network", "preparation") for name in CONFIGURATION_NAMES]
+
+
+def parts_of(folder, plan):
+    """What `write_parts` wrote, by file name."""
+    write_parts(folder, plan)
+    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*.json")}
+
+
+@pytest.mark.parametrize("fingerprint", [FINGERPRINT, CASCADE], ids=["single", "cascade"])
+def test_there_is_a_part_for_every_configuration(fingerprint, tmp_path):
+    plan = sample_plan(fingerprint)
+    assert sorted(parts_of(tmp_path, plan)) == sorted(PARTS)
+    for name in CONFIGURATION_NAMES:
+        network, preparation = tmp_path / "network" / f"{name}.json", tmp_path / f"preparation/{name}.json"
+        if name in plan.configurations:
+            assert read_configuration(network) == plan.configurations[name]
+            assert read_preparation(preparation) == plan.preparation(name)
+            continue
+        for read, file in ((read_configuration, network), (read_preparation, preparation)):
+            with pytest.raises(PlanError, match=rf"{name}\.json: the plan has no configuration {name} for"):
+                read(file)
+
+
+@pytest.mark.parametrize("read", [read_configuration, read_preparation])
+def test_broken_parts(read, tmp_path):
+    with pytest.raises(PlanError, match=r"2d\.json does not exist"):
+        read(tmp_path / "2d.json")
+    write_json(tmp_path / "2d.json", {})
+    with pytest.raises(PlanError, match=r"2d\.json: '(configuration|preparation)': Field required"):
+        read(tmp_path / "2d.json")
+
+
+def changed_parts(folder, one, other):
+    before, after = parts_of(folder / "one", one), parts_of(folder / "other", other)
+    return {name for name in PARTS if before[name] != after[name]}
+
+
+def test_the_batch_size_does_not_touch_the_preparation(tmp_path):
+    small = FINGERPRINT.model_copy(update={"shapes_after_crop": ((40, 30, 40),) * 2})
+    one, other = sample_plan(small, n_cases=3), sample_plan(small, n_cases=400)
+    assert one.configurations["2d"].batch_size != other.configurations["2d"].batch_size
+    assert changed_parts(tmp_path, one, other) == {"network/2d.json", "network/3d_fullres.json"}
+
+
+def test_intensities_decide_the_preparation_of_ct_alone(tmp_path):
+    other = INTENSITIES.model_copy(update={"mean": 41.0})
+    both = FINGERPRINT.foreground_intensity_properties_per_channel
+    ct, mri = (
+        sample_plan(
+            FINGERPRINT.model_copy(
+                update={"foreground_intensity_properties_per_channel": both | {channel: other}}
+            )
+        )
+        for channel in "01"
+    )
+    assert changed_parts(tmp_path / "ct", sample_plan(), ct) == {
+        "preparation/2d.json",
+        "preparation/3d_fullres.json",
+    }
+    assert changed_parts(tmp_path / "mri", sample_plan(), mri) == set()
+
+
+def test_the_spacing_decides_both(tmp_path):
+    finer = sample_plan(recipe=PlannerRecipe(spacing_mm=(0.8, 3.0, 0.8)))
+    assert "preparation/3d_fullres.json" in changed_parts(tmp_path, sample_plan(), finer)
+
+
+def test_a_cascade_is_prepared_as_the_full_resolution(tmp_path):
+    found = parts_of(tmp_path, sample_plan(CASCADE))
+    assert found["preparation/3d_cascade_fullres.json"] == found["preparation/3d_fullres.json"]
+    assert found["preparation/3d_lowres.json"] != found["preparation/3d_fullres.json"]
 
 
 def test_folds_round_trip(tmp_path):

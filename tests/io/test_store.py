@@ -6,23 +6,25 @@ import pickle
 
 import numpy as np
 import pytest
-from case_samples import CLASSES, configuration_of, plan_of, raw_case
+from case_samples import CLASSES, configuration_of, preparation_of, raw_case
 
 from segflow.contracts.errors import PlanError
 from segflow.io.store import CaseStore
 from segflow.preprocessing import prepare_case
+
+HEADER_BYTES = 128  # of a .npy file with a short header
 
 
 def prepared_case(seed=0, value=1):
     image = np.random.default_rng(seed).uniform(1, 2, (2, 4, 5, 6))
     labels = np.zeros((4, 5, 6))
     labels[:2] = value
-    configuration = configuration_of(normalization=("none", "zscore"))
-    return prepare_case(raw_case(image, labels), plan_of(configuration), configuration, CLASSES)
+    preparation = preparation_of(configuration_of(normalization=("none", "zscore")))
+    return prepare_case(raw_case(image, labels), preparation, CLASSES)
 
 
-def write(store, case):
-    return store.write(case.record, case.image, case.labels, case.locations)
+def write(store, case, **options):
+    return store.write(case.record, case.image, case.labels, case.locations, **options)
 
 
 def test_round_trip(tmp_path):
@@ -110,3 +112,69 @@ def test_a_store_can_be_sent_to_a_worker(tmp_path):
     write(CaseStore(tmp_path), prepared_case())
     copy = pickle.loads(pickle.dumps(CaseStore(tmp_path)))  # noqa: S301
     assert copy.read("one").image.shape == (2, 4, 5, 6)
+
+
+def test_a_stored_case_is_found_by_what_it_was_made_from(tmp_path):
+    digest = write(CaseStore(tmp_path), prepared_case(), key="these files")
+    assert CaseStore(tmp_path).find("one", "these files") == digest
+    assert CaseStore(tmp_path).find("one", "other files") is None
+    assert CaseStore(tmp_path).find("two", "these files") is None
+    assert CaseStore(tmp_path / "elsewhere").find("one", "these files") is None
+
+
+def test_the_digest_does_not_depend_on_the_key(tmp_path):
+    digests = {write(CaseStore(tmp_path / key), prepared_case(), key=key) for key in ("a", "b")}
+    assert digests == {write(CaseStore(tmp_path), prepared_case())}
+
+
+@pytest.mark.parametrize("layout", [np.asfortranarray, np.ascontiguousarray])
+@pytest.mark.parametrize("locations", [{}, {1: np.empty((0, 3), np.int32)}])
+def test_found_whatever_the_arrays_layout(locations, layout, tmp_path):
+    store, case = CaseStore(tmp_path), prepared_case()
+    digest = store.write(case.record, layout(case.image), layout(case.labels), locations, key="k")
+    assert store.find("one", "k") == digest
+
+
+@pytest.mark.parametrize("ending", ["_image.npy", "_labels.npy", "_voxels.npy", ".json"])
+@pytest.mark.parametrize("keep", [0, 5, 50, 0.5, -1])
+def test_a_truncated_case_is_not_found(ending, keep, tmp_path):
+    write(CaseStore(tmp_path), prepared_case(), key="k")
+    file = tmp_path / f"one{ending}"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(keep * len(whole)) if 0 < keep < 1 else keep])
+    if (ending, keep) == (".json", -1):  # its last byte is a line break
+        assert CaseStore(tmp_path).find("one", "k")
+    else:
+        assert CaseStore(tmp_path).find("one", "k") is None
+
+
+@pytest.mark.parametrize("ending", ["_image.npy", "_labels.npy", "_voxels.npy", ".json"])
+def test_a_case_with_a_missing_file_is_not_found(ending, tmp_path):
+    write(CaseStore(tmp_path), prepared_case(), key="k")
+    (tmp_path / f"one{ending}").unlink()
+    assert CaseStore(tmp_path).find("one", "k") is None
+
+
+@pytest.mark.parametrize("ending", ["_image.npy", "_labels.npy", "_voxels.npy"])
+def test_a_changed_voxel_is_noticed(ending, tmp_path):
+    digest = write(CaseStore(tmp_path), prepared_case(), key="k")
+    file = tmp_path / f"one{ending}"
+    whole = file.read_bytes()
+    for place in (HEADER_BYTES, (HEADER_BYTES + len(whole)) // 2, len(whole) - 1):
+        file.write_bytes(damaged(whole, place))
+        assert CaseStore(tmp_path).find("one", "k") != digest, place
+    file.write_bytes(whole)
+    assert CaseStore(tmp_path).find("one", "k") == digest
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_damaged_header_is_noticed(tmp_path):
+    digest = write(CaseStore(tmp_path), prepared_case(), key="k")
+    whole = (tmp_path / "one_image.npy").read_bytes()
+    for place in range(HEADER_BYTES - 1):  # the last is a line break
+        (tmp_path / "one_image.npy").write_bytes(damaged(whole, place))
+        assert CaseStore(tmp_path).find("one", "k") != digest or whole[place : place + 1] == b" ", place
+
+
+def damaged(whole, place):
+    return whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]

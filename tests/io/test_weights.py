@@ -54,6 +54,15 @@ def test_truncated(keep, tmp_path):
         load_tensors(tmp_path / "part.pt")
 
 
+def test_a_larger_file_cut_in_the_middle(tmp_path):
+    save_tensors(tmp_path / "whole.pt", {"weights": {"a": torch.arange(2000.0)}, "card": "{}"})
+    whole = (tmp_path / "whole.pt").read_bytes()
+    for part in range(1, 20):
+        (tmp_path / "part.pt").write_bytes(whole[: len(whole) * part // 20])
+        with pytest.raises(PredictionError, match=r"part\.pt cannot be loaded: it is damaged"):
+            load_tensors(tmp_path / "part.pt")
+
+
 @pytest.mark.parametrize("content", [b"hello world this is text", b'{"a": 1}', b"(" * 40])
 def test_another_file(content, tmp_path):
     (tmp_path / "a.pt").write_bytes(content)

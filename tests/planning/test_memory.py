@@ -10,7 +10,8 @@ from torch import nn
 
 from segflow.contracts.plan import Architecture
 from segflow.network.unet import UNet
-from segflow.planning.memory import activations, features_per_stage, per_stage
+from segflow.planning.features import features_per_stage
+from segflow.planning.memory import activations, per_stage
 from segflow.planning.topology import topology
 from segflow.recipes import PlannerRecipe
 
@@ -75,11 +76,6 @@ def counted(architecture, patch, *, n_outputs):
         network(torch.empty(1, 1, *patch))
     assert sum(sizes) > n_outputs * math.prod(patch)
     return sum(sizes)
-
-
-def test_features_double_up_to_a_limit():
-    assert features_per_stage(PLAIN, 6, 3) == (32, 64, 128, 256, 320, 320)
-    assert features_per_stage(PLAIN, 6, 2) == (32, 64, 128, 256, 512, 512)
 
 
 def test_last_entry_is_repeated():

@@ -11,11 +11,11 @@ from fingerprint_samples import fingerprint_of
 
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.planning import PlanInput, make_plan
-from segflow.recipes import recipe_named
+from segflow.recipes import PlannerRecipe
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "planning_default.json").read_text())
 VECTORS = GOLDEN["fingerprints"]
-RECIPE = recipe_named("nnunet")
+RECIPE = PlannerRecipe()
 
 
 def plan_input(**changes):
@@ -94,7 +94,8 @@ def test_coarse_axis_comes_first():
 
 def test_given_spacing_replaces_the_rule():
     fingerprint = fingerprint_of([((1, 1, 1), (40, 60, 50))])
-    plan = make_plan(fingerprint, plan_input(spacing_mm=(1.0, 2.0, 1.0)), RECIPE)
+    given = PlannerRecipe(spacing_mm=(1.0, 2.0, 1.0))
+    plan = make_plan(fingerprint, plan_input(), given)
     full = plan.configurations["3d_fullres"]
     assert plan.transpose_forward == (1, 0, 2)
     assert full.spacing_mm == (2.0, 1.0, 1.0)
@@ -103,7 +104,7 @@ def test_given_spacing_replaces_the_rule():
 
 def test_more_memory_gives_more():
     fingerprint = fingerprint_of([((1, 1, 1), (138, 169, 138))])
-    larger = RECIPE.model_copy(update={"planner": RECIPE.planner.model_copy(update={"gpu_memory_gb": 24.0})})
+    larger = PlannerRecipe(gpu_memory_gb=24.0)
     small, large = (
         make_plan(fingerprint, plan_input(), recipe).configurations["3d_fullres"]
         for recipe in (RECIPE, larger)

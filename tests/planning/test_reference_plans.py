@@ -9,7 +9,7 @@ import pytest
 from segflow.io.dataset import read_description
 from segflow.io.plans import read_fingerprint
 from segflow.planning import PlanInput, make_plan
-from segflow.recipes import PlannerRecipe, Recipe, recipe_named
+from segflow.recipes import PlannerRecipe
 
 pytestmark = pytest.mark.data
 
@@ -100,7 +100,7 @@ def own_configurations(plan, expected):
 def planned_and_expected(folder, file):
     """Every configuration of ours with the reference's entry for it, the plans' heads being equal."""
     expected = json.loads((folder / file).read_text())
-    plan = planned(folder, recipe_named("nnunet"))
+    plan = planned(folder, PlannerRecipe())
     check_top(plan, expected)
     return own_configurations(plan, expected)
 
@@ -129,7 +129,7 @@ def test_same_plan_in_the_old_format(name, shared):
 def test_same_residual_plan(shared):
     folder = shared / "reference" / "plans" / NEW["LymphNodes250"][0]
     expected = json.loads((folder / "nnUNetResEncUNetLPlans.json").read_text())
-    plan = planned(folder, Recipe(name="residual-l", planner=RESIDUAL_L))
+    plan = planned(folder, RESIDUAL_L)
     check_top(plan, expected)
     for found, entry in own_configurations(plan, expected):
         # The peer shares the prepared data of 2d and 3d_fullres with its default plans (method.md 6.9).

@@ -9,7 +9,7 @@ import numpy as np
 from segflow.contracts.case import Geometry, RawCase
 from segflow.contracts.fingerprint import IntensityProperties
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import Architecture, Configuration, Plan
+from segflow.contracts.plan import Architecture, Configuration, Plan, Preparation
 
 CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
 INTENSITIES = IntensityProperties(
@@ -67,7 +67,6 @@ def plan_of(configuration: Configuration, order=(0, 1, 2)) -> Plan:
     return Plan(
         dataset_name="sample",
         plans_name="nnUNetPlans",
-        recipe="nnunet",
         median_spacing_mm=(1.0, 1.0, 1.0),
         median_shape=(8, 8, 8),
         transpose_forward=order,
@@ -75,3 +74,7 @@ def plan_of(configuration: Configuration, order=(0, 1, 2)) -> Plan:
         configurations={configuration.name: configuration},
         intensities={str(c): INTENSITIES for c in range(len(configuration.normalization))},
     )
+
+
+def preparation_of(configuration: Configuration, order=(0, 1, 2)) -> Preparation:
+    return plan_of(configuration, order).preparation(configuration.name)

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from case_samples import CLASSES, configuration_of, plan_of, raw_case
+from case_samples import CLASSES, configuration_of, preparation_of, raw_case
 from skimage.transform import resize
 
 from segflow.contracts.labels import Labels
@@ -22,7 +22,7 @@ def body(shape=(12, 10, 9), margin=2, seed=0):
 
 
 def prepared(raw, configuration, order=(0, 1, 2), labels=CLASSES):
-    return prepare_case(raw, plan_of(configuration, order), configuration, labels)
+    return prepare_case(raw, preparation_of(configuration, order), labels)
 
 
 def test_nothing_to_do():
@@ -127,9 +127,9 @@ def test_flat_configuration_keeps_the_first_axis():
 
 
 def test_target_grid():
-    configuration = configuration_of((2.0, 1.0, 0.5))
-    assert target_grid((10, 10, 10), (1.0, 1.0, 1.0), configuration) == ((5, 10, 20), (2.0, 1.0, 0.5))
-    flat = configuration_of((1.0, 0.5))
+    deep = preparation_of(configuration_of((2.0, 1.0, 0.5)))
+    assert target_grid((10, 10, 10), (1.0, 1.0, 1.0), deep) == ((5, 10, 20), (2.0, 1.0, 0.5))
+    flat = preparation_of(configuration_of((1.0, 0.5)))
     assert target_grid((10, 10, 10), (7.0, 1.0, 1.0), flat) == ((10, 10, 20), (7.0, 1.0, 0.5))
 
 
@@ -152,6 +152,6 @@ def test_previous_stage_takes_the_same_road(spacing_mm, order):
     found = prepared(raw, configuration, order)
     previous = label_map.astype(np.uint8)
     previous.setflags(write=False)
-    again = prepare_labels(previous, found.record, plan_of(configuration, order), configuration)
+    again = prepare_labels(previous, found.record, preparation_of(configuration, order))
     assert again.dtype == np.int8
     np.testing.assert_array_equal(again, np.maximum(found.labels, 0))

@@ -9,14 +9,14 @@ from segflow.recipes import RECIPES, recipe_named
 
 # (path, value) as in method.md sections 6.4-6.6, 12-16
 VALUES = [
-    ("planner.memory_3d", 560e6),
-    ("planner.memory_2d", 85e6),
-    ("planner.reference_batch_3d", 2),
-    ("planner.reference_batch_2d", 12),
-    ("planner.gpu_memory_gb", 8),
-    ("planner.dataset_share", 0.05),
-    ("planner.max_features_3d", 320),
-    ("planner.max_features_2d", 512),
+    ("planning.memory_3d", 560e6),
+    ("planning.memory_2d", 85e6),
+    ("planning.reference_batch_3d", 2),
+    ("planning.reference_batch_2d", 12),
+    ("planning.gpu_memory_gb", 8),
+    ("planning.dataset_share", 0.05),
+    ("planning.max_features_3d", 320),
+    ("planning.max_features_2d", 512),
     ("training.epochs", 1000),
     ("training.iterations", 250),
     ("training.validation_iterations", 50),

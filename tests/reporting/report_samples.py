@@ -77,7 +77,6 @@ def plan():
     return Plan(
         dataset_name="Dataset001_Sample",
         plans_name="nnUNetPlans",
-        recipe="nnunet",
         median_spacing_mm=(3, 1, 1),
         median_shape=(18, 70, 60),
         transpose_forward=(0, 1, 2),

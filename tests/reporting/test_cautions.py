@@ -19,7 +19,7 @@ def test_full_run_needs_none():
     ("change", "rows", "words"),
     [
         ({"folds": [0, 2]}, MANY, "missing: 1, 3, 4"),
-        ({"epochs": 50}, MANY, "50 of the recipe's 1000 epochs"),
+        ({"epochs": 50}, MANY, "50 of nnU-Net's 1000 epochs"),
         ({"devices": ["cuda", "cpu"]}, MANY, "CPU"),
         ({}, [(0.9, NAN)] * 12, "'lesion <b>' occurs in no scored case"),
         ({}, MANY[:3], "Only 3 cases"),

@@ -11,7 +11,7 @@ from segflow.contracts.errors import DatasetError
 from segflow.contracts.folds import Fold
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Architecture, Configuration
-from segflow.recipes import Recipe, TrainingRecipe
+from segflow.recipes import AugmentationRecipe, TrainingRecipe
 from segflow.training import TrainingJob
 
 
@@ -124,7 +124,8 @@ def make_job(dimensions=3, *, workers=0, recipe=None, fold=None, seed=1, labels=
         labels=labels or Labels((("background", 0), ("a", 1), ("b", 2))),
         channels=1,
         fold=fold or Fold(train=("1", "2", "3"), val=("4",)),
-        recipe=Recipe(name="test", training=TrainingRecipe(**training)),
+        training=TrainingRecipe().model_copy(update=training),
+        augmentation=AugmentationRecipe(),
         device="cpu",
         seed=seed,
         workers=workers,

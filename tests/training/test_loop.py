@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from segflow.contracts.errors import TrainingError
+from segflow.contracts.errors import Interrupted, TrainingError
 from segflow.contracts.folds import Fold
 from segflow.contracts.labels import Labels
 from segflow.training import train
@@ -50,6 +50,93 @@ def test_an_interrupted_training_ends_with_the_same_weights(job, reader, store, 
     assert_same(resumed, straight)
     assert second.steps == bar.steps
     assert not multiprocessing.active_children()
+
+
+class StopAfter:
+    """Asks for a stop from the given step on."""
+
+    def __init__(self, step):
+        self.step = step
+        self.asked = 0
+
+    def __call__(self):
+        self.asked += 1
+        return self.asked >= self.step
+
+
+SHORT = {"epochs": 2, "iterations": 3, "validation_iterations": 2}
+
+
+@pytest.fixture(scope="module")
+def short_training():
+    """Results of trainings that were not stopped, made once."""
+    return {}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("step", range(1, 7))
+def test_stopped_after_any_step_and_resumed(
+    job, reader, store, bar_that_interrupts, short_training, step, workers
+):
+    if not short_training:
+        short_training[0] = train(job(recipe=SHORT), reader, type(store)(), bar_that_interrupts())
+    bar, second = bar_that_interrupts(), bar_that_interrupts()
+    with pytest.raises(Interrupted):
+        train(job(recipe=SHORT, workers=workers), reader, store, bar, stop=StopAfter(step))
+    assert not multiprocessing.active_children()
+    assert bar.steps == step
+    state = store.load()
+    done, begun = divmod(step - 1, 3)
+    assert state["version"] == 2
+    assert len(state["history"]) == done
+    assert len(state["losses"]) == begun + 1  # within an epoch, even if all its steps are done
+    assert state["seconds"] > 0
+    assert store.n_saved == done + 1
+    resumed = train(job(recipe=SHORT), reader, store, second, stop=lambda: False)
+    assert_same(resumed, short_training[0])
+    assert second.steps == 6
+    assert all(record.seconds > 0 for record in resumed.history)
+
+
+def test_stopped_after_every_step(job, reader, store, bar_that_interrupts):
+    """A job of a minute at a time still gets there."""
+    stops = 0
+    while True:
+        try:
+            result = train(job(recipe=SHORT), reader, store, bar_that_interrupts(), stop=StopAfter(1))
+            break
+        except Interrupted:
+            stops += 1
+    assert stops == 6
+    assert_same(result, train(job(recipe=SHORT), reader, type(store)(), bar_that_interrupts()))
+
+
+def test_the_time_before_a_stop_counts(job, reader, store, bar):
+    with pytest.raises(Interrupted):
+        train(job(recipe=SHORT), reader, store, bar, stop=StopAfter(2))
+    state = store.load()
+    store.save(state | {"seconds": 1000.0})
+    resumed = train(job(recipe=SHORT), reader, store, bar)
+    first, second = (record.seconds for record in resumed.history)
+    assert 1000 < first < 1100
+    assert second < 100
+
+
+def test_killed_between_two_steps_after_a_stop(job, reader, store, bar, bar_that_interrupts):
+    """The state of the stop is still there, because nothing has replaced it."""
+    straight = train(job(recipe=SHORT), reader, type(store)(), bar)
+    with pytest.raises(Interrupted):
+        train(job(recipe=SHORT), reader, store, bar, stop=StopAfter(2))
+    with pytest.raises(KeyboardInterrupt):
+        train(job(recipe=SHORT), reader, store, bar_that_interrupts(interrupt_at=3))
+    assert_same(train(job(recipe=SHORT), reader, store, bar), straight)
+
+
+def test_without_a_stop_the_question_is_asked_after_every_step(job, reader, store, bar):
+    never = StopAfter(99)
+    train(job(recipe=SHORT), reader, store, bar, stop=never)
+    assert never.asked == 6
+    assert store.load()["losses"] == []
 
 
 def test_a_finished_training_is_not_repeated(job, reader, store, bar):

@@ -29,11 +29,13 @@ def test_round_trip(job, reader, store):
     learner.learn(batch_maker(task, reader).make(0))
     memory = Memory()
     memory.add(RECORD, learner.network.state_dict())
+    memory.losses, memory.seconds = [0.25, -0.5], 3.5
     store.save(checkpoint_from(learner, memory, task.parts))
     other = make_learner(job(seed=9))
     restored = restore_(store.load(), other, task.parts)
     assert str(restored.history) == str(memory.history)  # NaN equals NaN here
     assert restored.best_ema == 0.5
+    assert (restored.losses, restored.seconds) == ([0.25, -0.5], 3.5)
     batch = batch_maker(task, reader).make(1)
     assert learner.learn(batch) == other.learn(batch)
     for name, tensor in learner.network.state_dict().items():
@@ -62,8 +64,9 @@ def test_another_training_s_checkpoint_is_refused(job):
     state = checkpoint_from(make_learner(task), Memory(), task.parts)
     with pytest.raises(TrainingError, match=r"other settings \(training recipe, seed\)"):
         restore_(state, make_learner(task), job(seed=5, recipe={"epochs": 9}).parts)
-    with pytest.raises(TrainingError, match="another version"):
-        restore_(state | {"version": 0}, make_learner(task), task.parts)
+    for version in (0, 1):
+        with pytest.raises(TrainingError, match="another version"):
+            restore_(state | {"version": version}, make_learner(task), task.parts)
 
 
 def test_device_and_workers_may_change(job):
@@ -78,3 +81,9 @@ def test_the_best_epoch(job):
         assert memory.best_weights["w"].item() == expected
     assert memory.best_ema == 0.3
     assert len(memory.history) == 6
+
+
+def test_a_finished_epoch_ends_the_one_begun():
+    memory = Memory(losses=[1.0, 2.0], seconds=5.0)
+    memory.add(RECORD, {"w": torch.tensor(0)})
+    assert (memory.losses, memory.seconds) == ([], 0.0)

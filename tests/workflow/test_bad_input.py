@@ -17,8 +17,8 @@ def check_only(experiment: Experiment) -> str:
     """What a run that must fail in its first rule prints; nothing may be left of that rule or a later one."""
     done = experiment.run()
     assert done.returncode != 0
-    assert not (experiment.results / "check.json").exists()
-    assert not (experiment.results / "dataset_fingerprint.json").exists()
+    assert not (experiment.shared / "dataset_fingerprint.json").exists()
+    assert not (experiment.shared / "preprocessed").exists()
     return re.sub(r"\s+", " ", done.stdout + done.stderr)
 
 
@@ -47,14 +47,14 @@ def test_label_of_another_shape(experiment):
     label = experiment.dataset / "labelsTr" / "phantom_002.nii.gz"
     rewrite(str(label), lambda array: array[1:])
     said = check_only(experiment)
-    assert f"case phantom_002: {label} has shape" in said
+    assert f"case phantom_002: data/labelsTr/{label.name} has shape" in said
 
 
 def test_unknown_label_value(experiment):
     label = experiment.dataset / "labelsTr" / "phantom_004.nii.gz"
     rewrite(str(label), lambda array: np.where(array == 2, 7, array).astype(np.uint8))
     said = check_only(experiment)
-    assert f"case phantom_004: label file {label} holds the value 7" in said
+    assert f"case phantom_004: label file data/labelsTr/{label.name} holds the value 7" in said
 
 
 def test_unknown_configuration_key_names_the_nearest(experiment):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from workflow_runs import Experiment, environment
+from workflow_runs import Experiment
 
 from segflow.commands.main import main
 
@@ -24,12 +24,18 @@ pytestmark = pytest.mark.workflow
 #: Files that no later call may touch once they are there.
 DURABLE = (
     "*.json",
-    "models/*/*/model.pt",
-    "predictions/*/*/manifest.json",
-    "evaluation/*/*.json",
-    "final/*.json",
+    "check/*.json",
+    "plans/*/plans.json",
+    "preprocessed/*/*/prepared.json",
+    "preprocessed/*/*/manifest/*.json",
+    "nnunet/*.json",
+    "nnunet/models/*/*/model.pt",
+    "nnunet/predictions/*/*/manifest.json",
+    "nnunet/evaluation/*/*.json",
+    "nnunet/final/*.json",
+    "nnunet/model/model.json",
+    "nnunet/report.html",
 )
-DURABLE = (*DURABLE, "preprocessed/*/manifest/*.json", "model/model.json", "report.html")
 
 #: In the order in which the scheduler gets to them.
 STAGES = (
@@ -55,15 +61,9 @@ def finished_files(experiment: Experiment) -> dict[str, tuple[int, int]]:
     """Inode and time of every artefact whose job has ended; Snakemake marks those of a job cut short."""
     marks = (experiment.folder / ".snakemake" / "incomplete").glob("*")
     cut_short = {base64.b64decode(mark.name).decode() for mark in marks if mark.is_file()}
-    files = {file for pattern in DURABLE for file in experiment.results.glob(pattern)}
-    whole = [file for file in files if str(file) not in cut_short]
+    files = {file for pattern in DURABLE for file in experiment.shared.glob(pattern)}
+    whole = [file for file in files if str(file.relative_to(experiment.folder)) not in cut_short]
     return {str(file): (file.stat().st_ino, file.stat().st_mtime_ns) for file in whole}
-
-
-def finish(experiment: Experiment) -> str:
-    done = experiment.run()
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def same_geometry(one: Path, other: Path) -> bool:
@@ -75,16 +75,16 @@ def same_geometry(one: Path, other: Path) -> bool:
 
 
 def test_whole_pipeline(experiment):
-    said = finish(experiment)
+    said = experiment.finish()
     results = experiment.results
-    plan = json.loads((results / "plans.json").read_text())
+    plan = json.loads((experiment.results / "model" / "plans.json").read_text())
     assert set(plan["configurations"]) == {"2d", "3d_fullres"}
     assert "best model" in said
 
     selection = json.loads((results / "selection.json").read_text())
     assert [c["name"] for c in selection["candidates"]] == ["2d", "3d_fullres", "2d+3d_fullres"]
     final = json.loads((results / "final" / "summary.json").read_text())
-    folds = json.loads((results / "splits_final.json").read_text())
+    folds = json.loads((experiment.shared / "splits_final.json").read_text())
     scored = {Path(case["prediction_file"]).name for case in final["metric_per_case"]}
     assert scored == {f"{name}.nii.gz" for fold in folds[:2] for name in fold["val"]}
     for file in (results / "final").glob("*.nii.gz"):
@@ -95,7 +95,7 @@ def test_whole_pipeline(experiment):
     assert "<html" in (results / "report.html").read_text()
 
     before = finished_files(experiment)
-    assert "Nothing to be done" in finish(experiment)
+    assert "Nothing to be done" in experiment.finish()
     assert finished_files(experiment) == before
 
     predict_new_images(experiment)
@@ -123,7 +123,7 @@ def test_cascade(experiment):
     experiment.configure(
         folds=[0], configurations=["3d_lowres", "3d_cascade_fullres"], planning={"gpu_memory_gb": 0.01}
     )
-    finish(experiment)
+    experiment.finish()
     selection = json.loads((experiment.results / "selection.json").read_text())
     assert [c["name"] for c in selection["candidates"]][1] == "3d_cascade_fullres"
 
@@ -151,17 +151,22 @@ def born(file: Path) -> int:
 
 def interrupt_in(experiment: Experiment, stage: str) -> bool:
     """Start the workflow, press Ctrl-C as soon as a job of the stage is under way; False if it ended before."""
-    logs = experiment.results / "logs"
+    folders = (experiment.shared / "logs", experiment.results / "logs")
     start = time.time_ns()
     with subprocess.Popen(
         experiment.command(),
-        env=environment(),
+        cwd=experiment.folder,
+        env=experiment.environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:
         while process.poll() is None:
-            if any(born(file) >= start for file in (logs / f"{stage}.log", *(logs / stage).glob("*.log"))):
+            if any(
+                born(file) >= start
+                for logs in folders
+                for file in (logs / f"{stage}.log", *(logs / stage).glob("*.log"))
+            ):
                 os.killpg(process.pid, signal.SIGINT)
                 break
             time.sleep(0.02)
@@ -178,7 +183,7 @@ def test_interrupted_in_every_stage(experiment):
         after = finished_files(experiment)
         redone = [file for file in before if after.get(file) != before[file]]
         assert not redone, f"interrupted in {stage}, the next call redid {redone}"
-    finish(experiment)
+    experiment.finish()
     assert {"check", "fingerprint", "preprocess", "train", "predict_fold"} <= set(interrupted), interrupted
     assert (experiment.results / "report.html").exists()
-    assert "Nothing to be done" in finish(experiment)
+    assert "Nothing to be done" in experiment.finish()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,51 +25,112 @@ TINY = {
         "validation_iterations": 1,
         "base_width": 4,
         "batch_size": {"2d": 2, "3d_fullres": 2, "3d_lowres": 2, "3d_cascade_fullres": 2},
-        "workers": 0,
     },
     "inference": {"mirroring": False},
-    "chunks": {"preprocess": 3},
+    "chunks": {"cases": 4},
+    "resources": {"workers": 0},
 }
+
+STARTED = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A folder with a data set, a configuration and the workflow's results."""
+    """A folder with a data set, a configuration and the workflow's results; all its paths are relative to it.
+
+    Attributes:
+        folder: Where Snakemake is called.
+        program: A checkout of segflow: this one, or a copy that a test may edit.
+    """
 
     folder: Path
+    program: Path = REPOSITORY
 
     @property
     def dataset(self) -> Path:
         return self.folder / "data"
 
     @property
-    def results(self) -> Path:
+    def output(self) -> Path:
         return self.folder / "results"
 
+    @property
+    def shared(self) -> Path:
+        """What recipes share."""
+        return self.output / "data"
+
+    @property
+    def results(self) -> Path:
+        """Of the one recipe."""
+        return self.shared / "nnunet"
+
     def configure(self, **changes: object) -> None:
-        settings = {**TINY, "dataset": str(self.dataset), "output": str(self.results), **changes}
+        settings = {**TINY, "dataset": "data", "output": "results", **changes}
         (self.folder / "config.yaml").write_text(yaml.safe_dump(settings))
+
+    def copy(self, folder: Path, program: Path | None = None) -> Experiment:
+        """The experiment with its results and all that Snakemake remembers, elsewhere."""
+        shutil.copytree(self.folder, folder)
+        return Experiment(folder, program or self.program)
 
     def command(self, *options: str) -> list[str]:
         return [
-            sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"),
-            "--directory", str(self.folder), "--configfile", str(self.folder / "config.yaml"),
-            "--workflow-profile", str(REPOSITORY / "profiles" / "default"),
-            "--cores", "2", "--resources", "gpu=1", *options,
+            sys.executable, "-m", "snakemake", "--snakefile", str(self.program / "Snakefile"),
+            "--configfile", "config.yaml",
+            "--workflow-profile", str(self.program / "profiles" / "default"),
+            "--resources", "gpu=1", "--cores", "2", *options,
         ]  # fmt: skip
 
-    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
+    def environment(self, **changes: str) -> dict[str, str]:
+        """This process's, with the scripts of its Python and the program's code first."""
+        scripts = str(Path(sys.executable).parent)
+        return {
+            **os.environ,
+            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.program / "src"),
+            "OMP_NUM_THREADS": "1",
+            **changes,
+        }
+
+    def start(self, *options: str, **changes: str) -> subprocess.Popen[str]:
+        """The workflow in a process group of its own, as in a terminal."""
+        return subprocess.Popen(
+            self.command(*options),
+            cwd=self.folder,
+            env=self.environment(**changes),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *options: str, **changes: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*options),
-            env=environment(),
+            cwd=self.folder,
+            env=self.environment(**changes),
             capture_output=True,
             text=True,
             check=False,
             timeout=580,
         )
 
+    def finish(self, *options: str) -> str:
+        done = self.run(*options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
-def environment() -> dict[str, str]:
-    """This process's, with the scripts of its Python first."""
-    scripts = str(Path(sys.executable).parent)
-    return {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    def jobs(self, *options: str) -> Counter[str]:
+        """What a call runs: rule to number of jobs. With `--dry-run`, what it would run."""
+        said = self.finish("--quiet", "host", "progress", *options)
+        return Counter(name for name in STARTED.findall(said) if name != "all")
+
+
+def copy_of_program(folder: Path) -> Path:
+    """A checkout that a test may edit."""
+    for name in ("src", "workflow", "config", "profiles", "envs"):
+        shutil.copytree(
+            REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    shutil.copy2(REPOSITORY / "Snakefile", folder)
+    return folder

@@ -1,39 +1,44 @@
 """The data set: is it sound, what is it like, how is it split, and its network-ready form."""
 
 
-rule check:
-    """Files, geometry and label values of every case."""
+checkpoint check:
+    """Files, geometry and label values of a chunk of cases; a digest of every file."""
     input:
-        description=DESCRIPTION,
-        files=raw_files,
+        description=ancient(description),
+        files=raw_files_of_chunk,
     output:
-        report=f"{RESULTS}/check.json",
+        report=f"{DATASET}/check/chunk_{{chunk}}.json",
     log:
-        log_of("check"),
+        log_of("check/chunk_{chunk}", DATASET),
     benchmark:
-        benchmark_of("check")
+        benchmark_of("check/chunk_{chunk}", DATASET)
     conda:
         "../../envs/cpu.yaml"
-    threads: 8
+    threads: 4
     resources:
         mem_mb=4000,
         runtime=120,
     params:
-        dataset=DATASET,
+        *code("check"),
+        meaning=meaning,
+        dataset=folder_of_dataset,
+        chunks=chunk_total,
     shell:
-        "segflow check {params.dataset:q} --output {output.report:q} --workers {threads} --log {log:q}"
+        "exec segflow check --job {params.dataset:q} --chunk {wildcards.chunk}/{params.chunks}"
+        " --output {output.report:q} --workers {threads} --log {log:q}"
 
 
 rule fingerprint:
     """Shapes, spacings and foreground intensities."""
     input:
-        check=f"{RESULTS}/check.json",
+        description=ancient(description),
+        check=check_reports,
     output:
-        fingerprint=f"{RESULTS}/dataset_fingerprint.json",
+        fingerprint=f"{DATASET}/dataset_fingerprint.json",
     log:
-        log_of("fingerprint"),
+        log_of("fingerprint", DATASET),
     benchmark:
-        benchmark_of("fingerprint")
+        benchmark_of("fingerprint", DATASET)
     conda:
         "../../envs/cpu.yaml"
     threads: 8
@@ -41,45 +46,48 @@ rule fingerprint:
         mem_mb=8000,
         runtime=240,
     params:
-        dataset=DATASET,
+        *code("fingerprint"),
+        meaning=meaning,
+        dataset=folder_of_dataset,
     shell:
-        "segflow fingerprint {params.dataset:q} --output {output.fingerprint:q} --workers {threads}"
-        " --log {log:q}"
+        "exec segflow fingerprint --job {params.dataset:q} --output {output.fingerprint:q}"
+        " --workers {threads} --log {log:q}"
 
 
-rule folds:
+checkpoint folds:
     """The cross-validation split."""
     input:
-        check=f"{RESULTS}/check.json",
-        own=[str(OWN_FOLDS)] if OWN_FOLDS.exists() else [],
+        description=ancient(description),
+        own=own_folds,
     output:
-        folds=f"{RESULTS}/splits_final.json",
+        folds=f"{DATASET}/splits_final.json",
     log:
-        log_of("folds"),
+        log_of("folds", DATASET),
     benchmark:
-        benchmark_of("folds")
+        benchmark_of("folds", DATASET)
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        dataset=DATASET,
+        *code("folds"),
+        cases=lambda wildcards: source(wildcards).cases,
+        dataset=folder_of_dataset,
     shell:
-        "segflow folds {params.dataset:q} --output {output.folds:q} --log {log:q}"
+        "exec segflow folds --job {params.dataset:q} --output {output.folds:q} --log {log:q}"
 
 
 rule preprocess:
     """A chunk of cases, cropped, normalised and resampled for one configuration."""
     input:
-        plan=f"{RESULTS}/plans.json",
-        files=raw_files_of_chunk,
+        description=ancient(description),
+        preparation=f"{PLAN}/preparation/{{configuration}}.json",
+        check=f"{DATASET}/check/chunk_{{chunk}}.json",
     output:
-        manifest=f"{RESULTS}/preprocessed/{{configuration}}/manifest/chunk_{{chunk}}.json",
+        manifest=f"{PREPARED}/manifest/chunk_{{chunk}}.json",
     log:
-        log_of("preprocess/{configuration}_{chunk}"),
+        log_of("preprocess/{plan}_{configuration}_{chunk}", DATASET),
     benchmark:
-        benchmark_of("preprocess/{configuration}_{chunk}")
+        benchmark_of("preprocess/{plan}_{configuration}_{chunk}", DATASET)
     conda:
         "../../envs/cpu.yaml"
     threads: 4
@@ -87,10 +95,35 @@ rule preprocess:
         mem_mb=16000,
         runtime=240,
     params:
-        dataset=DATASET,
-        folder=f"{RESULTS}/preprocessed/{{configuration}}",
-        chunks=CHUNKS,
+        *code("preprocess"),
+        meaning=meaning,
+        dataset=folder_of_dataset,
+        folder=subpath(output.manifest, ancestor=2),
+        chunks=chunk_total,
     shell:
-        "segflow preprocess {params.dataset:q} --plan {input.plan:q}"
-        " --configuration {wildcards.configuration} --chunk {wildcards.chunk}/{params.chunks}"
+        "exec segflow preprocess --job {params.dataset:q} --preparation {input.preparation:q}"
+        " --check {input.check:q} --chunk {wildcards.chunk}/{params.chunks}"
         " --output {params.folder:q} --manifest {output.manifest:q} --workers {threads} --log {log:q}"
+
+
+checkpoint prepared:
+    """All chunks of a configuration in one small file. It changes only if a prepared case does."""
+    input:
+        manifests=lambda wildcards: expand(
+            f"{PREPARED}/manifest/chunk_{{chunk}}.json",
+            chunk=range(chunk_total(wildcards)),
+            **wildcards,
+        ),
+    output:
+        prepared=f"{PREPARED}/prepared.json",
+    log:
+        log_of("prepared/{plan}_{configuration}", DATASET),
+    benchmark:
+        benchmark_of("prepared/{plan}_{configuration}", DATASET)
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        *code("manifest"),
+    shell:
+        "exec segflow manifest --job --chunks {input.manifests:q} --output {output.prepared:q} --log {log:q}"

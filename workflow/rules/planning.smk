@@ -2,24 +2,31 @@
 
 
 checkpoint plan:
-    """Spacing, patch, batch and network of every configuration."""
+    """Spacing, patch, batch and network of every configuration; a part for each stage that reads it."""
     input:
-        fingerprint=f"{RESULTS}/dataset_fingerprint.json",
-        description=DESCRIPTION,
+        description=ancient(description),
+        fingerprint=f"{DATASET}/dataset_fingerprint.json",
+        settled=check_reports,
     output:
-        plan=f"{RESULTS}/plans.json",
+        plan=f"{PLAN}/plans.json",
+        network=expand(
+            f"{PLAN}/network/{{name}}.json", name=CONFIGURATION_NAMES, allow_missing=True
+        ),
+        preparation=expand(
+            f"{PLAN}/preparation/{{name}}.json", name=CONFIGURATION_NAMES, allow_missing=True
+        ),
     log:
-        log_of("plan"),
+        log_of("plan/{plan}", DATASET),
     benchmark:
-        benchmark_of("plan")
+        benchmark_of("plan/{plan}", DATASET)
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
-        recipe=CONFIG.recipe,
-        changes=planning_options(),
+        *code("plan"),
+        meaning=meaning,
+        settings=planning_settings,
+        parts=subpath(output.plan, parent=True),
     shell:
-        "segflow plan --dataset {input.description:q} --fingerprint {input.fingerprint:q}"
-        " --recipe {params.recipe} {params.changes} --output {output.plan:q} --log {log:q}"
+        "exec segflow plan --job --dataset {input.description:q} --fingerprint {input.fingerprint:q}"
+        " --settings {params.settings:q} --parts {params.parts:q} --output {output.plan:q} --log {log:q}"

@@ -4,13 +4,14 @@
 rule predict_fold:
     """Label maps of the cases a network has never seen."""
     input:
-        description=DESCRIPTION,
-        plan=f"{RESULTS}/plans.json",
-        folds=f"{RESULTS}/splits_final.json",
-        manifests=training_manifests,
-        model=f"{RESULTS}/models/{{configuration}}/fold_{{fold}}/model.pt",
+        description=ancient(description),
+        preparation=preparation_part,
+        folds=f"{DATASET}/splits_final.json",
+        prepared=prepared_cases,
+        previous=previous_stage,
+        model=f"{EXPERIMENT}/models/{{configuration}}/fold_{{fold}}/model.pt",
     output:
-        manifest=f"{RESULTS}/predictions/{{configuration}}/fold_{{fold}}/manifest.json",
+        manifest=f"{EXPERIMENT}/predictions/{{configuration}}/fold_{{fold}}/manifest.json",
     log:
         log_of("predict_fold/{configuration}_fold_{fold}"),
     benchmark:
@@ -23,30 +24,35 @@ rule predict_fold:
         mem_mb=CONFIG.resources.mem_mb,
         runtime=CONFIG.resources.runtime_min,
     params:
-        data=data_folder,
+        *code("predict_fold"),
+        meaning=meaning,
+        settings=inference_settings,
         previous=previous_stage_option,
-        folder=f"{RESULTS}/predictions/{{configuration}}/fold_{{fold}}",
-        inference=inference_options(),
-        probabilities=probability_option(),
+        folder=subpath(output.manifest, parent=True),
+        probabilities=probability_option,
         device=device_of,
+        gpus=leased_gpus,
     shell:
-        "exec segflow predict-fold --dataset {input.description:q} --plan {input.plan:q}"
-        " --folds {input.folds:q} --fold {wildcards.fold} --data {params.data:q} {params.previous}"
-        " --model {input.model:q} --output {params.folder:q} --manifest {output.manifest:q}"
-        " {params.inference} {params.probabilities} --device {params.device} --threads {threads}"
+        "exec segflow predict-fold --job --dataset {input.description:q}"
+        " --preparation {input.preparation:q} --folds {input.folds:q} --fold {wildcards.fold}"
+        " --prepared {input.prepared:q} {params.previous:q} --model {input.model:q}"
+        " --output {params.folder:q} --manifest {output.manifest:q} --settings {params.settings:q}"
+        " {params.probabilities} --device {params.device} --gpus {params.gpus} --threads {threads}"
         " --log {log:q}"
 
 
 rule ensemble:
     """Label maps from the averaged probabilities of two configurations."""
     input:
-        description=DESCRIPTION,
-        plan=f"{RESULTS}/plans.json",
-        folds=f"{RESULTS}/splits_final.json",
-        first=f"{RESULTS}/predictions/{{first}}/fold_{{fold}}/manifest.json",
-        second=f"{RESULTS}/predictions/{{second}}/fold_{{fold}}/manifest.json",
+        description=ancient(description),
+        preparation=lambda wildcards: preparation_part(wildcards, wildcards.first),
+        folds=f"{DATASET}/splits_final.json",
+        prepared=lambda wildcards: prepared_cases(wildcards, wildcards.first),
+        first=f"{EXPERIMENT}/predictions/{{first}}/fold_{{fold}}/manifest.json",
+        second=f"{EXPERIMENT}/predictions/{{second}}/fold_{{fold}}/manifest.json",
+        settled=settled,
     output:
-        manifest=f"{RESULTS}/predictions/{{first}}+{{second}}/fold_{{fold}}/manifest.json",
+        manifest=f"{EXPERIMENT}/predictions/{{first}}+{{second}}/fold_{{fold}}/manifest.json",
     log:
         log_of("ensemble/{first}+{second}_fold_{fold}"),
     benchmark:
@@ -57,24 +63,27 @@ rule ensemble:
         mem_mb=8000,
         runtime=120,
     params:
-        data=lambda wildcards: f"{RESULTS}/preprocessed/{data_of(wildcards.first)}",
-        members=f"{RESULTS}/predictions/{{first}}/fold_{{fold}}"
-        f" {RESULTS}/predictions/{{second}}/fold_{{fold}}",
-        folder=f"{RESULTS}/predictions/{{first}}+{{second}}/fold_{{fold}}",
+        *code("ensemble"),
+        meaning=meaning,
+        first=subpath(input.first, parent=True),
+        second=subpath(input.second, parent=True),
+        folder=subpath(output.manifest, parent=True),
     shell:
-        "segflow ensemble --dataset {input.description:q} --plan {input.plan:q} --folds {input.folds:q}"
-        " --fold {wildcards.fold} --data {params.data:q} --members {params.members}"
-        " --output {params.folder:q} --manifest {output.manifest:q} --log {log:q}"
+        "exec segflow ensemble --job --dataset {input.description:q} --preparation {input.preparation:q}"
+        " --folds {input.folds:q} --fold {wildcards.fold} --prepared {input.prepared:q}"
+        " --members {params.first:q} {params.second:q} --output {params.folder:q}"
+        " --manifest {output.manifest:q} --log {log:q}"
 
 
 rule evaluate:
     """Scores of one candidate on one fold's held-out cases."""
     input:
-        description=DESCRIPTION,
-        check=f"{RESULTS}/check.json",
-        predictions=f"{RESULTS}/predictions/{{candidate}}/fold_{{fold}}/manifest.json",
+        description=ancient(description),
+        check=check_reports,
+        predictions=f"{EXPERIMENT}/predictions/{{candidate}}/fold_{{fold}}/manifest.json",
+        settled=settled,
     output:
-        summary=f"{RESULTS}/evaluation/{{candidate}}/fold_{{fold}}.json",
+        summary=f"{EXPERIMENT}/evaluation/{{candidate}}/fold_{{fold}}.json",
     log:
         log_of("evaluate/{candidate}_fold_{fold}"),
     benchmark:
@@ -86,28 +95,32 @@ rule evaluate:
         mem_mb=4000,
         runtime=60,
     params:
-        folder=f"{RESULTS}/predictions/{{candidate}}/fold_{{fold}}",
+        *code("evaluate"),
+        meaning=meaning,
+        folder=subpath(input.predictions, parent=True),
     shell:
-        "segflow evaluate --predictions {params.folder:q} --dataset {input.description:q}"
+        "exec segflow evaluate --job --predictions {params.folder:q} --dataset {input.description:q}"
         " --output {output.summary:q} --workers {threads} --log {log:q}"
 
 
 rule crossvalidate:
     """Scores of one candidate over all folds."""
     input:
-        description=DESCRIPTION,
+        description=ancient(description),
         folds=fold_summaries,
+        settled=settled,
     output:
-        summary=f"{RESULTS}/evaluation/{{candidate}}/summary.json",
+        summary=f"{EXPERIMENT}/evaluation/{{candidate}}/summary.json",
     log:
         log_of("crossvalidate/{candidate}"),
     benchmark:
         benchmark_of("crossvalidate/{candidate}")
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
+    params:
+        *code("crossvalidate"),
+        meaning=meaning,
     shell:
-        "segflow crossvalidate --summaries {input.folds:q} --dataset {input.description:q}"
+        "exec segflow crossvalidate --job --summaries {input.folds:q} --dataset {input.description:q}"
         " --output {output.summary:q} --log {log:q}"

@@ -5,30 +5,33 @@ rule select:
     """The candidate with the best out-of-fold score."""
     input:
         summaries=candidate_summaries,
+        settled=settled,
     output:
-        selection=f"{RESULTS}/selection.json",
+        selection=f"{EXPERIMENT}/selection.json",
     log:
         log_of("select"),
     benchmark:
         benchmark_of("select")
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
+    params:
+        *code("select"),
     shell:
-        "segflow select --candidates {input.summaries:q} --output {output.selection:q} --log {log:q}"
+        "exec segflow select --job --candidates {input.summaries:q} --output {output.selection:q}"
+        " --log {log:q}"
 
 
 rule postprocess_search:
     """Operations that raise the chosen candidate's out-of-fold score."""
     input:
-        description=DESCRIPTION,
-        check=f"{RESULTS}/check.json",
-        selection=f"{RESULTS}/selection.json",
+        description=ancient(description),
+        check=check_reports,
+        selection=f"{EXPERIMENT}/selection.json",
         predictions=candidate_predictions,
+        settled=settled,
     output:
-        postprocessing=f"{RESULTS}/postprocessing.json",
+        postprocessing=f"{EXPERIMENT}/postprocessing.json",
     log:
         log_of("postprocess_search"),
     benchmark:
@@ -38,20 +41,26 @@ rule postprocess_search:
     resources:
         mem_mb=8000,
         runtime=240,
+    params:
+        *code("postprocess_search"),
+        meaning=meaning,
+        settings=postprocessing_settings,
     shell:
-        "segflow postprocess-search --selection {input.selection:q} --dataset {input.description:q}"
+        "exec segflow postprocess-search --job --selection {input.selection:q}"
+        " --dataset {input.description:q} --settings {params.settings:q}"
         " --output {output.postprocessing:q} --log {log:q}"
 
 
 rule postprocess:
     """The chosen candidate's out-of-fold label maps as a user would get them."""
     input:
-        description=DESCRIPTION,
-        postprocessing=f"{RESULTS}/postprocessing.json",
-        selection=f"{RESULTS}/selection.json",
+        description=ancient(description),
+        postprocessing=f"{EXPERIMENT}/postprocessing.json",
+        selection=f"{EXPERIMENT}/selection.json",
         predictions=candidate_predictions,
+        settled=settled,
     output:
-        manifest=f"{RESULTS}/final/manifest.json",
+        manifest=f"{EXPERIMENT}/final/manifest.json",
     log:
         log_of("postprocess"),
     benchmark:
@@ -62,23 +71,27 @@ rule postprocess:
         mem_mb=8000,
         runtime=120,
     params:
-        predictions=f"{RESULTS}/predictions",
+        *code("postprocess"),
+        meaning=meaning,
+        predictions=lambda wildcards, input: ancestor(input.predictions[0], 3),
         folds=list(CONFIG.folds),
-        folder=f"{RESULTS}/final",
+        folder=subpath(output.manifest, parent=True),
     shell:
-        "segflow postprocess --postprocessing {input.postprocessing:q} --dataset {input.description:q}"
-        " --selection {input.selection:q} --predictions {params.predictions:q} --folds {params.folds}"
-        " --output {params.folder:q} --manifest {output.manifest:q} --log {log:q}"
+        "exec segflow postprocess --job --postprocessing {input.postprocessing:q}"
+        " --dataset {input.description:q} --selection {input.selection:q}"
+        " --predictions {params.predictions:q} --folds {params.folds} --output {params.folder:q}"
+        " --manifest {output.manifest:q} --log {log:q}"
 
 
 rule evaluate_final:
     """The scores a user may expect: out-of-fold, after post-processing."""
     input:
-        description=DESCRIPTION,
-        check=f"{RESULTS}/check.json",
-        manifest=f"{RESULTS}/final/manifest.json",
+        description=ancient(description),
+        check=check_reports,
+        manifest=f"{EXPERIMENT}/final/manifest.json",
+        settled=settled,
     output:
-        summary=f"{RESULTS}/final/summary.json",
+        summary=f"{EXPERIMENT}/final/summary.json",
     log:
         log_of("evaluate_final"),
     benchmark:
@@ -90,7 +103,9 @@ rule evaluate_final:
         mem_mb=4000,
         runtime=60,
     params:
-        folder=f"{RESULTS}/final",
+        *code("evaluate"),
+        meaning=meaning,
+        folder=subpath(input.manifest, parent=True),
     shell:
-        "segflow evaluate --predictions {params.folder:q} --dataset {input.description:q}"
+        "exec segflow evaluate --job --predictions {params.folder:q} --dataset {input.description:q}"
         " --output {output.summary:q} --workers {threads} --log {log:q}"

@@ -4,13 +4,14 @@
 rule train:
     """The weights of one configuration, trained on all but one fold's held-out cases."""
     input:
-        description=DESCRIPTION,
-        plan=f"{RESULTS}/plans.json",
-        folds=f"{RESULTS}/splits_final.json",
-        manifests=training_manifests,
+        description=ancient(description),
+        network=network_part,
+        folds=f"{DATASET}/splits_final.json",
+        prepared=prepared_cases,
+        previous=previous_stage,
     output:
-        model=f"{RESULTS}/models/{{configuration}}/fold_{{fold}}/model.pt",
-        history=f"{RESULTS}/models/{{configuration}}/fold_{{fold}}/training.csv",
+        model=f"{EXPERIMENT}/models/{{configuration}}/fold_{{fold}}/model.pt",
+        history=f"{EXPERIMENT}/models/{{configuration}}/fold_{{fold}}/training.csv",
     log:
         log_of("train/{configuration}_fold_{fold}"),
     benchmark:
@@ -19,39 +20,39 @@ rule train:
         "../../envs/gpu.yaml"
     threads: network_threads
     resources:
-        gpu=1,
+        gpu=CONFIG.resources.gpus,
         mem_mb=CONFIG.resources.mem_mb,
         runtime=CONFIG.resources.runtime_min,
     params:
-        data=data_folder,
+        *code("train"),
+        meaning=meaning,
+        settings=training_settings,
+        seed=f"--seed {CONFIG.seed}",
         previous=previous_stage_option,
-        work=f"{RESULTS}/work/train/{{configuration}}_fold_{{fold}}",
-        budget=budget_options,
-        seed=CONFIG.seed,
+        work=f"{EXPERIMENT}/work/{{configuration}}_fold_{{fold}}",
         device=device_of,
+        gpus=leased_gpus,
         workers=worker_option,
     shell:
-        "exec segflow train --dataset {input.description:q} --plan {input.plan:q} --folds {input.folds:q}"
-        " --fold {wildcards.fold} --configuration {wildcards.configuration} --data {params.data:q}"
-        " {params.previous} --manifests {input.manifests:q} --output {output.model:q}"
-        " --history {output.history:q} --work {params.work:q} {params.budget} --seed {params.seed}"
-        " --device {params.device} --threads {threads} {params.workers} --log {log:q}"
+        "exec segflow train --job --dataset {input.description:q}"
+        " --network {input.network:q} --folds {input.folds:q} --fold {wildcards.fold}"
+        " --prepared {input.prepared:q} {params.previous:q} --output {output.model:q}"
+        " --history {output.history:q} --work {params.work:q} --settings {params.settings:q}"
+        " {params.seed} --device {params.device} --gpus {params.gpus} --threads {threads} {params.workers}"
+        " --log {log:q}"
 
 
-rule previous_stage:
+checkpoint previous_stage:
     """Low-resolution out-of-fold predictions, on the cascade's grid."""
     input:
-        description=DESCRIPTION,
-        plan=f"{RESULTS}/plans.json",
-        folds=f"{RESULTS}/splits_final.json",
-        predictions=expand(
-            f"{RESULTS}/predictions/3d_lowres/fold_{{fold}}/manifest.json", fold=range(FOLD_COUNT)
-        ),
-        prepared=expand(
-            f"{RESULTS}/preprocessed/3d_fullres/manifest/chunk_{{chunk}}.json", chunk=range(CHUNKS)
-        ),
+        description=ancient(description),
+        preparation=lambda wildcards: preparation_part(wildcards, CASCADE),
+        folds=f"{DATASET}/splits_final.json",
+        predictions=low_resolution_predictions,
+        prepared=lambda wildcards: prepared_cases(wildcards, CASCADE),
+        settled=lambda wildcards: prepared_cases(wildcards, "3d_lowres"),
     output:
-        manifest=f"{RESULTS}/previous_stage/3d_cascade_fullres/manifest.json",
+        manifest=f"{EXPERIMENT}/previous_stage/manifest.json",
     log:
         log_of("previous_stage"),
     benchmark:
@@ -62,11 +63,11 @@ rule previous_stage:
         mem_mb=8000,
         runtime=120,
     params:
-        predictions=f"{RESULTS}/predictions/3d_lowres",
-        data=f"{RESULTS}/preprocessed/3d_fullres",
-        folder=f"{RESULTS}/previous_stage/3d_cascade_fullres",
+        *code("previous_stage"),
+        meaning=meaning,
+        predictions=lambda wildcards, input: ancestor(input.predictions[0], 2),
     shell:
-        "segflow previous-stage --dataset {input.description:q} --plan {input.plan:q}"
-        " --folds {input.folds:q} --configuration 3d_cascade_fullres"
-        " --predictions {params.predictions:q} --data {params.data:q} --output {params.folder:q}"
+        "exec segflow previous-stage --job --dataset {input.description:q}"
+        " --preparation {input.preparation:q} --folds {input.folds:q}"
+        " --predictions {params.predictions:q} --prepared {input.prepared:q}"
         " --manifest {output.manifest:q} --log {log:q}"

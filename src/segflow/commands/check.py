@@ -7,6 +7,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from segflow.commands.chunks import add_chunk_argument, cases_of_chunk
 from segflow.commands.console import console, logger, progress_bar
 from segflow.commands.pool import map_cases
 from segflow.contracts.artefacts import CheckedCase, CheckReport
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments. Source: ours."""
     parser.add_argument("dataset", type=Path, help="folder with dataset.json, imagesTr and labelsTr")
     parser.add_argument("--output", type=Path, help="where to write the report (check.json)")
+    add_chunk_argument(parser)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
 
 
@@ -36,10 +38,11 @@ def run(options: argparse.Namespace) -> None:
     Source: method.md section 4.
     """
     dataset = read_dataset(options.dataset)
+    cases = cases_of_chunk(dataset.cases, options.chunk)
     checked: list[CheckedCase] = []
     faults: list[str] = []
-    with progress_bar("check", len(dataset.cases)) as bar:
-        for outcome in map_cases(partial(_check, dataset), dataset.cases, workers=options.workers):
+    with progress_bar("check", len(cases)) as bar:
+        for outcome in map_cases(partial(_check, dataset), cases, workers=options.workers):
             if isinstance(outcome, CheckedCase):
                 checked.append(outcome)
             else:
@@ -49,13 +52,13 @@ def run(options: argparse.Namespace) -> None:
         hidden = len(faults) - MAX_ERRORS_SHOWN
         more = [f"... and {hidden} more"] if hidden > 0 else []
         raise DatasetError("\n".join([*faults[:MAX_ERRORS_SHOWN], *more]))
-    warnings = _warnings(dataset)
+    warnings = _warnings(dataset) if options.chunk[0] == 0 else ()  # once per data set
     for warning in warnings:
         logger.warning("%s", warning)
     if options.output is not None:
         report = CheckReport(dataset=dataset.name, cases=tuple(checked), warnings=warnings)
         write_text(options.output, report.to_json())
-    console.print(f"{dataset.name}: {len(dataset.cases)} cases are sound")
+    console.print(f"{dataset.name}: {len(cases)} cases are sound")
 
 
 def _check(dataset: Dataset, case: Case) -> CheckedCase | str:

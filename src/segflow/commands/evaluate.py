@@ -14,9 +14,13 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores
 from segflow.evaluation import score_case, summarise
 from segflow.io.dataset import read_dataset, read_description
-from segflow.io.files import write_text
+from segflow.io.files import digest_of, key_of, write_text
 from segflow.io.images import read_labels
 from segflow.io.labelmaps import list_label_maps
+from segflow.io.ledger import Ledger, ledger
+
+#: Label map and reference.
+_Pair = tuple[Path, Path]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,12 +50,31 @@ def run(options: argparse.Namespace) -> None:
     if not files:
         raise DatasetError(f"{options.predictions} holds no *{ending} file to evaluate")
     pairs = [(file, _reference(file, options, ending)) for file in files]
-    cases = []
-    with progress_bar("evaluate", len(files)) as bar:
-        for case in map_cases(partial(_score, labels=labels), pairs, workers=options.workers):
-            cases.append(case)
+    with ledger(options.output.with_name(f"{options.output.stem}.unfinished.jsonl")) as finished:
+        cases = _score_all(pairs, labels, finished, options)
+        write_text(options.output, summarise(cases, labels).to_json())
+
+
+def _score_all(
+    pairs: list[_Pair], labels: Labels, finished: Ledger, options: argparse.Namespace
+) -> list[CaseScores]:
+    """Scores of all pairs, in order; those that an interrupted call has noted are not computed again."""
+    common = key_of(options.code, repr(labels))
+    keys = {pair: key_of(common, *(f"{file} {digest_of(file)}" for file in pair)) for pair in pairs}
+    scores: dict[_Pair, CaseScores] = {}
+    for pair in pairs:
+        noted = finished.find(str(pair[0]), keys[pair])
+        if noted is not None:
+            scores[pair] = CaseScores.model_validate(noted)
+    missing = [pair for pair in pairs if pair not in scores]
+    with progress_bar("evaluate", len(pairs)) as bar:
+        bar.advance(len(scores))
+        found = map_cases(partial(_score, labels=labels), missing, workers=options.workers)
+        for pair, case in zip(missing, found, strict=True):
+            finished.note(str(pair[0]), keys[pair], case.model_dump(mode="json", by_alias=True))
+            scores[pair] = case
             bar.advance()
-    write_text(options.output, summarise(cases, labels).to_json())
+    return [scores[pair] for pair in pairs]
 
 
 def _reference(file: Path, options: argparse.Namespace, ending: str) -> Path:
@@ -70,7 +93,7 @@ def _dataset_labels(folder: Path) -> dict[str, Path]:
     return {case.identifier: case.label for case in read_dataset(folder).cases if case.label is not None}
 
 
-def _score(pair: tuple[Path, Path], *, labels: Labels) -> CaseScores:
+def _score(pair: _Pair, *, labels: Labels) -> CaseScores:
     file, reference = pair
     return score_case(
         read_labels(file, case=file.name),

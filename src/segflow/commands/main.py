@@ -14,6 +14,10 @@ from types import FrameType
 from segflow import __version__
 from segflow.commands.console import console, log_to, logger
 from segflow.contracts.errors import SegflowError
+from segflow.io.files import key_of
+from segflow.workflow.code import installed
+from segflow.workflow.job import end_with_parent, recorded
+from segflow.workflow.leases import leased_gpus
 
 __all__ = ["VERBS", "main"]
 
@@ -31,6 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "derive configurations from a fingerprint"),
     "folds": ("folds", "split the cases for cross-validation"),
     "preprocess": ("preprocess", "make cases network-ready"),
+    "manifest": ("manifest", "sum up the prepared cases of all chunks"),
     "train": ("train", "train one configuration on one fold"),
     "predict-fold": ("predict_fold", "label the cases a network has never seen"),
     "previous-stage": ("previous_stage", "bring low-resolution predictions to the cascade's grid"),
@@ -43,6 +48,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "package": ("package", "put the chosen model together"),
     "report": ("report", "write one page about the whole experiment"),
     "summary": ("summary", "show the outcome of an experiment"),
+    "compare": ("compare", "put several experiments in one table"),
+    "why": ("why", "say what the workflow would run, and for which reason"),
     "predict": ("predict", "label new images with a model package"),
 }
 
@@ -64,11 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     verb = next((word for word in arguments if not word.startswith("-")), None)
-    options = _parser(verb).parse_args(arguments)
-    log_to(options.log)
+    common, _ = _common().parse_known_args(arguments)
+    log_to(common.log)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        options.run(options)
+        # Before the verb's module is imported, because that may import torch.
+        with leased_gpus(common.gpus):
+            _run(_parse(verb, arguments), arguments)
     except SegflowError as problem:
         logger.error("%s", problem)
         return EXIT_USER_ERROR
@@ -78,17 +87,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parse(verb: str | None, arguments: Sequence[str]) -> argparse.Namespace:
+    """The options; a verb that hands words on to another program gets those it does not know as `others`."""
+    parser = _parser(verb)
+    options, others = parser.parse_known_args(arguments)
+    if others and not getattr(options, "takes_others", False):
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    options.others = others
+    return options
+
+
+def _run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
+    code = installed().closure(options.module)
+    options.code = key_of(*(f"{module}@{digest}" for module, digest in sorted(code.items())))
+    if not options.job:
+        options.run(options)
+        return
+    end_with_parent()
+    with recorded(options, ("segflow", *arguments), code):
+        options.run(options)
+
+
+def _common() -> argparse.ArgumentParser:
+    """Options of every verb."""
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    common.add_argument("--log", type=Path, help="file that log lines are appended to")
+    common.add_argument(
+        "--gpus", type=int, default=0, help="hold so many GPUs of this machine; wait until they are free"
+    )
+    common.add_argument(
+        "--job",
+        action="store_true",
+        help="run as a job of the workflow: end with it, and write the result's provenance beside it",
+    )
+    return common
+
+
 def _parser(called: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="segflow", description="Self-configuring image segmentation.")
     parser.add_argument("--version", action="version", version=f"segflow {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for verb, (module_name, text) in VERBS.items():
-        own = verbs.add_parser(verb, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        own.add_argument("--log", type=Path, help="file that log lines are appended to")
+        description = f"{text[0].upper()}{text[1:]}."
+        own = verbs.add_parser(
+            verb, help=text, description=description, parents=[_common()], allow_abbrev=False
+        )
         if verb == called:
-            module = importlib.import_module(f"segflow.commands.{module_name}")
+            name = f"segflow.commands.{module_name}"
+            module = importlib.import_module(name)
             module.add_arguments(own)
-            own.set_defaults(run=module.run)
+            own.set_defaults(run=module.run, module=name)
     return parser
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from segflow.contracts.artefacts import ModelCard
 from segflow.contracts.errors import PlanError
 from segflow.contracts.labels import Labels
+from segflow.contracts.model_card import ModelCard
 from segflow.contracts.scores import Summary
 from segflow.io.dataset import read_description
 from segflow.io.files import read_contract
@@ -25,6 +25,7 @@ _STAGES = (
     "plan",
     "folds",
     "preprocess",
+    "prepared",
     "train",
     "previous_stage",
     "predict_fold",
@@ -90,7 +91,7 @@ def stage_times(folder: Path) -> tuple[StageTime, ...]:
     """Time per stage, from the workflow's benchmark files.
 
     Args:
-        folder: The workflow's output folder.
+        folder: Of one recipe's results; the stages that recipes share are noted in the folder above it.
 
     Returns:
         Stages that ran, in order, their jobs summed.
@@ -102,6 +103,8 @@ def stage_times(folder: Path) -> tuple[StageTime, ...]:
         files = [
             *(folder / "benchmarks").glob(f"{stage}.tsv"),
             *(folder / "benchmarks" / stage).glob("*.tsv"),
+            *(folder.parent / "benchmarks").glob(f"{stage}.tsv"),
+            *(folder.parent / "benchmarks" / stage).glob("*.tsv"),
         ]
         seconds = [float(pd.read_csv(file, sep="\t")["s"].iloc[-1]) for file in files]
         if seconds:

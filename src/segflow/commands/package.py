@@ -7,13 +7,14 @@ import shutil
 from pathlib import Path
 
 from segflow.commands.console import console
-from segflow.commands.options import configuration_of, inference_recipe
-from segflow.contracts.artefacts import ModelCard
+from segflow.commands.options import add_settings_argument, configuration_of
+from segflow.contracts.model_card import ModelCard
 from segflow.contracts.plan import Plan
 from segflow.contracts.scores import PostProcessing, Selection
 from segflow.io.files import read_contract, write_atomically, write_text
 from segflow.io.plans import read_plan
 from segflow.io.versions import versions
+from segflow.recipes import InferenceRecipe, parse_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--folds", type=int, nargs="+", required=True, help="folds whose networks are packed")
     parser.add_argument("--output", type=Path, required=True, help="the package's model.json; written last")
-    parser.add_argument("--step", type=float)
-    parser.add_argument("--mirroring", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--recipe", required=True, help="its name, for people")
+    add_settings_argument(parser, "inference")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -38,12 +39,11 @@ def run(options: argparse.Namespace) -> None:
     selection = read_contract(Selection, options.selection)
     chosen = selection.best.configurations
     stages = _previous_stages(plan, chosen)
-    recipe = inference_recipe(plan.recipe, options)
+    recipe = parse_settings(InferenceRecipe, "inference", options.settings)
     card = ModelCard(
         dataset=plan.dataset_name,
-        recipe=plan.recipe,
-        step=recipe.step,
-        mirroring=recipe.mirroring,
+        recipe=options.recipe,
+        inference=recipe.model_dump(),
         configurations=chosen,
         stages=stages,
         folds=tuple(options.folds),

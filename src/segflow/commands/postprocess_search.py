@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from segflow.commands.console import console, progress_bar
+from segflow.commands.options import add_settings_argument
 from segflow.contracts.arrays import LabelMap
-from segflow.contracts.scores import Selection, Summary
+from segflow.contracts.scores import PostProcessing, Selection, Summary
 from segflow.io.dataset import read_description
 from segflow.io.files import read_contract, write_text
 from segflow.io.images import read_labels
 from segflow.postprocessing import passes_over_cases, search
+from segflow.recipes import PostprocessingRecipe, parse_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,14 +22,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--selection", type=Path, required=True, help="selection.json")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     parser.add_argument("--output", type=Path, required=True, help="postprocessing.json")
+    add_settings_argument(parser, "postprocessing")
 
 
 def run(options: argparse.Namespace) -> None:
     """Search on the out-of-fold label maps of the best candidate. Source: method.md section 23."""
     _, labels = read_description(options.dataset)
+    recipe = parse_settings(PostprocessingRecipe, "postprocessing", options.settings)
     selection = read_contract(Selection, options.selection)
     file = options.selection.parent / selection.best.summary
     summary = read_contract(Summary, file)
+    if not recipe.largest_component:
+        mean = summary.foreground_mean.dice
+        nothing = PostProcessing(
+            operations=(), steps=(), foreground_mean_dice_before=mean, foreground_mean_dice_after=mean
+        )
+        write_text(options.output, nothing.to_json())
+        return
     cases = [
         partial(_load, Path(case.prediction_file), Path(case.reference_file))
         for case in summary.metric_per_case

@@ -10,18 +10,13 @@ from pathlib import Path
 import torch
 
 from segflow.commands.console import console, logger, progress_bar
-from segflow.commands.options import (
-    add_inference_arguments,
-    choose_device,
-    configuration_of,
-    inference_recipe,
-)
+from segflow.commands.options import add_device_arguments, choose_device, configuration_of
 from segflow.commands.prediction import FoldEnsemble, load_ensemble
 from segflow.contracts.arrays import LabelMap, Scores
-from segflow.contracts.artefacts import ModelCard
 from segflow.contracts.case import CaseRecord, RawCase
 from segflow.contracts.errors import PredictionError, SegflowError
 from segflow.contracts.labels import Labels
+from segflow.contracts.model_card import ModelCard
 from segflow.contracts.plan import Plan
 from segflow.ensembling import average
 from segflow.export import restore_labels
@@ -31,6 +26,7 @@ from segflow.io.images import read_case, write_labels
 from segflow.io.plans import read_plan
 from segflow.postprocessing import apply
 from segflow.preprocessing import prepare_case, prepare_labels
+from segflow.recipes import InferenceRecipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folds", type=int, nargs="+", help="use only these folds' networks (default: all packed)"
     )
-    add_inference_arguments(parser)
+    parser.add_argument(
+        "--step", type=float, help="tile distance as a share of the patch (default: the model's)"
+    )
+    parser.add_argument(
+        "--mirroring",
+        action=argparse.BooleanOptionalAction,
+        help="average over mirrored inputs (default: the model's)",
+    )
+    add_device_arguments(parser)
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,18 @@ class _Model:
         """All configurations share the crop, so their probabilities can be averaged there."""
         predicted = [self._probabilities(raw, name) for name in names]
         scores = average(scores for scores, _ in predicted)
-        return restore_labels(scores, predicted[0][1], self.plan, self.labels)
+        return restore_labels(scores, predicted[0][1], self.plan.preparation(names[0]), self.labels)
 
     def _probabilities(self, raw: RawCase, name: str) -> tuple[Scores, CaseRecord]:
         configuration = configuration_of(self.plan, name)
-        prepared = prepare_case(raw, self.plan, configuration, self.labels)
+        preparation = self.plan.preparation(name)
+        prepared = prepare_case(raw, preparation, self.labels)
         previous = None
         if configuration.previous_stage is not None:
             coarse = self._restored(raw, [configuration.previous_stage])
-            previous = prepare_labels(coarse, prepared.record, self.plan, configuration)
-        return self.ensembles[name].probabilities(prepared.image, prepared.record, previous), prepared.record
+            previous = prepare_labels(coarse, prepared.record, preparation)
+        scores = self.ensembles[name].probabilities(prepared.image, prepared.record, preparation, previous)
+        return scores, prepared.record
 
 
 def run(options: argparse.Namespace) -> None:
@@ -121,7 +127,10 @@ def _load(options: argparse.Namespace) -> _Model:
     folder = options.model
     card = read_contract(ModelCard, folder / "model.json", error=PredictionError)
     description, labels = read_description(folder / "dataset.json")
-    recipe = inference_recipe(card.recipe, options, step=card.step, mirroring=card.mirroring)
+    chosen = {"step": options.step, "mirroring": options.mirroring}
+    given = {key: value for key, value in chosen.items() if value is not None}
+    where = "options --step and --mirroring"
+    recipe = InferenceRecipe.parse(card.inference | given, where=where, error=PredictionError)
     folds = options.folds or card.folds
     device = choose_device(options.device)
     ensembles = {

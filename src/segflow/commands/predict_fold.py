@@ -3,58 +3,120 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from segflow.commands.console import progress_bar
-from segflow.commands.options import add_inference_arguments, choose_device, fold_of, inference_recipe
-from segflow.commands.prediction import load_ensemble
+from segflow.commands.options import (
+    add_device_arguments,
+    add_settings_argument,
+    choose_device,
+    fold_of,
+)
+from segflow.commands.prediction import FoldEnsemble, load_ensemble
+from segflow.commands.resume import label_cases
 from segflow.contracts.artefacts import Manifest
+from segflow.contracts.errors import PredictionError
+from segflow.contracts.labels import Labels
+from segflow.contracts.plan import Preparation
 from segflow.export import restore_labels
 from segflow.io.dataset import read_description
-from segflow.io.files import digest_of, write_text
+from segflow.io.files import digest_of, key_of, read_contract
 from segflow.io.images import write_labels
-from segflow.io.plans import read_folds, read_plan
+from segflow.io.manifests import read_prepared
+from segflow.io.plans import read_folds, read_preparation
 from segflow.io.probabilities import write_probabilities
 from segflow.io.store import CaseStore
+from segflow.recipes import InferenceRecipe, parse_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments. Source: ours."""
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    parser.add_argument("--plan", type=Path, required=True, help="plans.json")
+    parser.add_argument(
+        "--preparation", type=Path, required=True, help="plan's preparation/CONFIGURATION.json"
+    )
     parser.add_argument("--folds", type=Path, required=True, help="splits_final.json")
     parser.add_argument("--fold", type=int, required=True, help="its number, from 0")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared cases")
-    parser.add_argument("--previous-stage", type=Path, help="folder of the previous stage's labels (cascade)")
+    parser.add_argument("--prepared", type=Path, required=True, help="prepared.json of the prepared cases")
+    parser.add_argument(
+        "--previous-stage", type=Path, help="manifest of the previous stage's labels (cascade)"
+    )
     parser.add_argument("--model", type=Path, required=True, help="weights file of this fold")
     parser.add_argument("--output", type=Path, required=True, help="folder of the label maps")
     parser.add_argument(
         "--manifest", type=Path, required=True, help="JSON with a digest per case, written last"
     )
     parser.add_argument("--save-probabilities", action="store_true", help="also keep them, for ensembles")
-    add_inference_arguments(parser)
+    add_settings_argument(parser, "inference")
+    add_device_arguments(parser)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What turns a prepared case into files."""
+
+    ensemble: FoldEnsemble
+    store: CaseStore
+    preparation: Preparation
+    labels: Labels
+    output: Path
+    ending: str
+    save_probabilities: bool
+
+    def predict(self, identifier: str) -> list[Path]:
+        """Write the label map, and the probabilities if they are wanted; give their paths."""
+        case, record = self.store.read(identifier), self.store.record(identifier)
+        scores = self.ensemble.probabilities(case.image, record, self.preparation, case.previous_stage)
+        file = self.output / f"{identifier}{self.ending}"
+        write_labels(file, restore_labels(scores, record, self.preparation, self.labels), record.geometry)
+        if not self.save_probabilities:
+            return [file]
+        probabilities = self.output / "probabilities" / f"{identifier}.npz"
+        write_probabilities(probabilities, scores)
+        return [file, probabilities]
 
 
 def run(options: argparse.Namespace) -> None:
-    """Predict the fold's held-out cases from their prepared arrays. Source: method.md section 19."""
+    """Predict the fold's held-out cases from their prepared arrays. Source: method.md section 19.
+
+    After an interruption, the cases that were finished are not predicted again.
+    """
     torch.set_num_threads(options.threads)
     description, labels = read_description(options.dataset)
-    plan = read_plan(options.plan)
     held_out = fold_of(read_folds(options.folds), options.fold).val
-    store = CaseStore(options.data, previous_stage=options.previous_stage)
-    recipe = inference_recipe(plan.recipe, options)
-    ensemble = load_ensemble([options.model], labels, recipe, device=choose_device(options.device))
-    digests = {}
-    with progress_bar(f"predict {ensemble.configuration.name} fold {options.fold}", len(held_out)) as bar:
-        for identifier in held_out:
-            case, record = store.read(identifier), store.record(identifier)
-            scores = ensemble.probabilities(case.image, record, case.previous_stage)
-            file = options.output / f"{identifier}{description['file_ending']}"
-            write_labels(file, restore_labels(scores, record, plan, labels), record.geometry)
-            if options.save_probabilities:
-                write_probabilities(options.output / "probabilities" / f"{identifier}.npz", scores)
-            digests[identifier] = digest_of(file)
-            bar.advance()
-    write_text(options.manifest, Manifest(cases=digests).to_json())
+    recipe = parse_settings(InferenceRecipe, "inference", options.settings)
+    previous = None if options.previous_stage is None else options.previous_stage.parent
+    device = choose_device(options.device)
+    job = _Job(
+        ensemble=load_ensemble([options.model], labels, recipe, device=device),
+        store=CaseStore(options.prepared.parent, previous_stage=previous),
+        preparation=read_preparation(options.preparation),
+        labels=labels,
+        output=options.output,
+        ending=str(description["file_ending"]),
+        save_probabilities=options.save_probabilities,
+    )
+    title = f"predict {job.ensemble.configuration.name} fold {options.fold}"
+    label_cases(title, _keys(options, held_out, job, device), job.predict, options.manifest)
+
+
+def _keys(options: argparse.Namespace, cases: tuple[str, ...], job: _Job, device: str) -> dict[str, str]:
+    """Case to a name for all that its prediction depends on."""
+    prepared = read_prepared(options.prepared)
+    previous: dict[str, str] = {}
+    if options.previous_stage is not None:
+        previous = read_contract(Manifest, options.previous_stage).cases
+    common = key_of(
+        options.code,
+        digest_of(options.model),
+        job.preparation.to_json(),
+        job.ensemble.recipe.to_json(),
+        repr(job.labels),
+        f"{device} {job.save_probabilities}",
+    )
+    missing = [case for case in cases if case not in prepared]
+    if missing:
+        raise PredictionError(f"fold {options.fold} needs case {missing[0]}, which has not been prepared")
+    return {case: key_of(common, prepared[case], previous.get(case, "")) for case in cases}

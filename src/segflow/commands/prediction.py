@@ -1,31 +1,25 @@
-"""From a prepared image to probabilities and labels: the one path that folds and new images share."""
+"""From a prepared image to probabilities: the one path that folds and new images share."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from segflow.contracts.arrays import Image, LabelMap, Scores
-from segflow.contracts.artefacts import NetworkCard
 from segflow.contracts.case import CaseRecord
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import Configuration
+from segflow.contracts.plan import Configuration, Preparation
 from segflow.export import restore_probabilities
 from segflow.inference import Network, sliding_window
-from segflow.io.weights import load_tensors, save_tensors
-from segflow.network import build_network
-from segflow.recipes import InferenceRecipe
+from segflow.io.networks import load_network
+from segflow.recipes.inference import InferenceRecipe
 from segflow.volumes.labelmaps import one_hot
 
-__all__ = ["FoldEnsemble", "load_ensemble", "save_network"]
-
-_WEIGHTS, _CARD = "weights", "card"
+__all__ = ["FoldEnsemble", "load_ensemble"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +40,15 @@ class FoldEnsemble:
     recipe: InferenceRecipe
     device: str
 
-    def probabilities(self, image: Image, record: CaseRecord, previous: LabelMap | None = None) -> Scores:
+    def probabilities(
+        self, image: Image, record: CaseRecord, preparation: Preparation, previous: LabelMap | None = None
+    ) -> Scores:
         """Predict a prepared image.
 
         Args:
             image: (c, z, y, x), prepared for this configuration.
             record: Of the case.
+            preparation: Of the configuration.
             previous: (z, y, x) labels of the previous stage on the prepared grid, for a cascade.
 
         Returns:
@@ -69,20 +66,7 @@ class FoldEnsemble:
             n_outputs=self.labels.n_outputs,
             device=self.device,
         )
-        return restore_probabilities(logits, record, self.configuration, self.labels)
-
-
-def save_network(path: Path, card: NetworkCard, weights: Mapping[str, Tensor]) -> None:
-    """Write a weights file that `load_ensemble` reads, atomically.
-
-    Args:
-        path: Such as model.pt.
-        card: What the network is.
-        weights: Its state.
-
-    Source: ours.
-    """
-    save_tensors(path, {_WEIGHTS: dict(weights), _CARD: card.model_dump_json()})
+        return restore_probabilities(logits, record, preparation, self.labels)
 
 
 def load_ensemble(
@@ -106,24 +90,13 @@ def load_ensemble(
     """
     networks, cards = [], []
     for file in files:
-        content = load_tensors(file)
-        if _CARD not in content or _WEIGHTS not in content:
-            raise PredictionError(
-                f"{file} is not a weights file of segflow; train or package the model again"
-            )
-        card = NetworkCard.parse(json.loads(content[_CARD]), where=str(file), error=PredictionError)
+        card, network = load_network(file)
         if card.n_outputs != labels.n_outputs:
             raise PredictionError(
                 f"{file} has {card.n_outputs} outputs, but dataset.json asks for {labels.n_outputs}; "
                 "these files do not belong together"
             )
-        network = build_network(
-            card.configuration.architecture,
-            input_channels=card.input_channels,
-            output_channels=card.n_outputs,
-        )
-        network.load_state_dict(content[_WEIGHTS])
-        networks.append(network.eval().to(device))
+        networks.append(network.to(device))
         cards.append(card)
     if not cards:
         raise PredictionError("no weights file to predict with")

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from segflow.commands.console import progress_bar
-from segflow.commands.options import configuration_of
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.artefacts import Manifest
 from segflow.io.dataset import read_description
 from segflow.io.files import digest_of, write_atomically, write_text
 from segflow.io.images import read_labels
-from segflow.io.plans import read_folds, read_plan
+from segflow.io.plans import read_folds, read_preparation
 from segflow.io.store import CaseStore
 from segflow.preprocessing import prepare_labels
 
@@ -23,37 +22,39 @@ from segflow.preprocessing import prepare_labels
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments. Source: ours."""
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    parser.add_argument("--plan", type=Path, required=True, help="plans.json")
+    parser.add_argument(
+        "--preparation",
+        type=Path,
+        required=True,
+        help="plan's preparation/CONFIGURATION.json of the cascade's cases",
+    )
     parser.add_argument("--folds", type=Path, required=True, help="splits_final.json")
-    parser.add_argument("--configuration", required=True, help="the cascade's configuration")
     parser.add_argument(
         "--predictions", type=Path, required=True, help="folder with fold_0, fold_1, ... of label maps"
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder of the cascade's prepared cases")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the resampled label maps")
+    parser.add_argument("--prepared", type=Path, required=True, help="prepared.json of the cascade's cases")
     parser.add_argument(
-        "--manifest", type=Path, required=True, help="JSON with a digest per case, written last"
+        "--manifest", type=Path, required=True, help="JSON with a digest per case, beside the label maps"
     )
 
 
 def run(options: argparse.Namespace) -> None:
     """Resample every case's out-of-fold prediction. Source: method.md section 19."""
     description, _ = read_description(options.dataset)
-    plan = read_plan(options.plan)
-    configuration = configuration_of(plan, options.configuration)
-    store = CaseStore(options.data)
+    preparation = read_preparation(options.preparation)
+    store = CaseStore(options.prepared.parent)
     held_out = [
         (number, identifier)
         for number, fold in enumerate(read_folds(options.folds))
         for identifier in fold.val
     ]
     digests = {}
-    with progress_bar(f"previous stage of {configuration.name}", len(held_out)) as bar:
+    with progress_bar("previous stage", len(held_out)) as bar:
         for number, identifier in held_out:
             file = options.predictions / f"fold_{number}" / f"{identifier}{description['file_ending']}"
             found = read_labels(file, case=identifier)
-            resampled = prepare_labels(found, store.record(identifier), plan, configuration)
-            target = options.output / f"{identifier}.npy"
+            resampled = prepare_labels(found, store.record(identifier), preparation)
+            target = options.manifest.parent / f"{identifier}.npy"
             write_atomically(target, partial(_save, resampled))
             digests[identifier] = digest_of(target)
             bar.advance()

@@ -7,14 +7,15 @@ import csv
 from pathlib import Path
 
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
-from segflow.contracts.artefacts import CheckReport, NetworkCard
+from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.dataset import Case
+from segflow.contracts.network_card import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.io.dataset import read_dataset
 from segflow.io.files import read_contract, write_text
 from segflow.io.images import read_image, read_labels
 from segflow.io.plans import read_fingerprint, read_plan
-from segflow.recipes import recipe_named
+from segflow.recipes import TrainingRecipe
 from segflow.reporting import (
     History,
     Overlay,
@@ -30,7 +31,7 @@ from segflow.reporting.spread import mean_dice
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments. Source: ours."""
-    parser.add_argument("results", type=Path, help="the workflow's output folder")
+    parser.add_argument("results", type=Path, help="folder of one recipe's results on one data set")
     parser.add_argument(
         "--dataset", type=Path, required=True, help="folder of the data set, for the pictures"
     )
@@ -43,22 +44,21 @@ def run(options: argparse.Namespace) -> None:
     outcome = read_outcome(options.results)
     folder, card = outcome.folder, outcome.card
     networks = [_network_card(path) for path in sorted((folder / "models").glob("*/fold_*/card.json"))]
-    recipe = recipe_named(card.recipe)
     qualified = cautions(
         outcome.summary,
         outcome.labels,
         devices={network.device for network in networks},
         folds=card.folds,
         epochs=min(network.epochs for network in networks),
-        recipe_epochs=recipe.training.epochs,
+        recipe_epochs=TrainingRecipe().epochs,
     )
     data = ReportData(
         dataset=card.dataset,
         labels=outcome.labels,
         channel_names=tuple(map(str, outcome.description["channel_names"].values())),
         file_ending=str(outcome.description["file_ending"]),
-        fingerprint=read_fingerprint(folder / "dataset_fingerprint.json"),
-        plan=read_plan(folder / "plans.json"),
+        fingerprint=read_fingerprint(folder / "model" / "dataset_fingerprint.json"),
+        plan=read_plan(folder / "model" / "plans.json"),
         selection=card.selection,
         summary=outcome.summary,
         postprocessing=card.postprocessing,
@@ -70,9 +70,15 @@ def run(options: argparse.Namespace) -> None:
         overlays=_overlays(outcome, options.dataset, options.overlays),
         stages=stage_times(folder),
         provenance=_provenance(outcome, networks),
-        warnings=(*read_contract(CheckReport, folder / "check.json").warnings, *qualified),
+        warnings=(*_warnings(folder.parent / "check"), *qualified),
     )
     write_text(options.output, render_report(data))
+
+
+def _warnings(folder: Path) -> tuple[str, ...]:
+    """What the check of any chunk had to say, once."""
+    reports = [read_contract(CheckReport, file) for file in sorted(folder.glob("chunk_*.json"))]
+    return tuple(dict.fromkeys(warning for report in reports for warning in report.warnings))
 
 
 def _network_card(path: Path) -> NetworkCard:
@@ -117,7 +123,7 @@ def _provenance(outcome: Outcome, networks: list[NetworkCard]) -> tuple[tuple[st
         "epochs": ", ".join(sorted({str(network.epochs) for network in networks})),
         "seed": ", ".join(sorted({str(network.seed) for network in networks})),
         "device": ", ".join(sorted({network.device for network in networks})),
-        "mirroring": "yes" if card.mirroring else "no",
-        "tile step": f"{card.step:g}",
+        "mirroring": "yes" if card.inference["mirroring"] else "no",
+        "tile step": f"{card.inference['step']:g}",
     }
     return (*settings.items(), *card.versions.items())

@@ -13,7 +13,7 @@ from segflow.reporting import Closing, closing_summary
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments. Source: ours."""
-    parser.add_argument("results", type=Path, help="the workflow's output folder")
+    parser.add_argument("results", type=Path, help="folder of one recipe's results on one data set")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from segflow.contracts.codec import Contract
-from segflow.contracts.plan import Configuration
-from segflow.contracts.scores import PostProcessing, Selection
 
-__all__ = ["CheckReport", "CheckedCase", "Manifest", "ModelCard", "NetworkCard"]
+__all__ = ["CheckReport", "CheckedCase", "Manifest", "PreparedData"]
 
 
 class CheckedCase(Contract):
@@ -41,51 +39,13 @@ class Manifest(Contract):
     cases: dict[str, str]
 
 
-class NetworkCard(Contract):
-    """What is needed to use a trained network; kept inside its weights file.
+class PreparedData(Contract):
+    """All prepared cases of a configuration, small however many there are.
 
     Attributes:
-        configuration: As trained, overrides of width and batch size included.
-        input_channels: Image channels, and one per foreground label in a cascade.
-        n_outputs: Channels of the logits.
-        fold: Which cases were held out.
-        seed: Of initialisation, sampling and augmentation.
-        epochs: Trained.
-        device: Trained on.
+        cases: How many.
+        chunks: Manifest of each chunk, relative to this file, to its SHA-256.
     """
 
-    configuration: Configuration
-    input_channels: int
-    n_outputs: int
-    fold: int
-    seed: int
-    epochs: int
-    device: str
-
-
-class ModelCard(Contract):
-    """model.json: what a model package holds and how it was chosen.
-
-    Attributes:
-        dataset: Name of the data set.
-        recipe: Its name.
-        step: Of the sliding window.
-        mirroring: At prediction.
-        configurations: Their probabilities are averaged.
-        stages: Configurations that only feed a cascade.
-        folds: Networks per configuration; their logits are averaged.
-        postprocessing: Applied in order.
-        selection: The candidates and their scores.
-        versions: Of segflow and the libraries that shape its numbers.
-    """
-
-    dataset: str
-    recipe: str
-    step: float
-    mirroring: bool
-    configurations: tuple[str, ...]
-    stages: tuple[str, ...]
-    folds: tuple[int, ...]
-    postprocessing: PostProcessing
-    selection: Selection
-    versions: dict[str, str]
+    cases: int
+    chunks: dict[str, str]

@@ -56,6 +56,8 @@ class Contract(BaseModel):
 
 def _explain(model: type[BaseModel], fault: Any) -> str:
     path = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "value_error" and not path:  # said by the contract itself, in words of its own
+        return str(fault["ctx"]["error"])
     if fault["type"] != "extra_forbidden":
         return f"'{path}': {fault['msg']} (found {fault['input']!r})"
     key = str(fault["loc"][-1])

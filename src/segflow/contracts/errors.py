@@ -15,6 +15,7 @@ from __future__ import annotations
 __all__ = [
     "ConfigurationError",
     "DatasetError",
+    "Interrupted",
     "PlanError",
     "PredictionError",
     "SegflowError",
@@ -24,6 +25,10 @@ __all__ = [
 
 class SegflowError(Exception):
     """Base of all errors that are the user's to mend; shown without a traceback."""
+
+
+class Interrupted(Exception):  # noqa: N818  nothing is wrong
+    """A stop was asked for, and the work so far has been kept."""
 
 
 class DatasetError(SegflowError):

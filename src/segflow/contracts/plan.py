@@ -7,7 +7,7 @@ from typing import Literal
 from segflow.contracts.codec import Contract
 from segflow.contracts.fingerprint import IntensityProperties
 
-__all__ = ["Architecture", "Configuration", "Normalization", "Plan"]
+__all__ = ["Architecture", "Configuration", "Normalization", "Plan", "Preparation"]
 
 Normalization = Literal["zscore", "ct", "none", "rescale_0_1", "rgb_0_1"]
 
@@ -79,13 +79,37 @@ class Configuration(Contract):
         return len(self.patch_shape)
 
 
+class Preparation(Contract):
+    """What decides the prepared cases of a configuration, and what undoes it. Equal preparations, equal cases.
+
+    Attributes:
+        spacing_mm: Target spacing, transposed; two entries in 2D, three in 3D.
+        normalization: Per channel.
+        mask_normalization: Per channel: statistics inside the non-zero mask only.
+        intensities: Per channel; None where the normalisation does not use the data set's intensities.
+        transpose_forward: Raw axis of each transposed axis.
+        transpose_backward: Its inverse.
+    """
+
+    spacing_mm: tuple[float, ...]
+    normalization: tuple[Normalization, ...]
+    mask_normalization: tuple[bool, ...]
+    intensities: tuple[IntensityProperties | None, ...]
+    transpose_forward: tuple[int, int, int]
+    transpose_backward: tuple[int, int, int]
+
+    @property
+    def dimensions(self) -> int:
+        """2 or 3."""
+        return len(self.spacing_mm)
+
+
 class Plan(Contract):
     """All configurations of a data set and what they share.
 
     Attributes:
         dataset_name: For people.
         plans_name: The preset's name in the peer's vocabulary, such as "nnUNetPlans".
-        recipe: The recipe the plan was made with.
         median_spacing_mm: Of the raw cases, transposed.
         median_shape: Of the cropped raw cases, transposed.
         transpose_forward: Raw axis of each transposed axis.
@@ -96,10 +120,24 @@ class Plan(Contract):
 
     dataset_name: str
     plans_name: str
-    recipe: str
     median_spacing_mm: tuple[float, float, float]
     median_shape: tuple[int, int, int]
     transpose_forward: tuple[int, int, int]
     transpose_backward: tuple[int, int, int]
     configurations: dict[str, Configuration]
     intensities: dict[str, IntensityProperties]
+
+    def preparation(self, name: str) -> Preparation:
+        """How the cases of a configuration are prepared. Source: method.md section 9.1."""
+        configuration = self.configurations[name]
+        return Preparation(
+            spacing_mm=configuration.spacing_mm,
+            normalization=configuration.normalization,
+            mask_normalization=configuration.mask_normalization,
+            intensities=tuple(
+                self.intensities[str(channel)] if scheme == "ct" else None
+                for channel, scheme in enumerate(configuration.normalization)
+            ),
+            transpose_forward=self.transpose_forward,
+            transpose_backward=self.transpose_backward,
+        )

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from segflow.contracts.case import TrainingCase
 
-__all__ = ["CaseReader", "CheckpointStore", "Progress"]
+__all__ = ["CaseReader", "CheckpointStore", "Progress", "Stop"]
 
 
 class CaseReader(Protocol):
@@ -26,6 +26,14 @@ class CheckpointStore(Protocol):
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the saved state, atomically. Tensors, numbers, strings, lists and dicts only."""
+        ...
+
+
+class Stop(Protocol):
+    """Tells whether work should be put down; asked between steps."""
+
+    def __call__(self) -> bool:
+        """True as soon as a stop was asked for."""
         ...
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
-from segflow.contracts.config import CONFIGURATION_NAMES
 from segflow.contracts.errors import PlanError
+from segflow.contracts.names import CONFIGURATION_NAMES
 from segflow.contracts.scores import Candidate, Selection
 
 __all__ = ["candidate_members", "candidate_name", "pair_name", "select"]

@@ -7,7 +7,7 @@ import numpy as np
 from segflow.contracts.arrays import LabelMap, Scores
 from segflow.contracts.case import CaseRecord
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import Configuration, Plan
+from segflow.contracts.plan import Preparation
 from segflow.volumes.axes import transpose_spatial
 from segflow.volumes.crop import uncrop
 from segflow.volumes.labelmaps import labels_from_probabilities, probabilities
@@ -17,14 +17,14 @@ __all__ = ["restore_labels", "restore_probabilities"]
 
 
 def restore_probabilities(
-    logits: Scores, record: CaseRecord, configuration: Configuration, labels: Labels
+    logits: Scores, record: CaseRecord, preparation: Preparation, labels: Labels
 ) -> Scores:
     """Resample logits to the cropped image's grid and turn them into probabilities.
 
     Args:
         logits: (k, z, y, x), of the prepared image's shape.
         record: Of the case.
-        configuration: For the spacing the logits have.
+        preparation: For the spacing the logits have.
         labels: Classes or regions.
 
     Returns:
@@ -32,20 +32,20 @@ def restore_probabilities(
 
     Source: method.md section 17; float32 where the peer keeps float16 (section 25, defect 3).
     """
-    current_mm = configuration.spacing_mm
-    if configuration.dimensions == 2:
+    current_mm = preparation.spacing_mm
+    if preparation.dimensions == 2:
         current_mm = (record.spacing_mm[0], *current_mm)
     axis = separate_axis(current_mm, record.spacing_mm)
     return probabilities(resample_scores(logits, record.shape_after_crop, axis), labels)
 
 
-def restore_labels(scores: Scores, record: CaseRecord, plan: Plan, labels: Labels) -> LabelMap:
+def restore_labels(scores: Scores, record: CaseRecord, preparation: Preparation, labels: Labels) -> LabelMap:
     """Reduce probabilities to labels, undo the crop and the transposition.
 
     Args:
         scores: Probabilities (k, z, y, x) on the crop of the transposed raw image.
         record: Of the case.
-        plan: For the axis order.
+        preparation: For the axis order.
         labels: Classes or regions.
 
     Returns:
@@ -55,4 +55,4 @@ def restore_labels(scores: Scores, record: CaseRecord, plan: Plan, labels: Label
     """
     found = labels_from_probabilities(scores, labels)
     whole = uncrop(found, record.crop_box, record.shape_before_crop)
-    return np.ascontiguousarray(transpose_spatial(whole, plan.transpose_backward))
+    return np.ascontiguousarray(transpose_spatial(whole, preparation.transpose_backward))

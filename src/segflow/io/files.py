@@ -14,6 +14,7 @@ from segflow.contracts.errors import PlanError, SegflowError
 
 __all__ = [
     "digest_of",
+    "key_of",
     "read_contract",
     "read_json",
     "write_atomically",
@@ -99,3 +100,8 @@ def digest_of(path: Path) -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def key_of(*parts: str) -> str:
+    """A name for all of the parts together: other parts, another name. Source: ours."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -9,16 +9,20 @@ from segflow.contracts.codec import Contract
 from segflow.contracts.errors import PlanError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.folds import Fold
-from segflow.contracts.plan import Architecture, Configuration, Normalization, Plan
-from segflow.io.files import read_contract, read_json, write_json
+from segflow.contracts.names import CONFIGURATION_NAMES
+from segflow.contracts.plan import Architecture, Configuration, Normalization, Plan, Preparation
+from segflow.io.files import read_contract, read_json, write_json, write_text
 
 __all__ = [
     "plan_from_json",
     "plan_to_json",
+    "read_configuration",
     "read_fingerprint",
     "read_folds",
     "read_plan",
+    "read_preparation",
     "write_folds",
+    "write_parts",
     "write_plan",
 ]
 
@@ -42,8 +46,16 @@ class _Folds(Contract):
     folds: tuple[Fold, ...]
 
 
+class _Network(Contract):
+    configuration: Configuration | None
+
+
+class _Preparation(Contract):
+    preparation: Preparation | None
+
+
 def write_plan(path: Path, plan: Plan) -> None:
-    """Write plans.json in the peer's format, plus the recipe's name. Source: method.md section 6.9."""
+    """Write plans.json in the peer's format. Source: method.md section 6.9."""
     write_json(path, plan_to_json(plan))
 
 
@@ -86,6 +98,54 @@ def write_folds(path: Path, folds: tuple[Fold, ...]) -> None:
     write_json(path, [fold.model_dump(mode="json") for fold in folds])
 
 
+def write_parts(folder: Path, plan: Plan) -> None:
+    """Write what the stages read of a plan, a file per stage and configuration.
+
+    A stage that depends on its part alone need not run again when another part of the plan changes. There is
+    always a file for every configuration, so that the workflow knows their names beforehand.
+
+    Args:
+        folder: Gets network/CONFIGURATION.json and preparation/CONFIGURATION.json.
+        plan: The plan.
+
+    Source: ours.
+    """
+    for name in CONFIGURATION_NAMES:
+        configuration = plan.configurations.get(name)
+        text = _Network(configuration=configuration).to_json()
+        write_text(folder / "network" / f"{name}.json", text)
+        found = None if configuration is None else plan.preparation(name)
+        write_text(folder / "preparation" / f"{name}.json", _Preparation(preparation=found).to_json())
+
+
+def read_configuration(path: Path) -> Configuration:
+    """Read network/CONFIGURATION.json.
+
+    Raises:
+        PlanError: The file is missing, cannot be understood, or the plan has no such configuration.
+
+    Source: ours.
+    """
+    found = read_contract(_Network, path).configuration
+    if found is None:
+        raise PlanError(f"{path}: the plan has no configuration {path.stem} for this data set")
+    return found
+
+
+def read_preparation(path: Path) -> Preparation:
+    """Read preparation/CONFIGURATION.json.
+
+    Raises:
+        PlanError: The file is missing, cannot be understood, or the plan has no such configuration.
+
+    Source: ours.
+    """
+    found = read_contract(_Preparation, path).preparation
+    if found is None:
+        raise PlanError(f"{path}: the plan has no configuration {path.stem} for this data set")
+    return found
+
+
 def plan_to_json(plan: Plan) -> dict[str, Any]:
     """A plan as the peer writes it.
 
@@ -111,7 +171,6 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "foreground_intensity_properties_per_channel": {
             channel: properties.model_dump() for channel, properties in plan.intensities.items()
         },
-        "segflow_recipe": plan.recipe,
     }
 
 
@@ -136,7 +195,6 @@ def plan_from_json(data: Any, *, where: str) -> Plan:
         plan = {
             "dataset_name": data["dataset_name"],
             "plans_name": data["plans_name"],
-            "recipe": data.get("segflow_recipe", "nnunet"),
             "median_spacing_mm": data["original_median_spacing_after_transp"],
             "median_shape": data["original_median_shape_after_transp"],
             "transpose_forward": data["transpose_forward"],

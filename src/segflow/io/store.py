@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,9 @@ from segflow.io.files import read_contract, write_atomically, write_text
 
 __all__ = ["CaseStore"]
 
+#: What numpy raises for a damaged .npy file: its header is Python text.
+_DAMAGE = (EOFError, SyntaxError, TokenError, ValueError)
+
 
 class _Locations(Contract):
     """Rows of the voxel table that belong to a target."""
@@ -29,6 +34,8 @@ class _Locations(Contract):
 
 
 class _StoredCase(Contract):
+    key: str
+    digest: str
     record: CaseRecord
     locations: tuple[_Locations, ...]
 
@@ -45,7 +52,13 @@ class CaseStore:
         self.previous_stage = previous_stage
 
     def write(
-        self, record: CaseRecord, image: Image, labels: LabelMap, locations: dict[Target, Voxels]
+        self,
+        record: CaseRecord,
+        image: Image,
+        labels: LabelMap,
+        locations: dict[Target, Voxels],
+        *,
+        key: str = "",
     ) -> str:
         """Store one case; its JSON comes last, so a case without one is unfinished.
 
@@ -54,9 +67,10 @@ class CaseStore:
             image: (c, z, y, x), float32.
             labels: (z, y, x), -1 outside the mask.
             locations: Voxels (n, 3) of each target.
+            key: Names all that the case was made from, for `find`.
 
         Returns:
-            SHA-256 of what was stored: equal digests mean equal training data.
+            SHA-256 of what was stored, the key excepted: equal digests mean equal training data.
 
         Source: ours.
         """
@@ -71,12 +85,30 @@ class CaseStore:
         self._write_array(f"{name}_image", image)
         self._write_array(f"{name}_labels", labels)
         self._write_array(f"{name}_voxels", pooled)
-        text = _StoredCase(record=record, locations=tuple(table)).to_json()
-        write_text(self._json(name), text)
-        digest = hashlib.sha256(text.encode())
-        for array in (image, labels, pooled):
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+        stored = _StoredCase(key=key, digest="", record=record, locations=tuple(table))
+        digest = _digest(stored, (image, labels, pooled))
+        write_text(self._json(name), stored.model_copy(update={"digest": digest}).to_json())
+        return digest
+
+    def find(self, identifier: str, key: str) -> str | None:
+        """The digest of a case that is stored already, whole and made from the same.
+
+        Args:
+            identifier: Of the case.
+            key: As it was given to `write`.
+
+        Returns:
+            As `write` returned it; None if the case has to be prepared, also because a file is damaged.
+
+        Source: ours.
+        """
+        try:
+            stored = read_contract(_StoredCase, self._json(identifier))
+            arrays = [self._map(f"{identifier}_{part}") for part in ("image", "labels", "voxels")]
+        except (PlanError, *_DAMAGE):
+            return None
+        whole = stored.key == key and stored.digest == _digest(stored, arrays)
+        return stored.digest if whole else None
 
     def read(self, identifier: str) -> TrainingCase:
         """The case, as memory maps.
@@ -124,6 +156,14 @@ class CaseStore:
             np.save(temporary, array, allow_pickle=False)
 
         write_atomically(self.folder / f"{name}.npy", save)
+
+
+def _digest(stored: _StoredCase, arrays: Iterable[NDArray[Any]]) -> str:
+    digest = hashlib.sha256(stored.model_copy(update={"key": "", "digest": ""}).to_json().encode())
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _open_map(path: Path) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from segflow.io.files import write_atomically
 __all__ = ["CheckpointFile", "load_tensors", "save_tensors"]
 
 #: What torch raises for damaged files: its unpickler checks little.
-_DAMAGE = (EOFError, LookupError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError)
+_DAMAGE = (EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError)
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
@@ -34,6 +34,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise PredictionError(f"{path} does not exist") from None
+    except PermissionError:
+        raise PredictionError(f"{path} may not be read; ask its owner for permission") from None
     except _DAMAGE:
         content = None
     if not isinstance(content, dict):

@@ -4,27 +4,11 @@ from __future__ import annotations
 
 import math
 
+from segflow.planning.features import features_per_stage
 from segflow.planning.topology import Topology
 from segflow.recipes.planner import PlannerRecipe
 
-__all__ = ["activations", "features_per_stage", "per_stage"]
-
-
-def features_per_stage(recipe: PlannerRecipe, n_stages: int, dimensions: int) -> tuple[int, ...]:
-    """Feature maps of each stage: doubled, up to a limit.
-
-    Args:
-        recipe: Holds the base and the limits.
-        n_stages: Resolutions, the bottleneck included.
-        dimensions: 2 or 3.
-
-    Returns:
-        One entry per stage.
-
-    Source: method.md section 6.5.
-    """
-    limit = recipe.max_features_2d if dimensions == 2 else recipe.max_features_3d
-    return tuple(min(limit, recipe.base_features * 2**stage) for stage in range(n_stages))
+__all__ = ["activations", "per_stage"]
 
 
 def per_stage(blocks: tuple[int, ...], n_stages: int) -> tuple[int, ...]:

@@ -11,12 +11,12 @@ import numpy as np
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.plan import Architecture, Configuration, Plan
 from segflow.planning.cascade import plan_low_resolution
-from segflow.planning.memory import features_per_stage, per_stage
+from segflow.planning.features import features_per_stage
+from segflow.planning.memory import per_stage
 from segflow.planning.normalisation import mask_normalization, normalizations
 from segflow.planning.patch import Sizing, size_patch_and_batch
 from segflow.planning.spacing import axis_order, inverse_order, median_shape_at, target_spacing
 from segflow.recipes.planner import PlannerRecipe
-from segflow.recipes.recipe import Recipe
 from segflow.volumes.axes import reorder
 
 __all__ = ["PlanInput", "make_plan"]
@@ -31,14 +31,12 @@ class PlanInput:
         channel_names: They choose the normalisation.
         n_cases: `numTraining`.
         n_outputs: Entries of the label table.
-        spacing_mm: A target spacing that replaces the rule's, along z, y, x.
     """
 
     name: str
     channel_names: tuple[str, ...]
     n_cases: int
     n_outputs: int
-    spacing_mm: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,25 +47,25 @@ class _Grid:
     median_shape: tuple[float, ...]
 
 
-def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: Recipe) -> Plan:
+def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecipe) -> Plan:
     """Derive spacing, patch, batch and network of every configuration from the fingerprint.
 
     Args:
         fingerprint: Of the data set.
         dataset: What dataset.json says.
-        recipe: The fixed parameters.
+        recipe: The fixed parameters of planning.
 
     Returns:
         The plan.
 
     Source: method.md section 6.
     """
-    spacing_mm = dataset.spacing_mm or target_spacing(fingerprint)
+    spacing_mm = recipe.spacing_mm or target_spacing(fingerprint)
     order = axis_order(spacing_mm)
     full = _Grid(reorder(spacing_mm, order), reorder(median_shape_at(fingerprint, spacing_mm), order))
-    drafts = {"2d": _draft(_Grid(full.spacing_mm[1:], full.median_shape[1:]), full, dataset, recipe.planner)}
+    drafts = {"2d": _draft(_Grid(full.spacing_mm[1:], full.median_shape[1:]), full, dataset, recipe)}
     if full.median_shape[0] != 1:
-        drafts |= _plan_3d(full, dataset, recipe.planner)
+        drafts |= _plan_3d(full, dataset, recipe)
     spacings, shapes = (
         np.median(fingerprint.spacings, axis=0),
         np.median(fingerprint.shapes_after_crop, axis=0),
@@ -78,15 +76,13 @@ def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: Recipe) -> P
     masks = mask_normalization(schemes, fingerprint.median_relative_size_after_cropping)
     return Plan(
         dataset_name=dataset.name,
-        plans_name=recipe.planner.plans_name,
-        recipe=recipe.name,
+        plans_name=recipe.plans_name,
         median_spacing_mm=(z_mm, y_mm, x_mm),
         median_shape=(z, y, x),
         transpose_forward=order,
         transpose_backward=inverse_order(order),
         configurations={
-            name: _configuration(name, draft, schemes, masks, recipe.planner)
-            for name, draft in drafts.items()
+            name: _configuration(name, draft, schemes, masks, recipe) for name, draft in drafts.items()
         },
         intensities=fingerprint.foreground_intensity_properties_per_channel,
     )

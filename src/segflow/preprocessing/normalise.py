@@ -24,7 +24,7 @@ def normalise(
     schemes: Sequence[Normalization],
     *,
     use_mask: Sequence[bool],
-    intensities: Sequence[IntensityProperties],
+    intensities: Sequence[IntensityProperties | None],
 ) -> Image:
     """Bring every channel to the range its scheme asks for.
 
@@ -33,7 +33,7 @@ def normalise(
         mask: (z, y, x), the non-zero mask, cropped.
         schemes: One per channel.
         use_mask: Per channel: z-score inside the mask only, and leave the rest as it is.
-        intensities: Of the fingerprint, one per channel; used by "ct".
+        intensities: Of the fingerprint, one per channel; "ct" needs them.
 
     Returns:
         (c, z, y, x), float32.
@@ -62,9 +62,9 @@ def _zscore(channel: NDArray[np.float32], mask: Mask | None) -> NDArray[np.float
 
 
 def _fixed(
-    channel: NDArray[np.float32], scheme: Normalization, properties: IntensityProperties
+    channel: NDArray[np.float32], scheme: Normalization, properties: IntensityProperties | None
 ) -> NDArray[np.float32]:
-    if scheme == "ct":
+    if scheme == "ct" and properties is not None:
         clipped = np.clip(channel, properties.percentile_00_5, properties.percentile_99_5)
         return ((clipped - properties.mean) / max(properties.std, EPSILON)).astype(np.float32)
     if scheme == "rescale_0_1":

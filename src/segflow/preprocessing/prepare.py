@@ -9,7 +9,7 @@ import numpy as np
 from segflow.contracts.arrays import Image, LabelMap, Mask, Shape3, Voxels
 from segflow.contracts.case import CaseRecord, RawCase
 from segflow.contracts.labels import Labels, Target
-from segflow.contracts.plan import Configuration, Plan
+from segflow.contracts.plan import Preparation
 from segflow.preprocessing.locations import target_locations
 from segflow.preprocessing.normalise import normalise
 from segflow.volumes.axes import reorder, transpose_spatial
@@ -51,13 +51,12 @@ class _Grid:
         return separate_axis(self.spacing_mm, self.target_mm)
 
 
-def prepare_case(raw: RawCase, plan: Plan, configuration: Configuration, labels: Labels) -> PreparedCase:
+def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> PreparedCase:
     """Transpose, crop to non-zero, normalise, resample, and note where the targets are.
 
     Args:
         raw: The case as read.
-        plan: For axis order and intensities.
-        configuration: For spacing and normalisation.
+        preparation: Axis order, spacing and normalisation.
         labels: Classes or regions.
 
     Returns:
@@ -65,23 +64,23 @@ def prepare_case(raw: RawCase, plan: Plan, configuration: Configuration, labels:
 
     Source: method.md section 9.1.
     """
-    image = transpose_spatial(raw.image, plan.transpose_forward)
+    image = transpose_spatial(raw.image, preparation.transpose_forward)
     whole_mask = nonzero_mask(image)
     box = bounding_box(whole_mask)
     mask = crop(whole_mask, box)
-    spacing_mm = reorder(raw.geometry.spacing_mm, plan.transpose_forward)
-    shape, target_mm = target_grid(mask.shape, spacing_mm, configuration)
+    spacing_mm = reorder(raw.geometry.spacing_mm, preparation.transpose_forward)
+    shape, target_mm = target_grid(mask.shape, spacing_mm, preparation)
     grid = _Grid(spacing_mm, target_mm, shape)
     normalised = normalise(
         crop(image, box),
         mask,
-        configuration.normalization,
-        use_mask=configuration.mask_normalization,
-        intensities=[plan.intensities[str(channel)] for channel in range(len(image))],
+        preparation.normalization,
+        use_mask=preparation.mask_normalization,
+        intensities=preparation.intensities,
     )
     label_map = None
     if raw.labels is not None:
-        turned = crop(transpose_spatial(raw.labels, plan.transpose_forward), box)
+        turned = crop(transpose_spatial(raw.labels, preparation.transpose_forward), box)
         label_map = _small(_resample_marked(turned, mask, grid))
     record = CaseRecord(
         identifier=raw.identifier,
@@ -99,46 +98,43 @@ def prepare_case(raw: RawCase, plan: Plan, configuration: Configuration, labels:
     )
 
 
-def prepare_labels(
-    label_map: LabelMap, record: CaseRecord, plan: Plan, configuration: Configuration
-) -> LabelMap:
+def prepare_labels(label_map: LabelMap, record: CaseRecord, preparation: Preparation) -> LabelMap:
     """Bring a label map of the original space to the grid of a prepared case (the cascade's extra input).
 
     Args:
         label_map: (z, y, x), in the raw image's axis order.
         record: Of the prepared case.
-        plan: For the axis order.
-        configuration: For the spacing.
+        preparation: For axis order and spacing.
 
     Returns:
         (z, y, x) of the prepared image's shape.
 
     Source: method.md section 18; one path for training and prediction (section 25, defect 5).
     """
-    turned = crop(transpose_spatial(label_map, plan.transpose_forward), record.crop_box)
-    shape, target_mm = target_grid(turned.shape, record.spacing_mm, configuration)
+    turned = crop(transpose_spatial(label_map, preparation.transpose_forward), record.crop_box)
+    shape, target_mm = target_grid(turned.shape, record.spacing_mm, preparation)
     return _small(
         resample_labels(turned.astype(np.int16), shape, separate_axis(record.spacing_mm, target_mm))
     )
 
 
 def target_grid(
-    shape: tuple[int, ...], spacing_mm: tuple[float, ...], configuration: Configuration
+    shape: tuple[int, ...], spacing_mm: tuple[float, ...], preparation: Preparation
 ) -> tuple[Shape3, tuple[float, ...]]:
     """Shape and spacing after resampling; a 2D configuration keeps the first axis as it is.
 
     Args:
         shape: Of the cropped image.
         spacing_mm: Of the case, transposed.
-        configuration: For the target spacing.
+        preparation: For the target spacing.
 
     Returns:
         Voxels and millimetres per axis.
 
     Source: method.md section 8.1.
     """
-    target_mm = configuration.spacing_mm
-    if configuration.dimensions == 2:
+    target_mm = preparation.spacing_mm
+    if preparation.dimensions == 2:
         target_mm = (spacing_mm[0], *target_mm)
     return _shape3(resampled_shape(shape, spacing_mm, target_mm)), target_mm
 

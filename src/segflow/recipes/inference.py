@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from segflow.contracts.codec import Contract
 
 __all__ = ["InferenceRecipe"]
@@ -16,6 +20,6 @@ class InferenceRecipe(Contract):
         mirroring: Average over all combinations of mirrored axes.
     """
 
-    step: float = 0.5
+    step: Annotated[float, Field(gt=0, le=1)] = 0.5
     gaussian_sigma: float = 0.125
     mirroring: bool = True

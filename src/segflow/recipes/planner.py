@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from segflow.contracts.codec import Contract
 
 __all__ = ["PlannerRecipe"]
+
+Millimetres = Annotated[float, Field(gt=0)]
 
 
 class PlannerRecipe(Contract):
@@ -26,6 +30,7 @@ class PlannerRecipe(Contract):
         min_edge: Shortest edge of a feature map, in voxels.
         encoder_blocks: Blocks per encoder stage, the last entry repeated.
         decoder_blocks: Convolutions per decoder stage.
+        spacing_mm: A target spacing along z, y, x of 3d_fullres, in place of the rule's.
     """
 
     plans_name: str = "nnUNetPlans"
@@ -35,7 +40,7 @@ class PlannerRecipe(Contract):
     reference_batch_3d: int = 2
     reference_batch_2d: int = 12
     reference_gpu_gb: float = 8.0
-    gpu_memory_gb: float = 8.0
+    gpu_memory_gb: Annotated[float, Field(gt=0)] = 8.0
     dataset_share: float = 0.05
     full_batch_must_fit: bool = False
     base_features: int = 32
@@ -44,3 +49,4 @@ class PlannerRecipe(Contract):
     min_edge: int = 4
     encoder_blocks: tuple[int, ...] = (2,)
     decoder_blocks: int = 2
+    spacing_mm: tuple[Millimetres, Millimetres, Millimetres] | None = None

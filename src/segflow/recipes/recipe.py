@@ -7,19 +7,21 @@ from segflow.contracts.errors import ConfigurationError
 from segflow.recipes.augmentation import AugmentationRecipe
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.planner import PlannerRecipe
+from segflow.recipes.postprocessing import PostprocessingRecipe
 from segflow.recipes.training import TrainingRecipe
 
 __all__ = ["RECIPES", "Recipe", "recipe_named"]
 
 
 class Recipe(Contract):
-    """Everything that is decided before a data set is seen."""
+    """Everything that is decided before a data set is seen. Each stage is told its own section only."""
 
     name: str
-    planner: PlannerRecipe = PlannerRecipe()
+    planning: PlannerRecipe = PlannerRecipe()
     training: TrainingRecipe = TrainingRecipe()
     augmentation: AugmentationRecipe = AugmentationRecipe()
     inference: InferenceRecipe = InferenceRecipe()
+    postprocessing: PostprocessingRecipe = PostprocessingRecipe()
 
 
 #: The peer's default preset (method.md section 6.6).

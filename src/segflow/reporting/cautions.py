@@ -50,7 +50,7 @@ def cautions(
         )
     if epochs < recipe_epochs:
         found.append(
-            f"Networks were trained for {epochs} of the recipe's {recipe_epochs} epochs; "
+            f"Networks were trained for {epochs} of nnU-Net's {recipe_epochs} epochs; "
             "expect better scores from a full training."
         )
     if any(device.startswith("cpu") for device in devices):

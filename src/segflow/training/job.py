@@ -11,7 +11,8 @@ from segflow.contracts.plan import Configuration
 from segflow.contracts.protocols import CaseReader
 from segflow.losses import build_loss
 from segflow.network import build_network
-from segflow.recipes.recipe import Recipe
+from segflow.recipes.augmentation import AugmentationRecipe
+from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import BatchMaker
 from segflow.training.step import Learner
 
@@ -27,7 +28,8 @@ class TrainingJob:
         labels: Classes or regions.
         channels: Of the image, without those of a previous stage.
         fold: Cases to train on and to validate with.
-        recipe: Fixed parameters of training and augmentation.
+        training: Fixed parameters of training.
+        augmentation: Fixed parameters of augmentation.
         device: "cpu", "cuda" or "cuda:0".
         seed: Of weights and batches.
         workers: Processes that make batches; 0 for none.
@@ -37,7 +39,8 @@ class TrainingJob:
     labels: Labels
     channels: int
     fold: Fold
-    recipe: Recipe
+    training: TrainingRecipe
+    augmentation: AugmentationRecipe
     device: str
     seed: int
     workers: int
@@ -56,8 +59,8 @@ class TrainingJob:
             "labels": repr(self.labels),
             "channels": str(self.channels),
             "fold": self.fold.model_dump_json(),
-            "training recipe": self.recipe.training.model_dump_json(),
-            "augmentation recipe": self.recipe.augmentation.model_dump_json(),
+            "training recipe": self.training.model_dump_json(),
+            "augmentation recipe": self.augmentation.model_dump_json(),
             "seed": str(self.seed),
         }
 
@@ -73,7 +76,7 @@ def make_learner(job: TrainingJob) -> Learner:
 
     Source: method.md sections 11, 14 and 15.
     """
-    configuration, recipe = job.configuration, job.recipe.training
+    configuration, recipe = job.configuration, job.training
     network = build_network(
         configuration.architecture,
         input_channels=job.input_channels,
@@ -97,14 +100,14 @@ def batch_maker(job: TrainingJob, reader: CaseReader) -> BatchMaker:
 
     Source: method.md sections 12 and 13.
     """
-    configuration, recipe = job.configuration, job.recipe
+    configuration, recipe = job.configuration, job.training
     settings = Settings(
-        recipe=recipe.augmentation,
+        recipe=job.augmentation,
         patch_shape=configuration.patch_shape,
         target_shapes=target_shapes(
             configuration.patch_shape,
             configuration.architecture.strides,
-            deep_supervision=recipe.training.deep_supervision,
+            deep_supervision=recipe.deep_supervision,
         ),
         labels=job.labels,
         zero_outside=configuration.mask_normalization,
@@ -115,8 +118,8 @@ def batch_maker(job: TrainingJob, reader: CaseReader) -> BatchMaker:
         fold=job.fold,
         settings=settings,
         batch_size=configuration.batch_size,
-        foreground_share=recipe.training.foreground_share,
-        iterations=recipe.training.iterations,
-        validation_iterations=recipe.training.validation_iterations if job.fold.val else 0,
+        foreground_share=recipe.foreground_share,
+        iterations=recipe.iterations,
+        validation_iterations=recipe.validation_iterations if job.fold.val else 0,
         seed=job.seed,
     )

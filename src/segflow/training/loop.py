@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from segflow.contracts.errors import TrainingError
-from segflow.contracts.protocols import CaseReader, CheckpointStore, Progress
+from segflow.contracts.errors import Interrupted, TrainingError
+from segflow.contracts.protocols import CaseReader, CheckpointStore, Progress, Stop
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch, BatchMaker
 from segflow.training.checks import check_cases, check_patch
@@ -23,6 +25,8 @@ from segflow.training.step import Learner
 from segflow.training.workers import open_batches
 
 __all__ = ["TrainingResult", "train"]
+
+logger = logging.getLogger("segflow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,12 @@ class TrainingResult:
 
 
 def train(
-    job: TrainingJob, reader: CaseReader, checkpoints: CheckpointStore, progress: Progress
+    job: TrainingJob,
+    reader: CaseReader,
+    checkpoints: CheckpointStore,
+    progress: Progress,
+    *,
+    stop: Stop | None = None,
 ) -> TrainingResult:
     """Train a network, going on from the last checkpoint if there is one.
 
@@ -50,8 +59,9 @@ def train(
     Args:
         job: What to do.
         reader: Gives preprocessed cases.
-        checkpoints: Keeps the state after every epoch.
+        checkpoints: Keeps the state after every epoch, and when a stop is asked for.
         progress: Moves on by one per training batch.
+        stop: Asked after every training step.
 
     Returns:
         The weights and the history.
@@ -59,36 +69,43 @@ def train(
     Raises:
         TrainingError: There is nothing to train on, a case cannot be read, the checkpoint belongs to another
             training, a data worker died, or the loss is not a number.
+        Interrupted: A stop was asked for; the state after the last step has been saved.
 
     Source: method.md section 15; resuming is ours.
     """
     _check(job, reader)
     maker = batch_maker(job, reader)
     checkpoint = checkpoints.load()
-    done = 0 if checkpoint is None else len(checkpoint.get("history", ()))
-    epochs = job.recipe.training.epochs
+    done, begun = _position(checkpoint)
+    epochs = job.training.epochs
     with (
         open_batches(
-            maker, first=done * maker.per_epoch, stop=epochs * maker.per_epoch, workers=job.workers
+            maker, first=done * maker.per_epoch + begun, stop=epochs * maker.per_epoch, workers=job.workers
         ) as batches,
         torch.backends.cudnn.flags(enabled=True, benchmark=True),
     ):
         learner = make_learner(job)
         memory = Memory() if checkpoint is None else restore_(checkpoint, learner, job.parts)
         del checkpoint
-        if done:
-            progress.advance(done * maker.iterations, note=f"resumed after epoch {done}")
+        if done or begun:
+            logger.info("resumed after epoch %d, iteration %d", done, begun)
+            progress.advance(done * maker.iterations + begun, note=f"resumed after epoch {done}")
         run = _Run(
             maker=maker,
             batches=batches,
             learner=learner,
             memory=memory,
-            recipe=job.recipe.training,
+            recipe=job.training,
             progress=progress,
+            stop=stop or _never,
         )
-        while len(memory.history) < epochs:
-            run.epoch()
+        try:
+            while len(memory.history) < epochs:
+                run.epoch()
+                checkpoints.save(checkpoint_from(learner, memory, job.parts))
+        except Interrupted:
             checkpoints.save(checkpoint_from(learner, memory, job.parts))
+            raise
     return TrainingResult(
         weights=copied(learner.network.state_dict()),
         best_weights=memory.best_weights,
@@ -106,6 +123,7 @@ class _Run:
     memory: Memory
     recipe: TrainingRecipe
     progress: Progress
+    stop: Stop
 
     def epoch(self) -> None:
         """Train, look at the validation patches, and remember both."""
@@ -118,7 +136,12 @@ class _Run:
             exponent=self.recipe.schedule_exponent,
         )
         self.learner.set_learning_rate(learning_rate)
-        losses = [self._learn(epoch, iteration) for iteration in range(self.maker.iterations)]
+        losses = self.memory.losses
+        while len(losses) < self.maker.iterations:
+            losses.append(self._learn(epoch, len(losses)))
+            if self.stop():
+                self.memory.seconds += time.perf_counter() - began
+                raise Interrupted
         validation_loss, counts = self._judge()
         dice, mean = pseudo_dice(counts)
         previous = self.memory.history[-1].ema if self.memory.history else None
@@ -130,7 +153,7 @@ class _Run:
             pseudo_dice=dice,
             mean=mean,
             ema=moving_mean(previous, mean),
-            seconds=time.perf_counter() - began,
+            seconds=self.memory.seconds + time.perf_counter() - began,
         )
         self.memory.add(record, self.learner.network.state_dict())
 
@@ -160,9 +183,20 @@ class _Run:
         return f"{note} dice {' '.join(f'{dice:.3f}' for dice in last.pseudo_dice)}"
 
 
+def _never() -> bool:
+    return False
+
+
+def _position(checkpoint: dict[str, Any] | None) -> tuple[int, int]:
+    """Epochs behind, and training batches of the epoch begun."""
+    if checkpoint is None:
+        return 0, 0
+    return len(checkpoint.get("history", ())), len(checkpoint.get("losses", ()))
+
+
 def _check(job: TrainingJob, reader: CaseReader) -> None:
     """Refuse what cannot be trained, before any process is started."""
-    configuration, recipe = job.configuration, job.recipe.training
+    configuration, recipe = job.configuration, job.training
     if min(configuration.batch_size, recipe.epochs, recipe.iterations) < 1:
         raise TrainingError(
             "batch size, epochs and iterations must be at least 1, found "

@@ -16,7 +16,7 @@ from segflow.training.step import Learner
 
 __all__ = ["Memory", "checkpoint_from", "copied", "restore_"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @dataclass
@@ -27,11 +27,15 @@ class Memory:
         history: One record per epoch done.
         best_ema: Highest moving mean of the pseudo-Dice so far.
         best_weights: Of that epoch.
+        losses: Of the training batches of an epoch that is not finished.
+        seconds: That epoch has taken.
     """
 
     history: list[EpochRecord] = field(default_factory=list)
     best_ema: float | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
 
     def add(self, record: EpochRecord, weights: Mapping[str, Tensor]) -> None:
         """Remember an epoch, and its weights if they are the best so far.
@@ -43,6 +47,7 @@ class Memory:
         Source: method.md section 15; a first epoch without any Dice can be beaten (ours).
         """
         self.history.append(record)
+        self.losses, self.seconds = [], 0.0
         if not self.best_weights or self.best_ema is None or record.ema > self.best_ema:
             self.best_ema = None if math.isnan(record.ema) else record.ema
             self.best_weights = copied(weights)
@@ -60,13 +65,13 @@ def copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def checkpoint_from(learner: Learner, memory: Memory, job_parts: Mapping[str, str]) -> dict[str, Any]:
-    """The state of a training between two epochs, of tensors and plain values only.
+    """The state of a training between two steps, of tensors and plain values only.
 
     Batches need no state: they are made from their number.
 
     Args:
         learner: Network and optimiser.
-        memory: The epochs behind.
+        memory: The epochs behind, and the one begun.
         job_parts: What the training was asked to do, as text per part.
 
     Source: ours.
@@ -80,6 +85,8 @@ def checkpoint_from(learner: Learner, memory: Memory, job_parts: Mapping[str, st
         "history": [asdict(record) | {"pseudo_dice": list(record.pseudo_dice)} for record in memory.history],
         "best_ema": memory.best_ema,
         "best_weights": memory.best_weights,
+        "losses": memory.losses,
+        "seconds": memory.seconds,
     }
 
 
@@ -92,7 +99,7 @@ def restore_(checkpoint: Mapping[str, Any], learner: Learner, job_parts: Mapping
         job_parts: What this training is asked to do.
 
     Returns:
-        The epochs behind.
+        The epochs behind, and the one begun.
 
     Raises:
         TrainingError: The checkpoint belongs to another training.
@@ -115,4 +122,10 @@ def restore_(checkpoint: Mapping[str, Any], learner: Learner, job_parts: Mapping
         EpochRecord(**(record | {"pseudo_dice": tuple(record["pseudo_dice"])}))
         for record in checkpoint["history"]
     ]
-    return Memory(history, checkpoint["best_ema"], dict(checkpoint["best_weights"]))
+    return Memory(
+        history,
+        checkpoint["best_ema"],
+        dict(checkpoint["best_weights"]),
+        list(checkpoint["losses"]),
+        checkpoint["seconds"],
+    )

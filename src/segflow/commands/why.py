@@ -1,0 +1,53 @@
+"""`segflow why`: what the workflow would run, and for which reason."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from segflow.contracts.errors import ConfigurationError
+from segflow.workflow.reasons import PlannedJobs, planned_jobs
+
+#: The reason stands in each job's own lines, which a profile may have silenced.
+_DRY_RUN = ("--dry-run", "--quiet", "host", "progress", "--nocolor", "--cores", "1")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments. Source: ours."""
+    parser.usage = "segflow why [options as for snakemake, such as --configfile my.yaml]"
+    parser.set_defaults(takes_others=True)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Ask Snakemake for a dry run and put its reasons in a table.
+
+    Raises:
+        ConfigurationError: Snakemake refuses the configuration; its own message follows.
+
+    Source: ours.
+    """
+    command = [sys.executable, "-m", "snakemake", *options.others, *_DRY_RUN]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    said = done.stdout + done.stderr
+    if done.returncode != 0:
+        raise ConfigurationError(f"snakemake cannot say what it would do:\n{said.strip()}")
+    jobs = planned_jobs(said)
+    Console().print(_table(jobs) if jobs else "Nothing would be run: all results are up to date.")
+    undecided = sorted({job.rule for job in jobs if job.is_checkpoint})
+    if undecided:
+        Console().print(
+            f"What follows from {', '.join(undecided)} is decided when its result is there: "
+            "it is left alone where the result is the same as before."
+        )
+
+
+def _table(jobs: list[PlannedJobs]) -> Table:
+    table = Table("stage", "jobs", "because", title="would run")
+    table.columns[1].justify = "right"
+    for job in jobs:
+        table.add_row(job.rule.replace("_", " "), str(job.count), job.reason)
+    return table

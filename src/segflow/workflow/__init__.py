@@ -1,0 +1,1 @@
+"""What the rules share: configuration, chunks, code digests, GPU leases, provenance."""

@@ -1,0 +1,91 @@
+"""The workflow's configuration file, key by key. What is left out comes from the plan or the recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from segflow.contracts.codec import Contract
+from segflow.contracts.names import ConfigurationName
+
+__all__ = ["WorkflowConfig"]
+
+Positive = Annotated[int, Field(ge=1)]
+#: Null, as of a section whose lines are all commented out, changes nothing.
+Changes = dict[str, Any] | None
+
+
+class ChunksConfig(Contract):
+    """How per-case work is cut into jobs."""
+
+    cases: Positive = 16
+    most: Positive = 32
+
+
+class ResourcesConfig(Contract):
+    """What a training or prediction job asks for; nothing here changes a result."""
+
+    gpus: Positive = 1
+    threads: Positive | None = None
+    workers: Annotated[int, Field(ge=0)] | None = None
+    mem_mb: Positive = 8000
+    runtime_min: Positive = 2880
+
+
+class ReportConfig(Contract):
+    """What the report shows."""
+
+    overlays: Annotated[int, Field(ge=0)] = 3
+
+
+class WorkflowConfig(Contract):
+    """The whole file; config/config.yaml comments every key.
+
+    `planning` to `postprocessing` change values of the recipe; they are checked with it, in `segflow.workflow.recipes`.
+    """
+
+    dataset: str | None = None
+    datasets: tuple[str, ...] | None = None
+    output: str
+    recipe: str | None = None
+    recipes: tuple[str, ...] | None = None
+    configurations: Literal["auto"] | Annotated[tuple[ConfigurationName, ...], Field(min_length=1)] = "auto"
+    folds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
+    ensembles: bool = True
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: Annotated[int, Field(ge=0)] = 0
+    planning: Changes = None
+    training: Changes = None
+    augmentation: Changes = None
+    inference: Changes = None
+    postprocessing: Changes = None
+    chunks: ChunksConfig = ChunksConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if not self.dataset_folders:
+            raise ValueError("name the data set: dataset: FOLDER, or datasets: [FOLDER, ...]")
+        names = [Path(folder).name for folder in self.dataset_folders]
+        if not all(names) or ".." in names:
+            raise ValueError("a data set needs a folder with a name, as it is the name of its results")
+        if len(set(names)) != len(names):
+            raise ValueError("two data sets have the same folder name; results could not be told apart")
+        for key in ("folds", "configurations"):
+            given = getattr(self, key)
+            if len(set(given)) != len(given) and given != "auto":
+                raise ValueError(f"{key} names one of its entries twice")
+        return self
+
+    @property
+    def dataset_folders(self) -> tuple[str, ...]:
+        """Folders of all data sets; `datasets` goes before `dataset`."""
+        return self.datasets or (() if self.dataset is None else (self.dataset,))
+
+    @property
+    def recipe_names(self) -> tuple[str, ...]:
+        """Names or files of all recipes; `recipes` goes before `recipe`."""
+        return self.recipes or (self.recipe or "nnunet",)

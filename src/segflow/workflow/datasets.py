@@ -1,0 +1,87 @@
+"""The data sets of an experiment, as the workflow needs to know them before any job runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from segflow.contracts.errors import ConfigurationError
+from segflow.io.dataset import list_files, read_description
+from segflow.io.plans import read_folds
+from segflow.planning.folds import N_FOLDS
+from segflow.workflow.chunks import chunk_count, chunk_of
+from segflow.workflow.config import WorkflowConfig
+
+__all__ = ["SourceData", "read_sources"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceData:
+    """A data set on disk.
+
+    Attributes:
+        folder: As the configuration names it.
+        chunks: Raw files of each chunk's cases.
+        cases: A word that changes when a case is added or removed.
+        meaning: What dataset.json says about images and labels, one word per key; a change of anything else in that
+            file (a description, a licence) concerns nobody.
+        n_folds: Of its own split, or five.
+        own_folds: Its splits_final.json, if it has one.
+    """
+
+    folder: str
+    chunks: tuple[tuple[str, ...], ...]
+    cases: str
+    meaning: tuple[str, ...]
+    n_folds: int
+    own_folds: str | None
+
+    @property
+    def description(self) -> str:
+        """Its dataset.json."""
+        return f"{self.folder}/dataset.json"
+
+
+def read_sources(config: WorkflowConfig) -> dict[str, SourceData]:
+    """List the data sets of a configuration; no image is opened.
+
+    Args:
+        config: Of the workflow.
+
+    Returns:
+        Folder name to data set.
+
+    Raises:
+        DatasetError: A dataset.json is missing or wrong, or there are no images.
+        ConfigurationError: A fold is asked for that a data set does not have.
+
+    Source: ours.
+    """
+    found = {Path(folder).name: _read(folder, config) for folder in config.dataset_folders}
+    for name, source in found.items():
+        if max(config.folds) >= source.n_folds:
+            raise ConfigurationError(
+                f"folds: there is no fold {max(config.folds)}; the folds of {name} are 0 to {source.n_folds - 1}"
+            )
+    return found
+
+
+def _read(folder: str, config: WorkflowConfig) -> SourceData:
+    files = list_files(Path(folder))
+    count = chunk_count(len(files), cases=config.chunks.cases, most=config.chunks.most)
+    chunks: list[list[str]] = [[] for _ in range(count)]
+    for identifier, names in files.items():
+        chunks[chunk_of(identifier, count)] += map(str, names)
+    description, _ = read_description(Path(folder, "dataset.json"))
+    keys = ("channel_names", "labels", "regions_class_order", "file_ending")
+    own = Path(folder, "splits_final.json")
+    return SourceData(
+        folder=folder,
+        chunks=tuple(tuple(names) for names in chunks),
+        cases=f"cases={len(files)}:{hashlib.sha256(json.dumps(list(files)).encode()).hexdigest()[:12]}",
+        meaning=tuple(f"{key}={json.dumps(description[key])}" for key in keys if key in description),
+        n_folds=len(read_folds(own)) if own.exists() else N_FOLDS,
+        own_folds=str(own) if own.exists() else None,
+    )

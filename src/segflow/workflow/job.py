@@ -1,0 +1,96 @@
+"""What a command does in addition when it runs as a job of the workflow."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from segflow.contracts.provenance import Provenance
+from segflow.io.files import digest_of, write_text
+from segflow.io.versions import versions
+
+__all__ = ["end_with_parent", "provenance_file", "recorded"]
+
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal a process gets when its parent dies
+#: Options that name what a command writes; any other path is read.
+_WRITTEN = ("output", "manifest", "history", "work", "log", "parts")
+
+
+def end_with_parent() -> None:
+    """Be told to stop (SIGTERM) when the workflow dies, so that a killed workflow leaves no job behind.
+
+    Source: ours.
+    """
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died meanwhile
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def provenance_file(result: Path) -> Path:
+    """Where the provenance of a result lies: beside it. Source: ours."""
+    return result.with_name(f"{result.name}.provenance")
+
+
+@contextmanager
+def recorded(options: argparse.Namespace, command: Sequence[str], code: Mapping[str, str]) -> Iterator[None]:
+    """Write the provenance of what the block makes, if it succeeds.
+
+    It does not lie in the result itself, because results are compared by content: another time of day is not another
+    result.
+
+    Args:
+        options: Of the command; the result is `manifest` or, without one, `output`.
+        command: As it was called.
+        code: Module to digest.
+
+    Source: ours.
+    """
+    result = getattr(options, "manifest", None) or getattr(options, "output", None)
+    if result is None:
+        yield
+        return
+    started = _now()
+    inputs = {str(file): digest_of(file) for file in _read_files(options)}
+    yield
+    made = Provenance(
+        command=tuple(command),
+        inputs=inputs,
+        code=dict(code),
+        versions=versions(),
+        device=_device(),
+        started=started,
+        finished=_now(),
+    )
+    write_text(provenance_file(result), made.to_json())
+
+
+def _read_files(options: argparse.Namespace) -> list[Path]:
+    """Files among the options; of a folder, what says what is in it."""
+    found: list[Path] = []
+    for name, value in vars(options).items():
+        values: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
+        paths = [path for path in values if isinstance(path, Path)] if name not in _WRITTEN else []
+        found += [file for path in paths for file in (path, path / "dataset.json", path / "manifest.json")]
+    return [path for path in found if path.is_file()]
+
+
+def _device() -> str:
+    """What torch computed on, if it did."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return str(torch.cuda.get_device_name())
+    return "cpu"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,64 @@
+"""Calls of stages as the workflow makes them, on a small data set; see `project` in conftest.py."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import SimpleITK as sitk
+
+from segflow.commands.main import main
+
+TINY = [
+    "training.epochs=2", "training.iterations=100", "training.validation_iterations=1",
+    "training.base_width=4", 'training.batch_size={"2d":2}',
+]  # fmt: skip
+
+
+def call(*words):
+    assert main([str(word) for word in words]) == 0
+
+
+def in_this_process(work, cases, *, workers):
+    """In place of `map_cases`: here a test can watch."""
+    return map(work, cases)
+
+
+def without(file, value):
+    """Take one value out of an image or label map."""
+    image = sitk.ReadImage(str(file))
+    array = sitk.GetArrayFromImage(image)
+    changed = sitk.GetImageFromArray(np.where(array == value, 0, array))
+    changed.CopyInformation(image)
+    sitk.WriteImage(changed, str(file))
+
+
+def cases_in(file):
+    return json.loads(file.read_text())["cases"]
+
+
+def plan_words(folder):
+    return [
+        "plan", "--dataset", folder / "data" / "dataset.json", "--fingerprint", folder / "fingerprint.json",
+        "--output", folder / "plans.json",
+    ]  # fmt: skip
+
+
+def preprocess_words(folder, *, check=True, workers=1):
+    given = ["--check", folder / "check.json"] if check else []
+    return [
+        "preprocess", folder / "data", "--preparation", folder / "preparation" / "2d.json",
+        "--output", folder / "2d", "--manifest", folder / "2d" / "manifest" / "chunk_0.json",
+        "--workers", workers, *given,
+    ]  # fmt: skip
+
+
+def train_words(folder, name, *settings):
+    words = [
+        "train", "--dataset", folder / "data" / "dataset.json", "--network", folder / "network" / "2d.json",
+        "--folds", folder / "folds.json", "--fold", 0, "--prepared", folder / "2d" / "prepared.json",
+        "--output", folder / name / "model.pt", "--history", folder / name / "training.csv",
+        "--work", folder / name / "work", "--device", "cpu", "--threads", 1, "--workers", 0,
+        "--settings", *TINY, *settings,
+    ]  # fmt: skip
+    return [str(word) for word in words]

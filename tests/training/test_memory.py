@@ -1,0 +1,100 @@
+"""Memory that does not suffice is the user's to mend; every other error stays what it was."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from segflow.contracts.errors import TrainingError
+from segflow.training.memory import fits_in_memory
+
+WHAT = "training 3d_fullres (patch 128 x 128 x 128, batch 2)"
+
+
+def run_out(error, device="cuda"):
+    with pytest.raises(TrainingError) as caught, fits_in_memory(WHAT, device=device):
+        raise error
+    return str(caught.value)
+
+
+def card(monkeypatch, *, free_gb, reserved_gb):
+    """Stands in for a card of 80 GB."""
+    sizes = (int(free_gb * 1e9), int(80e9))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: sizes)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: int(reserved_gb * 1e9))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
+
+
+def test_the_message_says_what_where_and_what_to_do(monkeypatch):
+    card(monkeypatch, free_gb=1, reserved_gb=78.5)
+    message = run_out(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
+    assert message.startswith(f"{WHAT} does not fit into the memory of the NVIDIA H100 (80.0 GB);")
+    assert "planning.gpu_memory_gb" in message
+    assert "training.batch_size" in message
+    assert "\n" not in message
+
+
+def test_other_programs_on_the_card_are_named(monkeypatch):
+    card(monkeypatch, free_gb=1, reserved_gb=20)
+    message = run_out(torch.OutOfMemoryError("CUDA out of memory."))
+    assert "NVIDIA H100 (80.0 GB, of which other programs hold 59.0 GB)" in message
+
+
+def test_a_card_that_does_not_answer(monkeypatch):
+    def broken(device):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", broken)
+    assert "the memory of device cuda;" in run_out(RuntimeError("CUDA error: out of memory"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be reported asynchronously",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "[enforce fail at alloc_cpu.cpp:1] data. DefaultCPUAllocator: not enough memory: you tried to allocate 9",
+    ],
+)
+def test_other_words_for_it(text):
+    assert WHAT in run_out(RuntimeError(text), device="cpu")
+
+
+def test_an_allocation_that_really_fails():
+    with (
+        pytest.raises(TrainingError, match=r"the memory of this machine \(\d+\.\d GB, CPU\);") as caught,
+        fits_in_memory(WHAT, device="cpu"),
+    ):
+        torch.empty(2**60, dtype=torch.uint8)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("DefaultCPUAllocator is a word"),
+        TrainingError("the loss is nan"),
+        KeyboardInterrupt(),
+    ],
+)
+def test_other_errors_pass(error):
+    with pytest.raises(type(error)) as caught, fits_in_memory(WHAT, device="cpu"):
+        raise error
+    assert caught.value is error
+
+
+def test_nothing_happens_where_memory_suffices():
+    with fits_in_memory(WHAT, device="cpu"):
+        assert torch.zeros(1).item() == 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_full_card():
+    with (
+        pytest.raises(TrainingError, match=r"the memory of the .+ GB"),
+        fits_in_memory(WHAT, device="cuda"),
+    ):
+        torch.empty(2**44, dtype=torch.uint8, device="cuda")

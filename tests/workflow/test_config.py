@@ -1,0 +1,214 @@
+"""The configuration file and its contract say the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+
+from segflow.contracts.errors import ConfigurationError
+from segflow.contracts.names import CONFIGURATION_NAMES, ConfigurationName
+from segflow.recipes import RECIPES, Recipe, recipe_named
+from segflow.workflow.config import WorkflowConfig
+from segflow.workflow.recipes import read_recipes
+
+FILES = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
+NEEDED = {"dataset": "data", "output": "results"}
+SECTIONS = [name for name in Recipe.model_fields if name != "name"]
+
+
+def parse(data):
+    return WorkflowConfig.parse(data, where="config.yaml", error=ConfigurationError)
+
+
+@pytest.fixture(scope="module")
+def commented(repository):
+    """config.yaml, which every call reads first."""
+    return yaml.safe_load((repository / "config" / "config.yaml").read_text())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_file_is_valid(file, commented):
+    data = yaml.safe_load(file.read_text())
+    recipes = read_recipes(parse(data))
+    assert recipes == read_recipes(parse(merged(commented, data)))
+    if file.name != "config.yaml":
+        assert recipes["nnunet"] != recipe_named("nnunet")
+
+
+def merged(base, changes):
+    """As Snakemake does it: sections key by key."""
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    return {**base, **{key: merged(base.get(key), value) for key, value in changes.items()}}
+
+
+def test_the_commented_file_holds_every_key_at_its_default(commented):
+    given, plain = parse(commented), parse(NEEDED)
+    assert set(commented) == set(WorkflowConfig.model_fields)
+    changes = dict.fromkeys(SECTIONS)
+    own = {"dataset": commented["dataset"], "output": commented["output"]}
+    assert given.model_copy(update={**changes, "recipe": None}) == plain.model_copy(update=own)
+    assert (given.recipe_names, given.dataset_folders) == (("nnunet",), (commented["dataset"],))
+    expected = plain.model_dump(mode="json")
+    for section in set(commented) - set(SECTIONS):
+        if isinstance(expected[section], dict):
+            assert set(commented[section]) == set(expected[section]), section
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_commented_file_changes_no_value_of_the_recipe(section, commented):
+    fields = Recipe.model_fields[section].annotation.model_fields
+    assert set(commented[section]) <= set(fields)
+    assert all(value is None or value == {} for value in commented[section].values())
+    assert commented[section]
+    for recipe in RECIPES:
+        config = parse({**NEEDED, "recipe": recipe, section: commented[section]})
+        assert read_recipes(config) == {recipe: recipe_named(recipe)}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("training.epochs", 1000),
+        ("training.iterations", 250),
+        ("training.validation_iterations", 50),
+        ("training.learning_rate", 0.01),
+        ("augmentation.p_rotation", 0.2),
+        ("augmentation.p_scaling", 0.2),
+        ("planning.gpu_memory_gb", 8),
+        ("planning.base_features", 32),
+        ("inference.step", 0.5),
+        ("inference.mirroring", True),
+        ("postprocessing.largest_component", True),
+    ],
+)
+def test_the_defaults_its_comments_name(path, value):
+    section, field = path.split(".")
+    assert getattr(getattr(recipe_named("nnunet"), section), field) == value
+
+
+def test_every_configuration_has_a_place_in_the_order():
+    assert set(CONFIGURATION_NAMES) == set(get_args(ConfigurationName))
+
+
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        ({"folds": []}, "'folds"),
+        ({"folds": [-1]}, r"'folds\.0'"),
+        ({"configurations": ["4d"]}, "'configurations"),
+        ({"device": "tpu"}, "'device'"),
+        ({"seed": -1}, "'seed'"),
+        ({"chunks": {"cases": 0}}, r"'chunks\.cases'"),
+        ({"chunks": {"most": 0}}, r"'chunks\.most'"),
+        ({"chunks": {"preprocess": 3}}, r"unknown key 'chunks\.preprocess'"),
+        ({"resources": {"gpus": 0}}, r"'resources\.gpus'"),
+        ({"resources": {"workers": -1}}, r"'resources\.workers'"),
+        ({"resources": {"threads": 0}}, r"'resources\.threads'"),
+        ({"report": {"overlays": -1}}, r"'report\.overlays'"),
+        ({"trainng": {}}, r"unknown key 'trainng': did you mean 'training'\?"),
+        ({"planner": {}}, r"unknown key 'planner': did you mean 'planning'\?"),
+        ({"datasets": "data"}, "'datasets'"),
+        ({"training": 3}, "'training'"),
+    ],
+)
+def test_values_out_of_range(data, key):
+    with pytest.raises(ConfigurationError, match=rf"^config\.yaml: {key}"):
+        parse({**NEEDED, **data})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"training": {"epoch": 3}}, r"unknown key 'training\.epoch': did you mean 'epochs'\?"),
+        ({"training": {"workers": 3}}, r"unknown key 'training\.workers': "),
+        ({"training": {"epochs": 0}}, r"'training\.epochs': "),
+        ({"training": {"epochs": "many"}}, r"'training\.epochs': "),
+        ({"training": {"learning_rate": 0}}, r"'training\.learning_rate': "),
+        ({"training": {"validation_iterations": -1}}, r"'training\.validation_iterations': "),
+        ({"training": {"base_width": 0}}, r"'training\.base_width': "),
+        ({"training": {"batch_size": {"4d": 2}}}, r"'training\.batch_size\.4d"),
+        ({"training": {"batch_size": {"2d": 0}}}, r"'training\.batch_size\.2d': "),
+        ({"inference": {"step": 0}}, r"'inference\.step': "),
+        ({"inference": {"step": 1.5}}, r"'inference\.step': "),
+        (
+            {"inference": {"mirorring": False}},
+            r"unknown key 'inference\.mirorring': did you mean 'mirroring'",
+        ),
+        ({"planning": {"gpu_memory_gb": 0}}, r"'planning\.gpu_memory_gb': "),
+        ({"planning": {"spacing_mm": [1, 1]}}, r"'planning\.spacing_mm\.2': "),
+        ({"planning": {"encoder": "dense"}}, r"'planning\.encoder': "),
+        ({"augmentation": {"scaling": 1}}, r"'augmentation\.scaling': "),
+        (
+            {"augmentation": {"p_rotate": 1}},
+            r"unknown key 'augmentation\.p_rotate': did you mean 'p_rotation'",
+        ),
+        ({"postprocessing": {"largest_component": "perhaps"}}, r"'postprocessing\.largest_component': "),
+    ],
+)
+def test_values_no_recipe_can_have(data, message):
+    config = parse({**NEEDED, **data})
+    with pytest.raises(ConfigurationError, match=rf"^configuration: {message}"):
+        read_recipes(config)
+
+
+def test_the_output_is_needed():
+    with pytest.raises(ConfigurationError, match="'output': Field required"):
+        parse({"dataset": "data"})
+
+
+@pytest.mark.parametrize("data", [{}, {"datasets": []}, {"dataset": None}])
+def test_a_data_set_is_needed(data):
+    with pytest.raises(
+        ConfigurationError, match=r"name the data set: dataset: FOLDER, or datasets: \[FOLDER"
+    ):
+        parse({"output": "results", **data})
+
+
+def test_several_data_sets_go_before_one():
+    assert parse(NEEDED).dataset_folders == ("data",)
+    assert parse({**NEEDED, "datasets": ["a", "b/c"]}).dataset_folders == ("a", "b/c")
+    assert parse({"output": "results", "datasets": ["a"]}).dataset_folders == ("a",)
+
+
+@pytest.mark.parametrize("folders", [["a/data", "b/data"], ["data", "data"], ["data", "b/data/"]])
+def test_two_data_sets_of_one_name(folders):
+    with pytest.raises(ConfigurationError, match="two data sets have the same folder name"):
+        parse({"output": "results", "datasets": folders})
+
+
+def test_several_recipes_go_before_one():
+    assert parse(NEEDED).recipe_names == ("nnunet",)
+    assert parse({**NEEDED, "recipe": "mine.yaml"}).recipe_names == ("mine.yaml",)
+    assert parse({**NEEDED, "recipe": "nnunet", "recipes": ["a.yaml", "b.yaml"]}).recipe_names == (
+        "a.yaml",
+        "b.yaml",
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "suggestion"),
+    [
+        ("training.epoch", "epochs"),
+        ("training.bach_size", "batch_size"),
+        ("inference.mirror", "mirroring"),
+        ("planning.spacing", "spacing_mm"),
+        ("augmentation.p_rotate", "p_rotation"),
+        ("postprocessing.largest", "largest_component"),
+        ("report.overlay", "overlays"),
+        ("chunks.case", "cases"),
+        ("dataset_folders", "datasets"),
+        ("resources.mem", "mem_mb"),
+        ("output_folder", "output"),
+    ],
+)
+def test_likely_slips_in_the_configuration(path, suggestion):
+    *sections, key = path.split(".")
+    data = {key: 1}
+    for section in sections:
+        data = {section: data}
+    with pytest.raises(ConfigurationError, match=rf"unknown key '{path}': did you mean '{suggestion}'\?"):
+        read_recipes(parse({**NEEDED, **data}))

@@ -1,0 +1,342 @@
+"""Exact invalidation: for each change, exactly the stages that run again.
+
+Where the answer is known beforehand, a dry run is asked, which decides as a real one does. Where a stage has to run
+before it is known what follows (its result may be the same), the call is real. `test_really` (slow) repeats the
+first kind for real.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+import yaml
+from workflow_runs import TINY, Experiment, copy_of_program
+
+from segflow.commands.main import main
+
+pytestmark = pytest.mark.workflow
+
+#: The spacing is fixed because its rule is a median, which moves with every case that is added.
+BASE = {"folds": [0], "planning": {"spacing_mm": [2.0, 1.0, 1.0]}}
+
+#: From a stage to the end, in the order of the rules.
+ORDER = (
+    "train",
+    "predict_fold",
+    "ensemble",
+    "evaluate",
+    "crossvalidate",
+    "select",
+    "postprocess_search",
+    "postprocess",
+    "evaluate_final",
+    "package",
+    "report",
+    "compare",
+)
+DATA = ("check", "fingerprint", "plan", "folds", "preprocess", "prepared")
+
+
+def since(stage: str) -> set[str]:
+    return set(ORDER[ORDER.index(stage) :])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Experiment:
+    """An experiment with all its results; tests work on copies."""
+    folder = tmp_path_factory.mktemp("finished")
+    made = Experiment(folder)
+    assert main(["phantom", str(made.dataset), "--cases", "6"]) == 0
+    made.configure(**BASE)
+    made.finish()
+    return made
+
+
+@pytest.fixture
+def experiment(finished, tmp_path) -> Experiment:
+    return finished.copy(tmp_path / "experiment")
+
+
+def settings(**changes: object) -> Callable[[Experiment], None]:
+    """Change the configuration; sections are merged with the tiny budget's."""
+
+    def change(experiment: Experiment) -> None:
+        merged = {
+            key: {**TINY[key], **value} if isinstance(value, dict) and key in TINY else value
+            for key, value in changes.items()
+        }
+        experiment.configure(**BASE | merged)
+
+    return change
+
+
+def recipe_with_the_same_plan(experiment: Experiment) -> None:
+    recipe = {"based_on": "nnunet", "training": {"learning_rate": 0.02}}
+    (experiment.folder / "faster.yaml").write_text(yaml.safe_dump(recipe))
+    experiment.configure(**BASE, recipe="faster.yaml")
+
+
+def edit(module: str) -> Callable[[Experiment], None]:
+    """Change the code of a module in a way that matters to no result."""
+
+    def change(experiment: Experiment) -> None:
+        file = experiment.program / "src" / "segflow" / module
+        file.write_text(file.read_text() + "\n_EDITED = 1\n")
+
+    return change
+
+
+def comment_everywhere(experiment: Experiment) -> None:
+    """A comment and a longer docstring in every module."""
+    for file in (experiment.program / "src").rglob("*.py"):
+        text = file.read_text().replace('"""', '"""Edited. ', 1)
+        file.write_text(f"# a comment\n{text}\n\n# another\n")
+
+
+def reorder(experiment: Experiment) -> None:
+    file = experiment.folder / "config.yaml"
+    content = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(dict(reversed(content.items())), sort_keys=False))
+
+
+FORESEEN = {
+    "nothing": (settings(), set()),
+    "learning rate": (settings(training={"learning_rate": 0.02}), since("train")),
+    "base width": (settings(training={"base_width": 6}), since("train")),
+    "augmentation probability": (settings(augmentation={"p_rotation": 0.3}), since("train")),
+    "seed": (settings(seed=1), since("train")),
+    "augmentation of cascades, which are not planned": (
+        settings(augmentation={"p_cascade_remove": 0.3}),
+        set(),
+    ),
+    "step of inference": (settings(inference={"step": 0.6}), since("predict_fold")),
+    "post-processing option": (
+        settings(postprocessing={"largest_component": False}),
+        since("postprocess_search") | {"compare"},
+    ),
+    "overlays of the report": (settings(report={"overlays": 1}), {"report"}),
+    "threads and workers": (settings(resources={"threads": 1, "workers": 1}), set()),
+    "keys in another order": (reorder, set()),
+    "a fold more": (settings(folds=[0, 1]), since("train")),
+    "another recipe with the same plan": (recipe_with_the_same_plan, since("train")),
+    "code of training": (edit("training/loop.py"), since("train")),
+    "code of augmentation": (edit("augmentation/spatial.py"), since("train")),
+    "code of a loss": (edit("losses/dice.py"), since("train")),
+    "code of sampling": (edit("sampling/patches.py"), since("train")),
+    "code of the network": (edit("network/blocks.py"), since("train")),
+    "code of inference": (edit("inference/sliding_window.py"), since("predict_fold")),
+    "code of export": (edit("export/restore.py"), since("predict_fold")),
+    "code of averaging": (edit("ensembling/average.py"), since("ensemble")),
+    "code of evaluation": (edit("evaluation/scores.py"), since("evaluate")),
+    "code of merging folds": (edit("commands/crossvalidate.py"), since("crossvalidate")),
+    "code of selection": (edit("ensembling/choose.py"), since("select")),
+    "code of the post-processing search": (edit("postprocessing/search.py"), since("postprocess_search")),
+    "code of post-processing": (
+        edit("commands/postprocess.py"),
+        {"postprocess", "evaluate_final", "report", "compare"},
+    ),
+    "code of the package": (edit("commands/package.py"), {"package", "report", "compare"}),
+    "code of the report": (edit("reporting/page.py"), {"report"}),
+    "code of the comparison": (edit("commands/compare.py"), {"compare"}),
+    "code of the screen's summary": (edit("commands/summary.py"), set()),
+    "code of prediction of new images": (edit("commands/predict.py"), set()),
+    "a comment in every module": (comment_everywhere, set()),
+}
+
+
+def changed(finished: Experiment, folder: Path, change: Callable[[Experiment], None]) -> Experiment:
+    """A copy of the experiment and of the program, with one change."""
+    experiment = finished.copy(folder / "experiment", copy_of_program(folder / "program"))
+    change(experiment)
+    return experiment
+
+
+@pytest.mark.parametrize("name", FORESEEN)
+def test_foreseen(finished, tmp_path, name):
+    change, expected = FORESEEN[name]
+    assert set(changed(finished, tmp_path, change).jobs("--dry-run")) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORESEEN)
+def test_really(finished, tmp_path, name):
+    change, expected = FORESEEN[name]
+    experiment = changed(finished, tmp_path, change)
+    assert set(experiment.jobs()) == expected
+    assert not experiment.jobs()
+
+
+def test_a_fold_more_trains_that_fold_only(experiment):
+    experiment.configure(**BASE | {"folds": [0, 1]})
+    jobs = experiment.jobs("--dry-run")
+    assert (jobs["train"], jobs["predict_fold"], jobs["ensemble"], jobs["evaluate"]) == (2, 2, 1, 3)
+
+
+def test_a_configuration_enabled(finished, tmp_path):
+    """The first one's label maps stay, but its probabilities are needed now."""
+    experiment = finished.copy(tmp_path / "experiment")
+    shutil.rmtree(experiment.output)
+    experiment.configure(**BASE, configurations=["2d"])
+    alone = experiment.jobs()
+    assert (alone["preprocess"], alone["train"], alone["ensemble"]) == (2, 1, 0)
+    experiment.configure(**BASE, configurations=["2d", "3d_fullres"])
+    jobs = experiment.jobs("--dry-run")
+    assert set(jobs) == {"preprocess", "prepared"} | since("train")
+    assert (jobs["preprocess"], jobs["train"], jobs["predict_fold"], jobs["evaluate"]) == (2, 1, 2, 3)
+
+
+# What has to run before it is known what follows.
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("fingerprint/integrity.py", {"check"}),
+        ("fingerprint/extract.py", {"fingerprint", "plan"}),
+        ("planning/patch.py", {"plan"}),
+        ("planning/folds.py", {"folds"}),
+        ("preprocessing/normalise.py", {"preprocess", "prepared"}),
+        ("commands/manifest.py", {"prepared"}),
+    ],
+)
+def test_the_same_result_stops_the_wave(finished, tmp_path, module, expected):
+    experiment = changed(finished, tmp_path, edit(module))
+    assert set(experiment.jobs()) == expected
+    assert not experiment.jobs()
+    shutil.rmtree(experiment.folder / ".snakemake")
+    assert not experiment.jobs()
+
+
+def test_a_plan_that_changes_in_its_networks_only(experiment):
+    """More GPU memory, larger batches; the prepared cases are the same."""
+    experiment.configure(**BASE | {"planning": {**BASE["planning"], "gpu_memory_gb": 7}})
+    jobs = set(experiment.jobs())
+    assert jobs - since("train") == {"plan"}
+
+
+def image_of(experiment: Experiment, case: str) -> Path:
+    return experiment.dataset / "imagesTr" / f"{case}_0000.nii.gz"
+
+
+def label_of(experiment: Experiment, case: str) -> Path:
+    return experiment.dataset / "labelsTr" / f"{case}.nii.gz"
+
+
+def rewrite(file: Path, change: Callable[[sitk.Image], sitk.Image]) -> None:
+    sitk.WriteImage(change(sitk.ReadImage(str(file))), str(file))
+
+
+def test_raw_files_touched(experiment):
+    for file in (experiment.dataset / "imagesTr").iterdir():
+        os.utime(file)
+    os.utime(experiment.dataset / "dataset.json")
+    assert not experiment.jobs()
+
+
+def test_a_large_raw_file_touched(experiment, tmp_path):
+    """Snakemake takes no digest of files over 1 MB; the check does, and what follows is left alone."""
+    with image_of(experiment, "phantom_000").open("ab") as file:
+        file.write(bytes(1 << 20))  # zeros after the end of a gzip file are padding
+    experiment.finish()
+    os.utime(image_of(experiment, "phantom_000"))
+    assert experiment.jobs() == {"check": 1}
+    assert not experiment.jobs()
+
+
+def test_a_description_that_concerns_nobody(experiment):
+    file = experiment.dataset / "dataset.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"licence": "CC-BY"}))
+    assert not experiment.jobs()
+
+
+def stored(experiment: Experiment) -> dict[str, int]:
+    """When each prepared case was written."""
+    files = experiment.shared.glob("preprocessed/*/*/*_image.npy")
+    return {str(file.relative_to(experiment.shared)): file.stat().st_mtime_ns for file in files}
+
+
+def rewritten(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    """Cases whose prepared files are new."""
+    names = {name for name, written in after.items() if before.get(name) != written}
+    return {match[0] for name in names if (match := re.search(r"phantom_\d+", name))}
+
+
+def test_an_image_changed(experiment):
+    before = stored(experiment)
+    rewrite(image_of(experiment, "phantom_001"), lambda image: sitk.ShiftScale(image, 0.0, 1.5))
+    jobs = experiment.jobs()
+    assert set(jobs) == since("train") | {"check", "fingerprint", "plan", "preprocess", "prepared"}
+    assert (jobs["check"], jobs["preprocess"]) == (1, 2)
+    assert rewritten(before, stored(experiment)) == {"phantom_001"}
+
+
+def test_a_label_fixed(experiment):
+    before = stored(experiment)
+    rewrite(label_of(experiment, "phantom_002"), lambda label: sitk.BinaryThreshold(label, 1, 1, 1, 0))
+    jobs = experiment.jobs()
+    assert set(jobs) == since("train") | {"check", "fingerprint", "plan", "preprocess", "prepared"}
+    assert (jobs["check"], jobs["preprocess"]) == (1, 2)
+    assert rewritten(before, stored(experiment)) == {"phantom_002"}
+
+
+def declare(experiment: Experiment, n_cases: int) -> None:
+    file = experiment.dataset / "dataset.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"numTraining": n_cases}))
+
+
+def test_a_case_added_and_removed(experiment):
+    before = stored(experiment)
+    shutil.copy(image_of(experiment, "phantom_000"), image_of(experiment, "phantom_100"))
+    shutil.copy(label_of(experiment, "phantom_000"), label_of(experiment, "phantom_100"))
+    declare(experiment, 7)
+    jobs = experiment.jobs()
+    assert set(jobs) - set(ORDER) == set(DATA)
+    assert (jobs["check"], jobs["preprocess"]) == (1, 2)
+    assert rewritten(before, stored(experiment)) == {"phantom_100"}
+
+    image_of(experiment, "phantom_100").unlink()
+    label_of(experiment, "phantom_100").unlink()
+    declare(experiment, 6)
+    jobs = experiment.jobs()
+    assert set(jobs) - set(ORDER) == set(DATA)
+    assert (jobs["check"], jobs["preprocess"]) == (1, 2)
+    assert not experiment.jobs()
+
+
+# Losing what Snakemake remembers.
+
+
+def test_snakemakes_folder_deleted(experiment):
+    shutil.rmtree(experiment.folder / ".snakemake")
+    assert not experiment.jobs()
+    shutil.rmtree(experiment.folder / ".snakemake")
+    experiment.configure(**BASE, inference={"mirroring": False, "step": 0.6})
+    assert set(experiment.jobs("--dry-run")) == since("predict_fold")
+
+
+# Nothing stale survives.
+
+
+def test_a_failed_rerun_is_made_up_for(experiment):
+    """A training that fails takes its old weights away; asked for less, the next call must not call that finished."""
+    experiment.configure(**BASE, training={**TINY["training"], "learning_rate": 1e30})
+    assert experiment.run().returncode != 0
+    experiment.configure(**BASE)
+    assert {"train", "predict_fold"} <= set(experiment.jobs("--dry-run"))
+
+
+def test_why(experiment, capfd, monkeypatch):
+    experiment.configure(**BASE, inference={"mirroring": False, "step": 0.6})
+    monkeypatch.chdir(experiment.folder)
+    assert main(["why", *experiment.command()[3:]]) == 0
+    said = re.sub(r"[\s│]+", " ", capfd.readouterr().out)
+    assert "predict fold 2 inference.step: 0.5 → 0.6" in said
+    assert "ensemble 1 what it reads is made again" in said

@@ -1,0 +1,349 @@
+"""Jobs on one machine share its GPUs: one job each, none idle while a job waits, none lost with a dead job."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import queue
+import re
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from segflow.contracts.errors import ConfigurationError
+from segflow.workflow.leases import leased_gpus
+
+WAIT_S = 60  # for what happens within a second on a quiet machine
+
+FIRST = "GPU-11111111-aaaa-bbbb-cccc-000000000000"
+SECOND = "GPU-22222222-aaaa-bbbb-cccc-000000000000"
+
+JOB = """
+import logging, os, sys, time
+from pathlib import Path
+from segflow.workflow import leases
+folder, count, held_s, patience_s = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+leases._PATIENCE_S = float(patience_s)
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+with leases.leased_gpus(count, folder=folder) as gpus:
+    began = time.monotonic()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ",".join(gpus)
+    if held_s == "fork":
+        worker = os.fork()
+        if worker == 0:
+            time.sleep(600)  # until the test ends it
+        print("worker", worker)
+    print("in", *gpus, flush=True)
+    sys.stdin.readline() if held_s in ("told", "fork") else time.sleep(float(held_s))
+    ended = time.monotonic()
+    with (folder.parent / "times.txt").open("a") as file:
+        file.write("".join(f"{gpu} {began} {ended}\\n" for gpu in gpus))
+"""
+
+
+class Job:
+    """Another process that holds a lease, and perhaps a worker of it."""
+
+    worker = None
+
+    def __init__(self, folder, count, held, patience_s, environment):
+        arguments = [sys.executable, "-c", JOB, str(folder), str(count), str(held), str(patience_s)]
+        self.process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self.lines = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.put(line.strip())
+
+    def said(self, text):
+        """The rest of its next line that begins with a text."""
+        while True:
+            line = self.lines.get(timeout=WAIT_S)
+            if line.startswith(text):
+                return line.removeprefix(text).strip()
+
+    def leave(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        assert self.process.wait(WAIT_S) == 0
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A function that starts a job on stand-in devices 0 and 1."""
+    jobs = []
+    (tmp_path / "empty").mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "SLURM_JOB_ID"}
+    environment |= {"CUDA_VISIBLE_DEVICES": "0,1", "PATH": str(tmp_path / "empty")}
+
+    def begin(count=1, held="told", patience_s=WAIT_S):
+        jobs.append(Job(tmp_path / "leases", count, held, patience_s, environment))
+        return jobs[-1]
+
+    yield begin
+    for job in jobs:
+        job.process.kill()
+        job.process.wait()
+        job.process.stdin.close()
+        if job.worker is not None:
+            os.kill(job.worker, signal.SIGKILL)
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A function that sets the environment of this process: variables, and what nvidia-smi says."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    for name in ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        monkeypatch.delenv(name, raising=False)
+
+    def be(smi=None, **variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        if smi is not None:
+            program = programs / "nvidia-smi"
+            program.write_text(f"#!/bin/sh\n{smi}\n")
+            program.chmod(0o755)
+
+    return be
+
+
+def listing(*uuids):
+    lines = "".join(f"{index}, {uuid}\\n" for index, uuid in enumerate(uuids))
+    return f'[ "$*" = "--query-gpu=index,uuid --format=csv,noheader" ] && printf "{lines}"'
+
+
+def uses(tmp_path):
+    """How often each device was used, never by two jobs at a time."""
+    by_gpu = {}
+    for line in (tmp_path / "times.txt").read_text().splitlines():
+        gpu, began, ended = line.split()
+        by_gpu.setdefault(gpu, []).append((float(began), float(ended)))
+    for times in by_gpu.values():
+        assert all(first[1] <= second[0] for first, second in itertools.pairwise(sorted(times)))
+    return {gpu: len(times) for gpu, times in by_gpu.items()}
+
+
+def held(folder):
+    """The devices that are locked."""
+    return [lock.stem for lock in sorted(folder.glob("*.lock")) if is_locked(lock)]
+
+
+def is_locked(path):
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def refuse(folder, message, count=1):
+    with pytest.raises(ConfigurationError, match=message), leased_gpus(count, folder=folder):
+        pass
+
+
+# Side by side.
+
+
+def test_six_jobs_share_two_gpus(start, tmp_path):
+    """A GPU that is given back goes to a waiting job, while the other one is still held."""
+    jobs = [start() for _ in range(6)]
+    arrivals = queue.Queue()
+    for job in jobs:
+        threading.Thread(target=lambda job=job: arrivals.put((job, job.said("in"))), daemon=True).start()
+    inside = [arrivals.get(timeout=WAIT_S) for _ in range(2)]
+    assert sorted(gpu for _, gpu in inside) == ["0", "1"]
+    for leaving in (1, 0, 1, 0):
+        assert arrivals.empty()
+        leaver, gpu = inside.pop(leaving)
+        leaver.leave()
+        inside.append(arrivals.get(timeout=WAIT_S))
+        assert inside[-1][1] == gpu
+    for job, _ in inside:
+        job.leave()
+    assert uses(tmp_path) == {"0": 3, "1": 3}
+
+
+def test_jobs_for_one_and_for_two_gpus_all_end(start, tmp_path):
+    jobs = [start(count, held=0.05) for count in (2, 1, 2, 1, 2, 1, 2)]
+    assert [job.process.wait(WAIT_S) for job in jobs] == [0] * len(jobs)
+    assert sum(uses(tmp_path).values()) == 11
+
+
+def test_a_killed_job_returns_its_gpus_although_its_worker_lives(start):
+    job = start(2, held="fork")
+    job.worker = int(job.said("worker"))
+    assert job.said("in") == "0 1"
+    waiting = start(2)
+    job.process.kill()
+    job.process.wait(WAIT_S)
+    assert waiting.said("in") == "0 1"
+    os.kill(job.worker, 0)  # it lives
+    waiting.leave()
+
+
+def test_who_waits_says_for_what_once_and_changes_of_hands_are_logged(start):
+    holder = start()
+    assert holder.said("GPU") == "0 leased"
+    waiting = start(2, patience_s=0)
+    assert waiting.said("waiting for 2 of GPU 0, GPU 1:") == f"process {holder.process.pid} holds GPU 0"
+    time.sleep(1)
+    holder.leave()
+    assert holder.said("GPU") == "0 returned"
+    assert waiting.lines.get(timeout=WAIT_S) == "GPU 0 leased"
+    assert waiting.lines.get(timeout=WAIT_S) == "GPU 1 leased"
+    waiting.leave()
+
+
+# Which devices.
+
+
+@pytest.mark.parametrize(
+    ("count", "environment", "expected"),
+    [
+        (0, {"CUDA_VISIBLE_DEVICES": "0,1"}, ("0", "1")),
+        (0, {}, ()),
+        (1, {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "3"}, ("3",)),
+        (1, {"SLURM_JOB_ID": "7"}, ()),
+        (1, {"CUDA_VISIBLE_DEVICES": ""}, ()),
+        (1, {"CUDA_VISIBLE_DEVICES": "-1"}, ()),
+        (1, {"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, ()),
+    ],
+)
+def test_nothing_is_changed(machine, count, environment, expected, tmp_path):
+    """No GPU is asked for, SLURM assigns them, or all are hidden."""
+    machine(listing(FIRST), **environment)
+    before = dict(os.environ)
+    with leased_gpus(count, folder=tmp_path / "leases") as gpus:
+        assert gpus == expected
+        assert dict(os.environ) == before
+    assert not (tmp_path / "leases").exists()
+
+
+@pytest.mark.parametrize(
+    "smi", [None, "echo NVIDIA-SMI has failed; exit 9", "echo No devices were found", "exit 0"]
+)
+def test_a_machine_without_gpus(machine, smi, tmp_path):
+    machine(smi)
+    with leased_gpus(1, folder=tmp_path / "leases") as gpus:
+        assert gpus == ()
+        assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_all_gpus_of_the_machine(machine, tmp_path):
+    """Named by nvidia-smi's index, so CUDA must count like nvidia-smi."""
+    machine(listing(FIRST, SECOND))
+    with leased_gpus(2, folder=tmp_path / "leases") as gpus:
+        assert gpus == ("0", "1")
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+        assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+        assert held(tmp_path / "leases") == [FIRST, SECOND]
+    assert held(tmp_path / "leases") == []
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+    assert "CUDA_DEVICE_ORDER" not in os.environ
+
+
+def fail_with_a_lease(folder):
+    with leased_gpus(1, folder=folder) as gpus:
+        assert gpus == ("1",)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+        assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+        raise ZeroDivisionError
+
+
+def test_a_failure_returns_the_gpu_and_restores_the_environment(machine, tmp_path):
+    machine(listing(FIRST, SECOND), CUDA_VISIBLE_DEVICES="1,0", CUDA_DEVICE_ORDER="FASTEST_FIRST")
+    with pytest.raises(ZeroDivisionError):
+        fail_with_a_lease(tmp_path / "leases")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,0"
+    assert os.environ["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
+    assert held(tmp_path / "leases") == []
+
+
+@pytest.mark.parametrize(
+    ("visible", "key"),
+    [
+        ("1", SECOND),
+        (" 1 ,0", SECOND),
+        (SECOND, SECOND),
+        (SECOND[:12], SECOND),
+        ("GPU-99999999", "GPU-99999999"),
+        ("MIG-33333333-aaaa", "MIG-33333333-aaaa"),
+        ("MIG-GPU-55555555/1/0", "MIG-GPU-55555555_1_0"),
+    ],
+)
+def test_every_name_of_a_device_leads_to_one_lock(machine, visible, key, tmp_path):
+    machine(listing(FIRST, SECOND), CUDA_VISIBLE_DEVICES=visible)
+    with leased_gpus(1, folder=tmp_path / "leases") as gpus:
+        assert gpus == (visible.split(",")[0].strip(),)
+        assert held(tmp_path / "leases") == [key]
+        assert os.environ.get("CUDA_DEVICE_ORDER") == ("PCI_BUS_ID" if gpus == ("1",) else None)
+
+
+@pytest.mark.parametrize("visible", ["0,0", f"0,{FIRST}", "0,-1,1", "0,2,1", "0,,1"])
+def test_a_device_counts_once_and_the_list_ends_where_cuda_ends_it(machine, visible, tmp_path):
+    machine(listing(FIRST, SECOND), CUDA_VISIBLE_DEVICES=visible)
+    refuse(tmp_path, "may use 1 here", count=2)
+
+
+def test_more_gpus_than_there_are(machine, tmp_path):
+    machine(CUDA_VISIBLE_DEVICES="0,1")
+    message = re.escape("asks for 3 GPUs (resources.gpus) and may use 2 here (GPU 0, GPU 1)")
+    refuse(tmp_path, f"{message}.*--resources gpu=", count=3)
+
+
+def test_one_lease_per_process(machine, tmp_path):
+    machine(CUDA_VISIBLE_DEVICES="0,1")
+    again = pytest.raises(RuntimeError, match="holds a lease already")
+    with leased_gpus(1, folder=tmp_path), again, leased_gpus(1, folder=tmp_path):
+        pass
+    assert held(tmp_path) == []
+
+
+# A folder that is everybody's.
+
+
+def test_the_folder_and_its_files_are_for_everybody(machine, tmp_path, monkeypatch):
+    machine(CUDA_VISIBLE_DEVICES="0")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = os.umask(0o077)
+    try:
+        with leased_gpus(1):
+            pass
+    finally:
+        assert os.umask(before) == 0o077
+    assert stat.S_IMODE((tmp_path / "segflow-gpus").stat().st_mode) == 0o1777
+    assert stat.S_IMODE((tmp_path / "segflow-gpus" / "0.lock").stat().st_mode) == 0o666
+
+
+@pytest.mark.parametrize("make", [os.symlink, os.link])
+def test_a_link_in_place_of_a_lock_is_refused(machine, make, tmp_path):
+    machine(CUDA_VISIBLE_DEVICES="0")
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "leases").mkdir()
+    make(tmp_path / "precious", tmp_path / "leases" / "0.lock")
+    refuse(tmp_path / "leases", r"no GPU can be leased: 0\.lock cannot be used")
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+def test_a_link_in_place_of_the_folder_is_refused(machine, tmp_path):
+    machine(CUDA_VISIBLE_DEVICES="0")
+    (tmp_path / "leases").symlink_to(tmp_path)
+    refuse(tmp_path / "leases", "leases cannot be used")
+
+
+def test_a_folder_that_cannot_be_made(machine, tmp_path):
+    machine(CUDA_VISIBLE_DEVICES="0")
+    refuse(tmp_path / "missing" / "leases", "No such file or directory")
