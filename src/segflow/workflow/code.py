@@ -13,12 +13,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
 from segflow.contracts.errors import ConfigurationError
+from segflow.workflow.syntax import absolute, bound_by, is_quiet, parse, write_tree
 
 __all__ = ["CodeBase", "closure", "code_of", "installed"]
 
@@ -26,13 +27,6 @@ _DIGITS = 12
 #: An import: the module, and the name taken from it; `_ITSELF` if the module is bound, "*" for all names.
 _Import = tuple[str, str]
 _ITSELF = ""
-
-# Fields of the tree that say nothing about what the code does.
-_IGNORED = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-
-_COLLECTIONS = (ast.Tuple, ast.List, ast.Set, ast.Dict, ast.expr_context)
-_LITERALS = (ast.Constant, ast.UnaryOp, ast.unaryop, *_COLLECTIONS)
 
 
 @dataclass(frozen=True)
@@ -159,14 +153,14 @@ class CodeBase:
         return self._sources[module]
 
     def _read(self, module: str) -> _Source:
-        tree = _parse(self._files[module])
+        tree = parse(self._files[module])
         package = module if module in self._packages else _parent(module)
         parts: list[str] = []
-        _write(tree, parts.append)
+        write_tree(tree, parts.append)
         table: dict[str, tuple[_Import, ...]] = {}
         bound: set[str] = set()
         for statement in tree.body:
-            bound |= _bound_by(statement)
+            bound |= bound_by(statement)
             for name, target in self._imports_of(statement, package):
                 table[name] = (*table.get(name, ()), target)
         imports = {target for node in ast.walk(tree) for _, target in self._imports_of(node, package)}
@@ -175,7 +169,7 @@ class CodeBase:
             imports=frozenset(imports),
             table={name: targets for name, targets in table.items() if name != "*"},
             bound=frozenset(bound),
-            is_quiet=all(map(_is_quiet, tree.body)),
+            is_quiet=all(map(is_quiet, tree.body)),
         )
 
     def _imports_of(self, statement: ast.AST, package: str) -> Iterator[tuple[str, _Import]]:
@@ -185,7 +179,7 @@ class CodeBase:
                 if self._is_own(alias.name):
                     yield alias.asname or self.root.name, (alias.name, _ITSELF)
         elif isinstance(statement, ast.ImportFrom):
-            base = _absolute(statement, package)
+            base = absolute(statement, package)
             if self._is_own(base):
                 for alias in statement.names:
                     yield alias.asname or alias.name, (base, alias.name)
@@ -253,86 +247,5 @@ def closure(module: str) -> dict[str, str]:
     return installed().closure(module)
 
 
-def _parse(file: Path) -> ast.Module:
-    try:
-        return ast.parse(file.read_bytes(), filename=str(file))
-    except (SyntaxError, ValueError) as problem:  # the latter for a zero byte, before Python 3.12
-        line = getattr(problem, "lineno", None) or 1
-        reason = getattr(problem, "msg", problem)
-        raise ConfigurationError(f"{file}, line {line}: not valid Python: {reason}") from None
-
-
-def _write(value: object, out: Callable[[str], None]) -> None:
-    """Write a tree as text that is the same under every version of Python.
-
-    `ast.dump` and `repr` are not: the first changed its mind about empty lists, the second about which
-    characters can be printed.
-    """
-    if isinstance(value, ast.Constant):
-        out(f"{type(value.value).__name__}:{value.value!a},")
-    elif isinstance(value, ast.AST):
-        out(f"{type(value).__name__}(")
-        for name in value._fields:
-            part = getattr(value, name, None)
-            if name == "body" and isinstance(value, _DOCUMENTED):
-                part = value.body[any(map(_is_text, value.body[:1])) :]
-            if part is not None and part != [] and name not in _IGNORED:
-                out(f"{name}=")
-                _write(part, out)
-        out("),")
-    elif isinstance(value, list):
-        out("[")
-        for item in value:
-            _write(item, out)
-        out("],")
-    else:
-        out(f"{value!a},")
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Constant):
-        return False
-    return isinstance(statement.value.value, str)
-
-
 def _parent(module: str) -> str:
     return module.rpartition(".")[0]
-
-
-def _absolute(statement: ast.ImportFrom, package: str) -> str:
-    """The module that is imported from, with the dots of a relative import resolved."""
-    if not statement.level:
-        return statement.module or ""
-    above = package.split(".")
-    above = above[: len(above) - statement.level + 1]
-    return ".".join([*above, statement.module or ""]).rstrip(".") if above else ""
-
-
-def _bound_by(statement: ast.stmt) -> set[str]:
-    """Names that a quiet statement binds, but for `__all__` and those from `__future__`."""
-    if isinstance(statement, ast.Import):
-        return {alias.asname or alias.name.partition(".")[0] for alias in statement.names}
-    if isinstance(statement, ast.ImportFrom) and statement.module != "__future__":
-        return {alias.asname or alias.name for alias in statement.names}
-    return {name for name in _assigned_by(statement) if name != "__all__"}
-
-
-def _assigned_by(statement: ast.stmt) -> list[str]:
-    targets: list[ast.expr] = []
-    if isinstance(statement, ast.Assign):
-        targets = statement.targets
-    elif isinstance(statement, (ast.AnnAssign, ast.AugAssign)):
-        targets = [statement.target]
-    return [target.id if isinstance(target, ast.Name) else "*" for target in targets]
-
-
-def _is_quiet(statement: ast.stmt) -> bool:
-    """An import, a docstring, `__all__`, or a constant that is given a name."""
-    if isinstance(statement, (ast.Import, ast.ImportFrom)) or _is_text(statement):
-        return True
-    names = _assigned_by(statement)
-    if names == ["__all__"]:
-        return True
-    if not names or "*" in names or not isinstance(statement, (ast.Assign, ast.AnnAssign)):
-        return False
-    return statement.value is None or all(isinstance(node, _LITERALS) for node in ast.walk(statement.value))

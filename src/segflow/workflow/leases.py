@@ -8,54 +8,30 @@ A job's forked workers close their copy of it at birth, because a lock lives as 
 from __future__ import annotations
 
 import fcntl
-import itertools
 import logging
 import os
 import random
-import re
 import stat
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from segflow.contracts.errors import ConfigurationError
+from segflow.workflow.devices import VISIBLE, Device, devices, entries, only
 
 __all__ = ["leased_gpus"]
 
 logger = logging.getLogger("segflow")
 
-_VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
-_ORDER: Final = "CUDA_DEVICE_ORDER"
-
-#: What names a device: an index, or a UUID (a MIG part may be a path-like one).
-_ENTRY: Final = re.compile(r"\d+|(GPU|MIG)-[\w/-]+", re.ASCII)
-_LISTED: Final = re.compile(r"\s*(\d+)\s*,\s*(GPU-[\w-]+)\s*", re.ASCII)
-
 _PATIENCE_S: Final = 5.0  # a wait of this long is worth a line
 _PAUSE_S: Final = (0.1, 0.4)  # between two tries; drawn, so that jobs don't get in each other's way again
-_SMI_TIMEOUT_S: Final = 60.0  # a driver in trouble lets nvidia-smi hang; a slow one takes seconds
-
-
-@dataclass(frozen=True)
-class _Device:
-    """A GPU, as CUDA_VISIBLE_DEVICES calls it and as its lock is called: by its UUID, where that is known."""
-
-    name: str
-    key: str
-
-    @property
-    def by_index_of_smi(self) -> bool:
-        """Whether the name is a place in nvidia-smi's list."""
-        return self.name.isdigit() and self.key != self.name
 
 
 #: The locks of this process: file descriptor per device.
-_locks: dict[_Device, int] = {}
+_locks: dict[Device, int] = {}
 
 
 @contextmanager
@@ -82,35 +58,35 @@ def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str
     Source: ours.
     """
     if count == 0 or "SLURM_JOB_ID" in os.environ:
-        yield _entries(os.environ.get(_VISIBLE, ""))
+        yield entries(os.environ.get(VISIBLE, ""))
         return
-    devices = _devices()
-    if not devices:
+    candidates = devices()
+    if not candidates:
         yield ()
         return
-    if count > len(devices):
+    if count > len(candidates):
         raise ConfigurationError(
-            f"the job asks for {count} GPUs (resources.gpus) and may use {len(devices)} here "
-            f"({_listing(devices)}); lower resources.gpus, and let --resources gpu= be at most {len(devices)}, "
-            f"or name more devices in {_VISIBLE}"
+            f"the job asks for {count} GPUs (resources.gpus) and may use {len(candidates)} here "
+            f"({_listing(candidates)}); lower resources.gpus, and let --resources gpu= be at most {len(candidates)}, "
+            f"or name more devices in {VISIBLE}"
         )
     if _locks:  # the environment, which tells CUDA, is the process's
         raise RuntimeError("this process holds a lease already")
     try:
-        _wait_for(devices, count, folder or Path(tempfile.gettempdir(), "segflow-gpus"))
+        _wait_for(candidates, count, folder or Path(tempfile.gettempdir(), "segflow-gpus"))
         leased = tuple(_locks)
-        with _logged(leased), _environment(_told_to_cuda(leased)):
+        with _logged(leased), only(leased):
             yield tuple(device.name for device in leased)
     finally:
         _return_all()
 
 
-def _listing(devices: Sequence[_Device]) -> str:
+def _listing(devices: Sequence[Device]) -> str:
     return ", ".join(f"GPU {device.name}" for device in devices)
 
 
 @contextmanager
-def _logged(leased: Sequence[_Device]) -> Iterator[None]:
+def _logged(leased: Sequence[Device]) -> Iterator[None]:
     """A line per GPU and change of hands. It is returned only after its line, so logs never show two holders."""
     for device in leased:
         logger.info("GPU %s leased", device.name)
@@ -121,80 +97,7 @@ def _logged(leased: Sequence[_Device]) -> Iterator[None]:
             logger.info("GPU %s returned", device.name)
 
 
-# Which devices there are.
-
-
-def _devices() -> tuple[_Device, ...]:
-    """The GPUs this job may use, each once, by whatever name."""
-    text = os.environ.get(_VISIBLE)
-    names = _entries(text or "")
-    if text is not None and not names:
-        return ()
-    uuids = _uuids()
-    if text is None:
-        names = tuple(uuids)
-    # CUDA stops at an index that does not exist; without nvidia-smi there is no telling.
-    known = itertools.takewhile(lambda name: not (name.isdigit() and uuids and name not in uuids), names)
-    by_key: dict[str, _Device] = {}
-    for name in known:
-        key = _key(name, uuids)
-        by_key.setdefault(key, _Device(name, key))
-    return tuple(by_key.values())
-
-
-def _entries(text: str) -> tuple[str, ...]:
-    """The names in CUDA_VISIBLE_DEVICES, up to the first that is none, such as -1: CUDA stops there too."""
-    return tuple(itertools.takewhile(_ENTRY.fullmatch, (entry.strip() for entry in text.split(","))))
-
-
-def _uuids() -> dict[str, str]:
-    """Index to UUID, as nvidia-smi lists them; empty without it, or without a working driver."""
-    command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(  # noqa: S603  fixed words; found on the PATH, as every tool of a job
-            command, capture_output=True, text=True, check=True, timeout=_SMI_TIMEOUT_S
-        )
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    lines = map(_LISTED.fullmatch, done.stdout.splitlines())
-    return {line[1]: line[2] for line in lines if line}
-
-
-def _key(name: str, uuids: dict[str, str]) -> str:
-    """The UUID in full where nvidia-smi knows the device, so that all names of a device meet at one lock."""
-    if name.isdigit():
-        return uuids.get(name, name)
-    abbreviated = [uuid for uuid in uuids.values() if uuid.startswith(name)]
-    return abbreviated[0] if len(abbreviated) == 1 else name
-
-
-def _told_to_cuda(leased: Sequence[_Device]) -> dict[str, str]:
-    told = {_VISIBLE: ",".join(device.name for device in leased)}
-    if any(device.by_index_of_smi for device in leased):
-        # nvidia-smi counts in the order of the PCI bus, CUDA by itself from the fastest: where cards differ, CUDA's
-        # device 0 may be one that another job holds under another number.
-        told[_ORDER] = "PCI_BUS_ID"
-    return told
-
-
-@contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-# Who holds them.
-
-
-def _wait_for(devices: Sequence[_Device], count: int, folder: Path) -> None:
+def _wait_for(devices: Sequence[Device], count: int, folder: Path) -> None:
     """Fill `_locks`."""
     began = time.monotonic()
     said = False
@@ -209,7 +112,7 @@ def _wait_for(devices: Sequence[_Device], count: int, folder: Path) -> None:
             time.sleep(random.uniform(*_PAUSE_S))  # noqa: S311
 
 
-def _try(devices: Sequence[_Device], count: int, place: int) -> list[_Device]:
+def _try(devices: Sequence[Device], count: int, place: int) -> list[Device]:
     """Lock as many devices as are wanted, or none: who kept one while waiting for another could wait for ever.
 
     Returns those that others hold if there were too few, else nothing.
@@ -259,7 +162,7 @@ def _sign(lock: int, text: str) -> None:
         os.pwrite(lock, text.encode(), 0)
 
 
-def _held_by_others(busy: Sequence[_Device], place: int) -> str:
+def _held_by_others(busy: Sequence[Device], place: int) -> str:
     texts = []
     for device in busy:
         lock = _open_lock(device, place)
@@ -287,11 +190,11 @@ def _opened_folder(folder: Path) -> Iterator[int]:
         os.close(place)
 
 
-def _file_name(device: _Device) -> str:
+def _file_name(device: Device) -> str:
     return f"{device.key.replace('/', '_')}.lock"
 
 
-def _open_lock(device: _Device, place: int) -> int:
+def _open_lock(device: Device, place: int) -> int:
     """A device's lock file, made if missing, for all to lock and to sign. Not inherited by programs it starts.
 
     It is never removed: a job could then hold a lock on a file that is no longer there for the next. systemd's
