@@ -8,7 +8,12 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 
-configfile: f"{workflow.basedir}/config/config.yaml"
+# Not workflow.basedir, which is the importer's where this file is used as a module.
+configfile: f"{workflow.current_basedir}/config/config.yaml"
+
+
+# For jobs in a container (--sdm apptainer): build envs/Dockerfile and name the image here.
+# container: "segflow.sif"
 
 
 include: "workflow/rules/common.smk"

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -309,6 +310,22 @@ def test_a_case_added_and_removed(experiment):
     assert set(jobs) - set(ORDER) == set(DATA)
     assert (jobs["check"], jobs["preprocess"]) == (1, 2)
     assert not experiment.jobs()
+
+
+def test_a_raw_file_that_changes_during_the_call(experiment):
+    """What is read early must not look younger than it is at the end of a long call."""
+    experiment.configure(**BASE | {"seed": 1})
+    with experiment.start("--quiet", "all") as process:
+        logs = experiment.results / "logs" / "train"
+        since = {log: log.stat().st_mtime_ns for log in logs.glob("*.log")}
+        while process.poll() is None and all(
+            log.exists() and log.stat().st_mtime_ns == since[log] for log in since
+        ):
+            time.sleep(0.02)
+        rewrite(label_of(experiment, "phantom_002"), lambda label: sitk.BinaryThreshold(label, 1, 1, 1, 0))
+        process.communicate(timeout=300)
+        assert process.returncode == 0
+    assert {"check", "preprocess", "train"} <= set(experiment.jobs())
 
 
 # Losing what Snakemake remembers.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 from segflow.contracts.errors import ConfigurationError, SegflowError
 from segflow.contracts.names import CONFIGURATION_NAMES
@@ -19,8 +20,12 @@ from segflow.workflow.datasets import read_sources
 from segflow.workflow.recipes import plan_names, read_recipes
 from segflow.workflow.records import keep_records, recover_records
 
-# Jobs call `segflow`: where no environment provides it, the one beside this Python does.
-os.environ |= {"PATH": os.pathsep.join([*os.get_exec_path(), str(Path(sys.executable).parent)])}
+# Jobs call `segflow`: where no environment provides it, the one beside this Python does. A conda environment holds the
+# packages only; there it is a launcher of this checkout's code, ahead of any `segflow` with other packages.
+SEARCHED = [*os.get_exec_path(), str(Path(sys.executable).parent)]
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    SEARCHED.insert(0, str(Path(workflow.current_basedir).parent / "bin"))
+os.environ |= {"PATH": os.pathsep.join(SEARCHED)}
 
 try:
     CONFIG = WorkflowConfig.parse(config, where="configuration", error=ConfigurationError)
@@ -71,7 +76,7 @@ def hold_results():
 
 def stop_jobs(number, frame):
     """SIGINT sent to Snakemake alone: tell its jobs too, so that they keep their work and end."""
-    for job in psutil.Process().children(recursive=True):
+    for job in psutil.Process().children():
         job.send_signal(signal.SIGTERM)
     signal.default_int_handler(number, frame)
 
@@ -82,16 +87,17 @@ if workflow.is_main_process:
 
 
 def settle():
-    """Give all results the same age.
+    """Give all results the same age, but for those that are made from files of others: these may change any time.
 
     A stage whose result came out as before leaves what follows alone, which is then older than its input. Snakemake
     knows better as long as it remembers the inputs' digests; with equal ages and a copy of its records, `.snakemake`
     can be lost as well.
     """
     now = time.time()
+    made = {file for job in workflow.dag.jobs for file in job.output}
     for job in workflow.dag.jobs:
-        for file in job.output:
-            if Path(file).exists():
+        if all(file in made or file.is_ancient for file in job.input):
+            for file in filter(os.path.exists, job.output):
                 os.utime(file, (now, now))
     keep_records(Path(RESULTS))
 
@@ -100,6 +106,5 @@ def show_outcome():
     """Close with the outcome of one experiment, or with a table of several."""
     folders = [f"{RESULTS}/{dataset}/{recipe}" for dataset, recipe in EXPERIMENTS]
     if all(Path(folder, "report.html").exists() for folder in folders):
-        subprocess.run(
-            ["segflow", "summary" if len(folders) == 1 else "compare", *folders], check=False
-        )
+        verb = "summary" if len(folders) == 1 else "compare"
+        subprocess.run([sys.executable, "-P", "-m", "segflow", verb, *folders], check=False)

@@ -1,0 +1,188 @@
+"""The workflow under Snakemake's own tools: lint, report, use as a module, software environments."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from workflow_runs import REPOSITORY, STARTED, Experiment
+
+from segflow.commands.main import VERBS, main
+from segflow.contracts.provenance import Provenance
+from segflow.io.files import digest_of
+from segflow.workflow.code import closure
+
+pytestmark = pytest.mark.workflow
+
+LAUNCHER = REPOSITORY / "workflow" / "bin"
+#: Verbs told a folder of which the provenance records nothing.
+READS_FOLDERS_ONLY = {"compare"}
+
+MODULE = """
+module segflow:
+    snakefile: "{snakefile}"
+    {config}
+
+use rule * from segflow as segflow_*
+
+rule everything:
+    default_target: True
+    input: "mine.txt"
+
+rule mine:
+    input: rules.segflow_all.input
+    output: "mine.txt"
+    shell: "echo {{input}} > {{output}}"
+
+onsuccess:
+    segflow.settle()
+"""
+
+#: As much of conda as Snakemake asks for. The Python of its environments notes what it is told.
+CONDA = """#!/bin/sh
+base=$(CDPATH='' cd -- "${0%/*}/.." && pwd)
+case "$*" in
+"info --json") echo "{\\"conda_prefix\\": \\"$base\\", \\"platform\\": \\"linux-64\\"}" ;;
+--version) echo "conda 25.1.0" ;;
+config*) echo '{"get": {"channel_priority": "strict"}}' ;;
+*create*)
+    while [ "$1" != --prefix ]; do shift; done
+    mkdir -p "$2/bin"
+    printf '#!/bin/sh\\necho "$@" >> "%s/calls"\\nexec "%s" "$@"\\n' "$base" "$PYTHON_OF_TEST" > "$2/bin/python"
+    chmod +x "$2/bin/python" ;;
+esac
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Experiment:
+    """An experiment with all its results; tests leave it as it is."""
+    made = Experiment(tmp_path_factory.mktemp("finished"))
+    assert main(["phantom", str(made.dataset), "--cases", "6"]) == 0
+    made.configure(folds=[0])
+    made.finish()
+    return made
+
+
+def test_lint(finished):
+    assert "your workflow is in a good condition" in finished.finish("--lint")
+
+
+def test_report(finished, tmp_path):
+    nowhere = "http://127.0.0.1:9"
+    file = tmp_path / "report.html"
+    done = finished.run("--report", str(file), http_proxy=nowhere, https_proxy=nowhere)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = file.read_text()
+    assert 'src="http' not in page
+    assert "The whole experiment with recipe nnunet on data on one page" in page
+    assert "One row per data set and recipe" in page
+    table = (finished.output / "comparison.csv").read_bytes()
+    assert base64.b64encode(table).decode() in page
+
+
+def test_every_job_leaves_its_provenance(finished):
+    """Every job has a benchmark, so there is one provenance file for each of these."""
+    files = sorted(finished.output.rglob("*.provenance"))
+    assert len(files) == len(list(finished.output.glob("**/benchmarks/**/*.tsv")))
+    for file in files:
+        assert file.with_suffix("").is_file()
+        made = Provenance.model_validate_json(file.read_text())
+        program, verb = made.command[:2]
+        assert program == "segflow"
+        assert made.code == closure(f"segflow.commands.{VERBS[verb][0]}")
+        assert bool(made.inputs) == (verb not in READS_FOLDERS_ONLY), file
+        for name, digest in made.inputs.items():
+            assert digest_of(finished.folder / name) == digest, f"{file}: {name}"
+        assert {"segflow", "python", "numpy", "torch"} <= made.versions.keys()
+        assert made.device == "cpu"
+        assert made.started <= made.finished
+
+
+# Use from another workflow.
+
+
+def importing(folder: Path, source: Path, *, config: str) -> Experiment:
+    """A workflow of somebody else's, with the data set in `data`; it does without segflow's profile."""
+    (folder / "Snakefile").write_text(MODULE.format(snakefile=REPOSITORY / "Snakefile", config=config))
+    shutil.copytree(source, folder / "data")
+    return Experiment(folder)
+
+
+def call(experiment: Experiment, *options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *options],
+        cwd=experiment.folder,
+        env=experiment.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_used_as_a_module(finished, tmp_path):
+    """The data set and the output suffice; everything else has its default."""
+    config = 'config: {"dataset": "data", "output": "segmentation"}'
+    experiment = importing(tmp_path, finished.dataset, config=config)
+    planned = STARTED.findall(call(experiment, "--dry-run"))
+    assert planned == ["segflow_check", "segflow_fingerprint", "segflow_plan", "mine", "everything"]
+
+    plan = Path("segmentation", "data", "plans", "nnUNetPlans", "plans.json")
+    call(experiment, str(plan))
+    assert json.loads((tmp_path / plan).read_text())["configurations"].keys() >= {"2d", "3d_fullres"}
+    assert (tmp_path / "segmentation" / "records").is_dir()
+    planned = STARTED.findall(call(experiment, "--dry-run"))
+    assert {"segflow_preprocess", "segflow_train", "segflow_report", "segflow_compare", "mine"} <= {*planned}
+    assert not {"segflow_check", "segflow_plan"} & {*planned}
+    assert planned.count("segflow_train") == 10
+
+
+def test_used_as_a_module_with_segflows_own_configuration(finished, tmp_path):
+    """Which is found beside segflow, not beside the importing workflow."""
+    experiment = importing(tmp_path, finished.dataset, config="")
+    assert "results/data/check/chunk_0.json" in call(experiment, "--dry-run")
+
+
+# Software environments.
+
+
+def test_launcher(tmp_path):
+    """It runs its checkout's code with the first Python on the PATH, wherever it is called and whatever lies there."""
+    (tmp_path / "segflow").mkdir()
+    (tmp_path / "segflow" / "__init__.py").touch()
+    python = Path(sys.executable).parent
+    for folder in (str(LAUNCHER), os.path.relpath(LAUNCHER, tmp_path)):
+        done = subprocess.run(
+            ["/bin/sh", "-c", "segflow --version"],
+            env={"PATH": f"{folder}{os.pathsep}{python}"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.startswith("segflow "), done.stderr
+
+
+def test_a_conda_environment_runs_this_checkouts_code(finished, tmp_path):
+    """With a stand-in for conda: which Python a job gets, not whether the packages can be had."""
+    (tmp_path / "bin").mkdir()
+    conda = tmp_path / "bin" / "conda"
+    conda.write_text(CONDA)
+    conda.chmod(0o755)
+    (tmp_path / "bin" / "activate").write_text('PATH="$1/bin:$PATH"\n')
+    experiment = Experiment(tmp_path / "experiment")
+    shutil.copytree(finished.dataset, experiment.dataset)
+    experiment.configure()
+    path = os.pathsep.join((str(tmp_path / "bin"), experiment.environment()["PATH"]))
+    target = "results/data/splits_final.json"
+    done = experiment.run(target, "--sdm", "conda", PATH=path, PYTHON_OF_TEST=sys.executable)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "calls").read_text().startswith("-P -m segflow folds --job data")
