@@ -21,8 +21,6 @@ from segflow.workflow.code import closure
 pytestmark = pytest.mark.workflow
 
 LAUNCHER = REPOSITORY / "workflow" / "bin"
-#: Verbs told a folder of which the provenance records nothing.
-READS_FOLDERS_ONLY = {"compare"}
 
 MODULE = """
 module segflow:
@@ -97,12 +95,21 @@ def test_every_job_leaves_its_provenance(finished):
         program, verb = made.command[:2]
         assert program == "segflow"
         assert made.code == closure(f"segflow.commands.{VERBS[verb][0]}")
-        assert bool(made.inputs) == (verb not in READS_FOLDERS_ONLY), file
+        assert made.inputs, file
         for name, digest in made.inputs.items():
             assert digest_of(finished.folder / name) == digest, f"{file}: {name}"
         assert {"segflow", "python", "numpy", "torch"} <= made.versions.keys()
         assert made.device == "cpu"
         assert made.started <= made.finished
+
+
+@pytest.mark.parametrize("name", ["selection.json", "final/manifest.json", "model/model.json", "report.html"])
+def test_a_single_result_is_asked_for_at_once(finished, tmp_path, name):
+    """Before the plan is there, that is, and so before it is known what the result is made from."""
+    experiment = Experiment(tmp_path)
+    shutil.copytree(finished.dataset, experiment.dataset)
+    experiment.configure()
+    assert experiment.jobs("--dry-run", f"results/data/nnunet/{name}")["select"] == 1
 
 
 # Use from another workflow.
@@ -186,3 +193,11 @@ def test_a_conda_environment_runs_this_checkouts_code(finished, tmp_path):
     done = experiment.run(target, "--sdm", "conda", PATH=path, PYTHON_OF_TEST=sys.executable)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "calls").read_text().startswith("-P -m segflow folds --job data")
+
+
+def test_the_image_is_made_from_files_that_exist():
+    """As much as can be said of it without a container runtime."""
+    lines = (REPOSITORY / "envs" / "Dockerfile").read_text().splitlines()
+    copied = [name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]]
+    assert {"src", "Snakefile", "workflow", "constraints.txt"} <= set(copied)
+    assert all((REPOSITORY / name).exists() for name in copied)

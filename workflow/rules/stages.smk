@@ -24,8 +24,9 @@ def code(verb):
 
 
 def ancestor(file, levels):
-    """The folder so many levels above a file."""
-    return str(Path(file).parents[levels - 1])
+    """The folder so many levels above a file; of "<TBD>", which an input is before its checkpoint has run, itself."""
+    above = Path(file).parents
+    return str(above[levels - 1]) if len(above) >= levels else str(file)
 
 
 def source(wildcards):

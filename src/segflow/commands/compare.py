@@ -25,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """One row per experiment: what was chosen, and its out-of-fold Dice after post-processing. Source: ours."""
     rows = [_row(folder) for folder in options.experiments]
+    read = ("model/model.json", "final/summary.json")
+    options.also_read = [folder / name for folder in options.experiments for name in read]
     if options.output is not None:
         write_text(options.output, pd.DataFrame(rows).to_csv(index=False))
         return

@@ -53,11 +53,13 @@ def run(options: argparse.Namespace) -> None:
     )
     folder = options.output.parent
     options.output.unlink(missing_ok=True)
+    options.also_read = []
     for source in (options.dataset, options.fingerprint, options.plan):
         _copy(source, folder / source.name)
     for configuration in (*stages, *chosen):
         for fold in options.folds:
             source = options.models / configuration / f"fold_{fold}" / "model.pt"
+            options.also_read.append(source)
             _copy(source, folder / configuration / f"fold_{fold}.pt")
     write_text(options.output, card.to_json())
     console.print(f"model package: {folder}")

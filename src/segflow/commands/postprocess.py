@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> None:
     operations = read_contract(PostProcessing, options.postprocessing).operations
     ending = str(description["file_ending"])
     folders = _folders(options)
+    options.also_read = [file for folder in folders if (file := folder / "manifest.json").exists()]
     files = [file for folder in folders for file in list_label_maps(folder, ending)]
     if len({file.name for file in files}) != len(files) or not files:
         raise PredictionError(

@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> None:
     selection = read_contract(Selection, options.selection)
     file = options.selection.parent / selection.best.summary
     summary = read_contract(Summary, file)
+    options.also_read = [file]
     if not recipe.largest_component:
         mean = summary.foreground_mean.dice
         nothing = PostProcessing(

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Gather, render, write. Source: ours."""
     outcome = read_outcome(options.results)
+    options.also_read = [options.results / name for name in ("model/model.json", "final/summary.json")]
     folder, card = outcome.folder, outcome.card
     networks = [_network_card(path) for path in sorted((folder / "models").glob("*/fold_*/card.json"))]
     qualified = cautions(

@@ -49,7 +49,8 @@ def recorded(options: argparse.Namespace, command: Sequence[str], code: Mapping[
     result.
 
     Args:
-        options: Of the command; the result is `manifest` or, without one, `output`.
+        options: Of the command; the result is `manifest` or, without one, `output`. A command that is told a folder
+            says in `also_read` which of its files it has read.
         command: As it was called.
         code: Module to digest.
 
@@ -62,6 +63,7 @@ def recorded(options: argparse.Namespace, command: Sequence[str], code: Mapping[
     started = _now()
     inputs = {str(file): digest_of(file) for file in _read_files(options)}
     yield
+    inputs |= {str(file): digest_of(file) for file in getattr(options, "also_read", ())}
     made = Provenance(
         command=tuple(command),
         inputs=inputs,

@@ -11,7 +11,9 @@ __all__ = ["PlannedJobs", "planned_jobs"]
 _HEAD = re.compile(r"^(?:local)?(?P<kind>rule|checkpoint) (?P<rule>\w+):$")
 _REASON = re.compile(r"^ {4}reason: (?P<reason>.+)$")
 _PARAMS = re.compile(r"Params have changed since last execution: .*?before: (?P<before>.*?) now: (?P<now>.*)")
-_WORD = re.compile(r"'((?:[^'\\]|\\.)*)'|(\[.*?\])")
+_TEXT = r"'(?:[^'\\]|\\.)*'"
+#: A text, or a list of texts. A text may hold brackets.
+_WORD = re.compile(rf"\[(?:{_TEXT}(?:, )?)*\]|{_TEXT}")
 _PLAIN = (
     (re.compile(r"Missing output files"), "not made yet"),
     (re.compile(r"Input files updated by another job"), "what it reads is made again"),
@@ -79,8 +81,8 @@ def _changed_params(before: str, now: str) -> str:
     named = {word.partition("=")[0]: word.partition("=")[2] for word in old if "=" in word}
     for word in new:
         name, separator, value = word.partition("=")
-        if separator:
-            settings.append(f"{name}: {named.pop(name, 'nothing')} → {value}")
+        if separator and (before_it := named.pop(name, "nothing")) != value:
+            settings.append(f"{name}: {before_it} → {value}")
     settings += [f"{name}: {value} → nothing" for name, value in named.items()]
     code = [f"code changed: {', '.join(modules)}"] if modules else []
     others = [word for word in new if "@" not in word and "=" not in word]
@@ -91,7 +93,4 @@ def _changed_params(before: str, now: str) -> str:
 
 def _words(text: str) -> list[str]:
     """The strings of a list of reprs; the entries of lists one by one."""
-    found: list[str] = []
-    for quoted, listed in _WORD.findall(text):
-        found += re.findall(r"'((?:[^'\\]|\\.)*)'", listed) if listed else [quoted]
-    return found
+    return [word[1:-1] for part in _WORD.findall(text) for word in re.findall(_TEXT, part)]
