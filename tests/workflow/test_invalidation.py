@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
-from foreseen import BASE, DATA, FORESEEN, ORDER, since
+from foreseen import BASE, DATA, FORESEEN, ORDER, edit, since
 from workflow_runs import TINY, Experiment, copy_of_program
 
 from segflow.commands.main import main
