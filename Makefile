@@ -53,5 +53,5 @@ $(STAMP): pyproject.toml constraints.txt
 		|| { echo "== environment: $(VENV)"; $(PYTHON) -m venv --clear $(VENV); }
 	@echo "== environment: pip";         $(PIP_INSTALL) pip
 	@echo "== environment: torch";       $(PIP_INSTALL) "$$(grep '^torch==' constraints.txt)"
-	@echo "== environment: segflow and its tools (a few minutes)"; $(PIP_INSTALL) -e . --group dev
+	@echo "== environment: segflow and its tools (a few minutes)"; $(PIP_INSTALL) -e '.[slurm]' --group dev
 	@touch $@

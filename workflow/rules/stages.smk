@@ -23,12 +23,6 @@ def code(verb):
     return code_of(f"segflow.commands.{verb}")
 
 
-def ancestor(file, levels):
-    """The folder so many levels above a file; of "<TBD>", which an input is before its checkpoint has run, itself."""
-    above = Path(file).parents
-    return str(above[levels - 1]) if len(above) >= levels else str(file)
-
-
 def source(wildcards):
     return SOURCES[wildcards.dataset]
 
@@ -283,9 +277,9 @@ def network_threads(wildcards):
     """CPU threads of a job that uses a network: an equal share of the cores for each GPU of the call."""
     if CONFIG.resources.threads is not None:
         return CONFIG.resources.threads
-    granted = workflow.global_resources.get("gpu")
-    gpus = getattr(granted, "value", granted) or 1
-    return max(1, (workflow.cores or 8) // int(gpus))
+    granted = {name: workflow.global_resources.get(name) for name in ("gpu", "_cores")}
+    gpus, cores = (getattr(value, "value", value) for value in granted.values())
+    return max(1, int(cores or 8) // int(gpus or 1))
 
 
 def log_of(stage, folder=EXPERIMENT):

@@ -65,7 +65,7 @@ checkpoint previous_stage:
     params:
         *code("previous_stage"),
         meaning=meaning,
-        predictions=lambda wildcards, input: ancestor(input.predictions[0], 2),
+        predictions=f"{EXPERIMENT}/predictions/3d_lowres",
     shell:
         "exec segflow previous-stage --job --dataset {input.description:q}"
         " --preparation {input.preparation:q} --folds {input.folds:q}"

@@ -6,10 +6,11 @@ import ctypes
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from segflow.commands.interruption import leave, noted_signals
 from segflow.contracts.errors import SegflowError
 
 __all__ = ["map_cases"]
@@ -17,6 +18,7 @@ __all__ = ["map_cases"]
 T = TypeVar("T")
 R = TypeVar("R")
 
+_GLANCE_S = 0.1  # between two looks at what signals have come
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal a process gets when its parent dies
 
 
@@ -38,15 +40,23 @@ def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> It
 
     Source: ours.
     """
-    pool = ProcessPoolExecutor(min(workers, max(len(cases), 1)), initializer=_follow_parent)
-    try:
-        yield from pool.map(work, cases)
-    except BrokenProcessPool:
-        raise SegflowError(
-            "a worker process died, mostly because memory ran out; try again with fewer --workers or more memory"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    # An exception out of a signal's handler can come anywhere, also where the pool starts or ends a process, and then
+    # the pool waits for ever for a process that it does not know of. So signals are looked at between results only.
+    with noted_signals() as received:
+        pool = ProcessPoolExecutor(min(workers, max(len(cases), 1)), initializer=_follow_parent)
+        try:
+            for future in [pool.submit(work, case) for case in cases]:
+                while not wait([future], timeout=_GLANCE_S).done and not received:
+                    pass
+                if received:
+                    leave(received)
+                yield future.result()
+        except BrokenProcessPool:
+            raise SegflowError(
+                "a worker process died, mostly because memory ran out; try again with fewer --workers or more memory"
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _follow_parent() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,11 +13,12 @@ __all__ = ["locked", "workspace"]
 
 
 @contextmanager
-def workspace(folder: Path) -> Iterator[Path]:
+def workspace(folder: Path, *, on_wait: Callable[[], None] | None = None) -> Iterator[Path]:
     """Lend a folder exclusively; remove it if the block succeeds, keep it if the block fails or is killed.
 
     Args:
         folder: Made if missing.
+        on_wait: Called if another process has the folder, before waiting for it.
 
     Yields:
         The folder.
@@ -25,14 +26,14 @@ def workspace(folder: Path) -> Iterator[Path]:
     Source: ours.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    with locked(folder, on_wait=on_wait):
         folder.mkdir(exist_ok=True)
         yield folder
         shutil.rmtree(folder)
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock of a file or folder; wait while another process has it.
 
     The lock is the kernel's: it is free again as soon as its holder is gone, however it went. Its file lies beside
@@ -40,13 +41,19 @@ def locked(path: Path) -> Iterator[None]:
 
     Args:
         path: What is locked; its folder must exist.
+        on_wait: Called if another process has the lock, before waiting for it.
 
     Source: ours.
     """
     name = path.with_name(f"{path.name}.lock")
     while True:
         with name.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if on_wait is not None:
+                    on_wait()
+                fcntl.flock(lock, fcntl.LOCK_EX)
             # Whoever held the lock before may have removed its file: then this is the lock of nothing.
             if not _is_still(name, lock.fileno()):
                 continue
