@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from segflow.commands.options import add_settings_argument, configuration_of, fold_of
+from segflow.commands.options import add_settings_argument, configuration_of, devices_for, fold_of
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.folds import Fold
 
@@ -32,3 +32,17 @@ def test_settings_are_words_of_the_sections_named(capsys):
     assert parser.parse_args([]).settings == []
     parser.print_help()
     assert "training, augmentation" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "devices"),
+    [
+        ("cpu", 0, ("cpu",)),
+        ("cpu", 2, ("cpu",)),  # stand-ins for GPUs
+        ("cuda", 0, ("cuda",)),
+        ("cuda", 1, ("cuda",)),
+        ("cuda", 2, ("cuda:0", "cuda:1")),
+    ],
+)
+def test_devices_of_a_training(device, gpus, devices):
+    assert devices_for(device, gpus) == devices

@@ -91,7 +91,7 @@ def test_leaving_early_ends_the_workers(job, reader):
 PARENT = """
 import multiprocessing, sys, time
 sys.path.insert(0, {folder!r})
-from conftest import Reader, make_job
+from tiny_problem import Reader, make_job
 from segflow.training.job import batch_maker
 from segflow.training.workers import open_batches
 with open_batches(batch_maker(make_job(), Reader()), first=0, stop=1000, workers=2) as batches:

@@ -282,6 +282,13 @@ def network_threads(wildcards):
     return max(1, int(cores or 8) // int(gpus or 1))
 
 
+def training_threads(wildcards):
+    """CPU threads of a training: such a share for each of its GPUs."""
+    if CONFIG.resources.threads is not None:
+        return CONFIG.resources.threads
+    return min(network_threads(wildcards) * CONFIG.resources.gpus, workflow.cores or 8)
+
+
 def log_of(stage, folder=EXPERIMENT):
     """The log file of a rule; `stage` may hold wildcards."""
     return f"{folder}/logs/{stage}.log"

@@ -18,7 +18,7 @@ rule train:
         benchmark_of("train/{configuration}_fold_{fold}")
     conda:
         "../../envs/gpu.yaml"
-    threads: network_threads
+    threads: training_threads
     resources:
         gpu=CONFIG.resources.gpus,
         mem_mb=CONFIG.resources.mem_mb,

@@ -16,6 +16,7 @@ __all__ = [
     "add_settings_argument",
     "choose_device",
     "configuration_of",
+    "devices_for",
     "fold_of",
 ]
 
@@ -74,6 +75,21 @@ def choose_device(wanted: str) -> str:
         )
     logger.warning("no GPU found: computing on the CPU")
     return "cpu"
+
+
+def devices_for(device: str, gpus: int) -> tuple[str, ...]:
+    """The devices that one training is shared among.
+
+    Args:
+        device: "cpu" or "cuda".
+        gpus: How many the job holds. As CUDA_VISIBLE_DEVICES names no others, they are the first ones for CUDA.
+
+    Returns:
+        A single device unless the job holds several GPUs and computes on them.
+
+    Source: ours.
+    """
+    return tuple(f"{device}:{i}" for i in range(gpus)) if device == "cuda" and gpus > 1 else (device,)
 
 
 def add_settings_argument(parser: argparse.ArgumentParser, *sections: str) -> None:

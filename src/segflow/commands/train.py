@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from segflow.commands.options import (
     add_device_arguments,
     add_settings_argument,
     choose_device,
+    devices_for,
     fold_of,
 )
 from segflow.contracts.artefacts import Manifest
@@ -78,6 +79,7 @@ def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     inputs = _read(options)
     device = choose_device(options.device)
+    devices = devices_for(device, options.gpus)
     previous = None if options.previous_stage is None else options.previous_stage.parent
     store = CaseStore(options.prepared.parent, previous_stage=previous)
     job = TrainingJob(
@@ -89,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
         augmentation=parse_settings(AugmentationRecipe, "augmentation", options.settings),
         device=device,
         seed=options.seed,
-        workers=options.workers if options.workers is not None else _default_workers(options.threads, device),
+        workers=_default_workers(options.threads, devices) if options.workers is None else options.workers,
     )
     card = NetworkCard(
         configuration=job.configuration,
@@ -109,11 +111,11 @@ def run(options: argparse.Namespace) -> None:
             stop_requests() as stop,
             fits_in_memory(_sized(what, job), device=device),
         ):
-            result = train(job, store, checkpoints, bar, stop=stop)
+            result = train(job, store, checkpoints, bar, stop=stop, devices=devices)
         write_text(options.output.with_name("card.json"), card.to_json())
         write_text(options.history, _table(result.history, inputs.labels).to_csv(index=False))
         save_network(options.output, card, result.weights)
-    logger.info("trained %s fold %d on %s", job.configuration.name, options.fold, device)
+    logger.info("trained %s fold %d on %s", job.configuration.name, options.fold, ", ".join(devices))
 
 
 def _sized(what: str, job: TrainingJob) -> str:
@@ -162,9 +164,9 @@ def _key(job: TrainingJob, digests: dict[str, str], code: str) -> str:
     return key_of(*job.parts.values(), job.device, *digests.values(), code)[:_KEY_LENGTH]
 
 
-def _default_workers(threads: int, device: str) -> int:
-    """A GPU is fed by every core but one; on the CPU the network itself needs the cores (measured on two)."""
-    return 0 if device == "cpu" else max(1, threads - 1)
+def _default_workers(threads: int, devices: Sequence[str]) -> int:
+    """GPUs are fed by every core but one each; on the CPU the network itself needs the cores (measured on two)."""
+    return 0 if devices[0] == "cpu" else max(1, threads - len(devices))
 
 
 def _table(history: Iterable[EpochRecord], labels: Labels) -> pd.DataFrame:

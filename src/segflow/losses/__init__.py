@@ -4,10 +4,13 @@ from segflow.losses.compound import ClassLoss, RegionLoss, build_loss
 from segflow.losses.cross_entropy import binary_cross_entropy, cross_entropy
 from segflow.losses.deep_supervision import DeepSupervisionLoss, deep_supervision_weights
 from segflow.losses.dice import soft_dice_loss
+from segflow.losses.parts import WHOLE, Parts
 
 __all__ = [
+    "WHOLE",
     "ClassLoss",
     "DeepSupervisionLoss",
+    "Parts",
     "RegionLoss",
     "binary_cross_entropy",
     "build_loss",

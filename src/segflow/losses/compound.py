@@ -12,6 +12,7 @@ from segflow.contracts.labels import Labels
 from segflow.losses.cross_entropy import binary_cross_entropy, cross_entropy
 from segflow.losses.deep_supervision import DeepSupervisionLoss, deep_supervision_weights
 from segflow.losses.dice import soft_dice_loss
+from segflow.losses.parts import WHOLE, Parts
 
 __all__ = ["ClassLoss", "RegionLoss", "build_loss"]
 
@@ -25,10 +26,12 @@ class ClassLoss:
     Attributes:
         batch_dice: Sum Dice over the batch.
         ignore: Target value of voxels that do not count, if there is one.
+        parts: Of the batch, if it is spread over processes.
     """
 
     batch_dice: bool
     ignore: int | None = None
+    parts: Parts = WHOLE
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of one output.
@@ -49,8 +52,9 @@ class ClassLoss:
             mask = y != self.ignore
             y = y * mask
         classes = torch.arange(1, logits.shape[1], device=y.device).view(1, -1, *[1] * (y.ndim - 2))
-        dice = soft_dice_loss(log_p[:, 1:].exp(), y == classes, batch_dice=self.batch_dice, mask=mask)
-        return cross_entropy(log_p, y, mask=mask) + dice
+        p = log_p[:, 1:].exp()
+        dice = soft_dice_loss(p, y == classes, batch_dice=self.batch_dice, mask=mask, parts=self.parts)
+        return cross_entropy(log_p, y, mask=mask, parts=self.parts) + dice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +64,12 @@ class RegionLoss:
     Attributes:
         batch_dice: Sum Dice over the batch.
         ignore_last: The target's last channel marks voxels that do not count.
+        parts: Of the batch, if it is spread over processes.
     """
 
     batch_dice: bool
     ignore_last: bool = False
+    parts: Parts = WHOLE
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of one output.
@@ -81,17 +87,21 @@ class RegionLoss:
         mask = None
         if self.ignore_last:
             target, mask = target[:, :-1], ~target[:, -1:].bool()
-        dice = soft_dice_loss(torch.sigmoid(logits), target, batch_dice=self.batch_dice, mask=mask)
-        return binary_cross_entropy(logits, target, mask=mask) + dice
+        p = torch.sigmoid(logits)
+        dice = soft_dice_loss(p, target, batch_dice=self.batch_dice, mask=mask, parts=self.parts)
+        return binary_cross_entropy(logits, target, mask=mask, parts=self.parts) + dice
 
 
-def build_loss(labels: Labels, *, batch_dice: bool, n_scales: int) -> DeepSupervisionLoss:
+def build_loss(
+    labels: Labels, *, batch_dice: bool, n_scales: int, parts: Parts = WHOLE
+) -> DeepSupervisionLoss:
     """The loss for a set of labels and a number of outputs.
 
     Args:
         labels: Classes or regions, with or without ignore.
         batch_dice: Sum Dice over the batch.
         n_scales: Outputs of the network; 1 without deep supervision.
+        parts: Of the batch, if it is spread over processes.
 
     Returns:
         A callable of (list of logits, list of targets), full resolution first.
@@ -100,7 +110,7 @@ def build_loss(labels: Labels, *, batch_dice: bool, n_scales: int) -> DeepSuperv
     """
     loss: Callable[[Tensor, Tensor], Tensor]
     if labels.has_regions:
-        loss = RegionLoss(batch_dice=batch_dice, ignore_last=labels.ignore is not None)
+        loss = RegionLoss(batch_dice=batch_dice, ignore_last=labels.ignore is not None, parts=parts)
     else:
-        loss = ClassLoss(batch_dice=batch_dice, ignore=labels.ignore)
+        loss = ClassLoss(batch_dice=batch_dice, ignore=labels.ignore, parts=parts)
     return DeepSupervisionLoss(loss, deep_supervision_weights(n_scales))

@@ -6,16 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segflow.losses.parts import WHOLE, Parts
+
 __all__ = ["binary_cross_entropy", "cross_entropy"]
 
 
-def cross_entropy(log_p: Tensor, y: Tensor, *, mask: Tensor | None = None) -> Tensor:
+def cross_entropy(log_p: Tensor, y: Tensor, *, mask: Tensor | None = None, parts: Parts = WHOLE) -> Tensor:
     """The mean of -log p_y over the voxels that count; 0 if there are none.
 
     Args:
         log_p: Log-probabilities, (b, c, *spatial).
         y: Class of each voxel, (b, 1, *spatial), int64; within 0..c-1 where the mask is false too.
         mask: Voxels that count, (b, 1, *spatial), boolean; all if None.
+        parts: Of the batch, if these patches are one of several.
 
     Returns:
         Scalar.
@@ -24,11 +27,13 @@ def cross_entropy(log_p: Tensor, y: Tensor, *, mask: Tensor | None = None) -> Te
     """
     log_p_y = log_p.gather(1, y)
     if mask is None:
-        return -log_p_y.mean()
-    return -(log_p_y * mask).sum() / torch.clamp(mask.sum(), min=1)
+        return -parts.mean(log_p_y.mean())
+    return -parts.sum((log_p_y * mask).sum()) / torch.clamp(parts.sum(mask.sum()), min=1)
 
 
-def binary_cross_entropy(logits: Tensor, y: Tensor, *, mask: Tensor | None = None) -> Tensor:
+def binary_cross_entropy(
+    logits: Tensor, y: Tensor, *, mask: Tensor | None = None, parts: Parts = WHOLE
+) -> Tensor:
     """The mean of -(y log p + (1 - y) log(1 - p)) over the voxels that count and over the regions.
 
     The peer forgets to divide by the number of regions when there is an ignore label (method.md 25.13).
@@ -37,6 +42,7 @@ def binary_cross_entropy(logits: Tensor, y: Tensor, *, mask: Tensor | None = Non
         logits: Scores before the sigmoid, (b, c, *spatial).
         y: Truth, 0 or 1 (or boolean), same shape.
         mask: Voxels that count, (b, 1, *spatial), boolean; all if None.
+        parts: Of the batch, if these patches are one of several.
 
     Returns:
         Scalar; 0 if no voxel counts.
@@ -45,7 +51,7 @@ def binary_cross_entropy(logits: Tensor, y: Tensor, *, mask: Tensor | None = Non
     """
     y = y.to(logits.dtype)
     if mask is None:
-        return F.binary_cross_entropy_with_logits(logits, y)
+        return parts.mean(F.binary_cross_entropy_with_logits(logits, y))
     losses = F.binary_cross_entropy_with_logits(logits, y, reduction="none")
     n_regions = logits.shape[1]
-    return (losses * mask).sum() / (n_regions * torch.clamp(mask.sum(), min=1))
+    return parts.sum((losses * mask).sum()) / (n_regions * torch.clamp(parts.sum(mask.sum()), min=1))

@@ -7,6 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from segflow.losses.parts import WHOLE, Parts
+
 __all__ = ["soft_dice_loss"]
 
 #: Added above and below, so that a class absent from both scores 1. Source: method.md section 14.
@@ -15,7 +17,9 @@ EPSILON: Final = 1e-5
 FLOOR: Final = 1e-8
 
 
-def soft_dice_loss(p: Tensor, y: Tensor, *, batch_dice: bool, mask: Tensor | None = None) -> Tensor:
+def soft_dice_loss(
+    p: Tensor, y: Tensor, *, batch_dice: bool, mask: Tensor | None = None, parts: Parts = WHOLE
+) -> Tensor:
     """Minus the mean soft Dice.
 
         I = sum(p * y)    P = sum(p)    Y = sum(y)
@@ -28,6 +32,7 @@ def soft_dice_loss(p: Tensor, y: Tensor, *, batch_dice: bool, mask: Tensor | Non
         y: Truth, 0 or 1 (or boolean), same shape.
         batch_dice: Sum over the batch.
         mask: Voxels that count, (b, 1, *spatial), boolean; all if None.
+        parts: Of the batch, if p and y are one of several.
 
     Returns:
         Scalar between -1 and 0.
@@ -39,5 +44,7 @@ def soft_dice_loss(p: Tensor, y: Tensor, *, batch_dice: bool, mask: Tensor | Non
     axes = (*((0,) if batch_dice else ()), *range(2, p.ndim))
     I = (p * y).sum(axes)  # noqa: E741, N806  the formula's letter
     P, Y = p.sum(axes), y.sum(axes, dtype=p.dtype)  # noqa: N806  the formula's letters
-    dice = (2 * I + EPSILON) / torch.clamp(P + Y + EPSILON, min=FLOOR)
-    return -dice.mean()
+    if batch_dice:
+        I, P, Y = parts.sum(torch.stack((I, P, Y)))  # noqa: E741, N806
+    dice = ((2 * I + EPSILON) / torch.clamp(P + Y + EPSILON, min=FLOOR)).mean()
+    return -(dice if batch_dice else parts.mean(dice))

@@ -68,6 +68,7 @@ class BatchMaker:
         iterations: Training batches per epoch.
         validation_iterations: Validation batches per epoch; they come after those for training.
         seed: Of the training.
+        share: Positions in each batch that are made here.
     """
 
     reader: CaseReader
@@ -78,6 +79,7 @@ class BatchMaker:
     iterations: int
     validation_iterations: int
     seed: int
+    share: range
 
     @property
     def per_epoch(self) -> int:
@@ -91,7 +93,7 @@ class BatchMaker:
             number: Counted over the whole training, the validation batches of each epoch included.
 
         Returns:
-            The batch.
+            The batch, or a share of it.
 
         Source: method.md sections 12 and 13; numbering is ours.
         """
@@ -99,7 +101,7 @@ class BatchMaker:
         stream = _TRAINING if index < self.iterations else _VALIDATION
         examples = [
             self._example(self._rng(stream, epoch, index, j), j, training=stream == _TRAINING)
-            for j in range(self.batch_size)
+            for j in self.share
         ]
         targets = zip(*(example.targets for example in examples), strict=True)
         return Batch(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import torch
 
 from segflow.contracts.case import TrainingCase
 from segflow.contracts.errors import SegflowError, TrainingError
@@ -10,7 +13,33 @@ from segflow.contracts.folds import Fold
 from segflow.contracts.plan import Configuration
 from segflow.contracts.protocols import CaseReader
 
-__all__ = ["check_cases", "check_patch"]
+__all__ = ["check_cases", "check_devices", "check_patch"]
+
+
+def check_devices(devices: Sequence[str], *, batch_size: int) -> None:
+    """Refuse devices that are not there, and more of them than patches in a batch.
+
+    Args:
+        devices: All "cpu", or all CUDA devices.
+        batch_size: Patches in a batch.
+
+    Raises:
+        TrainingError: With the device, or with the sizes.
+
+    Source: ours; method.md section 15 for the batch.
+    """
+    if devices[0] != "cpu" and not torch.cuda.is_available():
+        raise TrainingError(f"device '{devices[0]}' was asked for, but torch finds no CUDA device; use 'cpu'")
+    if len(devices) > batch_size:
+        raise TrainingError(
+            f"{len(devices)} GPUs (resources.gpus) cannot share a batch of {batch_size} patches; set resources.gpus "
+            f"to {batch_size} at most, or a larger training.batch_size"
+        )
+    if len(devices) > 1 and devices[0] != "cpu" and torch.cuda.device_count() < len(devices):
+        raise TrainingError(
+            f"{len(devices)} GPUs were asked for (resources.gpus) and torch finds {torch.cuda.device_count()}; "
+            "lower resources.gpus, or see that the job gets as many (CUDA_VISIBLE_DEVICES)"
+        )
 
 
 def check_patch(configuration: Configuration) -> None:

@@ -15,6 +15,7 @@ from segflow.recipes.augmentation import AugmentationRecipe
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import BatchMaker
 from segflow.training.step import Learner
+from segflow.training.team import ALONE, Team
 
 __all__ = ["TrainingJob", "batch_maker", "make_learner"]
 
@@ -53,7 +54,7 @@ class TrainingJob:
 
     @property
     def parts(self) -> dict[str, str]:
-        """What decides the weights, as text per part; device and workers don't."""
+        """What decides the weights, as text per part; devices, their number and workers don't, but for rounding."""
         return {
             "configuration": self.configuration.model_dump_json(),
             "labels": repr(self.labels),
@@ -65,11 +66,12 @@ class TrainingJob:
         }
 
 
-def make_learner(job: TrainingJob) -> Learner:
+def make_learner(job: TrainingJob, team: Team = ALONE) -> Learner:
     """The network of a job with fresh weights, its loss and its optimiser.
 
     Args:
         job: What to train.
+        team: Of the processes that do.
 
     Returns:
         The learner, on the job's device.
@@ -84,16 +86,18 @@ def make_learner(job: TrainingJob) -> Learner:
         seed=job.seed,
     )
     n_scales = configuration.architecture.n_stages - 1 if recipe.deep_supervision else 1
-    loss = build_loss(job.labels, batch_dice=configuration.batch_dice, n_scales=n_scales)
-    return Learner(network, loss, recipe=recipe, labels=job.labels, device=job.device)
+    parts = team.parts(configuration.batch_size)
+    loss = build_loss(job.labels, batch_dice=configuration.batch_dice, n_scales=n_scales, parts=parts)
+    return Learner(network, loss, recipe=recipe, labels=job.labels, device=job.device, team=team)
 
 
-def batch_maker(job: TrainingJob, reader: CaseReader) -> BatchMaker:
+def batch_maker(job: TrainingJob, reader: CaseReader, team: Team = ALONE) -> BatchMaker:
     """What makes the batches of a job.
 
     Args:
         job: What to train.
         reader: Gives preprocessed cases.
+        team: Of the processes that train; this one makes its own patches only.
 
     Returns:
         The maker. Without validation cases there are no validation batches.
@@ -122,4 +126,5 @@ def batch_maker(job: TrainingJob, reader: CaseReader) -> BatchMaker:
         iterations=recipe.iterations,
         validation_iterations=recipe.validation_iterations if job.fold.val else 0,
         seed=job.seed,
+        share=team.positions(configuration.batch_size),
     )

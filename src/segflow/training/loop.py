@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,12 +16,14 @@ from segflow.contracts.errors import Interrupted, TrainingError
 from segflow.contracts.protocols import CaseReader, CheckpointStore, Progress, Stop
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch, BatchMaker
-from segflow.training.checks import check_cases, check_patch
+from segflow.training.checks import check_cases, check_devices, check_patch
 from segflow.training.job import TrainingJob, batch_maker, make_learner
 from segflow.training.monitor import EpochRecord, moving_mean, pseudo_dice
+from segflow.training.parallel import run_ranks
 from segflow.training.schedule import polynomial_learning_rate
-from segflow.training.state import Memory, checkpoint_from, copied, restore_
+from segflow.training.state import Memory, checkpoint_from, copied, remembered, restore_
 from segflow.training.step import Learner
+from segflow.training.team import ALONE, Team
 from segflow.training.workers import open_batches
 
 __all__ = ["TrainingResult", "train"]
@@ -51,30 +53,73 @@ def train(
     progress: Progress,
     *,
     stop: Stop | None = None,
+    devices: Sequence[str] = (),
 ) -> TrainingResult:
     """Train a network, going on from the last checkpoint if there is one.
 
-    The same job gives the same weights on the same CPU, interrupted or not, whatever the number of workers.
+    The same job gives the same weights on the same CPU, interrupted or not, whatever the number of workers. On several
+    devices each batch is shared out, in a process per device, and the result is that of one device but for rounding:
+    sums are made in another order. So a training may go on with another number of devices than it began with.
 
     Args:
         job: What to do.
         reader: Gives preprocessed cases.
-        checkpoints: Keeps the state after every epoch, and when a stop is asked for.
+        checkpoints: Keeps the state after every epoch, and when a stop is asked for. With several devices one of the
+            processes saves, so a copy in another process must mean the same place, as a file's name does.
         progress: Moves on by one per training batch.
         stop: Asked after every training step.
+        devices: To share the work among, such as ("cuda:0", "cuda:1"); by default the job's alone.
 
     Returns:
         The weights and the history.
 
     Raises:
         TrainingError: There is nothing to train on, a case cannot be read, the checkpoint belongs to another
-            training, a data worker died, or the loss is not a number.
+            training, a data worker or the process of a device died, or the loss is not a number.
         Interrupted: A stop was asked for; the state after the last step has been saved.
 
     Source: method.md section 15; resuming is ours.
     """
-    _check(job, reader)
-    maker = batch_maker(job, reader)
+    devices = tuple(devices) or (job.device,)
+    _check(job, reader, devices)
+    if len(devices) == 1:
+        job = replace(job, device=devices[0])
+        memory, learner = _train(ALONE, progress, stop or _never, job, reader, checkpoints)
+        weights = learner.network.state_dict()
+    else:
+        arguments = (job, reader, checkpoints)
+        run_ranks(_train_share, arguments, devices=devices, progress=progress, stop=stop or _never)
+        checkpoint = checkpoints.load() or {}
+        memory, weights = remembered(checkpoint), checkpoint["network"]
+    return TrainingResult(
+        weights=copied(weights), best_weights=memory.best_weights, history=tuple(memory.history)
+    )
+
+
+def _train_share(
+    team: Team,
+    progress: Progress,
+    stop: Stop,
+    job: TrainingJob,
+    reader: CaseReader,
+    checkpoints: CheckpointStore,
+) -> None:
+    """One of several processes."""
+    workers = len(range(team.rank, job.workers, team.size))
+    job = replace(job, device=team.device, workers=max(workers, min(job.workers, 1)))
+    _train(team, progress, stop, job, reader, checkpoints)
+
+
+def _train(
+    team: Team,
+    progress: Progress,
+    stop: Stop,
+    job: TrainingJob,
+    reader: CaseReader,
+    checkpoints: CheckpointStore,
+) -> tuple[Memory, Learner]:
+    """What every process of a training does; the first one writes."""
+    maker = batch_maker(job, reader, team)
     checkpoint = checkpoints.load()
     done, begun = _position(checkpoint)
     epochs = job.training.epochs
@@ -84,7 +129,7 @@ def train(
         ) as batches,
         torch.backends.cudnn.flags(enabled=True, benchmark=True),
     ):
-        learner = make_learner(job)
+        learner = make_learner(job, team)
         memory = Memory() if checkpoint is None else restore_(checkpoint, learner, job.parts)
         del checkpoint
         if done or begun:
@@ -97,20 +142,23 @@ def train(
             memory=memory,
             recipe=job.training,
             progress=progress,
-            stop=stop or _never,
+            stop=stop,
+            team=team,
         )
         try:
             while len(memory.history) < epochs:
                 run.epoch()
-                checkpoints.save(checkpoint_from(learner, memory, job.parts))
+                _save(checkpoints, run, job)
         except Interrupted:
-            checkpoints.save(checkpoint_from(learner, memory, job.parts))
+            _save(checkpoints, run, job)
             raise
-    return TrainingResult(
-        weights=copied(learner.network.state_dict()),
-        best_weights=memory.best_weights,
-        history=tuple(memory.history),
-    )
+    return memory, learner
+
+
+def _save(checkpoints: CheckpointStore, run: _Run, job: TrainingJob) -> None:
+    """All processes have the same state, but for the seconds."""
+    if run.team.leads:
+        checkpoints.save(checkpoint_from(run.learner, run.memory, job.parts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +172,7 @@ class _Run:
     recipe: TrainingRecipe
     progress: Progress
     stop: Stop
+    team: Team
 
     def epoch(self) -> None:
         """Train, look at the validation patches, and remember both."""
@@ -139,7 +188,7 @@ class _Run:
         losses = self.memory.losses
         while len(losses) < self.maker.iterations:
             losses.append(self._learn(epoch, len(losses)))
-            if self.stop():
+            if self.team.any(self.stop()):
                 self.memory.seconds += time.perf_counter() - began
                 raise Interrupted
         validation_loss, counts = self._judge()
@@ -173,7 +222,7 @@ class _Run:
         if not judged:
             return math.nan, torch.zeros(3, len(self.maker.settings.labels.targets), dtype=torch.int64)
         losses, counts = zip(*judged, strict=True)
-        return sum(losses) / len(losses), torch.stack(counts).sum(0)
+        return sum(losses) / len(losses), self.team.sum(torch.stack(counts).sum(0))
 
     def _note(self, epoch: int, loss: float) -> str:
         note = f"epoch {epoch + 1}/{self.recipe.epochs} loss {loss:.3f}"
@@ -194,7 +243,7 @@ def _position(checkpoint: dict[str, Any] | None) -> tuple[int, int]:
     return len(checkpoint.get("history", ())), len(checkpoint.get("losses", ()))
 
 
-def _check(job: TrainingJob, reader: CaseReader) -> None:
+def _check(job: TrainingJob, reader: CaseReader, devices: Sequence[str]) -> None:
     """Refuse what cannot be trained, before any process is started."""
     configuration, recipe = job.configuration, job.training
     if min(configuration.batch_size, recipe.epochs, recipe.iterations) < 1:
@@ -202,7 +251,6 @@ def _check(job: TrainingJob, reader: CaseReader) -> None:
             "batch size, epochs and iterations must be at least 1, found "
             f"{configuration.batch_size}, {recipe.epochs} and {recipe.iterations}"
         )
-    if job.device != "cpu" and not torch.cuda.is_available():
-        raise TrainingError(f"device '{job.device}' was asked for, but torch finds no CUDA device; use 'cpu'")
+    check_devices(devices, batch_size=configuration.batch_size)
     check_patch(configuration)
     check_cases(job.fold, reader, configuration=configuration, channels=job.channels)

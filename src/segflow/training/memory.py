@@ -11,7 +11,7 @@ import torch
 
 from segflow.contracts.errors import TrainingError
 
-__all__ = ["fits_in_memory"]
+__all__ = ["fits_in_memory", "ran_out"]
 
 #: Each row: words that, all in one message of torch, mean that memory ran out.
 #: On a GPU not every such error is an OutOfMemoryError: CUDA's start on a full card, cuDNN and cuBLAS have others.
@@ -43,7 +43,7 @@ def fits_in_memory(what: str, *, device: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch's OutOfMemoryError is one
-        if not _ran_out(error):
+        if not ran_out(error):
             raise
         raise TrainingError(
             f"{what} does not fit into the memory of {_described(device)}; plan for a smaller card with "
@@ -51,7 +51,8 @@ def fits_in_memory(what: str, *, device: str) -> Iterator[None]:
         ) from error
 
 
-def _ran_out(error: RuntimeError) -> bool:
+def ran_out(error: RuntimeError) -> bool:
+    """Whether an error of torch means that memory ran out, on a GPU or on the CPU. Source: ours."""
     text = str(error)
     return isinstance(error, torch.OutOfMemoryError) or any(
         all(word in text for word in words) for words in _OUT_OF_MEMORY

@@ -14,7 +14,7 @@ from segflow.contracts.errors import TrainingError
 from segflow.training.monitor import EpochRecord
 from segflow.training.step import Learner
 
-__all__ = ["Memory", "checkpoint_from", "copied", "restore_"]
+__all__ = ["Memory", "checkpoint_from", "copied", "remembered", "restore_"]
 
 _VERSION: Final = 2
 
@@ -118,6 +118,17 @@ def restore_(checkpoint: Mapping[str, Any], learner: Learner, job_parts: Mapping
     learner.network.load_state_dict(checkpoint["network"])
     learner.optimizer.load_state_dict(checkpoint["optimizer"])
     learner.scaler.load_state_dict(checkpoint["scaler"])
+    return remembered(checkpoint)
+
+
+def remembered(checkpoint: Mapping[str, Any]) -> Memory:
+    """What a checkpoint holds beside the state of network and optimiser.
+
+    Args:
+        checkpoint: As of `checkpoint_from`.
+
+    Source: ours.
+    """
     history = [
         EpochRecord(**(record | {"pseudo_dice": tuple(record["pseudo_dice"])}))
         for record in checkpoint["history"]

@@ -16,6 +16,7 @@ from segflow.network import UNet, arranged, memory_format
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch
 from segflow.training.monitor import count_overlap
+from segflow.training.team import ALONE, Team
 
 __all__ = ["Learner"]
 
@@ -29,7 +30,14 @@ class Learner:
     """
 
     def __init__(
-        self, network: UNet, loss: DeepSupervisionLoss, *, recipe: TrainingRecipe, labels: Labels, device: str
+        self,
+        network: UNet,
+        loss: DeepSupervisionLoss,
+        *,
+        recipe: TrainingRecipe,
+        labels: Labels,
+        device: str,
+        team: Team = ALONE,
     ) -> None:
         self._device = torch.device(device)
         self._layout = memory_format(network.dimensions, self._device.type)
@@ -37,6 +45,7 @@ class Learner:
         self.network.deep_supervision = recipe.deep_supervision
         self._loss = loss
         self._labels = labels
+        self._team = team
         self._clip_norm = recipe.gradient_clip_norm
         on_cpu = self._device.type == "cpu"
         self.optimizer = torch.optim.SGD(
@@ -59,10 +68,10 @@ class Learner:
         """Change the weights by one step, unless the loss is not a number.
 
         Args:
-            batch: For training.
+            batch: For training, or this process's share of it.
 
         Returns:
-            The loss before the step.
+            The loss of the whole batch before the step.
 
         Source: method.md section 15.
         """
@@ -73,6 +82,7 @@ class Learner:
         if not np.isfinite(value):
             return value
         torch.autograd.backward(self.scaler.scale(loss))
+        self._team.sum_gradients_(self.network.parameters())
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._clip_norm)
         self.scaler.step(self.optimizer)
@@ -84,10 +94,10 @@ class Learner:
         """The loss and the overlap counts of a validation batch.
 
         Args:
-            batch: For validation.
+            batch: For validation, or this process's share of it.
 
         Returns:
-            The loss, and (3, targets) counts as of `count_overlap`.
+            The loss of the whole batch, and (3, targets) counts of these patches as of `count_overlap`.
 
         Source: method.md section 15.
         """

@@ -69,7 +69,7 @@ def recorded(options: argparse.Namespace, command: Sequence[str], code: Mapping[
         inputs=inputs,
         code=dict(code),
         versions=versions(),
-        device=_device(),
+        device=_device(options),
         started=started,
         finished=_now(),
     )
@@ -86,12 +86,14 @@ def _read_files(options: argparse.Namespace) -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
-def _device() -> str:
-    """What torch computed on, if it did."""
+def _device(options: argparse.Namespace) -> str:
+    """What torch computed on, if it did; on several GPUs, it was in other processes than this."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        return str(torch.cuda.get_device_name())
-    return "cpu"
+    if torch is None or getattr(options, "device", "cpu") == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    name = str(torch.cuda.get_device_name())
+    gpus = getattr(options, "gpus", 1)
+    return f"{gpus} x {name}" if gpus > 1 else name
 
 
 def _now() -> str:

@@ -1,0 +1,255 @@
+"""One training in two processes is the same training."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rank_work
+import torch
+from tiny_problem import Bar, Reader, Store, make_job
+
+from segflow.contracts.errors import Interrupted, TrainingError
+from segflow.contracts.labels import Labels
+from segflow.io.weights import CheckpointFile
+from segflow.training import train
+from segflow.training.parallel import _Rank, _serve, run_ranks
+from segflow.training.rank import End, Fate
+
+PAIR = ("cpu", "cpu")
+SHORT = {"epochs": 2, "iterations": 3, "validation_iterations": 2}
+IGNORE = Labels((("background", 0), ("a", 1), ("b", 2), ("ignore", 3)))
+REGIONS = Labels((("background", 0), ("both", (1, 2)), ("b", 2)), (1, 2))
+
+
+def short(dimensions=2, **values):
+    """Two processes cannot share three patches evenly."""
+    return make_job(dimensions, recipe=SHORT, batch_size=3, **values)
+
+
+JOBS = {
+    "classes-batch": short(batch_dice=True),
+    "classes-patch": short(3, batch_dice=False),
+    "ignore-patch": short(batch_dice=False, labels=IGNORE),
+    "regions-batch": short(3, batch_dice=True, labels=REGIONS),
+    "regions-patch": short(batch_dice=False, labels=REGIONS),
+}
+
+
+def never():
+    return False
+
+
+@pytest.fixture(autouse=True)
+def nobody_stays():
+    yield
+    assert not multiprocessing.active_children()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What each of two processes had after each job."""
+    folder = tmp_path_factory.mktemp("trained")
+    run_ranks(rank_work.learn_all, (JOBS, str(folder)), devices=PAIR, progress=Bar(), stop=never)
+    return {
+        name: [torch.load(folder / f"{name}_{rank}", weights_only=True) for rank in (0, 1)]
+        for name in (*JOBS, "overflow")
+    }
+
+
+def table(history):
+    return [[record.train_loss, record.validation_loss, *record.pseudo_dice] for record in history]
+
+
+def assert_same_weights(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def assert_close_weights(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=0, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_two_processes_learn_what_one_does(trained, name):
+    alone = train(JOBS[name], Reader(), Store(), Bar())
+    first, second = trained[name]
+    np.testing.assert_allclose(np.array(first["losses"]), np.array(table(alone.history)), rtol=1e-5)
+    assert_close_weights(first["weights"], alone.weights)
+    np.testing.assert_array_equal(first["losses"], second["losses"])
+    assert_same_weights(first["weights"], second["weights"])
+
+
+def test_both_leave_out_a_step_whose_gradients_overflow_in_one(trained):
+    first, second = trained["overflow"]
+    assert first["scale"] == second["scale"] == 512.0
+    start, skipped, learned = first["weight"]
+    assert torch.equal(start, skipped)
+    assert not torch.equal(start, learned)
+    assert torch.equal(learned, second["weight"][2])
+
+
+class StopAfter:
+    """Asks for a stop from the given step on."""
+
+    def __init__(self, step):
+        self.left = step
+
+    def __call__(self):
+        self.left -= 1
+        return self.left <= 0
+
+
+def test_stopped_and_resumed_on_two_devices_or_on_one(trained, tmp_path, caplog):
+    job = short(3, batch_dice=False, workers=2)
+    store, bar = CheckpointFile(tmp_path / "checkpoint.pt"), Bar()
+    with pytest.raises(Interrupted):
+        train(job, Reader(), store, bar, stop=StopAfter(4), devices=PAIR)
+    assert bar.steps == 4
+    state = store.load()
+    assert (len(state["history"]), len(state["losses"])) == (1, 1)
+    on_one = Store()
+    on_one.save(state)
+    job = replace(job, workers=0)
+    one, bar = train(job, Reader(), on_one, Bar()), Bar()
+    caplog.set_level("INFO", logger="segflow")
+    two = train(job, Reader(), store, bar, devices=PAIR)
+    assert "resumed after epoch 1, iteration 1" in caplog.text
+    assert bar.steps == 6
+    expected = trained["classes-patch"][0]
+    assert table(two.history) == expected["losses"]
+    assert_same_weights(two.weights, expected["weights"])
+    assert_close_weights(one.weights, expected["weights"])
+    assert_same_weights(two.best_weights, store.load()["best_weights"])
+    assert all(record.seconds > 0 for record in two.history)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("work", "arguments", "message"),
+    [
+        (
+            rank_work.divide_in_the_second,
+            (),
+            r"(?s)process 1 .*failed:.*in divide_in.*ZeroDivisionError: the reason",
+        ),
+        (rank_work.die_in_the_second, (), r"process 1 .*died \(exit code -9"),
+        (rank_work.die_in_the_second, (rank_work.Deadly(),), r"process . .*died \(exit code -9"),
+    ],
+)
+def test_a_process_that_fails_ends_all(work, arguments, message):
+    began = time.monotonic()
+    with pytest.raises(TrainingError, match=message):
+        run_ranks(work, arguments, devices=PAIR, progress=Bar(), stop=never)
+    assert time.monotonic() - began < 30
+
+
+class Process:
+    """One that is there, or was killed."""
+
+    pid = 7
+
+    def __init__(self, exitcode):
+        self.exitcode = exitcode
+        self.sentinel, self.other_end = multiprocessing.Pipe()
+
+    def join(self, timeout=None):
+        pass
+
+
+LOST = End(Fate.LOST, "Connection closed by peer")
+NO_MEMORY = End(Fate.OUT_OF_MEMORY, "CUDA error: out of memory")
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "message"),
+    [
+        ([LOST, NO_MEMORY], torch.OutOfMemoryError, "CUDA error: out of memory"),
+        ([LOST, None], TrainingError, r"training process 1 .* died \(exit code -9"),
+        ([LOST, End(Fate.REFUSED, "a case is bad")], TrainingError, r"^a case is bad$"),
+        (
+            [LOST, LOST],
+            TrainingError,
+            r"process 0 .* lost contact with the others: Connection closed by peer",
+        ),
+        ([End(Fate.DONE), LOST], TrainingError, r"process 1 .* lost contact"),
+        ([End(Fate.INTERRUPTED), End(Fate.INTERRUPTED)], Interrupted, "^$"),
+    ],
+)
+def test_the_reason_is_told_rather_than_what_follows_from_it(said, error, message):
+    ranks = []
+    for number, end in enumerate(said):
+        ours, theirs = multiprocessing.Pipe()
+        if end is not None:
+            theirs.send(end)
+        ranks.append(_Rank(number, Process(None if end else -9), ours))
+    with pytest.raises(error, match=message):
+        _serve(ranks, Bar(), never)
+
+
+def test_what_all_meet_is_said_once(tmp_path):
+    store = CheckpointFile(tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match=r"^the loss is nan in epoch 0, iteration 0: ") as error:
+        train(short(), rank_work.Broken(), store, Bar(), devices=PAIR)
+    assert str(error.value).count("the loss is nan") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_impatient_caller(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGFLOW_TEST_FOLDER", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        run_ranks(rank_work.tell_and_sleep, (), devices=PAIR, progress=Bar(interrupt_at=1), stop=never)
+
+
+def test_more_devices_than_patches(store, bar):
+    with pytest.raises(TrainingError, match=r"4 GPUs \(resources.gpus\) cannot share a batch of 3 patches"):
+        train(short(), Reader(), store, bar, devices=("cpu",) * 4)
+
+
+def test_fewer_gpus_than_asked_for(store, bar, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(TrainingError, match=r"2 GPUs were asked for \(resources.gpus\) and torch finds 1"):
+        train(short(), Reader(), store, bar, devices=("cuda:0", "cuda:1"))
+
+
+PARENT = """
+import sys
+sys.path.insert(0, {folder!r})
+import rank_work
+from tiny_problem import Bar
+from segflow.training.parallel import _Rank, _serve, run_ranks
+from segflow.training.rank import End, Fate
+run_ranks(rank_work.tell_and_sleep, (), devices=("cpu", "cpu"), progress=Bar(), stop=lambda: False)
+"""
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl")
+def test_processes_of_a_killed_caller_end(request, tmp_path):
+    script = PARENT.format(folder=str(request.path.parent))
+    environment = {**os.environ, "SEGFLOW_TEST_FOLDER": str(tmp_path), "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", script], env=environment) as parent:
+        deadline = time.monotonic() + 60
+        while len(ranks := [file for file in tmp_path.iterdir() if file.name.isdigit()]) < 2:
+            assert parent.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while any(_runs(file.name) for file in ranks) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(_runs(file.name) for file in ranks)
+
+
+def _runs(pid):
+    """A process that has ended may stay a zombie if nobody waits for it."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True, check=False)
+    return state.stdout.strip()[:1] not in ("", "Z")
