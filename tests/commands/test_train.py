@@ -52,6 +52,16 @@ def test_a_training_that_is_told_to_stop_goes_on_to_the_same_weights(ready):
     assert list((ready / "stopped" / "work").iterdir()) == []
 
 
+@pytest.mark.timeout(300)
+def test_a_training_that_another_process_is_at_is_not_done_twice(ready):
+    first = start_training(ready, "shared", ready / "first.log", "200 steps")
+    second = start_training(ready, "shared", ready / "second.log", "another process is at it")
+    assert (first.wait(timeout=120), second.wait(timeout=120)) == (0, 0)
+    assert "has done this training" in (ready / "second.log").read_text()
+    assert "has done this training" not in (ready / "first.log").read_text()
+    assert (ready / "shared" / "model.pt").exists()
+
+
 def test_width_and_batch_of_the_settings(ready):
     words = ["training.iterations=1", "training.epochs=1", 'training.batch_size={"3d_fullres":2,"2d":3}']
     call(*train_words(ready, "out", *words))

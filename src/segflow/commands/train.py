@@ -104,7 +104,13 @@ def run(options: argparse.Namespace) -> None:
     )
     what = f"train {job.configuration.name} fold {options.fold}"
     steps = job.training.epochs * job.training.iterations
-    with workspace(options.work / _key(job, inputs.digests, options.code)) as folder:
+    waited: list[str] = []
+    with workspace(
+        options.work / _key(job, inputs.digests, options.code), on_wait=lambda: _say_waiting(waited, what)
+    ) as folder:
+        if waited and options.output.exists() and options.history.exists():
+            logger.info("another process, perhaps left by a workflow that was killed, has done this training")
+            return
         checkpoints = CheckpointFile(folder / "checkpoint.pt")
         with (
             progress_bar(what, steps) as bar,
@@ -116,6 +122,11 @@ def run(options: argparse.Namespace) -> None:
         write_text(options.history, _table(result.history, inputs.labels).to_csv(index=False))
         save_network(options.output, card, result.weights)
     logger.info("trained %s fold %d on %s", job.configuration.name, options.fold, ", ".join(devices))
+
+
+def _say_waiting(waited: list[str], what: str) -> None:
+    waited.append(what)
+    logger.warning("%s: another process is at it; waiting for it to end", what)
 
 
 def _sized(what: str, job: TrainingJob) -> str:

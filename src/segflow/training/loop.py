@@ -207,7 +207,7 @@ class _Run:
         self.memory.add(record, self.learner.network.state_dict())
 
     def _learn(self, epoch: int, iteration: int) -> float:
-        loss = self.learner.learn(next(self.batches))
+        loss = self.learner.learn(self._next_batch())
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} in epoch {epoch}, iteration {iteration}: training has diverged, or a "
@@ -215,6 +215,14 @@ class _Run:
             )
         self.progress.advance(1, note=self._note(epoch, loss))
         return loss
+
+    def _next_batch(self) -> Batch:
+        try:
+            return next(self.batches)
+        except TrainingError:
+            if self.stop():  # a cluster's SIGTERM goes to the data workers as well
+                raise Interrupted from None
+            raise
 
     def _judge(self) -> tuple[float, Tensor]:
         """Mean loss and summed overlap counts of the epoch's validation batches."""
