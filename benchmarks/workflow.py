@@ -28,7 +28,6 @@ from statistics import median
 
 import yaml
 
-from segflow import __version__
 from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
 from segflow.contracts.provenance import Provenance
 from segflow.io.files import read_contract, write_json, write_text
@@ -297,7 +296,7 @@ def machine() -> dict[str, object]:
         "load when started": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "snakemake": version("snakemake"),
-        "segflow": __version__,
+        "segflow": version("segflow"),
     }
 
 

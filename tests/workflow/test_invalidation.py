@@ -217,6 +217,14 @@ def test_a_raw_file_that_changes_during_the_call(experiment):
     assert {"check", "preprocess", "train"} <= set(experiment.jobs())
 
 
+def test_results_too_large_for_a_digest(experiment):
+    """Of files over 1 MB, such as weights, only the age is known."""
+    assert not experiment.jobs("--dry-run", "--max-checksum-file-size", "1")
+    experiment.configure(**BASE, inference={"mirroring": False, "step": 0.6})
+    experiment.finish()
+    assert not experiment.jobs("--dry-run", "--max-checksum-file-size", "1")
+
+
 # Losing what Snakemake remembers.
 
 

@@ -97,7 +97,10 @@ def settle():
     made = {file for job in workflow.dag.jobs for file in job.output}
     for job in workflow.dag.jobs:
         if all(file in made or file.is_ancient for file in job.input):
-            for file in filter(os.path.exists, job.output):
+            # A result counts as old as the oldest of what its job wrote, its benchmark file included.
+            for file in filter(
+                os.path.exists, [*job.output, *([job.benchmark] if job.benchmark else [])]
+            ):
                 os.utime(file, (now, now))
     keep_records(Path(RESULTS))
 
