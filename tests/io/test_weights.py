@@ -87,3 +87,9 @@ def test_checkpoint(tmp_path):
     store.save(CONTENT)
     store.save({**CONTENT, "epoch": 4})
     same(store.load(), {**CONTENT, "epoch": 4})
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    for name in ("a.pt", "other.pt"):
+        save_tensors(tmp_path / name, {"weights": {"w": torch.arange(5.0)}, "card": "{}"})
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()

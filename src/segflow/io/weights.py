@@ -18,8 +18,13 @@ _DAMAGE = (EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, 
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Save tensors, numbers, strings, lists and dicts, atomically. Source: ours."""
-    write_atomically(path, lambda temporary: torch.save(content, temporary))
+    """Save tensors, numbers, strings, lists and dicts, atomically; equal content gives equal bytes. Source: ours."""
+
+    def save(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # given a name, torch would put it into the file
+            torch.save(content, file)
+
+    write_atomically(path, save)
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
