@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +44,8 @@ def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> It
     # An exception out of a signal's handler can come anywhere, also where the pool starts or ends a process, and then
     # the pool waits for ever for a process that it does not know of. So signals are looked at between results only.
     with noted_signals() as received:
-        pool = ProcessPoolExecutor(min(workers, max(len(cases), 1)), initializer=_follow_parent)
+        processes = min(workers, max(len(cases), 1))
+        pool = ProcessPoolExecutor(processes, initializer=_follow_parent, initargs=(os.getpid(),))
         try:
             for future in [pool.submit(work, case) for case in cases]:
                 while not wait([future], timeout=_GLANCE_S).done and not received:
@@ -59,9 +61,11 @@ def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> It
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _follow_parent() -> None:
+def _follow_parent(parent: int) -> None:
     """Leave Ctrl-C to the parent, and end with it however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died before it could be followed
+            os._exit(1)
