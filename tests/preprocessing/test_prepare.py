@@ -68,6 +68,13 @@ def test_many_labels_need_sixteen_bits():
     np.testing.assert_array_equal(found.labels, label_map)
 
 
+def test_channels_are_independent():
+    image = np.arange(1, 17, dtype=np.float32).reshape(2, 2, 2, 2)
+    found = prepared(raw_case(image), configuration_of(normalization=("none", "zscore"))).image
+    np.testing.assert_array_equal(found[0], image[0])
+    np.testing.assert_allclose(found[1], (image[1] - 12.5) / image[1].std(), rtol=1e-6)
+
+
 def test_normalised_before_resampled():
     image = body(margin=0)
     configuration = configuration_of((1.5, 0.8, 1.0), ("zscore",))

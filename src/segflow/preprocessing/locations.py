@@ -30,7 +30,13 @@ def target_locations(label_map: LabelMap, labels: Labels) -> dict[Target, Voxels
     Source: method.md section 9.2 (the rule since release 2.6.2).
     """
     random = np.random.RandomState(_SEED)
-    return {target: _draw(label_map, target, random) for target in _targets(labels)}
+    targets = _targets(labels)
+    pools = _pools(label_map, {value for target in targets for value in _members(target)})
+    drawn: dict[Target, Voxels] = {}
+    for target in targets:
+        pool = np.concatenate([pools[value] for value in _members(target)])
+        drawn[target] = _voxels(_draw(pool, random), label_map.shape)
+    return drawn
 
 
 def _targets(labels: Labels) -> tuple[Target, ...]:
@@ -39,11 +45,27 @@ def _targets(labels: Labels) -> tuple[Target, ...]:
     return (*labels.targets, (-1, *labels.values))
 
 
-def _draw(label_map: LabelMap, target: Target, random: np.random.RandomState) -> NDArray[np.int32]:
-    members = target if isinstance(target, tuple) else (target,)
-    pool = np.concatenate([np.flatnonzero(label_map == value) for value in members])
+def _members(target: Target) -> tuple[int, ...]:
+    return target if isinstance(target, tuple) else (target,)
+
+
+def _pools(label_map: LabelMap, values: set[int]) -> dict[int, NDArray[np.intp]]:
+    """Flat indices of every label's voxels, in C order: one pass for all but the largest, background and outside."""
+    flat = label_map.ravel()
+    pools = {value: np.flatnonzero(flat == value) for value in values if value <= 0}
+    index = np.flatnonzero(flat > 0)
+    carried = flat[index]
+    index = index[np.argsort(carried, kind="stable")]
+    ends = np.cumsum(np.bincount(carried, minlength=max(values, default=0) + 1))
+    return pools | {value: index[ends[value - 1] : ends[value]] for value in values if value > 0}
+
+
+def _draw(pool: NDArray[np.intp], random: np.random.RandomState) -> NDArray[np.intp]:
     if len(pool) == 0:
-        return np.empty((0, 3), np.int32)
+        return pool
     wanted = max(min(MAX_VOXELS, len(pool)), math.ceil(MIN_SHARE * len(pool)))
-    drawn = pool[random.choice(len(pool), wanted, replace=False)]
-    return np.stack(np.unravel_index(drawn, label_map.shape), axis=1).astype(np.int32)
+    return pool[random.choice(len(pool), wanted, replace=False)]
+
+
+def _voxels(index: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    return np.stack(np.unravel_index(index, shape), axis=1).astype(np.int32)

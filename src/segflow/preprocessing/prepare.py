@@ -13,8 +13,9 @@ from segflow.contracts.plan import Preparation
 from segflow.preprocessing.locations import target_locations
 from segflow.preprocessing.normalise import normalise
 from segflow.volumes.axes import reorder, transpose_spatial
-from segflow.volumes.crop import bounding_box, crop, mark_outside, nonzero_mask
-from segflow.volumes.resample import resample_image, resample_labels, resampled_shape, separate_axis
+from segflow.volumes.crop import crop, crop_mask, mark_outside, nonzero_voxels
+from segflow.volumes.resample import resample_image, resampled_shape, separate_axis
+from segflow.volumes.resample_labels import resample_labels
 
 __all__ = ["PreparedCase", "prepare_case", "prepare_labels", "target_grid"]
 
@@ -38,19 +39,6 @@ class PreparedCase:
     locations: dict[Target, Voxels]
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """Spacings before and after resampling, and the shape after."""
-
-    spacing_mm: tuple[float, ...]
-    target_mm: tuple[float, ...]
-    shape: Shape3
-
-    @property
-    def axis(self) -> int | None:
-        return separate_axis(self.spacing_mm, self.target_mm)
-
-
 def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> PreparedCase:
     """Transpose, crop to non-zero, normalise, resample, and note where the targets are.
 
@@ -65,23 +53,15 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> Prep
     Source: method.md section 9.1.
     """
     image = transpose_spatial(raw.image, preparation.transpose_forward)
-    whole_mask = nonzero_mask(image)
-    box = bounding_box(whole_mask)
-    mask = crop(whole_mask, box)
+    box, mask = crop_mask(nonzero_voxels(image))
     spacing_mm = reorder(raw.geometry.spacing_mm, preparation.transpose_forward)
     shape, target_mm = target_grid(mask.shape, spacing_mm, preparation)
-    grid = _Grid(spacing_mm, target_mm, shape)
-    normalised = normalise(
-        crop(image, box),
-        mask,
-        preparation.normalization,
-        use_mask=preparation.mask_normalization,
-        intensities=preparation.intensities,
-    )
+    axis = separate_axis(spacing_mm, target_mm)
     label_map = None
     if raw.labels is not None:
-        turned = crop(transpose_spatial(raw.labels, preparation.transpose_forward), box)
-        label_map = _small(_resample_marked(turned, mask, grid))
+        label_map = _small(crop(transpose_spatial(raw.labels, preparation.transpose_forward), box))
+        mark_outside(label_map, mask)
+        label_map = resample_labels(label_map, shape, axis)
     record = CaseRecord(
         identifier=raw.identifier,
         geometry=raw.geometry,
@@ -92,10 +72,24 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> Prep
     )
     return PreparedCase(
         record=record,
-        image=np.ascontiguousarray(resample_image(normalised, shape, grid.axis), np.float32),
+        image=_prepare_image(crop(image, box), mask, preparation, shape, axis),
         labels=label_map,
         locations={} if label_map is None else target_locations(label_map, labels),
     )
+
+
+def _prepare_image(
+    image: Image, mask: Mask, preparation: Preparation, shape: Shape3, axis: int | None
+) -> Image:
+    """Normalise and resample channel by channel, so that there is never more than one in between."""
+    prepared = np.empty((len(image), *shape), np.float32)
+    schemes = zip(
+        preparation.normalization, preparation.mask_normalization, preparation.intensities, strict=True
+    )
+    for channel, out, (scheme, masked, intensities) in zip(image, prepared, schemes, strict=True):
+        normalised = normalise(channel, scheme, mask=mask if masked else None, intensities=intensities)
+        resample_image(normalised, out, axis)
+    return prepared
 
 
 def prepare_labels(label_map: LabelMap, record: CaseRecord, preparation: Preparation) -> LabelMap:
@@ -113,9 +107,7 @@ def prepare_labels(label_map: LabelMap, record: CaseRecord, preparation: Prepara
     """
     turned = crop(transpose_spatial(label_map, preparation.transpose_forward), record.crop_box)
     shape, target_mm = target_grid(turned.shape, record.spacing_mm, preparation)
-    return _small(
-        resample_labels(turned.astype(np.int16), shape, separate_axis(record.spacing_mm, target_mm))
-    )
+    return resample_labels(_small(turned), shape, separate_axis(record.spacing_mm, target_mm))
 
 
 def target_grid(
@@ -139,14 +131,10 @@ def target_grid(
     return _shape3(resampled_shape(shape, spacing_mm, target_mm)), target_mm
 
 
-def _resample_marked(labels: LabelMap, mask: Mask, grid: _Grid) -> LabelMap:
-    return resample_labels(mark_outside(labels, mask), grid.shape, grid.axis)
-
-
 def _small(labels: LabelMap) -> LabelMap:
-    """int8 where it suffices, as labels are read far more often than written."""
-    dtype = np.int8 if labels.size == 0 or labels.max() <= _INT8_MAX else np.int16
-    return np.ascontiguousarray(labels, dtype)
+    """A copy, int8 where that suffices, as labels are read far more often than written."""
+    dtype = np.int8 if labels.max(initial=0) <= _INT8_MAX else np.int16
+    return labels.astype(dtype, order="C")
 
 
 def _shape3(shape: tuple[int, ...]) -> Shape3:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from segflow.contracts.arrays import Image, LabelMap, Mask, Shape3
+from segflow.volumes.holes import fill_holes
 
-__all__ = ["Box", "bounding_box", "crop", "mark_outside", "nonzero_mask", "uncrop"]
+__all__ = ["Box", "bounding_box", "crop", "crop_mask", "mark_outside", "nonzero_voxels", "uncrop"]
 
 #: Half-open (start, stop) per axis.
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -18,8 +18,8 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 OUTSIDE = -1  # label of voxels that are background and outside the non-zero mask
 
 
-def nonzero_mask(image: Image) -> Mask:
-    """Voxels where any channel is not zero, with holes filled.
+def nonzero_voxels(image: Image) -> Mask:
+    """Voxels where any channel is not zero.
 
     Args:
         image: (c, z, y, x).
@@ -29,10 +29,31 @@ def nonzero_mask(image: Image) -> Mask:
 
     Source: method.md section 4.
     """
-    mask = np.any(image != 0, axis=0)
-    if mask.all():
-        return mask
-    return np.asarray(ndimage.binary_fill_holes(mask), dtype=bool)
+    found = image[0] != 0
+    for channel in image[1:]:
+        found |= channel != 0
+    return found
+
+
+def crop_mask(mask: Mask) -> tuple[Box, Mask]:
+    """Cut a mask to its box, then fill its holes: voxels that no path of face neighbours joins to the outside.
+
+    Filling before the cut would give the same, and take longer.
+
+    Args:
+        mask: (z, y, x).
+
+    Returns:
+        The box, and the filled mask inside it.
+
+    Source: method.md section 4.
+    """
+    box = bounding_box(mask)
+    inside = crop(mask, box)
+    # An empty mask keeps its extent: there is nothing to fill.
+    if inside.all() or not inside.any():
+        return box, inside
+    return box, fill_holes(inside)
 
 
 def bounding_box(mask: Mask) -> Box:
@@ -69,19 +90,16 @@ def crop(array: NDArray[Any], box: Box) -> NDArray[Any]:
     return array[index]
 
 
-def mark_outside(labels: LabelMap, mask: Mask) -> LabelMap:
-    """Set background voxels outside the mask to -1.
+def mark_outside(labels: LabelMap, mask: Mask) -> None:
+    """Set background voxels outside the mask to -1, in place.
 
     Args:
         labels: (z, y, x), signed.
         mask: (z, y, x).
 
-    Returns:
-        A new label map.
-
     Source: method.md section 4.
     """
-    return np.where((labels == 0) & ~mask, np.asarray(OUTSIDE, labels.dtype), labels)
+    np.putmask(labels, (labels == 0) & ~mask, OUTSIDE)
 
 
 def uncrop(array: NDArray[Any], box: Box, shape: Shape3, fill: float = 0) -> NDArray[Any]:

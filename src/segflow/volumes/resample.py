@@ -1,29 +1,25 @@
-"""Resampling of images, label maps and scores.
+"""Resampling of images and scores, and the grid they are brought to.
 
-Spline resizing is linear and separable, so it is one small matrix per axis. The matrix is read off
-`scipy.ndimage.zoom` (half-pixel grid, edge voxels repeated) by resizing the identity.
-Source: method.md section 8.
+A volume is made slab by slab: a few slices of the result, from the slices they depend on. So the memory is that of the
+input and of the result. Source: method.md section 8.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from segflow.contracts.arrays import Image, LabelMap, Scores, Shape3
+from segflow.contracts.arrays import Scores, Shape3
+from segflow.volumes.interpolation import bands, nearest_index
 
-__all__ = ["resample_image", "resample_labels", "resample_scores", "resampled_shape", "separate_axis"]
+__all__ = ["resample_image", "resample_scores", "resampled_shape", "separate_axis"]
 
 ANISOTROPY_RATIO = 3.0  # coarsest / finest spacing above which the coarse axis is treated apart
 IMAGE_ORDER = 3
 SCORE_ORDER = 1
-_NEGLIGIBLE = 1e-10  # matrix entries below this are denormals in the making, and slow
-_TIE = 1e-9  # two label scores closer than this are equal: they are sums of the same few products
 
 
 def resampled_shape(
@@ -65,30 +61,17 @@ def separate_axis(spacing_mm: Sequence[float], target_spacing_mm: Sequence[float
     return None
 
 
-def resample_image(image: Image, shape: Shape3, axis: int | None) -> Image:
-    """Resize every channel by third-order splines, clipped to the channel's own range.
+def resample_image(channel: NDArray[np.float32], out: NDArray[np.float32], axis: int | None) -> None:
+    """Resize a channel by third-order splines, clipped to its own range (or, slice by slice, to the slice's).
 
     Args:
-        image: (c, z, y, x).
-        shape: Spatial shape of the result.
+        channel: (z, y, x).
+        out: Filled with the result; its shape is the one wanted. Untouched values if that is the channel's own.
         axis: Axis to treat apart (slice by slice, nearest neighbour along it), or None.
-
-    Returns:
-        (c, *shape), float32; the input itself if nothing changes.
 
     Source: method.md sections 8.2, 8.3.
     """
-    if image.shape[1:] == tuple(shape):
-        return image
-    over = (0, 1, 2) if axis is None else tuple(a for a in range(3) if a != axis)
-    resized = np.empty((len(image), *shape), np.float32)
-    for channel, out in zip(image, resized, strict=True):
-        low, high = channel.min(axis=over, keepdims=True), channel.max(axis=over, keepdims=True)
-        if axis is not None:
-            nearest = _nearest(channel.shape[axis], shape[axis])
-            channel, low, high = (np.take(a, nearest, axis) for a in (channel, low, high))  # noqa: PLW2901
-        np.clip(_resize(channel, shape, IMAGE_ORDER), low, high, out=out)
-    return resized
+    _resize(channel, out, axis, IMAGE_ORDER)
 
 
 def resample_scores(scores: Scores, shape: Shape3, axis: int | None) -> Scores:
@@ -108,71 +91,66 @@ def resample_scores(scores: Scores, shape: Shape3, axis: int | None) -> Scores:
         return scores
     resized = np.empty((len(scores), *shape), np.float32)
     for channel, out in zip(scores, resized, strict=True):
-        source = (
-            channel if axis is None else np.take(channel, _nearest(channel.shape[axis], shape[axis]), axis)
-        )
-        out[...] = _resize(source, shape, SCORE_ORDER)
+        _resize(channel, out, axis, SCORE_ORDER)
     return resized
 
 
-def resample_labels(labels: LabelMap, shape: Shape3, axis: int | None) -> LabelMap:
-    """Resize each label's indicator linearly; the highest wins, ties go to the nearest voxel's label.
-
-    Args:
-        labels: (z, y, x).
-        shape: Spatial shape of the result.
-        axis: Axis to treat apart, or None.
-
-    Returns:
-        (*shape), of the same type; the input itself if nothing changes.
-
-    Source: method.md section 8.4 (the rule as released today).
-    """
-    if labels.shape == tuple(shape):
-        return labels
-    if axis is not None:
-        labels = np.take(labels, _nearest(labels.shape[axis], shape[axis]), axis)
-    nearest = labels[np.ix_(*(_nearest(old, new) for old, new in zip(labels.shape, shape, strict=True)))]
-    winner = np.zeros(shape, labels.dtype)
-    best = np.zeros(shape, np.float64)
-    own = np.zeros(shape, np.float64)  # score of the nearest voxel's label
-    for value in np.unique(labels):
-        score = _resize((labels == value).astype(np.float64), shape, SCORE_ORDER)
-        higher = score > best + _TIE
-        winner[higher] = value
-        best[higher] = score[higher]
-        np.copyto(own, score, where=nearest == value)
-    return np.where((own >= best - _TIE) & (own > 0), nearest, winner)
+def _resize(volume: NDArray[Any], out: NDArray[np.float32], axis: int | None, order: int) -> None:
+    if volume.shape == out.shape:
+        out[...] = volume
+    elif axis is None:
+        limits = _limits(volume, order)
+        for new, slab in _slabs(volume, len(out), order):
+            _store(_in_plane(slab, out.shape[1:], order), out[new], limits)
+    else:
+        _resize_slices(np.moveaxis(volume, axis, 0), np.moveaxis(out, axis, 0), order)
 
 
-def _resize(array: NDArray[Any], shape: Sequence[int], order: int) -> NDArray[Any]:
-    """Apply one matrix per axis, the axis that shrinks most first."""
-    axes = [axis for axis in range(array.ndim) if array.shape[axis] != shape[axis]]
-    for axis in sorted(axes, key=lambda a: shape[a] / array.shape[a]):
-        matrix = _matrix(array.shape[axis], shape[axis], order).astype(array.dtype, copy=False)
-        array = np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
-    return array
+def _resize_slices(slices: NDArray[Any], out: NDArray[np.float32], order: int) -> None:
+    """Resize each slice by itself; along the first axis take the nearest."""
+    index = nearest_index(len(slices), len(out))
+    for new, old in enumerate(index):
+        if new and old == index[new - 1]:
+            out[new] = out[new - 1]
+            continue
+        plane = np.ascontiguousarray(slices[old : old + 1], np.float32)
+        _store(_in_plane(plane, out.shape[1:], order), out[new : new + 1], _limits(plane, order))
 
 
-@lru_cache(maxsize=64)
-def _matrix(size: int, new_size: int, order: int) -> NDArray[np.float64]:
-    """(new_size, size): column j is the resized unit impulse at j."""
-    columns = [_zoom(impulse, new_size, order) for impulse in np.eye(size)]
-    matrix = np.stack(columns, axis=1)
-    matrix[np.abs(matrix) < _NEGLIGIBLE] = 0
-    matrix.setflags(write=False)
-    return matrix
+def _slabs(volume: NDArray[Any], new_depth: int, order: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Some slices of the result at a time, resized along the first axis."""
+    for band in bands(len(volume), new_depth, order):
+        slab = np.ascontiguousarray(volume[band.old], np.float32)
+        if new_depth != len(volume):
+            slab = (band.weights @ slab.reshape(len(slab), -1)).reshape(-1, *slab.shape[1:])
+        yield band.new, slab
 
 
-def _zoom(line: NDArray[np.float64], new_size: int, order: int) -> NDArray[np.float64]:
-    zoomed = ndimage.zoom(line, new_size / len(line), order=order, mode="nearest", grid_mode=True)
-    return np.asarray(zoomed, np.float64)
+def _in_plane(slab: NDArray[np.float32], shape: Sequence[int], order: int) -> NDArray[np.float32]:
+    """Resize the last two axes of (z, y, x)."""
+    depth, rows, columns = slab.shape
+    new_rows, new_columns = shape
+    if new_rows != rows:
+        resized = np.empty((depth, new_rows, columns), np.float32)
+        for band in bands(rows, new_rows, order):
+            np.matmul(band.weights, slab[:, band.old], out=resized[:, band.new])
+        slab = resized
+    if new_columns != columns:
+        flat = np.empty((depth * new_rows, new_columns), np.float32)
+        lines = slab.reshape(-1, columns)
+        for band in bands(columns, new_columns, order):
+            np.matmul(lines[:, band.old], band.weights.T, out=flat[:, band.new])
+        slab = flat.reshape(depth, new_rows, new_columns)
+    return slab
 
 
-@lru_cache(maxsize=64)
-def _nearest(size: int, new_size: int) -> NDArray[np.intp]:
-    """Index of the source voxel nearest to each new voxel's centre; rounds as scipy does, so ties agree."""
-    centres = (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
-    index = np.clip(np.floor(centres + 0.5).astype(np.intp), 0, size - 1)
-    index.setflags(write=False)
-    return index
+def _limits(array: NDArray[Any], order: int) -> tuple[float, float] | None:
+    """The range to keep within; none is needed where a spline cannot leave it."""
+    return (array.min(), array.max()) if order > 1 else None
+
+
+def _store(slab: NDArray[np.float32], out: NDArray[np.float32], limits: tuple[float, float] | None) -> None:
+    if limits is None:
+        out[...] = slab
+    else:
+        np.clip(slab, *limits, out=out)

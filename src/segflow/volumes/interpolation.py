@@ -1,0 +1,135 @@
+"""Resizing along one axis as a matrix.
+
+Spline interpolation is linear and separable, so resizing a volume is one small matrix per axis. The matrices are read
+off `scipy.ndimage.zoom` (half-pixel grid, edge voxels repeated) by resizing the identity. They are banded: a new voxel
+depends on the few old ones around it.
+
+Source: method.md section 8.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+__all__ = ["Band", "Neighbours", "bands", "linear_neighbours", "nearest_index"]
+
+_NEGLIGIBLE = 1e-10  # matrix entries below this are denormals in the making, and slow
+_ROWS = 24  # new voxels per band: few enough that little of the matrix is zeros, enough for a fast product
+_KEPT = 64  # matrices kept in memory
+
+
+@dataclass(frozen=True)
+class Band:
+    """Some rows of a resizing matrix, without the columns that are zero in all of them.
+
+    Attributes:
+        new: The rows: voxels of the result.
+        old: The columns: voxels they are made from.
+        weights: (rows, columns), float32.
+    """
+
+    new: slice
+    old: slice
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Linear interpolation: each new voxel lies between two old ones.
+
+    Attributes:
+        low, high: Indices of the two; equal where the new voxel's centre is that of an old one, or beyond the edge.
+        low_weight, high_weight: Float64, as scipy computes them; `high_weight` is 0 where the two are equal.
+    """
+
+    low: NDArray[np.intp]
+    high: NDArray[np.intp]
+    low_weight: NDArray[np.float64]
+    high_weight: NDArray[np.float64]
+
+
+@lru_cache(maxsize=_KEPT)
+def bands(size: int, new_size: int, order: int) -> tuple[Band, ...]:
+    """The matrix that resizes an axis, cut into bands.
+
+    Args:
+        size: Old length.
+        new_size: New length.
+        order: Of the spline: 1 or 3.
+
+    Returns:
+        Bands that cover the new axis in order.
+
+    Source: method.md section 8.3.
+    """
+    matrix = _matrix(size, new_size, order).astype(np.float32)
+    found = []
+    for start in range(0, new_size, _ROWS):
+        new = slice(start, min(start + _ROWS, new_size))
+        used = np.flatnonzero(matrix[new].any(axis=0))
+        old = slice(int(used[0]), int(used[-1]) + 1)
+        weights = np.ascontiguousarray(matrix[new, old])
+        weights.setflags(write=False)
+        found.append(Band(new, old, weights))
+    return tuple(found)
+
+
+@lru_cache(maxsize=_KEPT)
+def linear_neighbours(size: int, new_size: int) -> Neighbours:
+    """Between which old voxels the new ones lie.
+
+    Args:
+        size: Old length.
+        new_size: New length.
+
+    Returns:
+        (new_size,) indices and weights.
+
+    Source: method.md section 8.3.
+    """
+    matrix = _matrix(size, new_size, 1)
+    used = matrix != 0
+    low = used.argmax(axis=1)
+    high = size - 1 - used[:, ::-1].argmax(axis=1)
+    rows = np.arange(new_size)
+    return Neighbours(low, high, matrix[rows, low], np.where(low == high, 0.0, matrix[rows, high]))
+
+
+@lru_cache(maxsize=_KEPT)
+def nearest_index(size: int, new_size: int) -> NDArray[np.intp]:
+    """The old voxel nearest to each new voxel's centre; halves go up.
+
+    Args:
+        size: Old length.
+        new_size: New length.
+
+    Returns:
+        (new_size,).
+
+    Source: method.md section 8.3.
+    """
+    # This order of operations rounds as scipy does, so that voxels halfway between two agree.
+    centres = (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
+    index = np.clip(np.floor(centres + 0.5).astype(np.intp), 0, size - 1)
+    index.setflags(write=False)
+    return index
+
+
+@lru_cache(maxsize=_KEPT)
+def _matrix(size: int, new_size: int, order: int) -> NDArray[np.float64]:
+    """(new_size, size): column j is the resized unit impulse at j."""
+    if size == new_size:
+        return np.eye(size)
+    columns = [
+        ndimage.zoom(impulse, new_size / size, order=order, mode="nearest", grid_mode=True)
+        for impulse in np.eye(size)
+    ]
+    matrix = np.stack(columns, axis=1)
+    matrix[np.abs(matrix) < _NEGLIGIBLE] = 0
+    matrix.setflags(write=False)
+    return matrix
