@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -227,3 +228,13 @@ def test_evaluate_against_the_data_set_and_against_a_folder(tmp_path):
     assert summary["mean"]["2"]["Dice"] == 0
     assert 0.5 < summary["mean"]["1"]["Dice"] < 1
     assert main([*common, "--predictions", str(tmp_path), "--output", str(two)]) == 1
+
+
+def test_numpy_is_told_of_its_threads_before_it_is_imported():
+    """Results must not depend on how many processes share the machine."""
+    code = "import os, sys, segflow.commands.main; print('numpy' in sys.modules, os.environ['OPENBLAS_NUM_THREADS'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert said.split() == ["False", "1"]

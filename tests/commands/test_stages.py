@@ -6,9 +6,10 @@ import json
 import shutil
 
 import pytest
+import SimpleITK as sitk
 from stage_calls import call, cases_in, in_this_process, plan_words, preprocess_words, without
 
-from segflow.commands import evaluate, preprocess
+from segflow.commands import evaluate, fingerprint, preprocess, raw_cases
 from segflow.commands.main import main
 from segflow.io.plans import read_configuration, read_plan, read_preparation
 
@@ -53,8 +54,142 @@ def prepared_cases(monkeypatch):
         return original(raw, *others)
 
     monkeypatch.setattr(preprocess, "prepare_case", spy)
-    monkeypatch.setattr(preprocess, "map_cases", in_this_process)
+    monkeypatch.setattr(raw_cases, "map_cases", in_this_process)
     return seen
+
+
+@pytest.fixture
+def cases_read(monkeypatch):
+    """Identifiers of the raw cases that the fingerprint really reads."""
+    seen = []
+    original = fingerprint.read_case
+
+    def spy(case, **others):
+        seen.append(case.identifier)
+        return original(case, **others)
+
+    monkeypatch.setattr(fingerprint, "read_case", spy)
+    monkeypatch.setattr(raw_cases, "map_cases", in_this_process)
+    return seen
+
+
+def fingerprint_words(folder):
+    return ["fingerprint", folder / "data", "--output", folder / "fingerprint.json", "--workers", 1]
+
+
+def add_case(folder, name, like):
+    """One more case, brighter than the one it is like."""
+    data = folder / "data"
+    image = sitk.ReadImage(str(data / "imagesTr" / f"{like}_0000.nii.gz"))
+    sitk.WriteImage(image * 2, str(data / "imagesTr" / f"{name}_0000.nii.gz"))
+    shutil.copy(data / "labelsTr" / f"{like}.nii.gz", data / "labelsTr" / f"{name}.nii.gz")
+    description = json.loads((data / "dataset.json").read_text())
+    description["numTraining"] += 1
+    (data / "dataset.json").write_text(json.dumps(description))
+
+
+def test_the_fingerprint_reads_only_what_is_new(project, cases_read):
+    before = (project / "fingerprint.json").read_text()
+    call(*fingerprint_words(project))  # measured when the project was made
+    assert cases_read == []
+    assert (project / "fingerprint.json").read_text() == before
+
+    add_case(project, "phantom_zzz", "phantom_000")
+    call(*fingerprint_words(project))
+    assert cases_read == ["phantom_zzz"]
+    kept = (project / "fingerprint.json").read_text()
+    assert len(json.loads(kept)["spacings"]) == 6
+    shutil.rmtree(project / "fingerprint")
+    call(*fingerprint_words(project))
+    assert len(cases_read) == 7
+    assert (
+        project / "fingerprint.json"
+    ).read_text() == kept  # the others were drawn from anew, with fewer draws
+
+
+def test_the_fingerprint_reads_what_changed_or_was_damaged(project, cases_read):
+    without(project / "data" / "labelsTr" / "phantom_001.nii.gz", 2)
+    (project / "fingerprint" / "phantom_003.npz").write_bytes(b"PK")
+    call(*fingerprint_words(project))
+    assert cases_read == ["phantom_001", "phantom_003"]
+
+
+def test_a_bad_case_is_named_and_the_others_are_measured(project, cases_read, capsys):
+    shutil.rmtree(project / "fingerprint")
+    (project / "fingerprint.json").unlink()
+    bad = project / "data" / "imagesTr" / "phantom_001_0000.nii.gz"
+    good = bad.read_bytes()
+    bad.write_bytes(b"no image")
+    assert main([str(word) for word in fingerprint_words(project)]) == 1
+    assert capsys.readouterr().err.count("case phantom_") == 1
+    assert not (project / "fingerprint.json").exists()
+    bad.write_bytes(good)
+    del cases_read[:]
+    call(*fingerprint_words(project))
+    assert cases_read == ["phantom_001"]
+
+
+def test_a_case_that_is_gone_leaves_nothing(project, cases_read):
+    add_case(project, "phantom_zzz", "phantom_000")
+    call(*fingerprint_words(project))
+    for file in ("imagesTr/phantom_zzz_0000.nii.gz", "labelsTr/phantom_zzz.nii.gz"):
+        (project / "data" / file).unlink()
+    description = json.loads((project / "data" / "dataset.json").read_text())
+    (project / "data" / "dataset.json").write_text(json.dumps(description | {"numTraining": 5}))
+    call(*fingerprint_words(project))
+    assert sorted(file.stem for file in (project / "fingerprint").iterdir()) == [
+        f"phantom_00{number}" for number in range(5)
+    ]
+
+
+def ages(folder):
+    return {file.name: file.stat().st_mtime_ns for file in folder.iterdir() if file.is_file()}
+
+
+def test_one_more_case_touches_only_its_own_files(project, prepared_cases):
+    planning = [*plan_words(project), "--parts", project, "--spacing", 2, 1.5, 1.5]  # not the cases' median
+    call(*planning)
+    call(*preprocess_words(project))
+    before, part = ages(project / "2d"), (project / "preparation" / "2d.json").read_text()
+    del prepared_cases[:]
+    add_case(project, "phantom_zzz", "phantom_000")
+    call(*fingerprint_words(project))
+    call(*planning)
+    assert (project / "preparation" / "2d.json").read_text() == part  # although the fingerprint is another
+    call(*preprocess_words(project, check=False))
+    assert prepared_cases == ["phantom_zzz"]
+    after = ages(project / "2d")
+    assert {name: after[name] for name in before} == before
+    assert {name.removeprefix("phantom_zzz") for name in set(after) - set(before)} == {
+        ".json", "_image.npy", "_labels.npy", "_voxels.npy",
+    }  # fmt: skip
+
+
+def test_a_plan_and_a_configuration_do_for_a_preparation(project):
+    call(*preprocess_words(project))
+    whole = ["--plan", project / "plans.json", "--configuration", "2d", "--output", project / "again"]
+    call("preprocess", project / "data", *whole, "--workers", 1)
+    first = cases_in(project / "2d" / "manifest" / "chunk_0.json")
+    assert cases_in(project / "again" / "manifest" / "chunk_0.json") == first
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--plan", "plans.json"], "preprocess needs --plan and --configuration, or --preparation"),
+        (
+            ["--plan", "plans.json", "--configuration", "3d"],
+            "has no configuration '3d'; it has 2d, 3d_fullres",
+        ),
+        (["--plan", "none.json", "--configuration", "2d"], "none.json does not exist"),
+    ],
+)
+def test_what_preprocess_needs(words, said, project, capsys, monkeypatch):
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("COLUMNS", "300")
+    assert main(["preprocess", "data", "--output", "out", *words]) == 1
+    assert said in capsys.readouterr().err
+    assert not (project / "out").exists()
 
 
 def test_prepared_cases_are_not_prepared_again(project, prepared_cases):

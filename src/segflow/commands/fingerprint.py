@@ -3,38 +3,59 @@
 from __future__ import annotations
 
 import argparse
-import os
 from functools import partial
 from pathlib import Path
 
-from segflow.commands.console import progress_bar
-from segflow.commands.pool import map_cases
+from segflow.commands.raw_cases import CaseKeys, add_case_arguments, case_keys, for_each_case
 from segflow.contracts.dataset import Case
-from segflow.fingerprint import CaseFingerprint, describe_case, pool_cases, samples_per_case
+from segflow.fingerprint import CaseFingerprint, draw_intensities, measure_case, pool_cases, samples_per_case
 from segflow.io.dataset import read_dataset
 from segflow.io.files import write_text
 from segflow.io.images import read_case
+from segflow.io.measurements import MeasurementStore
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments. Source: ours."""
-    parser.add_argument("dataset", type=Path, help="folder with dataset.json, imagesTr and labelsTr")
+    add_case_arguments(parser)
     parser.add_argument("--output", type=Path, required=True, help="dataset_fingerprint.json")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    parser.add_argument(
+        "--cases",
+        type=Path,
+        help="folder that keeps what was measured of each case, so that only new and changed cases are read again "
+        "(default: fingerprint/ beside the output)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure every case, pool, write. Source: method.md section 5."""
+    """Measure every case that has not been, pool, write.
+
+    Raises:
+        DatasetError: Cases that could not be measured; what was measured of the others is kept.
+
+    Source: method.md section 5.
+    """
     dataset = read_dataset(options.dataset)
     n_channels, n_cases = len(dataset.channel_names), len(dataset.cases)
-    describe = partial(_describe, channels=n_channels, n_samples=samples_per_case(n_cases))
-    parts = []
-    with progress_bar("fingerprint", n_cases) as bar:
-        for part in map_cases(describe, dataset.cases, workers=options.workers):
-            parts.append(part)
-            bar.advance()
-    write_text(options.output, pool_cases(parts, n_channels).to_json())
+    store = MeasurementStore(options.cases or options.output.parent / "fingerprint")
+    describe = partial(
+        _describe,
+        store=store,
+        keys=case_keys(dataset, options),
+        channels=n_channels,
+        n_samples=samples_per_case(n_cases),
+    )
+    parts = for_each_case("fingerprint", describe, dataset.cases, workers=options.workers)
+    store.keep_only(parts)
+    write_text(options.output, pool_cases(parts.values(), n_channels).to_json())
 
 
-def _describe(case: Case, *, channels: int, n_samples: int) -> CaseFingerprint:
-    return describe_case(read_case(case, channels=channels), n_samples)
+def _describe(
+    case: Case, *, store: MeasurementStore, keys: CaseKeys, channels: int, n_samples: int
+) -> CaseFingerprint:
+    key = keys.of(case)
+    measured = store.find(case.identifier, key)
+    if measured is None:
+        measured = measure_case(read_case(case, channels=channels))
+        store.write(case.identifier, key, measured)
+    return draw_intensities(measured, n_samples)

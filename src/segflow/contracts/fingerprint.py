@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
 from segflow.contracts.codec import Contract
 
-__all__ = ["Fingerprint", "IntensityProperties"]
+__all__ = ["CaseMeasurement", "Fingerprint", "IntensityProperties"]
+
+
+@dataclass(frozen=True)
+class CaseMeasurement:
+    """What the fingerprint needs of one case; it depends on no other case.
+
+    Attributes:
+        shape_after_crop: Voxels along z, y, x.
+        spacing_mm: Along z, y, x.
+        relative_size: Voxels after / before the crop.
+        foreground: (c, n) intensities of all foreground voxels inside the crop, in C order, float32.
+    """
+
+    shape_after_crop: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    relative_size: float
+    foreground: NDArray[np.float32]
 
 
 class IntensityProperties(Contract):

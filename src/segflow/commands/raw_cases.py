@@ -1,0 +1,128 @@
+"""Going through the raw cases of a data set, and not doing again what is done."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from segflow.commands.console import progress_bar
+from segflow.commands.pool import map_cases
+from segflow.contracts.artefacts import CheckReport
+from segflow.contracts.dataset import Case, Dataset
+from segflow.contracts.errors import DatasetError
+from segflow.io.files import key_of, read_contract
+from segflow.io.formats import digest_of_image
+
+__all__ = ["CaseKeys", "add_case_arguments", "case_keys", "first_of", "for_each_case"]
+
+R = TypeVar("R")
+
+MAX_ERRORS_SHOWN = 10
+
+
+def add_case_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the data set, and what such verbs have in common. Source: ours."""
+    parser.add_argument("dataset", type=Path, help="folder with dataset.json, imagesTr and labelsTr")
+    parser.add_argument(
+        "--check",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="check.json of these cases: spares reading files just to see that they are the same",
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+
+
+@dataclass(frozen=True)
+class CaseKeys:
+    """Names, for each case, all that a result of the case is made from.
+
+    Attributes:
+        folder: Of the data set.
+        common: Of what is the same for all cases.
+        checked: File name to SHA-256, as far as the files have been checked.
+    """
+
+    folder: Path
+    common: str
+    checked: dict[str, str]
+
+    def of(self, case: Case) -> str:
+        """The key of a case: of its files' content. Source: ours."""
+        files = [*case.images, *([case.label] if case.label else [])]
+        names = [os.path.relpath(file, self.folder) for file in files]
+        return key_of(
+            self.common, *(self.checked.get(name) or digest_of_image(self.folder / name) for name in names)
+        )
+
+
+def case_keys(dataset: Dataset, options: argparse.Namespace, *parts: str) -> CaseKeys:
+    """Keys for the cases of a data set.
+
+    Args:
+        dataset: The data set.
+        options: Of the verb: `code` and `check` are read.
+        parts: What else the result depends on, the same for all cases.
+
+    Source: ours.
+    """
+    cases = [case for report in options.check for case in read_contract(CheckReport, report).cases]
+    checked = {name: digest for case in cases for name, digest in (case.images | case.label).items()}
+    return CaseKeys(dataset.folder, key_of(options.code, str(dataset.channel_names), *parts), checked)
+
+
+def for_each_case(
+    title: str, work: Callable[[Case], R], cases: Sequence[Case], *, workers: int | None
+) -> dict[str, R]:
+    """Do something with every case; a case that fails stops no other, and is named at the end.
+
+    Args:
+        title: For the progress bar.
+        work: Picklable.
+        cases: Of the data set.
+        workers: Processes.
+
+    Returns:
+        Identifier to result.
+
+    Raises:
+        DatasetError: Of all cases that failed, up to ten in words.
+
+    Source: ours.
+    """
+    results: dict[str, R] = {}
+    faults: list[str] = []
+    with progress_bar(title, len(cases)) as bar:
+        outcomes = map_cases(partial(_attempt, work), cases, workers=workers or 1)
+        for case, outcome in zip(cases, outcomes, strict=True):
+            if isinstance(outcome, _Fault):
+                faults.append(outcome.message)
+            else:
+                results[case.identifier] = outcome
+            bar.advance()
+    if faults:
+        raise DatasetError("\n".join(first_of(faults, MAX_ERRORS_SHOWN)))
+    return results
+
+
+def first_of(lines: Sequence[str], most: int) -> list[str]:
+    """Some of the lines, and how many there are beyond. Source: ours."""
+    hidden = len(lines) - most
+    return [*lines[:most], *([f"... and {hidden} more"] if hidden > 0 else [])]
+
+
+@dataclass(frozen=True)
+class _Fault:
+    message: str
+
+
+def _attempt(work: Callable[[Case], R], case: Case) -> R | _Fault:
+    try:
+        return work(case)
+    except DatasetError as problem:
+        return _Fault(str(problem))
