@@ -24,3 +24,10 @@ def test_shape_after_crop():
         shape=(3, 3, 3),
     )
     assert record.shape_after_crop == (9, 3, 1)
+
+
+def test_placement_survives_json():
+    placed = GEOMETRY.model_copy(update={"nifti_placement": "00ff"})
+    assert Geometry.model_validate_json(placed.to_json()) == placed
+    assert placed != GEOMETRY
+    assert GEOMETRY.nifti_placement == ""

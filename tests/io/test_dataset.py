@@ -156,6 +156,26 @@ def test_gap_in_the_channel_numbers(make):
             "x.nii.gz does not exist",
         ),
         ({"dataset": {"a": ["imagesTr/a_0000.nii.gz"]}}, '"dataset" must map identifiers to'),
+        (
+            {"dataset": {"a": {"images": 1, "label": "labelsTr/a.nii.gz"}}},
+            '"dataset" must map identifiers to',
+        ),
+        ({"dataset": {"a": {"images": [1], "label": "labelsTr/a.nii.gz"}}}, '1 under "dataset" is no path'),
+        (
+            {"dataset": {"b/a": {"images": ["imagesTr/a_0000.nii.gz"], "label": "labelsTr/a.nii.gz"}}},
+            "'b/a' under \"dataset\" cannot be a case's name",
+        ),
+        (
+            {"dataset": {"..": {"images": ["imagesTr/a_0000.nii.gz"], "label": "labelsTr/a.nii.gz"}}},
+            r"'\.\.' under \"dataset\" cannot be a case's name",
+        ),
+        ({"file_ending": "nii.gz"}, r"file_ending is 'nii\.gz'; it must be one of \.nii\.gz, "),
+        ({"file_ending": ".dcm"}, r"file_ending is '\.dcm'; it must be one of "),
+        ({"file_ending": None}, r"file_ending is None; it must be one of "),
+        (
+            {"labels": {"0": "background", "1": "organ"}},
+            r'wrong way round: write \{"background": 0, "organ": 1\}',
+        ),
         ({"dataset": {"a": {"images": ["imagesTr/a_0000.nii.gz"]}}}, '"dataset" must map identifiers to'),
     ],
 )

@@ -180,6 +180,12 @@ HOLE = np.where(np.arange(60).reshape(3, 4, 5) == 7, np.nan, 1.0)
         ([GOOD, (GOOD, (2.0, 1.0, 1.0))], None, r"one_0001\.mha has spacing \(2\.0, 1\.0, 1\.0\) mm"),
         ([GOOD], (GOOD, (1.0, 1.0, 1.01)), r"one\.mha has spacing"),
         ([GOOD, HOLE], None, r"one_0001\.mha holds NaN"),
+        ([GOOD, np.where(HOLE == 1, 1, -np.inf)], None, r"one_0001\.mha holds NaN or infinite"),
+        (
+            [np.where(HOLE == 1, 1, 1e39)],
+            None,
+            r"one_0000\.mha holds NaN or infinite voxels \(or beyond 3e38\)",
+        ),
         ([GOOD], HOLE, r"one\.mha holds values that are not whole"),
         ([GOOD], GOOD + 0.5, r"label file .*one\.mha holds values that are not whole"),
         ([GOOD], np.where(HOLE == 1, 1, np.inf), r"one\.mha holds values that are not whole"),
@@ -191,6 +197,8 @@ HOLE = np.where(np.arange(60).reshape(3, 4, 5) == 7, np.nan, 1.0)
         "spacing",
         "label-spacing",
         "nan",
+        "infinite",
+        "too-large",
         "label-nan",
         "label-fraction",
         "label-inf",
@@ -235,6 +243,6 @@ def test_no_file():
 
 
 def test_an_unwritable_ending_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError):
+    with pytest.raises(DatasetError, match="its ending is none of"):
         write_labels(tmp_path / "a.xyz", np.zeros((3, 4, 5), np.uint8), geometry_of())
     assert list(tmp_path.iterdir()) == []

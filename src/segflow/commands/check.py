@@ -8,17 +8,20 @@ from functools import partial
 from pathlib import Path
 
 from segflow.commands.chunks import add_chunk_argument, cases_of_chunk
-from segflow.commands.console import console, logger, progress_bar
-from segflow.commands.pool import map_cases
+from segflow.commands.console import console, logger
+from segflow.commands.raw_cases import first_of, for_each_case
 from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.dataset import Case, Dataset
-from segflow.contracts.errors import DatasetError
-from segflow.fingerprint import check_label_values
-from segflow.io.dataset import read_dataset, stray_labels
-from segflow.io.files import digest_of, write_text
-from segflow.io.images import read_case
+from segflow.fingerprint.integrity import absent_labels, case_warnings, check_label_values, equal_images
+from segflow.io.dataset import read_dataset, reader_warnings, stray_labels
+from segflow.io.files import write_text
+from segflow.io.formats import digest_of_image
+from segflow.io.images import read_case, verify_files
 
-MAX_ERRORS_SHOWN = 10
+MAX_WARNINGS_SHOWN = 10
+
+#: A sound case, and what to warn of.
+_Found = tuple[CheckedCase, tuple[str, ...]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,46 +42,44 @@ def run(options: argparse.Namespace) -> None:
     """
     dataset = read_dataset(options.dataset)
     cases = cases_of_chunk(dataset.cases, options.chunk)
-    checked: list[CheckedCase] = []
-    faults: list[str] = []
-    with progress_bar("check", len(cases)) as bar:
-        for outcome in map_cases(partial(_check, dataset), cases, workers=options.workers):
-            if isinstance(outcome, CheckedCase):
-                checked.append(outcome)
-            else:
-                faults.append(outcome)
-            bar.advance()
-    if faults:
-        hidden = len(faults) - MAX_ERRORS_SHOWN
-        more = [f"... and {hidden} more"] if hidden > 0 else []
-        raise DatasetError("\n".join([*faults[:MAX_ERRORS_SHOWN], *more]))
-    warnings = _warnings(dataset) if options.chunk[0] == 0 else ()  # once per data set
-    for warning in warnings:
+    found = for_each_case("check", partial(_check, dataset=dataset), cases, workers=options.workers)
+    checked = [case for case, _ in found.values()]
+    warnings = [warning for _, of_case in found.values() for warning in of_case]
+    warnings += equal_images(checked)
+    if options.chunk[0] == 0:  # once per data set
+        warnings = [*_dataset_warnings(dataset), *warnings]
+    if options.chunk[1] == 1:  # one chunk does not know what occurs in another
+        warnings += absent_labels(checked, dataset.labels)
+    for warning in first_of(warnings, MAX_WARNINGS_SHOWN):
         logger.warning("%s", warning)
     if options.output is not None:
-        report = CheckReport(dataset=dataset.name, cases=tuple(checked), warnings=warnings)
+        report = CheckReport(dataset=dataset.name, cases=tuple(checked), warnings=tuple(warnings))
         write_text(options.output, report.to_json())
     console.print(f"{dataset.name}: {len(cases)} cases are sound")
 
 
-def _check(dataset: Dataset, case: Case) -> CheckedCase | str:
-    try:
-        raw = read_case(case, channels=len(dataset.channel_names))
-        check_label_values(raw, case, dataset.labels)
-    except DatasetError as problem:
-        return str(problem)
-    return CheckedCase(
+def _check(case: Case, *, dataset: Dataset) -> _Found:
+    raw = read_case(case, channels=len(dataset.channel_names))
+    found = check_label_values(raw, case, dataset.labels)
+    verify_files(case)
+    checked = CheckedCase(
         identifier=case.identifier,
-        images={_relative(file, dataset.folder): digest_of(file) for file in case.images},
-        label={_relative(file, dataset.folder): digest_of(file) for file in [case.label] if file},
+        images={_relative(file, dataset.folder): digest_of_image(file) for file in case.images},
+        label={_relative(file, dataset.folder): digest_of_image(file) for file in [case.label] if file},
         shape=raw.geometry.shape,
         spacing_mm=raw.geometry.spacing_mm,
+        label_values=found,
     )
+    return checked, case_warnings(raw, case, found, dataset.labels)
 
 
 def _relative(file: Path, folder: Path) -> str:
     return os.path.relpath(file, folder)
 
 
-def _warnings(dataset: Dataset) -> tuple[str, ...]:
-    return tuple(f"label file {file} has no image and is left out" for file in stray_labels(dataset))
+def _dataset_warnings(dataset: Dataset) -> tuple[str, ...]:
+    return (
+        *(f"label file {file} has no image and is left out" for file in stray_labels(dataset)),
+        *reader_warnings(dataset.folder),
+        *dataset.labels.warnings,
+    )

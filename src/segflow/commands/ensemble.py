@@ -12,6 +12,7 @@ from segflow.ensembling import average
 from segflow.export import restore_labels
 from segflow.io.dataset import read_description
 from segflow.io.files import digest_of, key_of
+from segflow.io.formats import label_ending
 from segflow.io.images import write_labels
 from segflow.io.plans import read_folds, read_preparation
 from segflow.io.probabilities import read_probabilities
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     def make(case: str) -> list[Path]:
         scores = average(read_probabilities(file) for file in members(case))
         record = store.record(case)
-        file: Path = options.output / f"{case}{description['file_ending']}"
+        file: Path = options.output / f"{case}{label_ending(description['file_ending'])}"
         write_labels(file, restore_labels(scores, record, preparation, labels), record.geometry)
         return [file]
 

@@ -15,6 +15,7 @@ from segflow.contracts.scores import CaseScores
 from segflow.evaluation import score_case, summarise
 from segflow.io.dataset import read_dataset, read_description
 from segflow.io.files import digest_of, key_of, write_text
+from segflow.io.formats import label_ending
 from segflow.io.images import read_labels
 from segflow.io.labelmaps import list_label_maps
 from segflow.io.ledger import Ledger, ledger
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     Source: method.md section 20.
     """
     description, labels = read_description(options.dataset)
-    ending = str(description["file_ending"])
+    ending = label_ending(str(description["file_ending"]))
     files = list_label_maps(options.predictions, ending)
     if not files:
         raise DatasetError(f"{options.predictions} holds no *{ending} file to evaluate")

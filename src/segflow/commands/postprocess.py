@@ -11,6 +11,7 @@ from segflow.contracts.errors import ConfigurationError, PredictionError
 from segflow.contracts.scores import PostProcessing, Selection
 from segflow.io.dataset import read_description
 from segflow.io.files import digest_of, read_contract, write_text
+from segflow.io.formats import label_ending
 from segflow.io.images import read_geometry, read_labels, write_labels
 from segflow.io.labelmaps import list_label_maps
 from segflow.postprocessing import apply
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     """
     description, labels = read_description(options.dataset)
     operations = read_contract(PostProcessing, options.postprocessing).operations
-    ending = str(description["file_ending"])
+    ending = label_ending(str(description["file_ending"]))
     folders = _folders(options)
     options.also_read = [file for folder in folders if (file := folder / "manifest.json").exists()]
     files = [file for folder in folders for file in list_label_maps(folder, ending)]

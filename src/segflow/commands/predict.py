@@ -22,6 +22,7 @@ from segflow.ensembling import average
 from segflow.export import restore_labels
 from segflow.io.dataset import find_cases, read_description
 from segflow.io.files import read_contract
+from segflow.io.formats import label_ending
 from segflow.io.images import read_case, write_labels
 from segflow.io.plans import read_plan
 from segflow.postprocessing import apply
@@ -111,9 +112,10 @@ def run(options: argparse.Namespace) -> None:
         for case in cases:
             try:
                 raw = read_case(case, channels=model.channels)
-                write_labels(
-                    options.output / f"{case.identifier}{model.ending}", model.label_map(raw), raw.geometry
-                )
+                for warning in raw.warnings:
+                    logger.warning("%s", warning)
+                file = options.output / f"{case.identifier}{label_ending(model.ending)}"
+                write_labels(file, model.label_map(raw), raw.geometry)
             except SegflowError as problem:
                 logger.info("%s", problem)
                 faults.append(str(problem))

@@ -23,6 +23,7 @@ from segflow.contracts.plan import Preparation
 from segflow.export import restore_labels
 from segflow.io.dataset import read_description
 from segflow.io.files import digest_of, key_of, read_contract
+from segflow.io.formats import label_ending
 from segflow.io.images import write_labels
 from segflow.io.manifests import read_prepared
 from segflow.io.plans import read_folds, read_preparation
@@ -95,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
         preparation=read_preparation(options.preparation),
         labels=labels,
         output=options.output,
-        ending=str(description["file_ending"]),
+        ending=label_ending(str(description["file_ending"])),
         save_probabilities=options.save_probabilities,
     )
     title = f"predict {job.ensemble.configuration.name} fold {options.fold}"

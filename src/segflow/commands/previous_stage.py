@@ -13,6 +13,7 @@ from segflow.contracts.arrays import LabelMap
 from segflow.contracts.artefacts import Manifest
 from segflow.io.dataset import read_description
 from segflow.io.files import digest_of, write_atomically, write_text
+from segflow.io.formats import label_ending
 from segflow.io.images import read_labels
 from segflow.io.plans import read_folds, read_preparation
 from segflow.io.store import CaseStore
@@ -51,7 +52,8 @@ def run(options: argparse.Namespace) -> None:
     digests = {}
     with progress_bar("previous stage", len(held_out)) as bar:
         for number, identifier in held_out:
-            file = options.predictions / f"fold_{number}" / f"{identifier}{description['file_ending']}"
+            name = f"{identifier}{label_ending(description['file_ending'])}"
+            file = options.predictions / f"fold_{number}" / name
             found = read_labels(file, case=identifier)
             resampled = prepare_labels(found, store.record(identifier), preparation)
             target = options.manifest.parent / f"{identifier}.npy"

@@ -13,6 +13,7 @@ from segflow.contracts.network_card import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.io.dataset import read_dataset
 from segflow.io.files import read_contract, write_text
+from segflow.io.formats import label_ending
 from segflow.io.images import read_image, read_labels
 from segflow.io.plans import read_fingerprint, read_plan
 from segflow.recipes import TrainingRecipe
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         dataset=card.dataset,
         labels=outcome.labels,
         channel_names=tuple(map(str, outcome.description["channel_names"].values())),
-        file_ending=str(outcome.description["file_ending"]),
+        file_ending=label_ending(str(outcome.description["file_ending"])),
         fingerprint=read_fingerprint(folder / "model" / "dataset_fingerprint.json"),
         plan=read_plan(folder / "model" / "plans.json"),
         selection=card.selection,
@@ -97,7 +98,7 @@ def _histories(folder: Path) -> tuple[History, ...]:
 
 def _overlays(outcome: Outcome, dataset: Path, n: int) -> tuple[Overlay, ...]:
     cases = {case.identifier: case for case in read_dataset(dataset).cases}
-    ending = str(outcome.description["file_ending"])
+    ending = label_ending(str(outcome.description["file_ending"]))
     found = []
     for rank, scores in representative_cases(outcome.summary, n):
         case = cases[Path(scores.prediction_file).name.removesuffix(ending)]

@@ -12,10 +12,12 @@ class CheckedCase(Contract):
 
     Attributes:
         identifier: Of the case.
-        images: SHA-256 of each image file, keyed by its path relative to the data set.
+        images: SHA-256 of each image file (with what belongs to it, see io/formats.py), keyed by its path relative to
+            the data set.
         label: The same of the label file.
         shape: Voxels along z, y, x.
         spacing_mm: Along z, y, x.
+        label_values: Those that occur, ascending.
     """
 
     identifier: str
@@ -23,6 +25,7 @@ class CheckedCase(Contract):
     label: dict[str, str]
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
+    label_values: tuple[int, ...]
 
 
 class CheckReport(Contract):

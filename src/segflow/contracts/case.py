@@ -22,6 +22,8 @@ class Geometry(Contract):
         file_spacing_mm: As in the file, x first.
         origin_mm: As in the file, x first.
         direction: As in the file, row by row.
+        nifti_placement: Of a NIfTI file, the bits of the header that say all this (io/nifti.py): decimal numbers would
+            not bring them back exactly.
     """
 
     shape: tuple[int, int, int]
@@ -30,6 +32,7 @@ class Geometry(Contract):
     file_spacing_mm: tuple[float, ...]
     origin_mm: tuple[float, ...]
     direction: tuple[float, ...]
+    nifti_placement: str = ""
 
 
 class CaseRecord(Contract):
@@ -60,12 +63,21 @@ class CaseRecord(Contract):
 
 @dataclass(frozen=True)
 class RawCase:
-    """A case as read: image (c, z, y, x), labels (z, y, x) if it has them, and geometry."""
+    """A case as read.
+
+    Attributes:
+        identifier: Of the case.
+        image: (c, z, y, x).
+        labels: (z, y, x), if it has them.
+        geometry: Of the first channel's file.
+        warnings: What its files are suspected of; each line names the case.
+    """
 
     identifier: str
     image: Image
     labels: LabelMap | None
     geometry: Geometry
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -45,11 +45,16 @@ class Labels:
             where: The file, for messages.
 
         Raises:
-            DatasetError: No background 0, values that are not whole numbers, gaps, a wrong ignore value,
-                or a `regions_class_order` that does not fit.
+            DatasetError: No background 0, values that are not whole numbers, gaps, two names for the same, a wrong
+                ignore value, or a `regions_class_order` that does not fit.
 
         Source: method.md section 2.
         """
+        if labels and all(str(name).isdecimal() and isinstance(value, str) for name, value in labels.items()):
+            raise DatasetError(
+                f"{where}: labels are the wrong way round: write {_turned(labels)}, names first, and the values "
+                "without quotation marks"
+            )
         entries = tuple((str(name), _target(name, value, where)) for name, value in labels.items())
         result = cls(entries, _order(regions_class_order, where))
         result._check(where)
@@ -69,10 +74,33 @@ class Labels:
             raise DatasetError(
                 f'{where}: "ignore" must be the highest label plus one ({len(self.values)}), found {self.ignore}'
             )
-        if self.has_regions and len(self.regions_class_order) != len(self.targets):
+        self._check_names(where)
+        if self.has_regions:
+            self._check_order(where)
+
+    def _check_names(self, where: str) -> None:
+        """Two outputs of the same voxels could not be told apart in any score or file."""
+        seen: dict[frozenset[int], str] = {}
+        for name, target in self.entries:
+            members = frozenset(_members(target))
+            if members in seen:
+                raise DatasetError(
+                    f"{where}: labels '{seen[members]}' and '{name}' stand for the same values {sorted(members)}; "
+                    "remove one"
+                )
+            seen[members] = name
+
+    def _check_order(self, where: str) -> None:
+        if len(self.regions_class_order) != len(self.targets):
             raise DatasetError(
                 f"{where}: regions need 'regions_class_order' with one label value for each of the "
                 f"{len(self.targets)} regions, found {len(self.regions_class_order)}"
+            )
+        unknown = [value for value in self.regions_class_order if value not in self.foreground_values]
+        if unknown:
+            raise DatasetError(
+                f"{where}: 'regions_class_order' holds {unknown[0]}, which is no foreground label; these are "
+                f"{list(self.foreground_values)}"
             )
 
     @property
@@ -107,13 +135,22 @@ class Labels:
         )
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but hardly meant: a region that is written as a value that is not part of it."""
+        if not self.has_regions:
+            return ()
+        written = zip(self.target_names, self.targets, self.regions_class_order, strict=True)
+        return tuple(
+            f"region '{name}' unites {list(_members(target))}, but 'regions_class_order' writes it as {value}"
+            for name, target, value in written
+            if value not in _members(target)
+        )
+
+    @property
     def target_names(self) -> tuple[str, ...]:
         """The name of each target, in the order of `targets`."""
-        names = {
-            (target[0] if isinstance(target, tuple) and len(target) == 1 else target): name
-            for name, target in self.entries
-        }
-        return tuple(names.get(target, str(target)) for target in self.targets)
+        names = {_members(target): name for name, target in self.entries}
+        return tuple(names.get(_members(target), str(target)) for target in self.targets)
 
     @property
     def n_outputs(self) -> int:
@@ -130,11 +167,16 @@ def _members(target: Target) -> tuple[int, ...]:
     return target if isinstance(target, tuple) else (target,)
 
 
+def _turned(labels: Mapping[str, Any]) -> str:
+    """Labels as they should be."""
+    return "{" + ", ".join(f'"{name}": {value}' for value, name in labels.items()) + "}"
+
+
 def _order(value: Any, where: str) -> tuple[int, ...]:
     """The label values written for regions; none without regions."""
     if value is None:
         return ()
-    if not isinstance(value, list | tuple) or not all(isinstance(v, int) for v in value):
+    if not isinstance(value, list | tuple) or not all(type(v) is int for v in value):
         raise DatasetError(f"{where}: 'regions_class_order' must be a list of whole numbers, found {value!r}")
     return tuple(value)
 

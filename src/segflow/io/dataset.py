@@ -13,11 +13,29 @@ from segflow.contracts.dataset import Case, Dataset
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
 from segflow.io.files import read_json
+from segflow.io.formats import ENDINGS, LOSSY_ENDINGS, companions, label_ending
 
-__all__ = ["find_cases", "list_files", "read_dataset", "read_description", "stray_labels"]
+__all__ = [
+    "channel_names",
+    "find_cases",
+    "list_files",
+    "read_dataset",
+    "read_description",
+    "reader_warnings",
+    "stray_labels",
+]
 
 _REQUIRED = ("channel_names", "labels", "numTraining", "file_ending")
 _MULTI_CHANNEL = 1  # one file may hold all channels (RGB); more than one file must be one per channel
+_IDENTIFIER = re.compile(r"[^./\\\0][^/\\\0]*")
+_READER_KEY = "overwrite_image_reader_writer"
+_READERS = (
+    "SimpleITKIO",
+    "NaturalImage2DIO",
+    "Tiff3DIO",
+    "NibabelIO",
+)  # the peer's; ours reads what any of them does
+_REORIENTING_READERS = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -37,12 +55,12 @@ def read_dataset(folder: Path) -> Dataset:
     """
     file = folder / "dataset.json"
     description, labels = read_description(file)
-    channel_names = _channel_names(description["channel_names"], file)
+    names = channel_names(description["channel_names"], file)
     ending = str(description["file_ending"])
     cases = (
         _mapped_cases(description["dataset"], folder, file)
         if "dataset" in description
-        else find_cases(folder / "imagesTr", ending, len(channel_names), labels=folder / "labelsTr")
+        else find_cases(folder / "imagesTr", ending, len(names), labels=folder / "labelsTr")
     )
     declared = description["numTraining"]
     if declared != len(cases):
@@ -54,7 +72,7 @@ def read_dataset(folder: Path) -> Dataset:
     return Dataset(
         folder=folder,
         name=str(description.get("name", folder.resolve().name)),
-        channel_names=channel_names,
+        channel_names=names,
         labels=labels,
         file_ending=ending,
         n_declared=declared,
@@ -73,7 +91,7 @@ def read_description(file: Path) -> tuple[dict[str, Any], Labels]:
         Its content, with `channel_names` even where the file uses the old name `modality`; and its labels.
 
     Raises:
-        DatasetError: The file is missing, not JSON, lacks a key, or its labels are wrong.
+        DatasetError: The file is missing, not JSON, lacks a key, names an unknown format, or its labels are wrong.
 
     Source: method.md section 2.
     """
@@ -90,6 +108,9 @@ def read_description(file: Path) -> tuple[dict[str, Any], Labels]:
         raise DatasetError(f"{file} lacks {', '.join(missing)}")
     if not isinstance(description["labels"], dict):
         raise DatasetError(f"{file}: labels must map names to values")
+    ending = description["file_ending"]
+    if not isinstance(ending, str) or ending.lower() not in ENDINGS:
+        raise DatasetError(f"{file}: file_ending is {ending!r}; it must be one of {', '.join(ENDINGS)}")
     order = description.get("regions_class_order")
     return description, Labels.from_json(description["labels"], order, where=str(file))
 
@@ -101,7 +122,7 @@ def find_cases(folder: Path, ending: str, channels: int, *, labels: Path | None 
         folder: Holds files named IDENTIFIER_0000.ending, one per channel.
         ending: With its dot.
         channels: How many channels every case must have (one file may hold them all).
-        labels: Folder of the label files IDENTIFIER.ending, if the cases are labelled.
+        labels: Folder of the label files IDENTIFIER.ending (.png beside JPEG), if the cases are labelled.
 
     Returns:
         Cases sorted by identifier.
@@ -122,7 +143,8 @@ def _files_by_case(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
     """Identifier to channel number to file."""
     if not folder.is_dir():
         raise DatasetError(f"{folder} does not exist; images belong there as IDENTIFIER_0000{ending}")
-    pattern = re.compile(rf"(?P<identifier>.+)_(?P<channel>\d{{4}}){re.escape(ending)}")
+    # not hidden files: ._CASE_0000.nii.gz is what macOS leaves beside a file
+    pattern = re.compile(rf"(?P<identifier>[^.].*)_(?P<channel>[0-9]{{4}}){re.escape(ending)}")
     found: dict[str, dict[int, Path]] = defaultdict(dict)
     for file in folder.iterdir():
         match = pattern.fullmatch(file.name)
@@ -137,8 +159,36 @@ def stray_labels(dataset: Dataset) -> tuple[Path, ...]:
     """Label files that belong to no case, sorted. Source: ours."""
     folder = dataset.folder / "labelsTr"
     known = {case.label for case in dataset.cases}
-    files = sorted(folder.glob(f"*{dataset.file_ending}")) if folder.is_dir() else []
+    files = sorted(folder.glob(f"[!.]*{label_ending(dataset.file_ending)}")) if folder.is_dir() else []
     return tuple(file for file in files if file not in known)
+
+
+def reader_warnings(folder: Path) -> tuple[str, ...]:
+    """What the entry `overwrite_image_reader_writer` asks for in vain.
+
+    Args:
+        folder: Holds dataset.json.
+
+    Returns:
+        At most one line.
+
+    Raises:
+        DatasetError: dataset.json is missing or wrong.
+
+    Source: method.md sections 2, 3.
+    """
+    file = folder / "dataset.json"
+    name = str(read_description(file)[0].get(_READER_KEY))
+    if name in {"None", *_READERS}:
+        return ()
+    if name in _REORIENTING_READERS:
+        return (
+            f"{file}: {_READER_KEY} is {name}, but images are never re-oriented here: axes are taken in the order of "
+            "the files; if cases differ in orientation, re-orient images and labels on disk",
+        )
+    return (
+        f"{file}: {_READER_KEY} is {name!r}, which is unknown and left aside; file_ending chooses the reader",
+    )
 
 
 def list_files(folder: Path) -> dict[str, tuple[Path, ...]]:
@@ -148,7 +198,8 @@ def list_files(folder: Path) -> dict[str, tuple[Path, ...]]:
         folder: Holds dataset.json.
 
     Returns:
-        Identifier to files that exist, images first, sorted by identifier.
+        Identifier to files that exist, images first, sorted by identifier; with side files of pictures, and the files
+        that headers (.mhd) name.
 
     Raises:
         DatasetError: dataset.json is missing or wrong, or there is no image at all.
@@ -159,14 +210,20 @@ def list_files(folder: Path) -> dict[str, tuple[Path, ...]]:
     description, _ = read_description(file)
     if "dataset" in description:
         cases = _mapped_cases(description["dataset"], folder, file)
-        return {case.identifier: (*case.images, *([case.label] if case.label else [])) for case in cases}
-    ending = str(description["file_ending"])
-    images = _files_by_case(folder / "imagesTr", ending)
-    labels = {name: folder / "labelsTr" / f"{name}{ending}" for name in images}
-    return {
-        name: (*sorted(images[name].values()), *([labels[name]] if labels[name].exists() else []))
-        for name in sorted(images)
-    }
+        found = {case.identifier: [*case.images, *([case.label] if case.label else [])] for case in cases}
+    else:
+        ending = str(description["file_ending"])
+        images = _files_by_case(folder / "imagesTr", ending)
+        labels = {name: folder / "labelsTr" / f"{name}{label_ending(ending)}" for name in images}
+        found = {
+            name: [*sorted(images[name].values()), *([labels[name]] if labels[name].exists() else [])]
+            for name in sorted(images)
+        }
+    return {name: (*files, *_all_companions(files)) for name, files in found.items()}
+
+
+def _all_companions(files: Sequence[Path]) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(path for file in files for path in companions(file)))
 
 
 def _channel_files(
@@ -192,34 +249,59 @@ def _channel_files(
 def _label_file(identifier: str, ending: str, folder: Path | None) -> Path | None:
     if folder is None:
         return None
-    file = folder / f"{identifier}{ending}"
-    if not file.exists():
-        raise DatasetError(f"case {identifier}: label file {file} is missing; add it or remove the image")
-    return file
+    file = folder / f"{identifier}{label_ending(ending)}"
+    if file.exists():
+        return file
+    lossy = folder / f"{identifier}{ending}"
+    if ending.lower() in LOSSY_ENDINGS and lossy.exists():
+        raise DatasetError(
+            f"case {identifier}: label file {lossy} is JPEG, which changes values; labels beside {ending} images are "
+            f"{label_ending(ending)} files: make {file} from the original"
+        )
+    raise DatasetError(f"case {identifier}: label file {file} is missing; add it or remove the image")
 
 
 def _mapped_cases(mapping: Any, folder: Path, file: Path) -> tuple[Case, ...]:
     """Cases that dataset.json lists one by one; paths are relative to its folder."""
 
-    def path(text: str) -> Path:
+    def path(text: Any) -> Path:
+        if not isinstance(text, str):
+            raise DatasetError(f'{file}: {text!r} under "dataset" is no path')
         found = folder / os.path.expandvars(text)
         if not found.exists():
             raise DatasetError(f"{file}: {found} does not exist")
         return found
 
     try:
-        listed = {str(name): (entry["images"], entry["label"]) for name, entry in mapping.items()}
+        listed = {str(name): (list(entry["images"]), entry["label"]) for name, entry in mapping.items()}
     except (AttributeError, KeyError, TypeError):
         raise DatasetError(
             f'{file}: "dataset" must map identifiers to {{"images": [...], "label": ...}}'
         ) from None
+    unfit = [name for name in listed if not _IDENTIFIER.fullmatch(name)]
+    if unfit:
+        raise DatasetError(
+            f'{file}: {unfit[0]!r} under "dataset" cannot be a case\'s name, because files are named after it; '
+            "it must not hold a slash or begin with a dot"
+        )
     return tuple(
         Case(name, tuple(path(image) for image in images), path(label))
         for name, (images, label) in sorted(listed.items())
     )
 
 
-def _channel_names(entry: Any, file: Path) -> tuple[str, ...]:
+def channel_names(entry: Any, file: Path) -> tuple[str, ...]:
+    """In the order of the channels, whatever that of the file.
+
+    Args:
+        entry: Of dataset.json: "0", "1", ... to names.
+        file: For the message.
+
+    Raises:
+        DatasetError: It is something else.
+
+    Source: method.md section 2.
+    """
     names: Sequence[Any] = ()
     if isinstance(entry, dict) and set(entry) == {str(i) for i in range(len(entry))}:
         names = [entry[str(i)] for i in range(len(entry))]

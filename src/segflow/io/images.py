@@ -1,4 +1,4 @@
-"""Reading and writing image files through SimpleITK. Source: method.md section 3."""
+"""Reading and writing the image files of a case. Source: method.md section 3."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from segflow.contracts.arrays import Image, LabelMap
 from segflow.contracts.case import Geometry, RawCase
 from segflow.contracts.dataset import Case
 from segflow.contracts.errors import DatasetError
-from segflow.io.files import write_atomically
+from segflow.io.agreement import compare, missing_spacing
+from segflow.io.decode import Decoded, UnreadableError, decode, decode_geometry
+from segflow.io.encode import check_storable, encode
+from segflow.io.formats import LOSSY_ENDINGS, ending_of, label_ending
+from segflow.io.nifti import verify
 
-__all__ = ["read_case", "read_geometry", "read_image", "read_labels", "write_image", "write_labels"]
-
-FLAT_SPACING_FACTOR = (
-    999  # a 2D file's third spacing is this times its largest: never resampled, always coarsest
-)
-SPACING_TOLERANCE_MM = 1e-4
+__all__ = [
+    "read_case",
+    "read_geometry",
+    "read_image",
+    "read_labels",
+    "verify_files",
+    "write_image",
+    "write_labels",
+]
 
 
 def read_case(case: Case, *, channels: int) -> RawCase:
@@ -32,15 +38,15 @@ def read_case(case: Case, *, channels: int) -> RawCase:
         channels: How many channels the data set has.
 
     Returns:
-        The image as float32, and the labels if the case has any.
+        The image as float32, the labels if the case has any, and warnings.
 
     Raises:
         DatasetError: A file cannot be read; channels or label differ in shape or spacing; the number of
-            channels is wrong; voxels are NaN or labels are not whole numbers.
+            channels is wrong; voxels are NaN or infinite, or labels are not whole numbers.
 
     Source: method.md sections 3, 4.
     """
-    image, geometry = read_image(case.images, case=case.identifier)
+    image, geometry, warnings = _read_channels(case.images, case.identifier)
     if len(image) != channels:
         raise DatasetError(
             f"case {case.identifier}: {len(image)} channels in {_names(case.images)}, but dataset.json names "
@@ -48,8 +54,10 @@ def read_case(case: Case, *, channels: int) -> RawCase:
         )
     labels = None
     if case.label is not None:
-        labels = read_labels(case.label, case=case.identifier, like=geometry, image=case.images[0])
-    return RawCase(case.identifier, image, labels, geometry)
+        found = _decode(case.label, case.identifier)
+        labels = _label_values(found, case.label, case.identifier)
+        warnings += compare(case.label, found, case.images[0], geometry, case.identifier)
+    return RawCase(case.identifier, image, labels, geometry, tuple(warnings))
 
 
 def read_image(files: Sequence[Path], *, case: str) -> tuple[Image, Geometry]:
@@ -63,22 +71,13 @@ def read_image(files: Sequence[Path], *, case: str) -> tuple[Image, Geometry]:
         (c, z, y, x) float32, and where it lies.
 
     Raises:
-        DatasetError: A file cannot be read, holds NaN, or differs from the first in shape or spacing.
+        DatasetError: A file cannot be read, holds NaN or infinite voxels, or differs from the first in shape or
+            spacing.
 
     Source: method.md section 3.
     """
-    channels: list[NDArray[np.float32]] = []
-    first: Geometry | None = None
-    for file in files:
-        array, geometry = _read(file, case)
-        first = first or geometry
-        _check_same_grid(file, geometry, files[0], first, case)
-        if np.isnan(array).any():
-            raise DatasetError(f"case {case}: {file} holds NaN voxels; replace them by numbers")
-        channels.append(array.astype(np.float32, copy=False))
-    if first is None:
-        raise DatasetError(f"case {case}: no image file")
-    return np.concatenate(channels), first
+    image, geometry, _ = _read_channels(files, case)
+    return image, geometry
 
 
 def read_labels(
@@ -101,17 +100,11 @@ def read_labels(
 
     Source: method.md sections 3, 4.
     """
-    array, geometry = _read(file, case)
-    if len(array) != 1:
-        raise DatasetError(f"case {case}: label file {file} has {len(array)} channels; it must have one")
+    found = _decode(file, case)
+    labels = _label_values(found, file, case)
     if like is not None and image is not None:
-        _check_same_grid(file, geometry, image, like, case)
-    labels = array[0]
-    whole = np.issubdtype(labels.dtype, np.integer) or np.array_equal(labels, np.rint(labels))
-    largest = np.abs(labels).max(initial=0)
-    if not whole or largest > np.iinfo(np.int32).max:
-        raise DatasetError(f"case {case}: label file {file} holds values that are not whole 32-bit numbers")
-    return labels.astype(np.int16 if largest <= np.iinfo(np.int16).max else np.int32)
+        compare(file, found, image, like, case)
+    return labels
 
 
 def read_geometry(file: Path, *, case: str) -> Geometry:
@@ -122,20 +115,43 @@ def read_geometry(file: Path, *, case: str) -> Geometry:
 
     Source: method.md section 3.
     """
-    return _read(file, case)[1]
+    try:
+        return decode_geometry(file)
+    except UnreadableError as problem:
+        raise DatasetError(f"case {case}: cannot read {file}: {problem}") from None
+
+
+def verify_files(case: Case) -> None:
+    """Check what reading does not see: the checksums of compressed NIfTI files. It costs as much as reading them.
+
+    Args:
+        case: Its files can be read.
+
+    Raises:
+        DatasetError: A file was damaged.
+
+    Source: ours.
+    """
+    for file in (*case.images, *([case.label] if case.label else [])):
+        problem = verify(file) if ending_of(file) == ".nii.gz" else None
+        if problem is not None:
+            raise DatasetError(f"case {case.identifier}: cannot trust {file}: {problem}; replace the file")
 
 
 def write_labels(path: Path, labels: LabelMap, geometry: Geometry) -> None:
-    """Write a label map where its image lies, compressed, atomically.
+    """Write a label map where its image lies, compressed, atomically, as uint8 if its values fit, else as uint16.
 
     Args:
         path: Its ending chooses the format.
-        labels: (z, y, x), unsigned.
-        geometry: Of the image.
+        labels: (z, y, x), not negative.
+        geometry: Of the image. Where the file cannot hold the spacing, a side file is written too.
+
+    Raises:
+        DatasetError: The format cannot hold these values.
 
     Source: method.md sections 3, 17.
     """
-    _write(path, labels, geometry)
+    encode(path, labels.astype(check_storable(path, labels), copy=False), geometry)
 
 
 def write_image(path: Path, channel: NDArray[np.float32], geometry: Geometry) -> None:
@@ -146,68 +162,71 @@ def write_image(path: Path, channel: NDArray[np.float32], geometry: Geometry) ->
         channel: (z, y, x).
         geometry: Where it lies.
 
+    Raises:
+        DatasetError: The format cannot hold it.
+
     Source: method.md section 3.
     """
-    _write(path, channel, geometry)
+    encode(path, channel, geometry)
 
 
-def _write(path: Path, volume: NDArray[Any], geometry: Geometry) -> None:
-    array = volume[0] if geometry.file_dimensions == 2 else volume
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(geometry.file_spacing_mm)
-    image.SetOrigin(geometry.origin_mm)
-    image.SetDirection(geometry.direction)
-    write_atomically(path, lambda temporary: sitk.WriteImage(image, str(temporary), useCompression=True))
+def _read_channels(files: Sequence[Path], case: str) -> tuple[Image, Geometry, list[str]]:
+    """Each voxel is copied once, from what the library read into the result."""
+    if not files:
+        raise DatasetError(f"case {case}: no image file")
+    found = _decode(files[0], case)
+    geometry, warnings = found.geometry, missing_spacing(files[0], found, case)
+    image = np.empty((len(found.array) * len(files), *geometry.shape), np.float32)
+    used = 0
+    for file in files:
+        if used:
+            found = _decode(file, case)
+            warnings += compare(file, found, files[0], geometry, case)
+        end = used + len(found.array)
+        if end > len(image):
+            image = np.concatenate([image[:used], np.empty((len(found.array), *geometry.shape), np.float32)])
+        _convert(found.array, image[used:end], file, case)
+        used = end
+    return image[:used], geometry, warnings
 
 
-def _read(file: Path, case: str) -> tuple[NDArray[Any], Geometry]:
-    """One file as (c, z, y, x), and its geometry."""
+def _convert(array: NDArray[Any], target: NDArray[np.float32], file: Path, case: str) -> None:
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found
+        target[...] = array
+    exact = np.issubdtype(array.dtype, np.integer)
+    if not exact and not (np.isfinite(target.min()) and np.isfinite(target.max())):  # NaN wins both
+        raise DatasetError(
+            f"case {case}: {file} holds NaN or infinite voxels (or beyond 3e38); replace them by numbers"
+        )
+
+
+def _label_values(found: Decoded, file: Path, case: str) -> LabelMap:
+    if ending_of(file) in LOSSY_ENDINGS:
+        raise DatasetError(
+            f"case {case}: label file {file} is JPEG, which changes values; save the labels as "
+            f"{label_ending(ending_of(file))}"
+        )
+    if len(found.array) != 1:
+        raise DatasetError(
+            f"case {case}: label file {file} has {len(found.array)} channels; it must have one, of label values"
+        )
+    labels = found.array[0]
+    smallest, largest = labels.min().item(), labels.max().item()  # NaN if there is one
+    limit = np.iinfo(np.int32).max
+    exact = np.issubdtype(labels.dtype, np.integer)
+    if not (-limit <= smallest and largest <= limit) or not (
+        exact or np.array_equal(labels, np.rint(labels))
+    ):
+        raise DatasetError(f"case {case}: label file {file} holds values that are not whole 32-bit numbers")
+    small = np.iinfo(np.int16)
+    return labels.astype(np.int16 if small.min <= smallest and largest <= small.max else np.int32)
+
+
+def _decode(file: Path, case: str) -> Decoded:
     try:
-        image = sitk.ReadImage(str(file))
-    except RuntimeError as problem:
-        reason = str(problem).strip().splitlines()[-1]
-        raise DatasetError(f"case {case}: cannot read {file}: {reason}") from None
-    array = sitk.GetArrayFromImage(image)
-    vector = image.GetNumberOfComponentsPerPixel() > 1
-    dimensions = image.GetDimension()
-    if dimensions == 4 and not vector:
-        return array, _geometry(image, array.shape[1:], 3)
-    if dimensions not in (2, 3):
-        raise DatasetError(f"case {case}: {file} has {dimensions} axes; 2 or 3 are possible")
-    array = np.moveaxis(array, -1, 0) if vector else array[None]
-    if dimensions == 2:
-        array = array[:, None]
-    return array, _geometry(image, array.shape[1:], dimensions)
-
-
-def _geometry(image: sitk.Image, shape: Sequence[int], dimensions: int) -> Geometry:
-    spacing = tuple(abs(value) for value in image.GetSpacing()[:dimensions])
-    full = image.GetDimension()
-    direction = np.reshape(image.GetDirection(), (full, full))[:dimensions, :dimensions]
-    x_mm, y_mm, *rest = spacing
-    z_mm = rest[0] if rest else FLAT_SPACING_FACTOR * max(spacing)
-    z, y, x = shape
-    return Geometry(
-        shape=(z, y, x),
-        spacing_mm=(z_mm, y_mm, x_mm),
-        file_dimensions=dimensions,
-        file_spacing_mm=spacing,
-        origin_mm=tuple(image.GetOrigin()[:dimensions]),
-        direction=tuple(direction.ravel().tolist()),
-    )
-
-
-def _check_same_grid(file: Path, found: Geometry, other_file: Path, other: Geometry, case: str) -> None:
-    if found.shape != other.shape:
-        raise DatasetError(
-            f"case {case}: {file} has shape {found.shape} (z, y, x), but {other_file} has {other.shape}; "
-            "resample one of them or replace it"
-        )
-    if not np.allclose(found.spacing_mm, other.spacing_mm, atol=SPACING_TOLERANCE_MM):
-        raise DatasetError(
-            f"case {case}: {file} has spacing {found.spacing_mm} mm (z, y, x), but {other_file} has "
-            f"{other.spacing_mm}; correct the header or replace the file"
-        )
+        return decode(file)
+    except UnreadableError as problem:
+        raise DatasetError(f"case {case}: cannot read {file}: {problem}") from None
 
 
 def _names(files: Sequence[Path]) -> str:

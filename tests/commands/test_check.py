@@ -1,0 +1,248 @@
+"""`segflow check` on data sets of every format, and what it warns of."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import PIL.Image
+import pytest
+import SimpleITK as sitk
+
+from segflow.commands.main import main
+
+ENDINGS = [
+    ".nii.gz",
+    ".nii",
+    ".nrrd",
+    ".mha",
+    ".mhd",
+    ".gipl",
+    ".png",
+    ".bmp",
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+    ".PNG",
+]
+FLAT = {".png", ".bmp", ".jpg", ".jpeg", ".PNG"}
+SIDES = {".tif", ".tiff"}
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Lay out a small data set."""
+
+    def lay_out(ending=".nii.gz", n=3, **changes):
+        folder = tmp_path / "data"
+        generator = np.random.default_rng(0)
+        for below in ("imagesTr", "labelsTr"):
+            (folder / below).mkdir(parents=True)
+        shape = (6, 7) if ending in FLAT else (3, 6, 7)
+        for name in [f"case {number}" for number in range(n)]:
+            labels = generator.integers(0, 3, shape).astype(np.uint8)
+            save(
+                folder / "imagesTr" / f"{name}_0000{ending}",
+                generator.integers(0, 200, shape).astype(np.uint8),
+            )
+            save(folder / "labelsTr" / f"{name}{'.png' if ending in {'.jpg', '.jpeg'} else ending}", labels)
+            if ending in SIDES:
+                (folder / "imagesTr" / f"{name}.json").write_text('{"spacing": [3, 2, 1]}')
+        description = {
+            "channel_names": {"0": "MRI"},
+            "labels": {"background": 0, "organ": 1, "lesion": 2},
+            "numTraining": n,
+            "file_ending": ending,
+        }
+        (folder / "dataset.json").write_text(json.dumps(description | changes))
+        return folder
+
+    return lay_out
+
+
+def save(path, array):
+    if path.suffix.lower() in FLAT:
+        PIL.Image.fromarray(array).save(path)
+    else:
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+
+
+def check(folder, *words):
+    """Status of the command, and its report."""
+    report = folder.parent / "check.json"
+    report.unlink(missing_ok=True)
+    status = main(["check", str(folder), "--output", str(report), "--workers", "1", *words])
+    return status, json.loads(report.read_text()) if report.exists() else None
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_format(ending, dataset, capfd):
+    status, report = check(dataset(ending))
+    assert (status, report["warnings"]) == (0, [])
+    assert [case["identifier"] for case in report["cases"]] == ["case 0", "case 1", "case 2"]
+    for case in report["cases"]:
+        assert case["label_values"] == [0, 1, 2]
+        assert case["shape"] == ([1, 6, 7] if ending in FLAT else [3, 6, 7])
+        spacing = [999, 1, 1] if ending in FLAT else [3, 2, 1] if ending in SIDES else [1, 1, 1]
+        assert case["spacing_mm"] == spacing
+    assert "3 cases are sound" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("ending", "beside"),
+    [(".mhd", "case 1_0000.raw"), (".tif", "case 1.json"), (".nii.gz", "case 1_0000.nii.gz")],
+)
+def test_the_digest_of_an_image_changes_with_all_that_it_consists_of(ending, beside, dataset):
+    folder = dataset(ending)
+    _, before = check(folder)
+    file = folder / "imagesTr" / beside
+    if ending == ".mhd":
+        file.write_bytes(bytes(file.stat().st_size))
+    elif ending == ".tif":
+        file.write_text('{"spacing": [3, 2, 2]}')
+    else:
+        shutil.copy(folder / "imagesTr" / "case 0_0000.nii.gz", file)
+    _, after = check(folder)
+    changed = [
+        one["identifier"]
+        for one, two in zip(before["cases"], after["cases"], strict=True)
+        if one["images"] != two["images"]
+    ]
+    assert changed == ["case 1"]
+
+
+def empty(folder):
+    save(folder / "labelsTr" / "case 1.nii.gz", np.zeros((3, 6, 7), np.uint8))
+
+
+def repeat(folder):
+    shutil.copy(folder / "imagesTr" / "case 0_0000.nii.gz", folder / "imagesTr" / "case 2_0000.nii.gz")
+
+
+def move(folder):
+    path = str(folder / "labelsTr" / "case 1.nii.gz")
+    image = sitk.ReadImage(path)
+    image.SetOrigin((5, 0, 0))
+    sitk.WriteImage(image, path)
+
+
+def stray(folder):
+    shutil.copy(folder / "labelsTr" / "case 0.nii.gz", folder / "labelsTr" / "nobody.nii.gz")
+
+
+def describe(**changes):
+    def change(folder):
+        file = folder / "dataset.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+    return change
+
+
+REGIONS = {"background": 0, "whole": [1, 2], "core": 2}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (empty, "case case 1: label file {folder}/labelsTr/case 1.nii.gz has no foreground, only 0"),
+        (repeat, "cases case 0, case 2 have the same images, byte by byte"),
+        (
+            move,
+            "case case 1: {folder}/labelsTr/case 1.nii.gz and {folder}/imagesTr/case 1_0000.nii.gz differ in origin;",
+        ),
+        (stray, "label file {folder}/labelsTr/nobody.nii.gz has no image and is left out"),
+        (describe(labels={"background": 0, "a": 1, "b": 2, "c": 3}), "label 3 (c) occurs in no case"),
+        (
+            describe(overwrite_image_reader_writer="NibabelIOWithReorient"),
+            "{folder}/dataset.json: overwrite_image_reader",
+        ),
+        (
+            describe(labels=REGIONS, regions_class_order=[2, 1]),
+            "region 'core' unites [2], but 'regions_class_order'",
+        ),
+    ],
+    ids=["empty", "repeat", "move", "stray", "absent", "reader", "order"],
+)
+def test_warnings(spoil, message, dataset, capfd):
+    folder = dataset()
+    assert check(folder) == (0, check(folder)[1])
+    assert check(folder)[1]["warnings"] == []
+    capfd.readouterr()
+    spoil(folder)
+    status, report = check(folder)
+    (warning,) = report["warnings"]
+    assert status == 0
+    assert warning.startswith(message.format(folder=folder))
+    assert "".join(warning.split()) in "".join(capfd.readouterr().err.split())
+
+
+def test_a_chunk_says_nothing_of_what_it_cannot_know(dataset):
+    folder = dataset(labels={"background": 0, "a": 1, "b": 2, "c": 3}, n=8)
+    for index in range(2):
+        _, report = check(folder, "--chunk", f"{index}/2")
+        assert report["warnings"] == []
+        assert 0 < len(report["cases"]) < 8
+    assert check(folder)[1]["warnings"] == ["label 3 (c) occurs in no case"]
+
+
+def test_many_warnings_do_not_flood_the_screen(dataset, capfd):
+    folder = dataset(".tif", n=15)
+    for file in (folder / "imagesTr").glob("*.json"):
+        file.unlink()
+    _, report = check(folder)
+    assert len(report["warnings"]) == 15
+    said = capfd.readouterr().err
+    assert "... and 5 more" in said
+    assert said.count("there is no") == 10
+
+
+def fraction(folder):
+    save(folder / "labelsTr" / "case 1.nii.gz", np.full((3, 6, 7), 0.5, np.float32))
+
+
+def unknown_value(folder):
+    save(folder / "labelsTr" / "case 1.nii.gz", np.full((3, 6, 7), 7, np.uint8))
+
+
+def cut(folder):
+    file = folder / "imagesTr" / "case 1_0000.nii.gz"
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+def flip_a_bit(folder):
+    """Far enough from the end that reading alone does not look at the checksum."""
+    file = folder / "imagesTr" / "case 1_0000.nii.gz"
+    save(file, np.random.default_rng(0).integers(0, 200, (60, 120, 140)).astype(np.uint8))
+    save(folder / "labelsTr" / "case 1.nii.gz", np.ones((60, 120, 140), np.uint8))
+    content = bytearray(file.read_bytes())
+    content[-5000] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (fraction, "holds values that are not whole 32-bit numbers"),
+        (unknown_value, "holds the value 7, which dataset.json does not name"),
+        (cut, "it ends before its last voxel"),
+        (flip_a_bit, "its checksum is wrong"),
+    ],
+)
+def test_errors(spoil, message, dataset, capfd):
+    folder = dataset()
+    spoil(folder)
+    status, report = check(folder)
+    said = " ".join(capfd.readouterr().err.split())
+    assert (status, report) == (1, None)
+    assert "case case 1: " in said
+    assert message in said
+
+
+def test_a_tiny_image_is_fine(dataset):
+    folder = dataset(n=2)
+    for number, value in enumerate([1, 2]):
+        save(folder / "imagesTr" / f"case {number}_0000.nii.gz", np.full((1, 1, 1), value, np.uint8))
+        save(folder / "labelsTr" / f"case {number}.nii.gz", np.full((1, 1, 1), value, np.uint8))
+    assert check(folder)[0] == 0

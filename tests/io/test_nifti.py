@@ -1,0 +1,87 @@
+"""NIfTI files that the library would read though it should not."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from segflow.contracts.dataset import Case
+from segflow.contracts.errors import DatasetError
+from segflow.io import nifti
+from segflow.io.images import read_image, read_labels, verify_files
+
+
+@pytest.fixture
+def archive(tmp_path):
+    array = np.random.default_rng(0).integers(0, 200, (6, 40, 50)).astype(np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "a_0000.nii.gz"))
+    return tmp_path / "a_0000.nii.gz", array
+
+
+def test_a_plain_file_beside_an_archive(archive):
+    """The library would read the header of one and the voxels of the other."""
+    file, array = archive
+    other = file.with_name("a_0000.nii")
+    sitk.WriteImage(sitk.GetImageFromArray(array * 0), str(other))
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(file))).max() == 0  # or this check can go
+    with pytest.raises(
+        DatasetError, match=r"case a: cannot read .*a_0000\.nii\.gz: a_0000\.nii lies beside it"
+    ):
+        read_image([file], case="a")
+    np.testing.assert_array_equal(read_labels(other, case="a"), array * 0)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_whole_archives_are_read(archive, parts, monkeypatch):
+    """Archives of several parts are whole, though the last bytes give the length of the last part only."""
+    file, array = archive
+    content = gzip.decompress(file.read_bytes())
+    cuts = np.linspace(0, len(content), parts + 1).astype(int)
+    file.write_bytes(b"".join(gzip.compress(content[a:b]) for a, b in itertools.pairwise(cuts)))
+    counted = []
+    original = nifti._length
+    monkeypatch.setattr(nifti, "_length", lambda path: counted.append(path) or original(path))
+    image, _ = read_image([file], case="a")
+    np.testing.assert_array_equal(image[0], array)
+    assert len(counted) == (0 if parts == 1 else 1)  # decompressing a second time only where it must be
+
+
+def test_an_archive_without_compression(archive):
+    file, array = archive
+    file.write_bytes(gzip.decompress(file.read_bytes()))
+    np.testing.assert_array_equal(read_image([file], case="a")[0][0], array)
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(DatasetError, match="ends before its last voxel"):
+        read_image([file], case="a")
+
+
+def test_a_changed_bit_is_found_by_the_checksum(archive):
+    file, _ = archive
+    case = Case("a", (file,), file)
+    verify_files(case)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"case a: cannot trust .*a_0000\.nii\.gz: its checksum is wrong"):
+        verify_files(case)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_the_library_turns_what_is_no_number_into_zero(value, ending, tmp_path):
+    """So it cannot be refused; docs/reference/datasets.md says it."""
+    array = np.ones((3, 4, 5), np.float32)
+    array[1, 2, 3] = value
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / f"a_0000{ending}"))
+    image, _ = read_image([tmp_path / f"a_0000{ending}"], case="a")
+    assert image[0, 1, 2, 3] == 0
+    assert image.sum() == array.size - 1
+
+
+def test_placement_of_no_nifti(tmp_path):
+    (tmp_path / "a.nii").write_bytes(b"something else")
+    assert nifti.placement(tmp_path / "a.nii") == ""
