@@ -14,9 +14,10 @@ from segflow.planning.features import features_per_stage
 from segflow.planning.memory import activations, per_stage
 from segflow.planning.topology import topology
 from segflow.recipes import PlannerRecipe
+from segflow.recipes.files import recipe_named
 
 PLAIN = PlannerRecipe()
-RESIDUAL = PlannerRecipe(encoder="residual", encoder_blocks=(1, 3, 4, 6), decoder_blocks=1)
+RESIDUAL = recipe_named("resenc").planning
 
 
 @pytest.mark.parametrize(

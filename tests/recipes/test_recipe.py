@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segflow.contracts.errors import ConfigurationError
-from segflow.recipes import RECIPES, recipe_named
+from segflow.recipes.files import recipe_named
 
 # (path, value) as in method.md sections 6.4-6.6, 12-16
 VALUES = [
@@ -42,12 +41,3 @@ def test_value(path, value):
     for name in path.split("."):
         found = getattr(found, name)
     assert found == value
-
-
-def test_names_are_their_own():
-    assert all(recipe.name == name for name, recipe in RECIPES.items())
-
-
-def test_unknown_recipe_lists_the_known():
-    with pytest.raises(ConfigurationError, match="there is no recipe 'nnunett'; choose one of nnunet"):
-        recipe_named("nnunett")

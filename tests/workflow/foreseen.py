@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import yaml
@@ -51,6 +52,12 @@ def recipe_with_the_same_plan(experiment: Experiment) -> None:
     experiment.configure(**BASE, recipe="faster.yaml")
 
 
+def plan_in_a_file(experiment: Experiment) -> None:
+    """The planner's plan as an edited one, with nothing edited."""
+    shutil.copy(experiment.shared / "plans" / "nnUNetPlans" / "plans.json", experiment.folder / "edited.json")
+    experiment.configure(folds=BASE["folds"], plan="edited.json")
+
+
 def edit(module: str) -> Callable[[Experiment], None]:
     """Change the code of a module in a way that matters to no result."""
 
@@ -94,6 +101,8 @@ FORESEEN = {
     "keys in another order": (reorder, set()),
     "a fold more": (settings(folds=[0, 1]), since("train")),
     "another recipe with the same plan": (recipe_with_the_same_plan, since("train")),
+    "the planner's plan in a file": (plan_in_a_file, {"plan"}),
+    "code of the recipes there are": (edit("recipes/files.py"), set()),
     "code of training": (edit("training/loop.py"), since("train")),
     "code of augmentation": (edit("augmentation/spatial.py"), since("train")),
     "code of a loss": (edit("losses/dice.py"), since("train")),

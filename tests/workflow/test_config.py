@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.contracts.names import CONFIGURATION_NAMES, ConfigurationName
-from segflow.recipes import RECIPES, Recipe, recipe_named
+from segflow.recipes import Recipe
+from segflow.recipes.files import recipe_named, recipe_names
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.recipes import read_recipes
 
@@ -64,7 +63,7 @@ def test_the_commented_file_changes_no_value_of_the_recipe(section, commented):
     assert set(commented[section]) <= set(fields)
     assert all(value is None or value == {} for value in commented[section].values())
     assert commented[section]
-    for recipe in RECIPES:
+    for recipe in recipe_names():
         config = parse({**NEEDED, "recipe": recipe, section: commented[section]})
         assert read_recipes(config) == {recipe: recipe_named(recipe)}
 
@@ -90,16 +89,15 @@ def test_the_defaults_its_comments_name(path, value):
     assert getattr(getattr(recipe_named("nnunet"), section), field) == value
 
 
-def test_every_configuration_has_a_place_in_the_order():
-    assert set(CONFIGURATION_NAMES) == set(get_args(ConfigurationName))
-
-
 @pytest.mark.parametrize(
     ("data", "key"),
     [
         ({"folds": []}, "'folds"),
         ({"folds": [-1]}, r"'folds\.0'"),
-        ({"configurations": ["4d"]}, "'configurations"),
+        ({"configurations": ["4d"]}, "'configurations': there is no '4d'; choose of 2d, 3d_fullres, "),
+        ({"configurations": ["2d+3d_fullres"], "plan": "p.json"}, r"'configurations.*\.0'"),
+        ({"plan": "p.json", "datasets": ["a", "b"]}, "'plan': an edited plan is that of one data set"),
+        ({"plan": "p.json", "planning": {"gpu_memory_gb": 9}}, "'plan': an edited plan is taken as it is"),
         ({"device": "tpu"}, "'device'"),
         ({"seed": -1}, "'seed'"),
         ({"chunks": {"cases": 0}}, r"'chunks\.cases'"),
@@ -110,7 +108,7 @@ def test_every_configuration_has_a_place_in_the_order():
         ({"resources": {"threads": 0}}, r"'resources\.threads'"),
         ({"report": {"overlays": -1}}, r"'report\.overlays'"),
         ({"trainng": {}}, r"unknown key 'trainng': did you mean 'training'\?"),
-        ({"planner": {}}, r"unknown key 'planner': did you mean 'planning'\?"),
+        ({"plannings": {}}, r"unknown key 'plannings': did you mean 'planning'\?"),
         ({"datasets": "data"}, "'datasets'"),
         ({"training": 3}, "'training'"),
     ],
@@ -130,7 +128,7 @@ def test_values_out_of_range(data, key):
         ({"training": {"learning_rate": 0}}, r"'training\.learning_rate': "),
         ({"training": {"validation_iterations": -1}}, r"'training\.validation_iterations': "),
         ({"training": {"base_width": 0}}, r"'training\.base_width': "),
-        ({"training": {"batch_size": {"4d": 2}}}, r"'training\.batch_size\.4d"),
+        ({"training": {"batch_size": {"4 d": 2}}}, r"'training\.batch_size\.4 d"),
         ({"training": {"batch_size": {"2d": 0}}}, r"'training\.batch_size\.2d': "),
         ({"inference": {"step": 0}}, r"'inference\.step': "),
         ({"inference": {"step": 1.5}}, r"'inference\.step': "),

@@ -111,6 +111,38 @@ def test_a_plan_that_changes_in_its_networks_only(experiment):
     assert jobs - since("train") == {"plan"}
 
 
+def edit_plan(experiment: Experiment, **changes: dict[str, object]) -> None:
+    """Write edited.json: the planner's plan with other or further configurations."""
+    data = json.loads((experiment.shared / "plans" / "nnUNetPlans" / "plans.json").read_text())
+    for name, entry in changes.items():
+        data["configurations"][name] = data["configurations"].get(name, {}) | entry
+    (experiment.folder / "edited.json").write_text(json.dumps(data))
+    experiment.configure(folds=BASE["folds"], plan="edited.json")
+
+
+def test_an_edited_plan(experiment):
+    before = stored(experiment)
+    edit_plan(experiment)
+    assert experiment.jobs() == {"plan": 1}
+
+    edit_plan(experiment, **{"2d_small": {"inherits_from": "2d", "batch_size": 2}})
+    jobs = experiment.jobs()
+    assert set(jobs) == {"plan"} | since("train")
+    assert (jobs["train"], jobs["predict_fold"], jobs["ensemble"], jobs["evaluate"]) == (1, 1, 2, 3)
+    card = json.loads((experiment.results / "models" / "2d_small" / "fold_0" / "card.json").read_text())
+    assert (card["configuration"]["name"], card["configuration"]["batch_size"]) == ("2d_small", 2)
+    names = [c["name"] for c in json.loads((experiment.results / "selection.json").read_text())["candidates"]]
+    assert names == ["2d", "3d_fullres", "2d_small", "2d+3d_fullres", "2d+2d_small", "3d_fullres+2d_small"]
+    assert not experiment.jobs()
+
+    edit_plan(experiment, **{"2d": {"batch_size": 17}})
+    jobs = experiment.jobs()
+    assert (jobs["plan"], jobs["train"], jobs["predict_fold"]) == (1, 1, 1)
+    assert stored(experiment) == before
+    os.utime(experiment.folder / "edited.json")
+    assert not experiment.jobs()
+
+
 def image_of(experiment: Experiment, case: str) -> Path:
     return experiment.dataset / "imagesTr" / f"{case}_0000.nii.gz"
 

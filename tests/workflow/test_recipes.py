@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.recipes import PlannerRecipe, Recipe, TrainingRecipe, recipe_named
+from segflow.recipes import PlannerRecipe, Recipe, TrainingRecipe
+from segflow.recipes.files import recipe_named
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.recipes import plan_names, read_recipes
 

@@ -12,13 +12,14 @@ from workflow_runs import Experiment
 pytestmark = pytest.mark.workflow
 
 FASTER = {"based_on": "nnunet", "training": {"learning_rate": 0.02}}
+COARSER = {"based_on": "nnunet", "planning": {"plans_name": "coarser", "spacing_mm": [4.0, 2.0, 2.0]}}
 LARGER = {"based_on": "nnunet", "planning": {"plans_name": "larger", "gpu_memory_gb": 12}}
 
 
 @pytest.fixture
 def several(experiment) -> Experiment:
     shutil.copytree(experiment.dataset, experiment.folder / "other")
-    for name, content in (("faster", FASTER), ("larger", LARGER)):
+    for name, content in (("faster", FASTER), ("larger", LARGER), ("coarser", COARSER)):
         (experiment.folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
     return experiment
 
@@ -46,13 +47,34 @@ def test_two_data_sets_and_two_recipes_with_one_plan(several):
     assert set(several.jobs()) == {"compare"}
 
 
-def test_a_recipe_that_plans_otherwise_has_data_of_its_own(several):
+def models(*recipes, configuration="2d"):
+    return [f"results/data/{recipe}/models/{configuration}/fold_0/model.pt" for recipe in recipes]
+
+
+def test_recipes_that_plan_otherwise_share_prepared_cases(several):
+    """They are called by the default recipe's plan, so that it makes no difference who else takes part."""
+    several.configure(recipes=["larger.yaml"], folds=[0], configurations=["2d"])
+    jobs = several.jobs("--", *models("larger"))
+    assert (jobs["plan"], jobs["preprocess"], jobs["train"]) == (2, 2, 1)
+    assert {file.parent.name for file in several.shared.glob("plans/*/plans.json")} == {
+        "nnUNetPlans",
+        "larger",
+    }
+    assert [file.parent.parent.name for file in several.shared.glob("preprocessed/*/2d/prepared.json")] == [
+        "nnUNetPlans"
+    ]
     several.configure(recipes=["nnunet", "larger.yaml"], folds=[0], configurations=["2d"])
-    plans = ("nnUNetPlans", "larger")
-    several.finish(*(f"results/data/preprocessed/{plan}/2d/prepared.json" for plan in plans))
-    made = {file.parent.name for file in several.shared.glob("plans/*/plans.json")}
-    assert made == set(plans)
+    assert several.jobs("--", *models("nnunet", "larger")) == {"train": 1}
+
+
+def test_a_recipe_with_another_spacing_has_cases_of_its_own(several):
+    several.configure(recipes=["nnunet", "coarser.yaml"], folds=[0], configurations=["2d"])
+    several.finish(
+        *(f"results/data/preprocessed/{plan}/2d/prepared.json" for plan in ("nnUNetPlans", "coarser"))
+    )
     assert len(list(several.shared.glob("preprocessed/*/2d/prepared.json"))) == 2
+    done = several.run("--dry-run", "results/data/preprocessed/larger/2d/prepared.json")
+    assert done.returncode != 0
 
 
 def test_two_plans_of_one_name(several):
@@ -62,6 +84,13 @@ def test_two_plans_of_one_name(several):
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert "recipes 'nnunet' and 'clash' plan differently, but both call their plan 'nnUNetPlans'" in said
+
+
+def test_an_edited_plan_is_that_of_one_data_set(several):
+    several.configure(datasets=["data", "other"], plan="edited.json")
+    done = several.run("--dry-run")
+    assert done.returncode != 0
+    assert "'plan': an edited plan is that of one data set" in done.stdout + done.stderr
 
 
 def test_two_data_sets_of_one_name(several):

@@ -14,10 +14,10 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 from segflow.contracts.errors import ConfigurationError, SegflowError
-from segflow.contracts.names import CONFIGURATION_NAMES
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.datasets import read_sources
-from segflow.workflow.recipes import plan_names, read_recipes
+from segflow.workflow.plans import read_plans
+from segflow.workflow.recipes import read_recipes
 from segflow.workflow.records import keep_records, recover_records
 
 # Jobs call `segflow`: where no environment provides it, the one beside this Python does. A conda environment holds the
@@ -30,7 +30,7 @@ os.environ |= {"PATH": os.pathsep.join(SEARCHED)}
 try:
     CONFIG = WorkflowConfig.parse(config, where="configuration", error=ConfigurationError)
     RECIPES = read_recipes(CONFIG)
-    PLAN_OF = plan_names(RECIPES)
+    PLANS = read_plans(CONFIG, RECIPES)
     SOURCES = read_sources(CONFIG)
 except SegflowError as problem:
     raise WorkflowError(str(problem)) from None
@@ -43,13 +43,13 @@ PREPARED = f"{DATASET}/preprocessed/{{plan}}/{{configuration}}"
 EXPERIMENT = f"{DATASET}/{{recipe}}"
 EXPERIMENTS = [(dataset, recipe) for dataset in SOURCES for recipe in RECIPES]
 
-NAME = "|".join(CONFIGURATION_NAMES)
+NAME = "|".join(map(re.escape, PLANS.names))
 
 
 wildcard_constraints:
     dataset="|".join(map(re.escape, SOURCES)),
     recipe="|".join(map(re.escape, RECIPES)),
-    plan="|".join(map(re.escape, PLAN_OF.values())),
+    plan="|".join(map(re.escape, PLANS.planning)),
     configuration=NAME,
     first=NAME,
     second=NAME,

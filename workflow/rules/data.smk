@@ -49,9 +49,10 @@ rule fingerprint:
         *code("fingerprint"),
         meaning=meaning,
         dataset=folder_of_dataset,
+        cases=f"{DATASET}/fingerprint",
     shell:
-        "exec segflow fingerprint --job {params.dataset:q} --output {output.fingerprint:q}"
-        " --workers {threads} --log {log:q}"
+        "exec segflow fingerprint --job {params.dataset:q} --check {input.check:q} --cases {params.cases:q}"
+        " --output {output.fingerprint:q} --workers {threads} --log {log:q}"
 
 
 checkpoint folds:

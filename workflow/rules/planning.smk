@@ -6,14 +6,13 @@ checkpoint plan:
     input:
         description=ancient(description),
         fingerprint=f"{DATASET}/dataset_fingerprint.json",
+        edited=[CONFIG.plan] if CONFIG.plan else [],
         settled=check_reports,
     output:
         plan=f"{PLAN}/plans.json",
-        network=expand(
-            f"{PLAN}/network/{{name}}.json", name=CONFIGURATION_NAMES, allow_missing=True
-        ),
+        network=expand(f"{PLAN}/network/{{name}}.json", name=PLANS.names, allow_missing=True),
         preparation=expand(
-            f"{PLAN}/preparation/{{name}}.json", name=CONFIGURATION_NAMES, allow_missing=True
+            f"{PLAN}/preparation/{{name}}.json", name=PLANS.names, allow_missing=True
         ),
     log:
         log_of("plan/{plan}", DATASET),
@@ -25,8 +24,8 @@ checkpoint plan:
     params:
         *code("plan"),
         meaning=meaning,
-        settings=planning_settings,
+        how=planning_option,
         parts=subpath(output.plan, parent=True),
     shell:
         "exec segflow plan --job --dataset {input.description:q} --fingerprint {input.fingerprint:q}"
-        " --settings {params.settings:q} --parts {params.parts:q} --output {output.plan:q} --log {log:q}"
+        " {params.how:q} --parts {params.parts:q} --output {output.plan:q} --log {log:q}"

@@ -11,7 +11,6 @@ from segflow.io.plans import read_plan
 from segflow.recipes import settings_of
 from segflow.workflow.code import code_of
 
-SHARED_DATA = {"3d_cascade_fullres": "3d_fullres"}
 CASCADE = "3d_cascade_fullres"
 EXPERIMENT_WILDCARDS = [
     SimpleNamespace(dataset=dataset, recipe=recipe) for dataset, recipe in EXPERIMENTS
@@ -59,8 +58,9 @@ def all_check_reports():
 
 def all_plans():
     """Of all data sets and recipes, for the same reason."""
-    plans = dict.fromkeys(PLAN_OF.values())
-    return [f"{RESULTS}/{name}/plans/{plan}/plans.json" for name in SOURCES for plan in plans]
+    return [
+        f"{RESULTS}/{name}/plans/{plan}/plans.json" for name in SOURCES for plan in PLANS.planning
+    ]
 
 
 def own_folds(wildcards):
@@ -73,7 +73,7 @@ def experiment(wildcards):
 
 
 def plan_folder(wildcards):
-    return f"{RESULTS}/{wildcards.dataset}/plans/{PLAN_OF[wildcards.recipe]}"
+    return f"{RESULTS}/{wildcards.dataset}/plans/{PLANS.of[wildcards.recipe]}"
 
 
 def plan_file(wildcards):
@@ -84,22 +84,27 @@ def network_part(wildcards):
     return f"{plan_folder(wildcards)}/network/{wildcards.configuration}.json"
 
 
+def cases_of(wildcards, configuration):
+    """Plan and configuration whose preparation and prepared cases a configuration reads."""
+    return PLANS.cases_of(wildcards.recipe, configuration or wildcards.configuration)
+
+
 def preparation_part(wildcards, configuration=None):
-    name = configuration or wildcards.configuration
-    return f"{plan_folder(wildcards)}/preparation/{SHARED_DATA.get(name, name)}.json"
+    plan, name = cases_of(wildcards, configuration)
+    return f"{RESULTS}/{wildcards.dataset}/plans/{plan}/preparation/{name}.json"
 
 
 def prepared_cases(wildcards, configuration=None):
     """The summed manifest of the cases that a configuration reads."""
-    name = configuration or wildcards.configuration
-    folder = f"{RESULTS}/{wildcards.dataset}/preprocessed/{PLAN_OF[wildcards.recipe]}"
-    return f"{folder}/{SHARED_DATA.get(name, name)}/prepared.json"
+    plan, name = cases_of(wildcards, configuration)
+    return f"{RESULTS}/{wildcards.dataset}/preprocessed/{plan}/{name}/prepared.json"
 
 
 def previous_stage(wildcards, configuration=None):
     """The manifest of a cascade's extra inputs; nothing for other configurations."""
     name = configuration or wildcards.configuration
-    return [f"{experiment(wildcards)}/previous_stage/manifest.json"] if name == CASCADE else []
+    is_cascade = name in PLANS.cascades
+    return [f"{experiment(wildcards)}/previous_stage/manifest.json"] if is_cascade else []
 
 
 def previous_stage_option(wildcards, input):
@@ -113,16 +118,16 @@ def planned_configurations(wildcards):
     """
     for chunk in range(chunk_total(wildcards)):
         checkpoints.check.get(dataset=wildcards.dataset, chunk=chunk)
-    made = checkpoints.plan.get(dataset=wildcards.dataset, plan=PLAN_OF[wildcards.recipe])
+    made = checkpoints.plan.get(dataset=wildcards.dataset, plan=PLANS.of[wildcards.recipe])
     planned = read_plan(Path(made.output.plan)).configurations
     if CONFIG.configurations == "auto":
-        return [name for name in CONFIGURATION_NAMES if name in planned]
+        return [name for name in PLANS.names if name in planned]
     absent = [name for name in CONFIG.configurations if name not in planned]
     if absent:
         raise WorkflowError(
             f"configurations: the plan for {wildcards.dataset} has no {absent[0]}; it has {', '.join(planned)}"
         )
-    return [name for name in CONFIGURATION_NAMES if name in CONFIG.configurations]
+    return [name for name in PLANS.names if name in CONFIG.configurations]
 
 
 def candidates(wildcards):
@@ -139,7 +144,8 @@ def configurations_behind(wildcards):
         names = [wildcards.first, wildcards.second]
     else:
         names = planned_configurations(wildcards)
-    return [*names, "3d_lowres"] if CASCADE in names and "3d_lowres" not in names else names
+    before = ["3d_lowres"] if any(name in PLANS.cascades for name in names) else []
+    return list(dict.fromkeys([*names, *before]))
 
 
 def settled(wildcards):
@@ -223,10 +229,14 @@ def recipe_of(wildcards):
     return RECIPES[wildcards.recipe]
 
 
-def planning_settings(wildcards):
-    """All recipes of a plan plan alike."""
-    name = next(name for name, plan in PLAN_OF.items() if plan == wildcards.plan)
-    return list(settings_of("planning", RECIPES[name].planning))
+def planning_option(wildcards):
+    """How a plan is made, or the plan that somebody has edited.
+
+    It does not ask for the rule's input: Snakemake does not notice when such a parameter changes.
+    """
+    if CONFIG.plan is not None:
+        return ["--edited", CONFIG.plan]
+    return ["--settings", *settings_of("planning", PLANS.planning[wildcards.plan])]
 
 
 def training_settings(wildcards):
@@ -235,7 +245,7 @@ def training_settings(wildcards):
     own = {key: size for key, size in recipe.training.batch_size.items() if key == name}
     training = recipe.training.model_copy(update={"batch_size": own})
     words = [*settings_of("training", training), *settings_of("augmentation", recipe.augmentation)]
-    if name != CASCADE:
+    if name not in PLANS.cascades:
         words = [word for word in words if "cascade" not in word]
     if recipe.training.base_width is not None:
         words += settings_of(

@@ -26,6 +26,10 @@ __all__ = ["VERBS", "main"]
 # The OpenMP runtime reads it when torch is first imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
+# numpy's matrix products stay in one thread: cases are spread over processes already, and no result may depend on how
+# many there are. Read when numpy is first imported; torch has threads of its own.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 #: Verb to (module of this package, what `segflow --help` says).
 VERBS: dict[str, tuple[str, str]] = {
@@ -77,7 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # Before the verb's module is imported, because that may import torch.
         with leased_gpus(common.gpus):
-            _run(_parse(verb, arguments), arguments)
+            options = _parse(verb, arguments)
+            _expand_recipe(options)
+            _run(options, arguments)
     except SegflowError as problem:
         logger.error("%s", problem)
         return EXIT_USER_ERROR
@@ -95,6 +101,19 @@ def _parse(verb: str | None, arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     options.others = others
     return options
+
+
+def _expand_recipe(options: argparse.Namespace) -> None:
+    """Replace `--recipe` by its values, in front of `--settings`: later ones win."""
+    sections = getattr(options, "recipe_sections", ())
+    if not sections or options.recipe is None:
+        return
+    from segflow.recipes import settings_of  # noqa: PLC0415  jobs do without
+    from segflow.recipes.files import find_recipe  # noqa: PLC0415
+
+    recipe = find_recipe(options.recipe)
+    words = [word for section in sections for word in settings_of(section, getattr(recipe, section))]
+    options.settings = [*words, *options.settings]
 
 
 def _run(options: argparse.Namespace, arguments: Sequence[str]) -> None:

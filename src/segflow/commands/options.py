@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 from segflow.commands.console import logger
 from segflow.contracts.errors import ConfigurationError
@@ -93,7 +94,13 @@ def devices_for(device: str, gpus: int) -> tuple[str, ...]:
 
 
 def add_settings_argument(parser: argparse.ArgumentParser, *sections: str) -> None:
-    """Declare `--settings`, values of sections of the recipe. Source: ours."""
+    """Declare `--settings`, values of sections of the recipe, and `--recipe`, which stands for all of them.
+
+    `segflow.commands.main` puts the recipe's values before the settings. So no verb's code depends on recipes it was
+    not told of.
+
+    Source: ours.
+    """
     parser.add_argument(
         "--settings",
         nargs="+",
@@ -101,6 +108,13 @@ def add_settings_argument(parser: argparse.ArgumentParser, *sections: str) -> No
         metavar="NAME=VALUE",
         help=f"values of the recipe ({', '.join(sections)}), such as {sections[0]}.NAME=VALUE (default: nnunet's)",
     )
+    with suppress(argparse.ArgumentError):  # `package` has an option of that name, which is but a name
+        parser.add_argument(
+            "--recipe",
+            metavar="NAME",
+            help="name of a recipe, or a YAML file; --settings go before its values",
+        )
+        parser.set_defaults(recipe_sections=sections)
 
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:

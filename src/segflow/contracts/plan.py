@@ -43,10 +43,10 @@ class Architecture(Contract):
 
 
 class Configuration(Contract):
-    """One of the up to four U-Nets of a plan. All shapes and spacings are in transposed axis order.
+    """One of the U-Nets of a plan. All shapes and spacings are in transposed axis order.
 
     Attributes:
-        name: "2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres".
+        name: "2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres", or one that somebody has added.
         data_identifier: Name of the preprocessed data; configurations may share it.
         spacing_mm: Two entries in 2D, three in 3D.
         patch_shape: Voxels of a training patch, as many axes as `spacing_mm`.
@@ -57,7 +57,7 @@ class Configuration(Contract):
         mask_normalization: Per channel: statistics inside the non-zero mask only.
         architecture: The network.
         previous_stage: Configuration whose output is this one's extra input (cascade).
-        next_stage: Configuration that takes this one's output.
+        next_stage: Configuration that takes this one's output, or several.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Configuration(Contract):
     mask_normalization: tuple[bool, ...]
     architecture: Architecture
     previous_stage: str | None = None
-    next_stage: str | None = None
+    next_stage: str | tuple[str, ...] | None = None
 
     @property
     def dimensions(self) -> int:
@@ -110,16 +110,20 @@ class Plan(Contract):
     Attributes:
         dataset_name: For people.
         plans_name: The preset's name in the peer's vocabulary, such as "nnUNetPlans".
+        planner: The peer's planner that makes such a plan, such as "ExperimentPlanner".
+        image_reader_writer: The peer's reader of the data set's files; segflow does not use it.
         median_spacing_mm: Of the raw cases, transposed.
         median_shape: Of the cropped raw cases, transposed.
         transpose_forward: Raw axis of each transposed axis.
         transpose_backward: Its inverse.
-        configurations: In the order 2d, 3d_lowres, 3d_fullres, 3d_cascade_fullres.
+        configurations: In the order 2d, 3d_lowres, 3d_fullres, 3d_cascade_fullres, or that of the file read.
         intensities: Of the fingerprint, keyed "0", "1", ...
     """
 
     dataset_name: str
     plans_name: str
+    planner: str = "ExperimentPlanner"
+    image_reader_writer: str = "SimpleITKIO"
     median_spacing_mm: tuple[float, float, float]
     median_shape: tuple[int, int, int]
     transpose_forward: tuple[int, int, int]

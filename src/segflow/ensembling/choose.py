@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 from segflow.contracts.errors import PlanError
-from segflow.contracts.names import CONFIGURATION_NAMES
+from segflow.contracts.names import in_order
 from segflow.contracts.scores import Candidate, Selection
 
 __all__ = ["candidate_members", "candidate_name", "pair_name", "select"]
@@ -46,14 +46,14 @@ def candidate_members(configurations: Iterable[str]) -> tuple[tuple[str, ...], .
     """Everything that is compared: each configuration alone, then each pair of them.
 
     Args:
-        configurations: Names of those that were trained, in any order.
+        configurations: Names of those that were trained; the planner's in any order, others in theirs.
 
     Returns:
         One or two names per candidate, in the order that settles ties.
 
     Source: method.md section 22.
     """
-    names = sorted(set(configurations), key=_rank)
+    names = in_order(configurations)
     return (*((name,) for name in names), *combinations(names, 2))
 
 
@@ -85,8 +85,3 @@ def select(candidates: Sequence[Candidate]) -> Selection:
         )
     best = max(scored, key=lambda c: c.foreground_mean_dice)
     return Selection(best=best, candidates=tuple(candidates))
-
-
-def _rank(name: str) -> tuple[int, str]:
-    known: tuple[str, ...] = CONFIGURATION_NAMES
-    return (known.index(name) if name in known else len(known), name)

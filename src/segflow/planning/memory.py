@@ -37,9 +37,9 @@ def activations(found: Topology, recipe: PlannerRecipe, *, n_outputs: int) -> in
     n_stages, dimensions = len(found.strides), len(found.patch)
     features = features_per_stage(recipe, n_stages, dimensions)
     blocks = per_stage(recipe.encoder_blocks, n_stages)
-    voxels, size = [], found.patch
+    voxels, size = [], list(found.patch)
     for stride in found.strides:
-        size = tuple(edge // step for edge, step in zip(size, stride, strict=True))
+        size = [edge // step for edge, step in zip(size, stride, strict=True)]
         voxels.append(math.prod(size))
     maps = [f * v for f, v in zip(features, voxels, strict=True)]
     decoder = (recipe.decoder_blocks + 1) * sum(maps[:-1]) + n_outputs * voxels[0]

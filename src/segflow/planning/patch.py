@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segflow.contracts.errors import PlanError
 from segflow.planning.memory import activations
 from segflow.planning.topology import Topology, topology
 from segflow.recipes.planner import PlannerRecipe
@@ -50,6 +51,9 @@ def size_patch_and_batch(
     Returns:
         Patch, strides, kernels and batch size.
 
+    Raises:
+        PlanError: Not even a patch of one voxel fits the memory.
+
     Source: method.md section 6.6.
     """
     flat = len(median_shape) == 2
@@ -82,10 +86,14 @@ def _shrink(
     """Shorten one axis by the divisor it would have afterwards."""
     cover = [edge / median for edge, median in zip(found.patch, median_shape, strict=True)]
     axis = max(range(len(cover)), key=lambda a: (cover[a], a))
-    tentative = _shortened(found.patch, axis, found.divisor[axis])
-    divisor = topology(spacing_mm, tentative, min_edge=min_edge).divisor[axis]
-    return topology(spacing_mm, _shortened(found.patch, axis, divisor), min_edge=min_edge)
+    tentative = topology(spacing_mm, _shortened(found, axis, found.divisor[axis]), min_edge=min_edge)
+    divisor = tentative.divisor[axis]
+    if divisor == found.divisor[axis]:
+        return tentative
+    return topology(spacing_mm, _shortened(found, axis, divisor), min_edge=min_edge)
 
 
-def _shortened(patch: Sequence[int], axis: int, by: int) -> tuple[int, ...]:
-    return tuple(edge - by if a == axis else edge for a, edge in enumerate(patch))
+def _shortened(found: Topology, axis: int, by: int) -> tuple[int, ...]:
+    if found.patch[axis] <= by:
+        raise PlanError("no network fits the memory to plan for; give planning.gpu_memory_gb a larger value")
+    return tuple(edge - by if a == axis else edge for a, edge in enumerate(found.patch))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segflow.contracts.errors import PlanError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.plan import Architecture, Configuration, Plan
 from segflow.planning.cascade import plan_low_resolution
@@ -15,6 +16,7 @@ from segflow.planning.features import features_per_stage
 from segflow.planning.memory import per_stage
 from segflow.planning.normalisation import mask_normalization, normalizations
 from segflow.planning.patch import Sizing, size_patch_and_batch
+from segflow.planning.reader import reader_name
 from segflow.planning.spacing import axis_order, inverse_order, median_shape_at, target_spacing
 from segflow.recipes.planner import PlannerRecipe
 from segflow.volumes.axes import reorder
@@ -31,12 +33,16 @@ class PlanInput:
         channel_names: They choose the normalisation.
         n_cases: `numTraining`.
         n_outputs: Entries of the label table.
+        file_ending: Of image files; names the peer's reader, with the next.
+        reader: `overwrite_image_reader_writer`, if it says so.
     """
 
     name: str
     channel_names: tuple[str, ...]
     n_cases: int
     n_outputs: int
+    file_ending: str = ".nii.gz"
+    reader: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,12 @@ def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecip
     Returns:
         The plan.
 
+    Raises:
+        PlanError: The fingerprint has another number of channels, or no network fits the memory.
+
     Source: method.md section 6.
     """
+    _check(fingerprint, dataset)
     spacing_mm = recipe.spacing_mm or target_spacing(fingerprint)
     order = axis_order(spacing_mm)
     full = _Grid(reorder(spacing_mm, order), reorder(median_shape_at(fingerprint, spacing_mm), order))
@@ -77,6 +87,8 @@ def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecip
     return Plan(
         dataset_name=dataset.name,
         plans_name=recipe.plans_name,
+        planner=recipe.planner,
+        image_reader_writer=reader_name(dataset.file_ending, fingerprint, wanted=dataset.reader),
         median_spacing_mm=(z_mm, y_mm, x_mm),
         median_shape=(z, y, x),
         transpose_forward=order,
@@ -86,6 +98,21 @@ def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecip
         },
         intensities=fingerprint.foreground_intensity_properties_per_channel,
     )
+
+
+def _check(fingerprint: Fingerprint, dataset: PlanInput) -> None:
+    if not fingerprint.spacings or len(fingerprint.spacings) != len(fingerprint.shapes_after_crop):
+        raise PlanError("the fingerprint must have a spacing and a shape for each case; make it anew")
+    if not all(value > 0 for of_case in fingerprint.spacings for value in of_case):
+        raise PlanError(
+            "the fingerprint holds a spacing that is not above 0 mm; mend the image and make it anew"
+        )
+    measured = len(fingerprint.foreground_intensity_properties_per_channel)
+    if measured != len(dataset.channel_names):
+        raise PlanError(
+            f"the fingerprint has {measured} channels, but dataset.json names {len(dataset.channel_names)} "
+            f"({', '.join(dataset.channel_names)}); make the fingerprint anew"
+        )
 
 
 @dataclass(frozen=True)
@@ -134,10 +161,9 @@ def _configuration(
 ) -> Configuration:
     found = draft.sizing.topology
     n_stages = len(found.strides)
-    data_of = "3d_fullres" if draft.previous_stage else name
     return Configuration(
         name=name,
-        data_identifier=f"{recipe.plans_name}_{data_of}",
+        data_identifier=_data_identifier(name, recipe),
         spacing_mm=draft.grid.spacing_mm,
         patch_shape=found.patch,
         median_shape=draft.grid.median_shape,
@@ -156,3 +182,10 @@ def _configuration(
         previous_stage=draft.previous_stage,
         next_stage=draft.next_stage,
     )
+
+
+def _data_identifier(name: str, recipe: PlannerRecipe) -> str:
+    """What the peer calls the prepared cases; those at the rule's own full resolution are shared between presets."""
+    full = "3d_fullres" if name == "3d_cascade_fullres" else name
+    is_shared = recipe.data_name is not None and recipe.spacing_mm is None and full != "3d_lowres"
+    return f"{recipe.data_name if is_shared else recipe.plans_name}_{full}"

@@ -43,24 +43,24 @@ def topology(spacing_mm: Sequence[float], size: Sequence[float], *, min_edge: in
     """
     axes = range(len(size))
     spacing, current = list(spacing_mm), [float(value) for value in size]
-    kernel = [1] * len(current)
-    strides: list[tuple[int, ...]] = [(1,) * len(current)]
+    kernel, divisor = [1] * len(size), [1] * len(size)
+    strides: list[tuple[int, ...]] = [(1,) * len(size)]
     kernels: list[tuple[int, ...]] = []
     while pooled := _poolable_axes(spacing, current, min_edge):
-        finest = min(spacing)
-        kernel = [
-            3 if k == 3 or mm / finest < POOL_SPACING_RATIO else 1
-            for k, mm in zip(kernel, spacing, strict=True)
-        ]
+        if 1 in kernel:
+            finest = min(spacing)
+            kernel = [
+                3 if k == 3 or spacing[a] / finest < POOL_SPACING_RATIO else 1 for a, k in enumerate(kernel)
+            ]
         kernels.append(tuple(kernel))
-        strides.append(tuple(2 if axis in pooled else 1 for axis in axes))
+        strides.append(tuple([2 if axis in pooled else 1 for axis in axes]))
         for axis in pooled:
             spacing[axis] *= 2
             current[axis] = math.ceil(current[axis] / 2)
-    kernels.append((3,) * len(current))
-    divisor = tuple(math.prod(stride[axis] for stride in strides) for axis in axes)
-    patch = tuple(math.ceil(value / d) * d for value, d in zip(size, divisor, strict=True))
-    return Topology(tuple(strides), tuple(kernels), patch, divisor)
+            divisor[axis] *= 2
+    kernels.append((3,) * len(size))
+    patch = tuple([math.ceil(value / d) * d for value, d in zip(size, divisor, strict=True)])
+    return Topology(tuple(strides), tuple(kernels), patch, tuple(divisor))
 
 
 def _poolable_axes(spacing: Sequence[float], size: Sequence[float], min_edge: int) -> list[int]:

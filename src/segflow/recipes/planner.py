@@ -10,7 +10,8 @@ from segflow.contracts.codec import Contract
 
 __all__ = ["PlannerRecipe"]
 
-Millimetres = Annotated[float, Field(gt=0)]
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
 
 
 class PlannerRecipe(Contract):
@@ -18,6 +19,8 @@ class PlannerRecipe(Contract):
 
     Attributes:
         plans_name: Name written to plans.json, in the peer's vocabulary.
+        planner: Name of the peer's planner with these values, written to plans.json.
+        data_name: Plans name that prepared cases of 2d and 3d_fullres are called by in plans.json; its own without one.
         encoder: Plain convolutions or residual blocks.
         memory_3d, memory_2d: Activations that fit the reference GPU (method.md 6.6, R).
         reference_batch_3d, reference_batch_2d: Batch size those figures belong to (B0).
@@ -34,19 +37,21 @@ class PlannerRecipe(Contract):
     """
 
     plans_name: str = "nnUNetPlans"
+    planner: str = "ExperimentPlanner"
+    data_name: str | None = None
     encoder: Literal["plain", "residual"] = "plain"
-    memory_3d: float = 560e6
-    memory_2d: float = 85e6
-    reference_batch_3d: int = 2
-    reference_batch_2d: int = 12
-    reference_gpu_gb: float = 8.0
-    gpu_memory_gb: Annotated[float, Field(gt=0)] = 8.0
-    dataset_share: float = 0.05
+    memory_3d: Amount = 560e6
+    memory_2d: Amount = 85e6
+    reference_batch_3d: Count = 2
+    reference_batch_2d: Count = 12
+    reference_gpu_gb: Amount = 8.0
+    gpu_memory_gb: Amount = 8.0
+    dataset_share: Amount = 0.05
     full_batch_must_fit: bool = False
-    base_features: int = 32
-    max_features_3d: int = 320
-    max_features_2d: int = 512
-    min_edge: int = 4
-    encoder_blocks: tuple[int, ...] = (2,)
-    decoder_blocks: int = 2
-    spacing_mm: tuple[Millimetres, Millimetres, Millimetres] | None = None
+    base_features: Count = 32
+    max_features_3d: Count = 320
+    max_features_2d: Count = 512
+    min_edge: Count = 4
+    encoder_blocks: Annotated[tuple[Count, ...], Field(min_length=1)] = (2,)
+    decoder_blocks: Count = 2
+    spacing_mm: tuple[Amount, Amount, Amount] | None = None

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from segflow.contracts.codec import Contract
-from segflow.contracts.names import ConfigurationName
+from segflow.contracts.names import CONFIGURATION_NAMES, ConfigurationName
 
 __all__ = ["WorkflowConfig"]
 
@@ -51,6 +51,7 @@ class WorkflowConfig(Contract):
     output: str
     recipe: str | None = None
     recipes: tuple[str, ...] | None = None
+    plan: str | None = None
     configurations: Literal["auto"] | Annotated[tuple[ConfigurationName, ...], Field(min_length=1)] = "auto"
     folds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     ensembles: bool = True
@@ -78,6 +79,25 @@ class WorkflowConfig(Contract):
             given = getattr(self, key)
             if len(set(given)) != len(given) and given != "auto":
                 raise ValueError(f"{key} names one of its entries twice")
+        return self
+
+    @model_validator(mode="after")
+    def _plan_is_the_only_one(self) -> Self:
+        """An edited plan is that of one data set, and leaves nothing to be planned."""
+        if self.plan is None:
+            unknown = [name for name in self.configurations if name not in CONFIGURATION_NAMES]
+            if unknown and self.configurations != "auto":
+                raise ValueError(
+                    f"'configurations': there is no '{unknown[0]}'; choose of {', '.join(CONFIGURATION_NAMES)}, "
+                    "or name an edited plan that has it (key 'plan')"
+                )
+            return self
+        if len(self.dataset_folders) > 1:
+            raise ValueError("'plan': an edited plan is that of one data set; name one 'dataset'")
+        if any(value is not None for value in (self.planning or {}).values()):
+            raise ValueError(
+                "'plan': an edited plan is taken as it is; leave out 'planning', or edit the plan"
+            )
         return self
 
     @property

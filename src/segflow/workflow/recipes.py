@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.recipes.recipe import Recipe, recipe_named
+from segflow.recipes.files import SECTIONS, changed, find_recipe
+from segflow.recipes.recipe import Recipe
 from segflow.workflow.config import WorkflowConfig
 
-__all__ = ["plan_names", "read_recipes"]
-
-_SECTIONS = ("planning", "training", "augmentation", "inference", "postprocessing")
-_FILE_ENDINGS = (".yaml", ".yml")
+__all__ = ["plan_names", "read_recipes", "with_changes"]
 
 
 def read_recipes(config: WorkflowConfig) -> dict[str, Recipe]:
@@ -36,16 +30,15 @@ def read_recipes(config: WorkflowConfig) -> dict[str, Recipe]:
     """
     found: dict[str, Recipe] = {}
     for entry in config.recipe_names:
-        recipe = _read(Path(entry)) if entry.endswith(_FILE_ENDINGS) else recipe_named(entry)
+        recipe = find_recipe(entry)
         if recipe.name in found:
             raise ConfigurationError(f"recipes: two are called '{recipe.name}'; rename one of the files")
-        changes = {section: getattr(config, section) for section in _SECTIONS}
-        found[recipe.name] = _changed(recipe, changes, where="configuration")
+        found[recipe.name] = with_changes(recipe, config)
     return found
 
 
 def plan_names(recipes: Mapping[str, Recipe]) -> dict[str, str]:
-    """Name of the plan that each recipe uses; recipes that plan alike share a plan and its prepared cases.
+    """Name of the plan that each recipe uses; recipes that plan alike share a plan.
 
     Args:
         recipes: By name.
@@ -70,27 +63,13 @@ def plan_names(recipes: Mapping[str, Recipe]) -> dict[str, str]:
     return {name: recipe.planning.plans_name for name, recipe in recipes.items()}
 
 
-def _read(file: Path) -> Recipe:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except OSError as problem:
-        raise ConfigurationError(f"recipe file {file} cannot be read: {problem.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise ConfigurationError(f"{file} is not valid YAML: {problem}") from None
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{file} must hold sections such as 'training'")
-    based_on = recipe_named(str(content.pop("based_on", "nnunet")))
-    if "name" in content:
-        raise ConfigurationError(f"{file}: a recipe is called as its file; leave out 'name'")
-    return _changed(based_on.model_copy(update={"name": file.stem}), content, where=str(file))
+def with_changes(recipe: Recipe, config: WorkflowConfig) -> Recipe:
+    """A recipe with the values that a configuration changes.
 
+    Raises:
+        ConfigurationError: A key that no recipe has, or a value that is not allowed.
 
-def _changed(recipe: Recipe, changes: Mapping[str, Any], *, where: str) -> Recipe:
-    """A recipe with other values; null stands for "as it is"."""
-    merged: dict[str, Any] = recipe.model_dump()
-    for section, values in changes.items():
-        if section in _SECTIONS and isinstance(values or {}, Mapping):
-            merged[section] |= {key: value for key, value in (values or {}).items() if value is not None}
-        else:
-            merged[section] = values
-    return Recipe.parse(merged, where=where, error=ConfigurationError)
+    Source: ours.
+    """
+    changes = {section: getattr(config, section) for section in SECTIONS}
+    return changed(recipe, changes, where="configuration")
