@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from segflow.contracts.arrays import Shape3, Voxels
 from segflow.contracts.labels import Labels, Target
+from segflow.sampling.memory_maps import announce
 
 __all__ = ["annotated_target", "draw_start", "is_forced", "read_patch"]
 
@@ -124,5 +125,7 @@ def read_patch(array: NDArray[T], start: Sequence[int], shape: Sequence[int], *,
     if n_inside != list(shape):
         patch.fill(fill)
     if min(n_inside) > 0:
-        patch[tuple(target)] = array[tuple(inside)]
+        part = array[tuple(inside)]
+        announce(part)
+        patch[tuple(target)] = part
     return patch
