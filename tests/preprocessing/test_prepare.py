@@ -60,6 +60,20 @@ def test_outside_is_marked():
     assert found.labels.dtype == np.int8
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_labelled_voxels_count_as_inside(labelled):
+    """Also where the image is zero: z-scores inside the mask take them in."""
+    image = np.array([[[[5, 0, 0, 4, 8, 1]]]], np.float32)
+    labels = [[[0, 1, 0, 2, 0, 0]]] if labelled else None
+    configuration = configuration_of(normalization=("zscore",), masked=(True,))
+    found = prepared(raw_case(image, labels), configuration).image.ravel()
+    inside = [0, 1, 3, 4, 5] if labelled else [0, 3, 4, 5]
+    values = image.ravel()[inside]
+    expected = np.zeros(6)
+    expected[inside] = (values - values.mean()) / values.std()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_many_labels_need_sixteen_bits():
     labels = Labels(tuple((str(value), value) for value in range(201)))
     image, label_map = np.ones((1, 1, 1, 2)), [[[0, 200]]]

@@ -61,6 +61,7 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> Prep
     if raw.labels is not None:
         label_map = _small(crop(transpose_spatial(raw.labels, preparation.transpose_forward), box))
         mark_outside(label_map, mask)
+        mask = label_map >= 0  # also where a label lies on voxels that are zero
         label_map = resample_labels(label_map, shape, axis)
     record = CaseRecord(
         identifier=raw.identifier,

@@ -1,0 +1,65 @@
+"""The peer's Python, one data set at a time through both programs, and a table of how far images differ."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from peer_data import DATA_SETS, parameter
+from peer_runs import Both, Peer
+
+VARIABLE = "SEGFLOW_PEER_PYTHON"
+DIFFERENCES = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.fixture(scope="session")
+def peer():
+    """The peer; without it the test is skipped."""
+    python = os.environ.get(VARIABLE)
+    if not python:
+        pytest.skip(f"{VARIABLE} does not name the Python of an environment with nnunetv2")
+    found = subprocess.run([python, "-c", "import nnunetv2"], capture_output=True, check=False)
+    if found.returncode != 0:
+        pytest.skip(f"{python}, which {VARIABLE} names, has no nnunetv2")
+    return Peer(python)
+
+
+@pytest.fixture(scope="session")
+def both_of(peer, request, tmp_path_factory):
+    """Builds a data set in a folder of its own."""
+
+    def build(data):
+        shared = request.getfixturevalue("shared") if data.real else None
+        return Both(data, tmp_path_factory.mktemp(data.name), peer, shared)
+
+    return build
+
+
+@pytest.fixture(scope="session", params=[parameter(data) for data in DATA_SETS])
+def both(both_of, request):
+    """A data set in the hands of both programs."""
+    built = both_of(request.param)
+    yield built
+    shutil.rmtree(built.folder)
+
+
+@pytest.fixture
+def note_difference(request):
+    """Keeps a figure for the table at the end."""
+    return request.config.stash.setdefault(DIFFERENCES, {}).__setitem__
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """How far the images differ, data set by data set."""
+    differences = config.stash.get(DIFFERENCES, {})
+    if differences:
+        terminalreporter.section("images: largest difference from the peer")
+        for name, text in differences.items():
+            terminalreporter.write_line(f"{name:24}{text}")
