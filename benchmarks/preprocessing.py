@@ -76,7 +76,7 @@ def chosen(what: str) -> list[str]:
 
 
 def row(what: str, ours: list[float], theirs: list[float], unit: str) -> str:
-    ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
+    ratios = [their / our for our, their in zip(ours, theirs, strict=bool(theirs))]
     each = " ".join(f"{ratio:.3g}" for ratio in ratios)
     ratio = f"{median(ratios):.3g}" if ratios else ""
     figures = [f"{median(values):.3g} {unit}" if values else "" for values in (ours, theirs)]
@@ -100,9 +100,7 @@ def hippocampus_ours(options, output):
     segflow("fingerprint", data, "--output", output / "dataset_fingerprint.json", "--workers", 2)
     files = ["--dataset", data / "dataset.json", "--fingerprint", output / "dataset_fingerprint.json"]
     segflow("plan", *files, "--output", plans)
-    for name in ("2d", "3d_fullres"):
-        chosen = ["--plan", plans, "--configuration", name, "--output", output / name]
-        segflow("preprocess", data, *chosen, "--workers", 2)
+    segflow("preprocess", data, "--plan", plans, "--output", output / "prepared", "--workers", 2)
 
 
 def hippocampus_peer(options, output):

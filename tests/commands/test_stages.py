@@ -165,18 +165,44 @@ def test_one_more_case_touches_only_its_own_files(project, prepared_cases):
     }  # fmt: skip
 
 
-def test_a_plan_and_a_configuration_do_for_a_preparation(project):
+def test_a_plan_does_for_a_preparation(project, prepared_cases):
     call(*preprocess_words(project))
-    whole = ["--plan", project / "plans.json", "--configuration", "2d", "--output", project / "again"]
-    call("preprocess", project / "data", *whole, "--workers", 1)
     first = cases_in(project / "2d" / "manifest" / "chunk_0.json")
-    assert cases_in(project / "again" / "manifest" / "chunk_0.json") == first
+    again = ["preprocess", project / "data", "--plan", project / "plans.json", "--output", project / "all"]
+    del prepared_cases[:]
+    call(*again, "--configuration", "2d", "--workers", 1)
+    assert cases_in(project / "all" / "2d" / "manifest" / "chunk_0.json") == first
+    assert not (project / "all" / "3d_fullres").exists()
+    call(*again, "--workers", 1)  # all configurations: 2d is there, so only the other is made
+    assert len(cases_in(project / "all" / "3d_fullres" / "manifest" / "chunk_0.json")) == 5
+    assert len(prepared_cases) == 10
+
+
+def test_a_raw_case_is_read_once_for_all_configurations(project, monkeypatch):
+    seen = []
+    original = preprocess.read_case
+    monkeypatch.setattr(preprocess, "read_case", lambda case, **o: seen.append(case) or original(case, **o))
+    monkeypatch.setattr(raw_cases, "map_cases", in_this_process)
+    call("preprocess", project / "data", "--plan", project / "plans.json", "--output", project / "all")
+    assert len(seen) == 5
+    assert {folder.name for folder in (project / "all").iterdir()} == {"2d", "3d_fullres"}
+
+
+def test_configurations_that_are_prepared_alike_are_prepared_once(project, capsys):
+    plan = json.loads((project / "plans.json").read_text())
+    plan["configurations"]["small"] = {"inherits_from": "2d", "batch_size": 2}
+    (project / "plans.json").write_text(json.dumps(plan))
+    words = ["--plan", project / "plans.json", "--configuration", "2d", "small", "--output", project / "all"]
+    call("preprocess", project / "data", *words, "--workers", 1)
+    assert [folder.name for folder in (project / "all").iterdir()] == ["2d"]
+    assert "small is prepared as 2d is, and reads its cases" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--plan", "plans.json"], "preprocess needs --plan and --configuration, or --preparation"),
+        (["--configuration", "2d"], "preprocess needs --plan (and maybe --configuration), or --preparation"),
+        (["--plan", "plans.json", "--manifest", "m.json"], "or --preparation (and maybe --manifest)"),
         (
             ["--plan", "plans.json", "--configuration", "3d"],
             "has no configuration '3d'; it has 2d, 3d_fullres",

@@ -6,11 +6,11 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from segflow.commands.raw_cases import CaseKeys, add_case_arguments, case_keys, for_each_case
+from segflow.commands.raw_cases import CaseDigests, add_case_arguments, case_digests, for_each_case
 from segflow.contracts.dataset import Case
 from segflow.fingerprint import CaseFingerprint, draw_intensities, measure_case, pool_cases, samples_per_case
 from segflow.io.dataset import read_dataset
-from segflow.io.files import write_text
+from segflow.io.files import key_of, write_text
 from segflow.io.images import read_case
 from segflow.io.measurements import MeasurementStore
 
@@ -41,7 +41,8 @@ def run(options: argparse.Namespace) -> None:
     describe = partial(
         _describe,
         store=store,
-        keys=case_keys(dataset, options),
+        common=key_of(options.code, str(n_channels)),
+        digests=case_digests(dataset, options.check),
         channels=n_channels,
         n_samples=samples_per_case(n_cases),
     )
@@ -51,9 +52,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _describe(
-    case: Case, *, store: MeasurementStore, keys: CaseKeys, channels: int, n_samples: int
+    case: Case, *, store: MeasurementStore, common: str, digests: CaseDigests, channels: int, n_samples: int
 ) -> CaseFingerprint:
-    key = keys.of(case)
+    key = key_of(common, *digests.of(case))
     measured = store.find(case.identifier, key)
     if measured is None:
         measured = measure_case(read_case(case, channels=channels))

@@ -15,10 +15,10 @@ from segflow.commands.pool import map_cases
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.dataset import Case, Dataset
 from segflow.contracts.errors import DatasetError
-from segflow.io.files import key_of, read_contract
+from segflow.io.files import read_contract
 from segflow.io.formats import digest_of_image
 
-__all__ = ["CaseKeys", "add_case_arguments", "case_keys", "first_of", "for_each_case"]
+__all__ = ["CaseDigests", "add_case_arguments", "case_digests", "first_of", "for_each_case"]
 
 R = TypeVar("R")
 
@@ -39,41 +39,36 @@ def add_case_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class CaseKeys:
-    """Names, for each case, all that a result of the case is made from.
+class CaseDigests:
+    """Digests of the files of a case.
 
     Attributes:
         folder: Of the data set.
-        common: Of what is the same for all cases.
         checked: File name to SHA-256, as far as the files have been checked.
     """
 
     folder: Path
-    common: str
     checked: dict[str, str]
 
-    def of(self, case: Case) -> str:
-        """The key of a case: of its files' content. Source: ours."""
+    def of(self, case: Case) -> tuple[str, ...]:
+        """One per file, images first. Source: ours."""
         files = [*case.images, *([case.label] if case.label else [])]
         names = [os.path.relpath(file, self.folder) for file in files]
-        return key_of(
-            self.common, *(self.checked.get(name) or digest_of_image(self.folder / name) for name in names)
-        )
+        return tuple(self.checked.get(name) or digest_of_image(self.folder / name) for name in names)
 
 
-def case_keys(dataset: Dataset, options: argparse.Namespace, *parts: str) -> CaseKeys:
-    """Keys for the cases of a data set.
+def case_digests(dataset: Dataset, reports: Sequence[Path]) -> CaseDigests:
+    """Digests for the cases of a data set.
 
     Args:
         dataset: The data set.
-        options: Of the verb: `code` and `check` are read.
-        parts: What else the result depends on, the same for all cases.
+        reports: Of the check, as far as there are any.
 
     Source: ours.
     """
-    cases = [case for report in options.check for case in read_contract(CheckReport, report).cases]
+    cases = [case for report in reports for case in read_contract(CheckReport, report).cases]
     checked = {name: digest for case in cases for name, digest in (case.images | case.label).items()}
-    return CaseKeys(dataset.folder, key_of(options.code, str(dataset.channel_names), *parts), checked)
+    return CaseDigests(dataset.folder, checked)
 
 
 def for_each_case(

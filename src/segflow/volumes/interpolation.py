@@ -14,7 +14,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 __all__ = ["Band", "Neighbours", "bands", "linear_neighbours", "nearest_index"]
 
@@ -125,6 +124,8 @@ def _matrix(size: int, new_size: int, order: int) -> NDArray[np.float64]:
     """(new_size, size): column j is the resized unit impulse at j."""
     if size == new_size:
         return np.eye(size)
+    from scipy import ndimage  # noqa: PLC0415  takes longer to import than many a case to prepare
+
     columns = [
         ndimage.zoom(impulse, new_size / size, order=order, mode="nearest", grid_mode=True)
         for impulse in np.eye(size)
