@@ -77,6 +77,7 @@ class CaseStore:
         name = record.identifier
         self._json(name).unlink(missing_ok=True)
         _read_stored.cache_clear()
+        _kept_map.cache_clear()
         rows, table = 0, []
         for target, voxels in locations.items():
             table.append(_Locations(target=target, start=rows, stop=rows + len(voxels)))
@@ -104,7 +105,9 @@ class CaseStore:
         """
         try:
             stored = read_contract(_StoredCase, self._json(identifier))
-            arrays = [self._map(f"{identifier}_{part}") for part in ("image", "labels", "voxels")]
+            arrays = [
+                _open_map(self._array(f"{identifier}_{part}")) for part in ("image", "labels", "voxels")
+            ]
         except (PlanError, *_DAMAGE):
             return None
         whole = stored.key == key and stored.digest == _digest(stored, arrays)
@@ -146,7 +149,10 @@ class CaseStore:
         return _read_stored(self._json(identifier))
 
     def _map(self, name: str) -> NDArray[Any]:
-        return _open_map(self.folder / f"{name}.npy")
+        return _kept_map(self._array(name))
+
+    def _array(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
 
     def _json(self, identifier: str) -> Path:
         return self.folder / f"{identifier}.json"
@@ -155,7 +161,7 @@ class CaseStore:
         def save(temporary: Path) -> None:
             np.save(temporary, array, allow_pickle=False)
 
-        write_atomically(self.folder / f"{name}.npy", save)
+        write_atomically(self._array(name), save)
 
 
 def _digest(stored: _StoredCase, arrays: Iterable[NDArray[Any]]) -> str:
@@ -171,6 +177,10 @@ def _open_map(path: Path) -> NDArray[Any]:
         return np.asarray(np.lib.format.open_memmap(path, mode="r")).view(np.ndarray)
     except FileNotFoundError:
         raise PlanError(f"{path} does not exist; run the preprocessing of this case again") from None
+
+
+#: Opening a map costs more than cutting a small patch out of one that is open. Each holds a file descriptor.
+_kept_map = lru_cache(maxsize=256)(_open_map)
 
 
 @lru_cache(maxsize=4096)
