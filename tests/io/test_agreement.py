@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from io_samples import save
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.dataset import Case
@@ -20,30 +21,6 @@ GEOMETRY = Geometry(
     origin_mm=(-12.5, 7.25, 100.0),
     direction=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
 )
-
-
-def save(path, array, spacing_mm=(1.0, 1.0, 1.0), *, is_vector=None):
-    image = sitk.GetImageFromArray(np.asarray(array), isVector=is_vector)
-    image.SetSpacing(spacing_mm[::-1][: image.GetDimension()])
-    sitk.WriteImage(image, str(path))
-    return path
-
-
-@pytest.fixture
-def write_case(tmp_path):
-    """Write channels and labels as a case; each is an array, or an array with its spacing."""
-
-    def write(channels, labels=None):
-        files = tuple(tmp_path / f"one_{number:04d}.mha" for number in range(len(channels)))
-        for file, channel in zip(files, channels, strict=True):
-            save(file, *channel) if isinstance(channel, tuple) else save(file, channel)
-        if labels is None:
-            return Case("one", files)
-        path = tmp_path / "one.mha"
-        save(path, *labels) if isinstance(labels, tuple) else save(path, labels)
-        return Case("one", files, path)
-
-    return write
 
 
 def turned(image):

@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
+from io_samples import FILES
 
 from segflow.contracts.errors import DatasetError
 from segflow.io.dataset import find_cases, list_files, read_dataset, read_description, stray_labels
-
-DESCRIPTION = {
-    "channel_names": {"0": "T1", "1": "T2"},
-    "labels": {"background": 0, "organ": 1, "lesion": 2},
-    "numTraining": 2,
-    "file_ending": ".nii.gz",
-}
-FILES = (
-    "imagesTr/a_0000",
-    "imagesTr/a_0001",
-    "imagesTr/b_0000",
-    "imagesTr/b_0001",
-    "labelsTr/a",
-    "labelsTr/b",
-)
-
-
-@pytest.fixture
-def make(tmp_path):
-    """Lay out a data set of empty files."""
-
-    def lay_out(files=FILES, ending=".nii.gz", without=(), **changes):
-        description = {k: v for k, v in (DESCRIPTION | changes).items() if k not in without}
-        (tmp_path / "dataset.json").write_text(json.dumps(description))
-        for name in files:
-            file = tmp_path / f"{name}{ending}"
-            file.parent.mkdir(exist_ok=True)
-            file.touch()
-        return tmp_path
-
-    return lay_out
 
 
 def test_sound(make):
