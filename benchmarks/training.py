@@ -1,0 +1,134 @@
+"""Training steps and augmented samples beside the peer's, in turns within one run.
+
+    python benchmarks/training.py --peer PEER/bin/python --runs 3
+
+`--peer` is the Python of an environment with nnU-Net v2 (docs/how-to/compare-with-nnunet.md). Both train the network of
+the same plan on the same random batch, and cut and augment samples of the same made-up case. It prints Markdown; speed
+varies with what else the machine does, so only the ratio within a run counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
+from segflow.io.files import write_json
+from segflow.io.plans import write_plan
+from segflow.planning import PlanInput, make_plan
+from segflow.recipes import PlannerRecipe
+
+HERE = Path(__file__).resolve().parent
+DESCRIPTION = {
+    "channel_names": {"0": "MRI"},
+    "labels": {"background": 0, "a": 1, "b": 2},
+    "numTraining": 260,
+    "file_ending": ".nii.gz",
+}
+#: Patch of 3d_fullres, to the shape of all cases at 1 mm that gives it.
+PLANS = {"40x56x40": (36, 50, 35), "128^3": (138, 169, 138)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peer", required=True, help="Python of the peer's environment")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=5, help="per run")
+    parser.add_argument("--samples", type=int, default=60, help="per run, at 40x56x40; a tenth at 128^3")
+    parser.add_argument("--output", type=Path, help="JSON with every figure")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="training_") as folder:
+        rows = measured(options, Path(folder))
+    if options.output:
+        write_json(options.output, rows)
+    print("| What | ours | peer | ours / peer | per run |\n|---|---|---|---|---|")
+    for what, (ours, theirs) in rows.items():
+        ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
+        each = " ".join(f"{ratio:.3g}" for ratio in ratios)
+        times = " | ".join(f"{1000 * median(seconds):.4g} ms" for seconds in (ours, theirs))
+        print(f"| {what} | {times} | {median(ratios):.3g} | {each} |")
+
+
+def measured(options, folder: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Seconds per run, ours and theirs."""
+    description = folder / "dataset.json"
+    write_json(description, DESCRIPTION)
+    plans = {name: write_sample_plan(folder / f"{name}.json", shape) for name, shape in PLANS.items()}
+    common = {"dataset": str(description), "batch": 2}
+    small, large = (str(plans[name]) for name in PLANS)
+    jobs = {
+        "a training step, 40x56x40, batch 2, full width, two threads (median)": (
+            median,
+            {**common, "task": "steps", "plan": small, "threads": 2, "repeat": options.steps},
+        ),
+        "an augmented sample, 40x56x40, one thread (mean)": (
+            mean,
+            {**common, "task": "samples", "plan": small, "threads": 1, "repeat": options.samples},
+        ),
+        "an augmented sample, 128^3, one thread (mean)": (
+            mean,
+            {
+                **common,
+                "task": "samples",
+                "plan": large,
+                "threads": 1,
+                "repeat": max(options.samples // 10, 1),
+            },
+        ),
+    }
+    rows: dict[str, tuple[list[float], list[float]]] = {}
+    for what, (summary, job) in jobs.items():
+        seconds: dict[str, list[float]] = {"ours": [], "peer": []}
+        for run in range(options.runs):
+            for program in ("ours", "peer") if run % 2 == 0 else ("peer", "ours"):
+                seconds[program].append(summary(called(options, folder, program, job)))
+        rows[what] = (seconds["ours"], seconds["peer"])
+    return rows
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def write_sample_plan(path: Path, shape: tuple[int, int, int]) -> Path:
+    properties = IntensityProperties(
+        max=1, mean=0, median=0, min=-1, percentile_00_5=-1, percentile_99_5=1, std=1
+    )
+    fingerprint = Fingerprint(
+        foreground_intensity_properties_per_channel={"0": properties},
+        median_relative_size_after_cropping=1.0,
+        shapes_after_crop=(shape,) * 260,
+        spacings=((1.0, 1.0, 1.0),) * 260,
+    )
+    sample = PlanInput(name="sample", channel_names=("MRI",), n_cases=260, n_outputs=3)
+    write_plan(path, make_plan(fingerprint, sample, PlannerRecipe()))
+    return path
+
+
+def called(options, folder: Path, program: str, job: dict) -> list[float]:
+    file = folder / "job.json"
+    write_json(file, job)
+    python = sys.executable if program == "ours" else options.peer
+    # The peer's trainer looks at the files of the prepared cases to see of which kind they are.
+    prepared = folder / "preprocessed" / "sample" / "nnUNetPlans_3d_fullres"
+    prepared.mkdir(parents=True, exist_ok=True)
+    (prepared / "case.b2nd").touch()
+    roots = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
+    environment = os.environ | roots | {"nnUNet_compile": "f", "OMP_NUM_THREADS": str(job["threads"])}
+    done = subprocess.run(
+        [python, HERE / "one_training.py", program, file],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{program} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])["seconds"]
+
+
+if __name__ == "__main__":
+    main()
