@@ -1,4 +1,4 @@
-"""Rotation and scaling against plain implementations."""
+"""Rotation, scaling and deformation against plain implementations."""
 
 import math
 
@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from segflow.augmentation.elastic import ElasticDraw, displacements
 from segflow.augmentation.spatial import (
     SpatialDraw,
     draw_spatial,
@@ -21,12 +22,20 @@ DRAWS_3D = [
     SpatialDraw((-0.5, 0.1, 0.5), None),
     SpatialDraw(None, 0.75),
     SpatialDraw(None, 1.4),
+    SpatialDraw(None, None, ElasticDraw(5.0, 2.0, 7)),
+    SpatialDraw((0.4, -0.3, 0.2), 1.2, ElasticDraw(4.0, 1.5, 8)),
 ]
-DRAWS_2D = [SpatialDraw((2.5,), 0.8), SpatialDraw((-0.3,), None), SpatialDraw(None, 1.3)]
+DRAWS_2D = [
+    SpatialDraw((2.5,), 0.8),
+    SpatialDraw((-0.3,), None),
+    SpatialDraw(None, 1.3),
+    SpatialDraw(None, 0.8, ElasticDraw(5.0, 2.0, 7)),
+    SpatialDraw((-0.3,), None, ElasticDraw(3.0, 1.0, 8)),
+]
 
 
 def positions(draw, centre, patch_shape):
-    """Rotation about axis 0 first, then 1, then 2, written out."""
+    """Deformation, then rotation about axis 0, then 1, then 2, written out."""
     d = len(patch_shape)
     rotation = np.eye(d)
     if draw.angles_rad is not None:
@@ -39,6 +48,8 @@ def positions(draw, centre, patch_shape):
             about_2 = np.array([[c[2], -s[2], 0], [s[2], c[2], 0], [0, 0, 1]])
             rotation = about_2 @ about_1 @ about_0
     centred = np.indices(patch_shape).reshape(d, -1) - (np.array(patch_shape)[:, None] - 1) / 2
+    if draw.elastic is not None:
+        centred = centred + displacements(draw.elastic, patch_shape).double().numpy().reshape(d, -1)
     q = rotation @ (centred * (draw.scale or 1)) + np.array(centre)[:, None]
     return q.reshape(d, *patch_shape)
 
@@ -135,7 +146,9 @@ def test_without_a_transform_the_central_patch_is_read():
 
 def test_how_often_and_how_far():
     rng = np.random.default_rng(0)
-    draws = [draw_spatial(rng, AugmentationRecipe(), range_rad=0.5, dimensions=3) for _ in range(4000)]
+    draws = [
+        draw_spatial(rng, AugmentationRecipe(), range_rad=0.5, patch_shape=(8, 8, 8)) for _ in range(4000)
+    ]
     angles = np.array([draw.angles_rad for draw in draws if draw.angles_rad is not None])
     scales = np.array([draw.scale for draw in draws if draw.scale is not None])
     assert len(angles) / 4000 == pytest.approx(0.2, abs=0.02)

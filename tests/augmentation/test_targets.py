@@ -13,10 +13,9 @@ STRIDES = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2))
 
 
 def test_shapes_of_scored_outputs():
-    shapes = target_shapes((8, 16, 24), STRIDES, deep_supervision=True)
-    assert shapes == ((8, 16, 24), (8, 8, 12))  # 3 outputs, the coarsest of weight 0
-    assert target_shapes((8, 16, 24), STRIDES, deep_supervision=False) == ((8, 16, 24),)
-    assert target_shapes((8, 16), ((1, 1), (2, 2)), deep_supervision=True) == ((8, 16),)
+    assert target_shapes((8, 16, 24), STRIDES, n_scored=2) == ((8, 16, 24), (8, 8, 12))
+    assert target_shapes((8, 16, 24), STRIDES, n_scored=3)[2] == (4, 4, 6)
+    assert target_shapes((8, 16), ((1, 1), (2, 2)), n_scored=1) == ((8, 16),)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -47,3 +49,28 @@ def test_every_combination_once(dimensions, calls):
     batch = torch.arange(2.0**dimensions).reshape(1, 1, *(2,) * dimensions)
     torch.testing.assert_close(mirrored_mean(identity, batch), batch)
     assert len({tuple(inputs.ravel().tolist()) for inputs in seen}) == len(seen) == calls
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize(
+    "axes",
+    [False, True, ("x",), ("y",), ("z",), ("x", "y"), ("y", "x"), ("z", "x"), ("x", "x"), ("z", "y", "x")],
+)
+def test_chosen_axes_written_out(axes, dimensions):
+    net = network(dimensions)
+    batch = torch.randn(1, 1, *(3, 4, 5)[-dimensions:], generator=torch.Generator().manual_seed(1)).double()
+    chosen = "zyx" if axes is True else axes or ()
+    numbers = [dimensions + 1 - "xyz".index(axis) for axis in set(chosen) if axis != "z" or dimensions == 3]
+    outputs = []
+    for flips in itertools.product((False, True), repeat=len(numbers)):
+        mirrored = [axis for axis, flip in zip(numbers, flips, strict=True) if flip]
+        outputs.append(net(batch.flip(mirrored)).flip(mirrored))
+    calls = []
+
+    def counted(inputs):
+        calls.append(1)
+        return net(inputs)
+
+    found = mirrored_mean(counted, batch, mirroring=axes)
+    torch.testing.assert_close(found, torch.stack(outputs).mean(0))
+    assert len(calls) == len(outputs) == 2 ** len(numbers)

@@ -134,6 +134,16 @@ def test_mirroring_changes_a_network_without_symmetry():
     assert np.abs(predict([network], image, (8, 8, 8)) - expected).max() > 0.01
 
 
+def test_two_fold_mirroring():
+    image, network = image_of(8, 8, 8), convolution(3)
+    both = [image, np.flip(image, 3)]
+    with torch.inference_mode():
+        outputs = [network(torch.from_numpy(one.copy())[None])[0] for one in both]
+    expected = (outputs[0] + torch.flip(outputs[1], (3,))).numpy() / 2
+    found = predict([network], image, (8, 8, 8), InferenceRecipe(mirroring=("x",)))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("voxels", [1, 8**3 * 3, 10**9])
 def test_batching_of_tiles_does_not_matter(voxels, monkeypatch):
     image, network, patch = image_of(17, 12, 20), convolution(3), (8, 8, 8)

@@ -1,11 +1,14 @@
 """Cross-entropy + Dice, with classes, regions and ignore, against float64 references."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from segflow.contracts.labels import Labels
-from segflow.losses import ClassLoss, RegionLoss, build_loss
+from segflow.losses import ClassLoss, RegionLoss, Terms, build_loss
+from segflow.recipes import TrainingRecipe
 
 E = 1e-5
 CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
@@ -70,9 +73,89 @@ def test_arguments_are_not_changed():
     assert torch.equal(target, before[1])
 
 
+def built(labels, *, batch_dice=False, **changes):
+    return build_loss(labels, TrainingRecipe(**changes), (1.0,), batch_dice=batch_dice)
+
+
 def test_the_labels_choose_the_loss():
-    assert build_loss(CLASSES, batch_dice=True, n_scales=3).loss == ClassLoss(batch_dice=True)
-    assert build_loss(IGNORE, batch_dice=False, n_scales=3).loss == ClassLoss(batch_dice=False, ignore=3)
-    assert build_loss(REGIONS, batch_dice=False, n_scales=3).loss == RegionLoss(
-        batch_dice=False, ignore_last=True
-    )
+    assert built(CLASSES, batch_dice=True).loss == ClassLoss(batch_dice=True)
+    assert built(IGNORE).loss == ClassLoss(batch_dice=False, ignore=3)
+    assert built(REGIONS).loss == RegionLoss(batch_dice=False, ignore_last=True)
+
+
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
+def test_the_recipe_names_the_terms(labels):
+    terms = {
+        "dice_ce": Terms(),
+        "dice_topk": Terms(share=0.3),
+        "ce": Terms(dice=False),
+        "dice": Terms(entropy=False),
+    }
+    for name, expected in terms.items():
+        assert built(labels, loss=name, top_k_share=0.3).loss.terms == expected
+
+
+def plain_terms(logits, target, *, share, ignore, batch_dice):
+    """Entropy and minus Dice of classes, in float64, patch by patch and class by class."""
+    logits = logits.double().numpy()
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    target = target.numpy()
+    valid = target != ignore
+    total = n = 0
+    for b in range(len(p)):
+        costs = sorted((-np.log(p[b, target[b, v], v]) for v in np.flatnonzero(valid[b])), reverse=True)
+        taken = costs[: max(round(share * len(costs)), 1)]
+        total, n = total + sum(taken), n + len(taken)
+    groups = [list(range(len(p)))] if batch_dice else [[b] for b in range(len(p))]
+    scores = [
+        dice(*(np.concatenate([array[b][valid[b]] for b in group]) for array in (p[:, c], target == c)))
+        for group in groups
+        for c in range(1, p.shape[1])
+    ]
+    return total / n, -np.mean(scores)
+
+
+@pytest.mark.parametrize("batch_dice", [False, True])
+@pytest.mark.parametrize("ignore", [None, 3])
+@pytest.mark.parametrize("name", ["dice_ce", "dice_topk", "ce", "dice"])
+def test_every_loss_of_classes(name, ignore, batch_dice):
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(3, 3, 37, generator=generator)
+    target = torch.randint(0, 3 if ignore is None else 4, (3, 37), generator=generator)
+    labels = CLASSES if ignore is None else IGNORE
+    found = built(labels, loss=name, top_k_share=0.2, batch_dice=batch_dice)([logits], [target])
+    share = 0.2 if name == "dice_topk" else 1
+    entropy, dice_loss = plain_terms(logits, target, share=share, ignore=ignore, batch_dice=batch_dice)
+    expected = entropy * (name != "dice") + dice_loss * (name != "ce")
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("ignore_last", [False, True])
+@pytest.mark.parametrize("name", ["dice_ce", "dice_topk", "ce", "dice"])
+def test_every_loss_of_regions(name, ignore_last):
+    generator = torch.Generator().manual_seed(5)
+    logits = torch.randn(2, 2, 30, generator=generator)
+    target = torch.rand(2, 2 + ignore_last, 30, generator=generator) > 0.6
+    labels = REGIONS if ignore_last else dataclasses.replace(REGIONS, entries=REGIONS.entries[:-1])
+    found = built(labels, loss=name, top_k_share=0.2)([logits], [target])
+    total, n, scores = 0.0, 0, []
+    for b in range(2):
+        valid = ~target[b, 2].numpy() if ignore_last else np.ones(30, bool)
+        p = 1 / (1 + np.exp(-logits[b].double().numpy()))[:, valid]
+        y = target[b, :2].numpy()[:, valid]
+        costs = np.sort(-np.where(y, np.log(p), np.log(1 - p)).ravel())[::-1]
+        taken = costs[: round((0.2 if name == "dice_topk" else 1) * costs.size)]
+        total, n = total + taken.sum(), n + taken.size
+        scores += [dice(p[c], y[c]) for c in range(2)]
+    expected = total / n * (name != "dice") - np.mean(scores) * (name != "ce")
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dice_topk", "ce", "dice"])
+@pytest.mark.parametrize("labels", [IGNORE, REGIONS], ids=["classes", "regions"])
+def test_no_loss_learns_from_what_nobody_has_annotated(labels, name):
+    logits = torch.randn(1, labels.n_outputs, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    target = torch.ones(1, 3, 8, dtype=torch.bool) if labels.has_regions else torch.full((1, 8), 3)
+    built(labels, loss=name)([logits], [target]).backward()
+    assert not logits.grad.any()

@@ -7,6 +7,7 @@ import torch
 
 from segflow.contracts.labels import Labels
 from segflow.losses import build_loss
+from segflow.recipes import TrainingRecipe
 
 CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
 IGNORE = Labels((*CLASSES.entries, ("ignore", 3)))
@@ -43,15 +44,18 @@ class Thread(threading.Thread):
         return self.sum(mine * self.share)
 
     def run(self):
-        labels, batch_dice, logits, target = self.problem
+        labels, recipe, batch_dice, logits, target = self.problem
         self.logits = logits.clone().requires_grad_()
-        self.loss = build_loss(labels, batch_dice=batch_dice, n_scales=1, parts=self)([self.logits], [target])
+        loss = build_loss(labels, recipe, (1.0,), batch_dice=batch_dice, parts=self)
+        self.loss = loss([self.logits], [target])
         self.loss.backward()
 
 
 @pytest.mark.parametrize("batch_dice", [False, True])
 @pytest.mark.parametrize("labels", [CLASSES, IGNORE, REGIONS, REGIONS_IGNORE])
-def test_loss_and_gradient(labels, batch_dice):
+@pytest.mark.parametrize("name", ["dice_ce", "dice_topk", "ce", "dice"])
+def test_loss_and_gradient(name, labels, batch_dice):
+    recipe = TrainingRecipe(loss=name, top_k_share=0.3)
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(3, labels.n_outputs, 5, 6, generator=generator)
     if labels.has_regions:
@@ -60,12 +64,12 @@ def test_loss_and_gradient(labels, batch_dice):
     else:
         target = torch.randint(0, 3 + (labels.ignore is not None), (3, 5, 6), generator=generator)
     whole = logits.clone().requires_grad_()
-    loss = build_loss(labels, batch_dice=batch_dice, n_scales=1)([whole], [target])
+    loss = build_loss(labels, recipe, (1.0,), batch_dice=batch_dice)([whole], [target])
     loss.backward()
     lines, barrier = [], threading.Barrier(2)
     threads = []
     for part in (slice(0, 3, 2), slice(1, 3, 2)):
-        problem = (labels, batch_dice, logits[part], target[part])
+        problem = (labels, recipe, batch_dice, logits[part], target[part])
         threads.append(Thread(len(logits[part]) / 3, lines, barrier, problem))
         lines.append(threads[-1].mine)
     for thread in threads:

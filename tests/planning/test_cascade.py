@@ -41,6 +41,15 @@ def test_isotropic_spacing_grows_evenly():
     assert found.median_shape == (round(600 * ratio),) * 3
 
 
+def test_the_step_is_the_recipes():
+    recipe = PlannerRecipe(low_resolution_step=2)
+    common = {"n_cases": 100, "n_outputs": 2}
+    found = plan_low_resolution((5.0, 1.0, 1.0), (200, 512, 512), (72, 160, 160), recipe, **common)
+    ratios = [low / full for low, full in zip(found.spacing_mm, (5.0, 1.0, 1.0), strict=True)]
+    assert ratios == [1, 4, 4]  # at 2 mm, 5 mm is still over twice as coarse; at 4 mm a patch covers enough
+    assert found.median_shape == (200, 128, 128)
+
+
 def test_fine_axes_are_coarsened_first():
     found = low((5.0, 1.0, 1.0), (200, 512, 512), (72, 160, 160))
     in_plane = math.log(found.spacing_mm[1], 1.03)

@@ -60,6 +60,53 @@ def test_patch_starts_isotropic_in_millimetres():
     assert found.topology.patch == (1536, 3072)  # 1448 and 2896, rounded up to a multiple of 512
 
 
+def start(spacing_mm, shape, rule):
+    """With memory for any patch."""
+    found, _ = search(spacing_mm, shape, memory_2d=1e15, memory_3d=1e15, start_patch=rule)
+    return found.topology.patch
+
+
+def test_other_starts():
+    assert start((2.0, 1.0), (4000, 2100), "finest_512") == (4096, 2560)  # the median, in steps of 512
+    assert start((2.0, 1.0), (4000, 2100), "median") == (4096, 2560)
+    assert start((4.0, 1.0, 2.0), (900, 900, 900), "finest_512") == (128, 512, 256)
+    assert start((4.0, 1.0, 2.0), (100, 900, 900), "finest_512") == (
+        112,
+        512,
+        256,
+    )  # in steps of 16: 100, 50, 25, 13
+    assert start((1.0, 1.0, 1.0), (300, 300, 300), "volume") == (256, 256, 256)
+    assert start((1.0, 1.0, 1.0), (300, 300, 300), "median") == (320, 320, 320)
+
+
+@pytest.mark.parametrize(("rounding", "batch"), [("nearest", 7), ("down", 6)])
+def test_rounding_of_the_batch(rounding, batch):
+    plain, recipe = search((1.0, 1.0, 1.0), (36, 50, 35))
+    estimate = activations(plain.topology, recipe, n_outputs=3)
+    found, _ = search((1.0, 1.0, 1.0), (36, 50, 35), memory_3d=estimate * 3.3, batch_rounding=rounding)
+    assert found.batch_size == batch
+
+
+@given(
+    st.lists(st.floats(0.3, 6), min_size=2, max_size=3),
+    st.lists(st.integers(4, 900), min_size=3, max_size=3),
+    st.integers(1, 50),
+)
+def test_a_budget_of_voxels(spacing_mm, shape, batch):
+    d = len(spacing_mm)
+    changes = {
+        "memory_2d": 65536,
+        "memory_3d": 2097152,
+        "reference_batch_2d": batch,
+        "reference_batch_3d": batch,
+    }
+    changes |= {"budget": "voxels", "full_batch_must_fit": True, "batch_rounding": "down"}
+    found, _ = search(spacing_mm, shape[:d], start_patch="median", **changes)
+    voxels, budget = math.prod(found.topology.patch), 65536 if d == 2 else 2097152
+    assert voxels <= budget
+    assert found.batch_size == max(math.floor(budget / voxels * batch), 2)
+
+
 def test_the_last_of_equal_axes_shrinks_first():
     found, _ = search((1.0, 1.0, 1.0), (128, 128, 128), memory_3d=400e6)
     assert found.topology.patch == (128, 128, 112)

@@ -24,6 +24,7 @@ RECIPE = PlannerRecipe()
 GOLDEN = [("nnunet", vector["name"], vector["configurations"]) for vector in VECTORS] + [
     (plan["recipe"], plan["fingerprint"], plan["configurations"]) for plan in RESIDUAL
 ]
+PEERS = tuple(name for name in recipe_names() if name not in {"flare21", "nnunet-2018", "nnunet-2021"})
 IDS = [f"{recipe}-{fingerprint}" for recipe, fingerprint, _ in GOLDEN]
 
 
@@ -43,7 +44,7 @@ def plan_of(name, recipe=RECIPE):
 
 
 def test_there_is_a_vector_for_every_recipe_and_fingerprint():
-    expected = {f"{recipe}-{vector['name']}" for recipe in recipe_names() for vector in VECTORS}
+    expected = {f"{recipe}-{vector['name']}" for recipe in PEERS for vector in VECTORS}
     assert set(IDS) == expected
     assert len(IDS) == len(expected) == 65
 
@@ -204,3 +205,85 @@ def test_a_gpu_that_is_too_small(recipe):
     tiny = recipe_named(recipe).planning.model_copy(update={"gpu_memory_gb": 1e-9})
     with pytest.raises(PlanError, match=r"no network fits the memory .* planning\.gpu_memory_gb"):
         plan_of("Hippo", tiny)
+
+
+#: Patch, batch and poolings per axis of nnunet-2018, by hand: the median image, each axis rounded up to what it is
+#: halved by, at most five times; while over 128^3 or 256^2 voxels, the axis that covers most is shortened.
+BY_HAND_2018 = {
+    "Hippo": {
+        "2d": ((56, 40), 366, (3, 3)),  # a twentieth of the data; 42 * 256^2 voxels would be 1228
+        "3d_fullres": ((40, 56, 40), 9, (3, 3, 3)),
+    },
+    "BraTS": {
+        "2d": ((192, 160), 89, (5, 5)),  # 42 * 256^2 / 30720 = 89.6
+        "3d_fullres": ((128, 128, 128), 2, (5, 5, 5)),  # from 160x192x160
+    },
+    "Iso05": {
+        "2d": ((256, 256), 42, (5, 5)),
+        "3d_lowres": ((128, 128, 128), 2, (5, 5, 5)),  # 600 at 0.5 mm are 150 at 2 mm, 160 in steps of 32
+        "3d_fullres": ((128, 128, 128), 2, (5, 5, 5)),
+    },
+    "Prostate": {
+        "2d": ((256, 256), 42, (5, 5)),
+        "3d_fullres": (
+            (20, 320, 320),
+            2,
+            (2, 5, 5),
+        ),  # 2048000 voxels fit as they are; 2 * 1.024, rounded down
+    },
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND_2018)
+def test_nnunet_2018_by_hand(name):
+    plan = plan_of(name, recipe_named("nnunet-2018").planning)
+    assert set(plan.configurations) - {"3d_cascade_fullres"} == set(BY_HAND_2018[name])
+    for key, (patch, batch, poolings) in BY_HAND_2018[name].items():
+        found = plan.configurations[key]
+        assert (found.patch_shape, found.batch_size) == (patch, batch), key
+        assert tuple(np.log2(np.prod(found.architecture.strides, axis=0)).astype(int)) == poolings
+        assert found.architecture.features[:3] == (30, 60, 120)
+    if name == "Iso05":
+        assert plan.configurations["3d_lowres"].spacing_mm == (2.0, 2.0, 2.0)
+
+
+#: Of nnunet-2021, by hand with the estimate of method.md 6.5. 2d of BraTS: six stages of 32 to 512 features, 9,676,800
+#: activations, of which 21,055,624.53 / 9,676,800 * 50 = 108.8 fit; 3d: 454,893,568, of which 554,666,666.67 fit 2.4.
+BY_HAND_2021 = {
+    "Hippo": {
+        "2d": ((56, 40), 366),
+        "3d_fullres": ((40, 56, 40), 9),
+    },  # a twentieth of the data, as in nnunet
+    "BraTS": {"2d": ((192, 160), 108), "3d_fullres": ((128, 128, 128), 2)},
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND_2021)
+def test_nnunet_2021_by_hand(name):
+    plan = plan_of(name, recipe_named("nnunet-2021").planning)
+    found = {key: (c.patch_shape, c.batch_size) for key, c in plan.configurations.items()}
+    assert found == BY_HAND_2021[name]
+
+
+def test_low_resolution_of_nnunet_2021():
+    """The first of the steps of 1 % at which a patch sees a quarter of the median image; nnunet's are of 3 %."""
+    plan = plan_of("Iso05", recipe_named("nnunet-2021").planning)
+    low = plan.configurations["3d_lowres"]
+    steps = np.log(low.spacing_mm[0] / 0.5) / np.log(1.01)
+    assert steps == pytest.approx(round(steps))
+    assert low.patch_shape == (128, 128, 128)
+    edge = 600 * 0.5 / low.spacing_mm[0]
+    assert 128**3 / edge**3 >= 0.25 > 128**3 / (edge * 1.01) ** 3
+    assert low.spacing_mm[0] < plan_of("Iso05").configurations["3d_lowres"].spacing_mm[0]
+
+
+def test_the_order_of_preparation_is_part_of_every_configuration():
+    other = RECIPE.model_copy(update={"resample_first": True})
+    for recipe, expected in ((RECIPE, False), (other, True)):
+        plan = plan_of("Liver", recipe)
+        assert {c.resample_first for c in plan.configurations.values()} == {expected}
+        assert {plan.preparation(name).resample_first for name in plan.configurations} == {expected}
+
+
+def test_flare21_plans_as_nnunet():
+    assert recipe_named("flare21").planning == RECIPE

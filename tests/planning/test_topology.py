@@ -88,6 +88,20 @@ def test_when_to_stop(size, patch, n_stages):
     assert len(found.strides) == n_stages
 
 
+@given(grids(), st.integers(1, 9))
+def test_a_limit_of_poolings(grid, most):
+    found, free = topology(*grid, min_edge=4, max_poolings=most), topology(*grid, min_edge=4)
+    assert max(found.divisor) <= 2**most
+    if max(free.divisor) <= 2**most:
+        assert found == free
+
+
+def test_axes_that_may_pool_go_on_alone():
+    found = topology((4.0, 1.0, 1.0), (64, 64, 64), min_edge=4, max_poolings=2)
+    assert found.strides == ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 1, 1), (2, 1, 1))
+    assert found.patch == (64, 64, 64)
+
+
 def test_coarse_axis_waits():
     found = topology((4.0, 1.0, 1.0), (32, 64, 64), min_edge=4)
     assert (

@@ -176,3 +176,53 @@ def test_previous_stage_takes_the_same_road(spacing_mm, order):
     again = prepare_labels(previous, found.record, preparation_of(configuration, order))
     assert again.dtype == np.int8
     np.testing.assert_array_equal(again, np.maximum(found.labels, 0))
+
+
+def first_resampled(configuration, order=(0, 1, 2)):
+    return preparation_of(configuration.model_copy(update={"resample_first": True}), order)
+
+
+@pytest.mark.parametrize("normalization", ["zscore", "ct", "none", "rescale_0_1"])
+def test_resampled_and_then_normalised(normalization):
+    """As a case that has been resampled before it was read."""
+    raw = raw_case(np.random.default_rng(0).uniform(1, 100, (1, 10, 9, 8)))
+    fine = (0.5, 0.75, 1.0)
+    resampled = prepared(raw, configuration_of(fine)).image
+    expected = prepared(raw_case(resampled, None, fine), configuration_of(fine, (normalization,))).image
+    found = prepare_case(raw, first_resampled(configuration_of(fine, (normalization,))), CLASSES).image
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    if normalization == "zscore":
+        assert (found.mean(), found.std()) == pytest.approx((0, 1), abs=1e-5)
+    usual = prepared(raw, configuration_of(fine, (normalization,))).image
+    same = normalization in {"none", "rescale_0_1"}  # resampling keeps the lowest and the highest value
+    assert np.allclose(usual, found, atol=1e-4) == same
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_resampled_first_the_mask_is_resampled_too(labelled):
+    rng = np.random.default_rng(1)
+    image = body((14, 12, 12), margin=0, seed=1)
+    image[0, :5, :6] = 0  # a corner that the crop keeps
+    labels = rng.integers(0, 2, image.shape[1:]) * (image[0] > 0) if labelled else None
+    configuration = configuration_of((0.7, 0.7, 0.7), ("zscore",), masked=(True,))
+    found = prepare_case(raw_case(image, labels), first_resampled(configuration), CLASSES)
+    inside = found.image[0] != 0
+    assert found.image[0][inside].mean() == pytest.approx(0, abs=1e-5)
+    assert found.image[0][inside].std() == pytest.approx(1, abs=1e-5)
+    if labelled:
+        np.testing.assert_array_equal(inside, found.labels >= 0)
+    corner = tuple(slice(round(edge / 0.7)) for edge in (4, 5, 12))
+    assert not inside[corner].any()
+    assert 0.75 < inside.mean() < 0.88  # 1 - 5 * 6 / (14 * 12) = 0.82
+
+
+def test_resampled_first_training_and_prediction_agree():
+    """With labels on non-zero voxels only, they do not matter to the image."""
+    image = body((9, 11, 10), margin=0)
+    image[0, :3, :4] = 0
+    configuration = configuration_of((0.6, 1.3, 1.0), ("zscore",), masked=(True,))
+    images = [
+        prepare_case(raw_case(image, labels), first_resampled(configuration), CLASSES).image
+        for labels in (None, np.zeros(image.shape[1:]))
+    ]
+    np.testing.assert_array_equal(*images)

@@ -17,7 +17,7 @@ from segflow.workflow.code import closure
 FOLDER = Path(presets.__file__).parent
 FILES = sorted(FOLDER.glob("*.yaml"))
 
-#: method.md section 6.6: planner, plans name, R in 3D and 2D, reference GPU, c, whether B0 must fit.
+#: The peer's presets, method.md section 6.6: planner, plans name, R in 3D and 2D, reference GPU, c, whether B0 fits.
 TABLE = {
     "nnunet": ("ExperimentPlanner", "nnUNetPlans", 560e6, 85e6, 8, 0.05, False),
     "resenc": ("ResEncUNetPlanner", "nnUNetResEncUNetPlans", 680e6, 135e6, 8, 0.05, True),
@@ -27,9 +27,36 @@ TABLE = {
 }
 
 
-def test_a_file_for_every_row_of_the_table():
-    assert set(TABLE) == {file.stem for file in FILES}
-    assert recipe_names() == ("nnunet", *sorted(set(TABLE) - {"nnunet"}))
+#: Recipes that are no preset of the peer's.
+OTHERS = {"flare21", "nnunet-2018", "nnunet-2021"}
+
+
+def test_a_file_for_every_recipe_that_is_tested():
+    assert set(TABLE) | OTHERS == {file.stem for file in FILES}
+    assert recipe_names() == ("nnunet", *sorted((set(TABLE) | OTHERS) - {"nnunet"}))
+
+
+def test_flare21():
+    found, base = recipe_named("flare21"), recipe_named("nnunet")
+    assert (
+        found.model_copy(update={"name": "nnunet", "training": base.training, "inference": base.inference})
+        == base
+    )
+    training = {"epochs": 300, "schedule_epochs": 1000, "loss": "dice_topk"}
+    training["deep_supervision_weights"] = (0.7, 0.2, 0.1)
+    assert found.training == base.training.model_copy(update=training)
+    assert found.training.top_k_share == 0.1
+    assert found.inference == base.inference.model_copy(update={"mirroring": ("x",)})
+
+
+def test_nnunet_2018():
+    found, base = recipe_named("nnunet-2018"), recipe_named("nnunet")
+    assert found.planning.budget == "voxels"
+    assert (found.planning.memory_3d, found.planning.memory_2d) == (128**3, 256**2)
+    assert (found.planning.reference_batch_3d, found.planning.reference_batch_2d) == (2, 42)
+    assert (found.planning.base_features, found.planning.max_poolings) == (30, 5)
+    assert found.augmentation == base.augmentation.model_copy(update={"p_elastic": 0.2})
+    assert (found.training, found.inference) == (base.training, base.inference)
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -52,6 +79,25 @@ def test_values_of_the_table(name):
     assert (recipe.reference_batch_3d, recipe.reference_batch_2d) == (2, 12)
     rest = {section: getattr(found, section) for section in SECTIONS if section != "planning"}
     assert rest == {section: getattr(recipe_named("nnunet"), section) for section in rest}
+
+
+def test_nnunet_2021():
+    """method.md section 26, left column."""
+    found, base = recipe_named("nnunet-2021"), recipe_named("nnunet")
+    planning = {
+        "plans_name": "nnUNetPlans2021",
+        "planner": "nnunet-2021",
+        "memory_3d": pytest.approx(520e6 * 32 / 30),
+        "memory_2d": pytest.approx(19_739_648 * 32 / 30),
+        "reference_batch_2d": 50,
+        "start_patch": "finest_512",
+        "batch_rounding": "down",
+        "low_resolution_step": 1.01,
+        "resample_first": True,
+    }
+    assert found.planning.model_dump() == base.planning.model_dump() | planning
+    assert found.inference == base.inference.model_copy(update={"average": "probabilities"})
+    assert (found.training, found.augmentation) == (base.training, base.augmentation)
 
 
 def test_the_default_file_spells_out_every_default():
@@ -79,7 +125,8 @@ def test_other_files_say_only_what_differs(file):
 
 def test_an_unknown_recipe_lists_the_known():
     message = (
-        "there is no recipe 'nnunett'; choose one of nnunet, resenc, resenc-l, resenc-m, resenc-xl, or name"
+        "there is no recipe 'nnunett'; choose one of nnunet, flare21, nnunet-2018, nnunet-2021, resenc, resenc-l, "
+        "resenc-m, resenc-xl, or name"
     )
     for find in (recipe_named, find_recipe):
         with pytest.raises(ConfigurationError, match=message):
@@ -108,6 +155,11 @@ def test_a_file_may_be_based_on_any_of_them(tmp_path):
         ({"encoder_blocks": ()}, "encoder_blocks"),
         ({"base_features": 0}, "base_features"),
         ({"dataset_share": -1}, "dataset_share"),
+        ({"low_resolution_step": 1.0}, "low_resolution_step"),
+        ({"max_poolings": 0}, "max_poolings"),
+        ({"start_patch": "large"}, "start_patch"),
+        ({"budget": "bytes"}, "budget"),
+        ({"batch_rounding": "up"}, "batch_rounding"),
     ],
 )
 def test_values_no_planner_can_have(changes, key):

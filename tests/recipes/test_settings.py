@@ -39,7 +39,11 @@ EXTREMES = [
     ("training", TrainingRecipe(batch_size={"3d_fullres": 2, "2d": 12, "3d_cascade_fullres": 1})),
     ("training", TrainingRecipe(gradient_clip_norm=math.inf, momentum=-0.0)),
     ("augmentation", AugmentationRecipe(scaling=(0.0, 1e-9), p_rotation=1)),
+    ("training", TrainingRecipe(epochs=3, schedule_epochs=9, patience=2, loss="dice_topk", top_k_share=1)),
+    ("training", TrainingRecipe(deep_supervision_weights=(1e-9, 0, 3))),
+    ("augmentation", AugmentationRecipe(p_elastic=1, elastic_scale=(1, 1), elastic_magnitude=(0.4, 0))),
     ("inference", InferenceRecipe(step=1, mirroring=False)),
+    ("inference", InferenceRecipe(mirroring=("y", "x"))),
     ("postprocessing", PostprocessingRecipe(largest_component=False)),
 ]
 
@@ -141,6 +145,17 @@ def test_words_of_other_sections_are_passed_over():
         ('training.batch_size={"4+d":2}', r"'batch_size\.4\+d.*': "),
         ("training.batch_size=3", r"'batch_size': "),
         ("training.deep_supervision=perhaps", r"'deep_supervision': "),
+        ("training.deep_supervision_weights=[]", r"'deep_supervision_weights': "),
+        ("training.deep_supervision_weights=[1,-1]", r"'deep_supervision_weights\.1': "),
+        ("training.deep_supervision_weights=[0,1]", r"the first of training\.deep_supervision_weights"),
+        ("training.loss=focal", r"'loss': .*'dice_ce', 'dice_topk', 'ce' or 'dice'"),
+        ("training.top_k_share=0", r"'top_k_share': "),
+        ("training.top_k_share=1.1", r"'top_k_share': "),
+        ("training.patience=0", r"'patience': "),
+        (
+            "training.schedule_epochs=999",
+            r"training\.schedule_epochs is 999, but training lasts for 1000 epochs",
+        ),
     ],
 )
 def test_what_is_not_allowed_names_the_field(word, message):
@@ -166,3 +181,24 @@ def test_a_malformed_word_is_refused(word):
 def test_a_malformed_word_of_another_section_is_refused_too():
     with pytest.raises(ConfigurationError, match=r"setting 'inference\.step' is not of the form"):
         parse_settings(TrainingRecipe, "training", ["inference.step"])
+
+
+@pytest.mark.parametrize("word", ["[]", '["w"]', "maybe", "[0]"])
+def test_mirroring_is_yes_no_or_axes(word):
+    with pytest.raises(ConfigurationError, match=r"^settings of inference: 'mirroring"):
+        parse_settings(InferenceRecipe, "inference", [f"inference.mirroring={word}"])
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "p_elastic=1.1",
+        "p_elastic=-1",
+        "elastic_magnitude=[0,0.5]",
+        "elastic_scale=[0,1]",
+        "elastic_scale=[1]",
+    ],
+)
+def test_deformations_that_fold_or_need_too_many_nodes(word):
+    with pytest.raises(ConfigurationError, match=rf"^settings of augmentation: '{word.split('=')[0]}"):
+        parse_settings(AugmentationRecipe, "augmentation", [f"augmentation.{word}"])

@@ -50,12 +50,12 @@ class Settings:
 
     @property
     def dummy_2d(self) -> bool:
-        """A thin 3D patch is rotated and scaled in plane only."""
+        """A thin 3D patch is rotated, scaled and deformed in plane only."""
         return uses_dummy_2d(self.patch_shape, self.recipe)
 
     @property
     def n_fixed_axes(self) -> int:
-        """Axes before those that are rotated and scaled."""
+        """Axes before those that are rotated, scaled and deformed."""
         return int(self.dummy_2d)
 
 
@@ -120,7 +120,7 @@ def draw_augmentation(rng: np.random.Generator, settings: Settings) -> Augmentat
             rng,
             recipe,
             range_rad=rotation_range_rad(settings.patch_shape, recipe),
-            dimensions=n - settings.n_fixed_axes,
+            patch_shape=settings.patch_shape[settings.n_fixed_axes :],
         ),
         noise=intensity.draw_noise(rng, recipe),
         blur=sharpness.draw_blur(rng, recipe, channels=channels, dimensions=n),
@@ -206,7 +206,7 @@ def plain(patch: Patch, settings: Settings) -> Example:
 
 
 def _move(patch: Patch, draw: AugmentationDraw, settings: Settings, read_shape: Sequence[int]) -> Patch:
-    """Rotate and scale; fixed axes are folded into the channels for it."""
+    """Rotate, scale and deform; fixed axes are folded into the channels for it."""
     if not draw.spatial.fires:
         return patch
     k = settings.n_fixed_axes

@@ -1,4 +1,4 @@
-"""Rotation and scaling. Source: method.md sections 13 (step 2) and 13.2.
+"""Rotation, scaling and elastic deformation. Source: method.md sections 13 (step 2) and 13.2.
 
 Everything works on the last 2 or 3 axes; an axis before them holds channels, or the slices of a thin
 volume that is rotated in plane ("dummy 2D").
@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segflow.augmentation.elastic import ElasticDraw, displacements, draw_elastic
 from segflow.augmentation.separable import apply_along_axes, linear_matrix
 from segflow.recipes.augmentation import AugmentationRecipe
 
@@ -36,42 +37,44 @@ _EDGE: Final = 1e-3
 
 @dataclass(frozen=True)
 class SpatialDraw:
-    """A rotation and a scaling; neither if both are None.
+    """A rotation, a scaling and a deformation; those that are None don't happen.
 
     Attributes:
         angles_rad: About each axis (3D), or a single angle (2D).
         scale: Above 1 makes objects smaller.
+        elastic: Of the patch, before it is rotated and scaled.
     """
 
     angles_rad: tuple[float, ...] | None = None
     scale: float | None = None
+    elastic: ElasticDraw | None = None
 
     @property
     def fires(self) -> bool:
         """True if voxels must be interpolated."""
-        return self.angles_rad is not None or self.scale is not None
+        return not (self.angles_rad is None and self.scale is None and self.elastic is None)
 
 
 def draw_spatial(
-    rng: np.random.Generator, recipe: AugmentationRecipe, *, range_rad: float, dimensions: int
+    rng: np.random.Generator, recipe: AugmentationRecipe, *, range_rad: float, patch_shape: Sequence[int]
 ) -> SpatialDraw:
-    """Draw whether and how to rotate and scale.
+    """Draw whether and how to rotate, scale and deform.
 
     Args:
         rng: Source of randomness.
-        recipe: Probabilities and the range of the scale.
+        recipe: Probabilities and ranges.
         range_rad: Angles are uniform between minus this and this.
-        dimensions: Axes that are transformed, 2 or 3.
+        patch_shape: Voxels along the axes that are transformed, 2 or 3.
 
-    Source: method.md section 13, step 2.
+    Source: method.md section 13, step 2; deformation is ours.
     """
     angles = scale = None
     if rng.random() < recipe.p_rotation:
-        n_angles = 3 if dimensions == 3 else 1
+        n_angles = 3 if len(patch_shape) == 3 else 1
         angles = tuple(float(angle) for angle in rng.uniform(-range_rad, range_rad, size=n_angles))
     if rng.random() < recipe.p_scaling:
         scale = float(rng.uniform(*recipe.scaling))
-    return SpatialDraw(angles, scale)
+    return SpatialDraw(angles, scale, draw_elastic(rng, recipe, patch_shape=patch_shape))
 
 
 def source_box(
@@ -93,7 +96,8 @@ def source_box(
         return tuple(r // 2 - p // 2 for r, p in zip(read_shape, patch_shape, strict=True)), tuple(
             patch_shape
         )
-    reach = np.abs(_matrix(draw, len(patch_shape))) @ ((np.asarray(patch_shape) - 1) / 2)
+    moved = 0.0 if draw.elastic is None else draw.elastic.reach
+    reach = np.abs(_matrix(draw, len(patch_shape))) @ ((np.asarray(patch_shape) - 1) / 2 + moved)
     centre = (np.asarray(read_shape) - 1) / 2
     first = np.maximum(np.floor(centre - reach - _TIE).astype(int), 0)
     stop = np.minimum(np.floor(centre + reach + _TIE).astype(int) + 2, read_shape)
@@ -118,7 +122,7 @@ def transform_image(
     """
     positions = _positions(draw, centre=centre, patch_shape=patch_shape)
     source_shape = image.shape[1:]
-    if draw.angles_rad is None:
+    if draw.angles_rad is None and draw.elastic is None:
         lines = [linear_matrix(q.reshape(-1), n) for q, n in zip(positions, source_shape, strict=True)]
         return apply_along_axes(image, lines)
     grid = torch.empty(*patch_shape, len(patch_shape))
@@ -219,6 +223,9 @@ def _positions(draw: SpatialDraw, *, centre: Sequence[float], patch_shape: Seque
         (torch.arange(n, dtype=torch.float32) - (n - 1) / 2).reshape(-1, *[1] * (d - 1 - axis))
         for axis, n in enumerate(patch_shape)
     ]
+    if draw.elastic is not None:
+        moved = displacements(draw.elastic, patch_shape)
+        lines = [line + moved[axis] for axis, line in enumerate(lines)]
     positions = []
     for row in range(d):
         terms = [line * float(m) for line, m in zip(lines, matrix[row], strict=True) if m != 0]

@@ -17,20 +17,17 @@ __all__ = ["make_targets", "target_shapes"]
 
 
 def target_shapes(
-    patch_shape: Sequence[int], strides: Sequence[Sequence[int]], *, deep_supervision: bool
+    patch_shape: Sequence[int], strides: Sequence[Sequence[int]], *, n_scored: int
 ) -> tuple[tuple[int, ...], ...]:
     """The shapes of the outputs that are scored, full resolution first.
-
-    The bottleneck has no output, and the coarsest output counts nothing, so that it needs no target.
 
     Args:
         patch_shape: Voxels.
         strides: Of the network, per stage and axis.
-        deep_supervision: Score more than full resolution.
+        n_scored: Outputs that count; the bottleneck has none.
 
     Source: method.md sections 13 (step 16) and 14.
     """
-    n_scored = max(len(strides) - 2, 1) if deep_supervision else 1
     shapes, factors = [], [1] * len(patch_shape)
     for stride in strides[:n_scored]:
         factors = [f * s for f, s in zip(factors, stride, strict=True)]

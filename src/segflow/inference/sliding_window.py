@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segflow.contracts.arrays import Image, Scores
 from segflow.inference.mirroring import mirrored_mean
-from segflow.recipes.inference import InferenceRecipe
+from segflow.recipes.inference import Axis, InferenceRecipe
 from segflow.volumes.tiles import gaussian_weights, tile_corners
 
 __all__ = ["Network", "sliding_window"]
@@ -70,10 +70,12 @@ def sliding_window(
     return np.ascontiguousarray(total[(slice(None), *inner)].numpy())
 
 
-def _mean_over_networks(networks: Sequence[Network], tiles: Tensor, *, mirroring: bool) -> Tensor:
+def _mean_over_networks(
+    networks: Sequence[Network], tiles: Tensor, *, mirroring: bool | Sequence[Axis]
+) -> Tensor:
     total: Tensor | None = None
     for network in networks:
-        logits = mirrored_mean(network, tiles) if mirroring else network(tiles)
+        logits = mirrored_mean(network, tiles, mirroring=mirroring)
         total = logits if total is None else total + logits
     if total is None:
         raise ValueError("no network to predict with")

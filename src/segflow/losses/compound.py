@@ -1,25 +1,51 @@
-"""Cross-entropy plus Dice: what a segmentation network minimises."""
+"""Cross-entropy, Dice, or both: what a segmentation network minimises."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from segflow.contracts.labels import Labels
 from segflow.losses.cross_entropy import binary_cross_entropy, cross_entropy
-from segflow.losses.deep_supervision import DeepSupervisionLoss, deep_supervision_weights
+from segflow.losses.deep_supervision import DeepSupervisionLoss
 from segflow.losses.dice import soft_dice_loss
 from segflow.losses.parts import WHOLE, Parts
+from segflow.recipes.training import LossName, TrainingRecipe
 
-__all__ = ["ClassLoss", "RegionLoss", "build_loss"]
+__all__ = ["ClassLoss", "RegionLoss", "Terms", "build_loss"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What is added up, with equal weights.
+
+    Attributes:
+        dice: Minus the soft Dice.
+        entropy: Cross-entropy.
+        share: Of each patch's voxels, the ones of highest cross-entropy, over which its mean is taken; 1 for all.
+    """
+
+    dice: bool = True
+    entropy: bool = True
+    share: float = 1.0
+
+
+#: What the names of losses mean; `dice_topk` takes the share from the recipe.
+_TERMS: Final[dict[LossName, Terms]] = {
+    "dice_ce": Terms(),
+    "dice_topk": Terms(),
+    "ce": Terms(dice=False),
+    "dice": Terms(entropy=False),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassLoss:
-    """Cross-entropy + Dice on the softmax over classes that exclude each other.
+    """Cross-entropy and Dice on the softmax over classes that exclude each other.
 
     Dice leaves out the background.
 
@@ -27,11 +53,13 @@ class ClassLoss:
         batch_dice: Sum Dice over the batch.
         ignore: Target value of voxels that do not count, if there is one.
         parts: Of the batch, if it is spread over processes.
+        terms: What is added up.
     """
 
     batch_dice: bool
     ignore: int | None = None
     parts: Parts = WHOLE
+    terms: Terms = Terms()
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of one output.
@@ -51,25 +79,33 @@ class ClassLoss:
         if self.ignore is not None:
             mask = y != self.ignore
             y = y * mask
-        classes = torch.arange(1, logits.shape[1], device=y.device).view(1, -1, *[1] * (y.ndim - 2))
-        p = log_p[:, 1:].exp()
-        dice = soft_dice_loss(p, y == classes, batch_dice=self.batch_dice, mask=mask, parts=self.parts)
-        return cross_entropy(log_p, y, mask=mask, parts=self.parts) + dice
+        terms = []
+        if self.terms.entropy:
+            terms.append(cross_entropy(log_p, y, share=self.terms.share, mask=mask, parts=self.parts))
+        if self.terms.dice:
+            classes = torch.arange(1, logits.shape[1], device=y.device).view(1, -1, *[1] * (y.ndim - 2))
+            p = log_p[:, 1:].exp()
+            terms.append(
+                soft_dice_loss(p, y == classes, batch_dice=self.batch_dice, mask=mask, parts=self.parts)
+            )
+        return sum(terms[1:], start=terms[0])
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegionLoss:
-    """Binary cross-entropy + Dice on the sigmoid of regions that may overlap.
+    """Binary cross-entropy and Dice on the sigmoid of regions that may overlap.
 
     Attributes:
         batch_dice: Sum Dice over the batch.
         ignore_last: The target's last channel marks voxels that do not count.
         parts: Of the batch, if it is spread over processes.
+        terms: What is added up.
     """
 
     batch_dice: bool
     ignore_last: bool = False
     parts: Parts = WHOLE
+    terms: Terms = Terms()
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of one output.
@@ -87,30 +123,46 @@ class RegionLoss:
         mask = None
         if self.ignore_last:
             target, mask = target[:, :-1], ~target[:, -1:].bool()
-        p = torch.sigmoid(logits)
-        dice = soft_dice_loss(p, target, batch_dice=self.batch_dice, mask=mask, parts=self.parts)
-        return binary_cross_entropy(logits, target, mask=mask, parts=self.parts) + dice
+        terms = []
+        if self.terms.entropy:
+            terms.append(
+                binary_cross_entropy(logits, target, share=self.terms.share, mask=mask, parts=self.parts)
+            )
+        if self.terms.dice:
+            p = torch.sigmoid(logits)
+            terms.append(soft_dice_loss(p, target, batch_dice=self.batch_dice, mask=mask, parts=self.parts))
+        return sum(terms[1:], start=terms[0])
 
 
 def build_loss(
-    labels: Labels, *, batch_dice: bool, n_scales: int, parts: Parts = WHOLE
+    labels: Labels,
+    recipe: TrainingRecipe,
+    weights: Sequence[float],
+    *,
+    batch_dice: bool,
+    parts: Parts = WHOLE,
 ) -> DeepSupervisionLoss:
     """The loss for a set of labels and a number of outputs.
 
     Args:
         labels: Classes or regions, with or without ignore.
+        recipe: Names the loss.
+        weights: Of the network's outputs (`deep_supervision_weights`).
         batch_dice: Sum Dice over the batch.
-        n_scales: Outputs of the network; 1 without deep supervision.
         parts: Of the batch, if it is spread over processes.
 
     Returns:
         A callable of (list of logits, list of targets), full resolution first.
 
-    Source: method.md section 14.
+    Source: method.md section 14; losses other than dice_ce are ours.
     """
+    terms = _TERMS[recipe.loss]
+    if recipe.loss == "dice_topk":
+        terms = replace(terms, share=recipe.top_k_share)
     loss: Callable[[Tensor, Tensor], Tensor]
     if labels.has_regions:
-        loss = RegionLoss(batch_dice=batch_dice, ignore_last=labels.ignore is not None, parts=parts)
+        ignore_last = labels.ignore is not None
+        loss = RegionLoss(batch_dice=batch_dice, ignore_last=ignore_last, parts=parts, terms=terms)
     else:
-        loss = ClassLoss(batch_dice=batch_dice, ignore=labels.ignore, parts=parts)
-    return DeepSupervisionLoss(loss, deep_supervision_weights(n_scales))
+        loss = ClassLoss(batch_dice=batch_dice, ignore=labels.ignore, parts=parts, terms=terms)
+    return DeepSupervisionLoss(loss, tuple(weights))

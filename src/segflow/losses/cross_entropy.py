@@ -7,16 +7,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segflow.losses.parts import WHOLE, Parts
+from segflow.losses.top_k import highest_mean
 
 __all__ = ["binary_cross_entropy", "cross_entropy"]
 
 
-def cross_entropy(log_p: Tensor, y: Tensor, *, mask: Tensor | None = None, parts: Parts = WHOLE) -> Tensor:
-    """The mean of -log p_y over the voxels that count; 0 if there are none.
+def cross_entropy(
+    log_p: Tensor, y: Tensor, *, share: float = 1.0, mask: Tensor | None = None, parts: Parts = WHOLE
+) -> Tensor:
+    """The mean of -log p_y over the voxels that count, or over a share of them; 0 if there are none.
 
     Args:
         log_p: Log-probabilities, (b, c, *spatial).
         y: Class of each voxel, (b, 1, *spatial), int64; within 0..c-1 where the mask is false too.
+        share: Of each patch's voxels, the ones of highest cross-entropy (`highest_mean`); 1 for all.
         mask: Voxels that count, (b, 1, *spatial), boolean; all if None.
         parts: Of the batch, if these patches are one of several.
 
@@ -26,21 +30,24 @@ def cross_entropy(log_p: Tensor, y: Tensor, *, mask: Tensor | None = None, parts
     Source: method.md section 14.
     """
     log_p_y = log_p.gather(1, y)
+    if share < 1:
+        return highest_mean(-log_p_y, share=share, mask=mask, parts=parts)
     if mask is None:
         return -parts.mean(log_p_y.mean())
     return -parts.sum((log_p_y * mask).sum()) / torch.clamp(parts.sum(mask.sum()), min=1)
 
 
 def binary_cross_entropy(
-    logits: Tensor, y: Tensor, *, mask: Tensor | None = None, parts: Parts = WHOLE
+    logits: Tensor, y: Tensor, *, share: float = 1.0, mask: Tensor | None = None, parts: Parts = WHOLE
 ) -> Tensor:
-    """The mean of -(y log p + (1 - y) log(1 - p)) over the voxels that count and over the regions.
+    """The mean of -(y log p + (1 - y) log(1 - p)) over the voxels that count and over the regions, or a share of both.
 
     The peer forgets to divide by the number of regions when there is an ignore label (method.md 25.13).
 
     Args:
         logits: Scores before the sigmoid, (b, c, *spatial).
         y: Truth, 0 or 1 (or boolean), same shape.
+        share: Of each patch's voxels in all regions, the ones of highest cross-entropy (`highest_mean`); 1 for all.
         mask: Voxels that count, (b, 1, *spatial), boolean; all if None.
         parts: Of the batch, if these patches are one of several.
 
@@ -50,8 +57,10 @@ def binary_cross_entropy(
     Source: method.md sections 14 and 25.13.
     """
     y = y.to(logits.dtype)
-    if mask is None:
+    if mask is None and share == 1:
         return parts.mean(F.binary_cross_entropy_with_logits(logits, y))
     losses = F.binary_cross_entropy_with_logits(logits, y, reduction="none")
+    if mask is None or share < 1:
+        return highest_mean(losses, share=share, mask=mask, parts=parts)
     n_regions = logits.shape[1]
     return parts.sum((losses * mask).sum()) / (n_regions * torch.clamp(parts.sum(mask.sum()), min=1))

@@ -10,21 +10,23 @@ from torch import Tensor
 __all__ = ["DeepSupervisionLoss", "deep_supervision_weights"]
 
 
-def deep_supervision_weights(n_scales: int) -> tuple[float, ...]:
-    """Weights 2^-i, the coarsest 0, divided by their sum.
+def deep_supervision_weights(n_scales: int, given: Sequence[float] | None = None) -> tuple[float, ...]:
+    """Weights 2^-i, the coarsest 0, or given ones; divided by their sum.
 
     Args:
         n_scales: Outputs of the network, at least 1. A single output keeps its weight.
+        given: Of the first outputs, the first one above 0. Outputs beyond have weight 0, and weights beyond the outputs
+            are left out.
 
     Returns:
         One weight per output, full resolution first; their sum is 1.
 
-    Source: method.md section 14; the single output is ours (the peer divides by zero).
+    Source: method.md section 14; the single output is ours (the peer divides by zero), and so are given weights.
     """
-    if n_scales == 1:
-        return (1.0,)
-    weights = [2.0**-i for i in range(n_scales - 1)]
-    return (*(weight / sum(weights) for weight in weights), 0.0)
+    if given is None:
+        given = [2.0**-i for i in range(max(n_scales - 1, 1))]
+    weights = [*given[:n_scales], *[0.0] * (n_scales - len(given))]
+    return tuple(weight / sum(weights) for weight in weights)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from segflow.recipes.planner import PlannerRecipe
 __all__ = ["LowResolution", "plan_low_resolution"]
 
 MIN_PATCH_COVERAGE = 0.25  # the low-resolution patch must see this share of the median image
-SPACING_STEP = 1.03
 ANISOTROPY_RATIO = 2.0  # axes this much finer than the coarsest are coarsened first
 MIN_VOXEL_REDUCTION = 2.0
 
@@ -54,7 +53,7 @@ def plan_low_resolution(
     patch_voxels, median_voxels = math.prod(full_patch), math.prod(median_shape)
     found: LowResolution | None = None
     while patch_voxels / median_voxels < MIN_PATCH_COVERAGE:
-        low = _coarser(low)
+        low = _coarser(low, recipe.low_resolution_step)
         exact = [full / now * size for full, now, size in zip(spacing_mm, low, median_shape, strict=True)]
         median_voxels = math.prod(exact)
         rounded = tuple(round(size) for size in exact)
@@ -67,9 +66,9 @@ def plan_low_resolution(
     return found if saves else None
 
 
-def _coarser(spacing_mm: Sequence[float]) -> list[float]:
+def _coarser(spacing_mm: Sequence[float], step: float) -> list[float]:
     coarsest = max(spacing_mm)
     fine = [coarsest / value > ANISOTROPY_RATIO for value in spacing_mm]
     if not any(fine):
         fine = [True] * len(fine)
-    return [value * SPACING_STEP if step else value for value, step in zip(spacing_mm, fine, strict=True)]
+    return [value * step if is_fine else value for value, is_fine in zip(spacing_mm, fine, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ __all__ = ["Sizing", "size_patch_and_batch"]
 
 START_VOXELS_3D = 256**3
 START_VOXELS_2D = 2048**2
+START_EDGE = 512
 MIN_BATCH = 2
 
 
@@ -37,7 +39,8 @@ def size_patch_and_batch(
 ) -> Sizing:
     """Start from a large patch and shrink it, axis by axis, until the network fits the memory.
 
-    1. Start with a patch of fixed volume, isotropic in millimetres, no larger than the median image.
+    1. Start with a patch of fixed volume, isotropic in millimetres, no larger than the median image, or as the recipe
+       has it.
     2. While the network is too large, shorten the axis that covers most of the median image.
     3. Spend what memory is left on the batch, up to a share of the whole data set.
 
@@ -54,7 +57,7 @@ def size_patch_and_batch(
     Raises:
         PlanError: Not even a patch of one voxel fits the memory.
 
-    Source: method.md section 6.6.
+    Source: method.md section 6.6, and section 26 for other starts and another rounding; voxels as budget are ours.
     """
     flat = len(median_shape) == 2
     reference_batch = recipe.reference_batch_2d if flat else recipe.reference_batch_3d
@@ -62,35 +65,56 @@ def size_patch_and_batch(
     budget *= recipe.gpu_memory_gb / recipe.reference_gpu_gb
     fitting_batch = reference_batch if recipe.full_batch_must_fit else MIN_BATCH
 
-    found = topology(spacing_mm, _start_patch(spacing_mm, median_shape), min_edge=recipe.min_edge)
-    estimate = activations(found, recipe, n_outputs=n_outputs)
+    found = _topology(spacing_mm, _start_patch(spacing_mm, median_shape, recipe), recipe)
+    estimate = _estimate(found, recipe, n_outputs)
     while estimate / reference_batch * fitting_batch > budget:
-        found = _shrink(found, spacing_mm, median_shape, recipe.min_edge)
-        estimate = activations(found, recipe, n_outputs=n_outputs)
+        found = _shrink(found, spacing_mm, median_shape, recipe)
+        estimate = _estimate(found, recipe, n_outputs)
 
-    batch = round(budget / estimate * reference_batch)
+    fitting = budget / estimate * reference_batch
+    batch = math.floor(fitting) if recipe.batch_rounding == "down" else round(fitting)
     cap = round(dataset_voxels * recipe.dataset_share / np.prod(found.patch, dtype=np.float64))
     return Sizing(found, max(min(batch, cap), MIN_BATCH))
 
 
-def _start_patch(spacing_mm: Sequence[float], median_shape: Sequence[float]) -> tuple[float, ...]:
+def _topology(spacing_mm: Sequence[float], size: Sequence[float], recipe: PlannerRecipe) -> Topology:
+    return topology(spacing_mm, size, min_edge=recipe.min_edge, max_poolings=recipe.max_poolings)
+
+
+def _estimate(found: Topology, recipe: PlannerRecipe, n_outputs: int) -> int:
+    """What one sample takes of the budget."""
+    if recipe.budget == "voxels":
+        return math.prod(found.patch)
+    return activations(found, recipe, n_outputs=n_outputs)
+
+
+def _start_patch(
+    spacing_mm: Sequence[float], median_shape: Sequence[float], recipe: PlannerRecipe
+) -> tuple[float, ...]:
     inverse = 1 / np.asarray(spacing_mm)
-    voxels = START_VOXELS_2D if len(inverse) == 2 else START_VOXELS_3D
-    edges = [round(edge) for edge in inverse * (voxels / np.prod(inverse)) ** (1 / len(inverse))]
+    flat = len(inverse) == 2
+    if recipe.start_patch == "median" or (recipe.start_patch == "finest_512" and flat):
+        return tuple(median_shape)
+    if recipe.start_patch == "finest_512":
+        scale = START_EDGE / inverse.max()
+    else:
+        voxels = START_VOXELS_2D if flat else START_VOXELS_3D
+        scale = (voxels / np.prod(inverse)) ** (1 / len(inverse))
+    edges = [round(edge) for edge in inverse * scale]
     return tuple(min(edge, median) for edge, median in zip(edges, median_shape, strict=True))
 
 
 def _shrink(
-    found: Topology, spacing_mm: Sequence[float], median_shape: Sequence[float], min_edge: int
+    found: Topology, spacing_mm: Sequence[float], median_shape: Sequence[float], recipe: PlannerRecipe
 ) -> Topology:
     """Shorten one axis by the divisor it would have afterwards."""
     cover = [edge / median for edge, median in zip(found.patch, median_shape, strict=True)]
     axis = max(range(len(cover)), key=lambda a: (cover[a], a))
-    tentative = topology(spacing_mm, _shortened(found, axis, found.divisor[axis]), min_edge=min_edge)
+    tentative = _topology(spacing_mm, _shortened(found, axis, found.divisor[axis]), recipe)
     divisor = tentative.divisor[axis]
     if divisor == found.divisor[axis]:
         return tentative
-    return topology(spacing_mm, _shortened(found, axis, divisor), min_edge=min_edge)
+    return _topology(spacing_mm, _shortened(found, axis, divisor), recipe)
 
 
 def _shortened(found: Topology, axis: int, by: int) -> tuple[int, ...]:

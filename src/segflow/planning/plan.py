@@ -171,6 +171,7 @@ def _configuration(
         batch_dice=draft.batch_dice,
         normalization=tuple(schemes),
         mask_normalization=tuple(masks),
+        resample_first=recipe.resample_first,
         architecture=Architecture(
             encoder=recipe.encoder,
             features=features_per_stage(recipe, n_stages, len(found.patch)),
@@ -187,5 +188,6 @@ def _configuration(
 def _data_identifier(name: str, recipe: PlannerRecipe) -> str:
     """What the peer calls the prepared cases; those at the rule's own full resolution are shared between presets."""
     full = "3d_fullres" if name == "3d_cascade_fullres" else name
-    is_shared = recipe.data_name is not None and recipe.spacing_mm is None and full != "3d_lowres"
+    is_alike = recipe.spacing_mm is None and not recipe.resample_first
+    is_shared = recipe.data_name is not None and is_alike and full != "3d_lowres"
     return f"{recipe.data_name if is_shared else recipe.plans_name}_{full}"

@@ -28,25 +28,31 @@ class Topology:
     divisor: tuple[int, ...]
 
 
-def topology(spacing_mm: Sequence[float], size: Sequence[float], *, min_edge: int) -> Topology:
+def topology(
+    spacing_mm: Sequence[float], size: Sequence[float], *, min_edge: int, max_poolings: int | None = None
+) -> Topology:
     """Pool every axis that is long enough and fine enough, until none is.
 
     Args:
         spacing_mm: Per axis (2 or 3).
         size: Voxels per axis; may be x.5.
         min_edge: Shortest edge a feature map may have.
+        max_poolings: Along an axis; no limit if None.
 
     Returns:
         The stages, and `size` rounded up to what they divide.
 
-    Source: method.md section 6.4.
+    Source: method.md section 6.4; a limit is ours.
     """
     axes = range(len(size))
     spacing, current = list(spacing_mm), [float(value) for value in size]
     kernel, divisor = [1] * len(size), [1] * len(size)
     strides: list[tuple[int, ...]] = [(1,) * len(size)]
     kernels: list[tuple[int, ...]] = []
-    while pooled := _poolable_axes(spacing, current, min_edge):
+    most = math.inf if max_poolings is None else 2**max_poolings
+    while pooled := _poolable_axes(
+        spacing, [edge if d < most else 0 for edge, d in zip(current, divisor, strict=True)], min_edge
+    ):
         if 1 in kernel:
             finest = min(spacing)
             kernel = [

@@ -40,7 +40,7 @@ class PreparedCase:
 
 
 def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> PreparedCase:
-    """Transpose, crop to non-zero, normalise, resample, and note where the targets are.
+    """Transpose, crop to non-zero, normalise, resample (or the other way round), and note where the targets are.
 
     Args:
         raw: The case as read.
@@ -50,7 +50,7 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> Prep
     Returns:
         The prepared case.
 
-    Source: method.md section 9.1.
+    Source: method.md section 9.1; section 26 for the other order.
     """
     image = transpose_spatial(raw.image, preparation.transpose_forward)
     box, mask = crop_mask(nonzero_voxels(image))
@@ -63,6 +63,8 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> Prep
         mark_outside(label_map, mask)
         mask = label_map >= 0  # also where a label lies on voxels that are zero
         label_map = resample_labels(label_map, shape, axis)
+    if preparation.resample_first:
+        mask = _resampled_mask(mask, shape, axis) if label_map is None else label_map >= 0
     record = CaseRecord(
         identifier=raw.identifier,
         geometry=raw.geometry,
@@ -82,15 +84,32 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> Prep
 def _prepare_image(
     image: Image, mask: Mask, preparation: Preparation, shape: Shape3, axis: int | None
 ) -> Image:
-    """Normalise and resample channel by channel, so that there is never more than one in between."""
+    """Normalise and resample channel by channel, so that there is never more than one in between.
+
+    Resampled first, a channel is normalised with the resampled mask, and 0 beyond it: the borders of the subject have
+    been blurred into what was zero.
+    """
     prepared = np.empty((len(image), *shape), np.float32)
     schemes = zip(
         preparation.normalization, preparation.mask_normalization, preparation.intensities, strict=True
     )
     for channel, out, (scheme, masked, intensities) in zip(image, prepared, schemes, strict=True):
-        normalised = normalise(channel, scheme, mask=mask if masked else None, intensities=intensities)
-        resample_image(normalised, out, axis)
+        inside = mask if masked else None
+        if preparation.resample_first:
+            resample_image(channel, out, axis)
+            out[...] = normalise(out, scheme, mask=inside, intensities=intensities)
+            if inside is not None:
+                out[~inside] = 0
+        else:
+            resample_image(normalise(channel, scheme, mask=inside, intensities=intensities), out, axis)
     return prepared
+
+
+def _resampled_mask(mask: Mask, shape: Shape3, axis: int | None) -> Mask:
+    """As the labels of a training case are, of which -1 is outside."""
+    marked = mask.astype(np.int8)
+    marked -= 1
+    return resample_labels(marked, shape, axis) >= 0
 
 
 def prepare_labels(label_map: LabelMap, record: CaseRecord, preparation: Preparation) -> LabelMap:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from segflow.contracts.codec import Contract
 
-__all__ = ["InferenceRecipe"]
+__all__ = ["Axis", "InferenceRecipe"]
+
+Axis = Literal["z", "y", "x"]
 
 
 class InferenceRecipe(Contract):
@@ -17,9 +19,12 @@ class InferenceRecipe(Contract):
     Attributes:
         step: Distance of two neighbouring tiles as a share of the patch.
         gaussian_sigma: Of the tile's weight map, as a share of the patch.
-        mirroring: Average over all combinations of mirrored axes.
+        mirroring: Average over all combinations of mirrored axes: of all axes, of none, or of those named. z is the
+            first axis after transposing, and passed over by a 2D network.
+        average: What is averaged over mirrored axes, tiles and folds, and then resampled.
     """
 
     step: Annotated[float, Field(gt=0, le=1)] = 0.5
     gaussian_sigma: float = 0.125
-    mirroring: bool = True
+    mirroring: bool | Annotated[tuple[Axis, ...], Field(min_length=1)] = True
+    average: Literal["logits", "probabilities"] = "logits"

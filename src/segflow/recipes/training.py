@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from segflow.contracts.codec import Contract
 from segflow.contracts.names import ConfigurationName
 
-__all__ = ["TrainingRecipe"]
+__all__ = ["LossName", "TrainingRecipe"]
 
 Positive = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LossName = Literal["dice_ce", "dice_topk", "ce", "dice"]
 
 
 class TrainingRecipe(Contract):
     """How a network is trained.
 
     Attributes:
-        epochs: Length of training and of the learning-rate schedule.
+        epochs: Length of training.
+        schedule_epochs: Length of the learning-rate schedule; None for that of training.
+        patience: End when the moving mean of the pseudo-Dice has not risen for so many epochs; None for never.
         iterations: Training batches per epoch.
         validation_iterations: Batches of the fold's held-out cases scored per epoch.
         learning_rate: At epoch 0.
-        schedule_exponent: Of the polynomial decay (1 - epoch / epochs) ** exponent.
+        schedule_exponent: Of the polynomial decay (1 - epoch / length) ** exponent.
         momentum: Of SGD with Nesterov momentum.
         weight_decay: On all parameters.
         gradient_clip_norm: Gradients are scaled down to this norm.
         foreground_share: Share of a batch's patches that are centred on a foreground voxel.
+        loss: Dice and cross-entropy, with equal weights; top-k: with the mean over the voxels that cost most.
+        top_k_share: Of each patch's voxels (with regions, of its voxels in all of them) that a top-k loss looks at.
         deep_supervision: Score every decoder resolution but the coarsest.
+        deep_supervision_weights: Of the first outputs, full resolution first, in place of the rule's; others are 0.
         base_width: Feature maps of the first stage in place of the plan's; later stages double it.
         batch_size: Patches per batch in place of the plan's, by configuration.
+        pretrained: File of weights to begin with, segflow's or the peer's: of all configurations, or by configuration.
     """
 
     epochs: Positive = 1000
+    schedule_epochs: Positive | None = None
+    patience: Positive | None = None
     iterations: Positive = 250
     validation_iterations: Annotated[int, Field(ge=0)] = 50
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
@@ -41,6 +51,28 @@ class TrainingRecipe(Contract):
     weight_decay: float = 3e-5
     gradient_clip_norm: float = 12.0
     foreground_share: float = 0.33
+    loss: LossName = "dice_ce"
+    top_k_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     deep_supervision: bool = True
+    deep_supervision_weights: Annotated[tuple[Weight, ...], Field(min_length=1)] | None = None
     base_width: Positive | None = None
     batch_size: dict[ConfigurationName, Positive] = Field(default_factory=dict)
+    pretrained: str | dict[ConfigurationName, str] | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.schedule_epochs is not None and self.schedule_epochs < self.epochs:
+            raise ValueError(
+                f"training.schedule_epochs is {self.schedule_epochs}, but training lasts for {self.epochs} epochs; "
+                "the learning rate must not reach 0 before its end"
+            )
+        if self.deep_supervision_weights is not None and self.deep_supervision_weights[0] == 0:
+            raise ValueError(
+                "the first of training.deep_supervision_weights, of full resolution, must be above 0"
+            )
+        return self
+
+    def pretrained_file(self, configuration: str) -> str | None:
+        """The weights that a configuration begins with, if any. Source: method.md section 24."""
+        given = self.pretrained
+        return given.get(configuration) if isinstance(given, dict) else given

@@ -14,7 +14,14 @@ from pydantic import BeforeValidator, Field
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import PlanError
 from segflow.io.plans.limits import only
-from segflow.io.plans.vocabulary import BLOCKS, NETWORKS, RESAMPLING, RESAMPLING_ARGUMENTS, SCHEMES
+from segflow.io.plans.vocabulary import (
+    BLOCKS,
+    NETWORKS,
+    PREPROCESSORS,
+    RESAMPLING,
+    RESAMPLING_ARGUMENTS,
+    SCHEMES,
+)
 
 __all__ = ["PeerConfiguration", "check_configuration", "to_configuration"]
 
@@ -69,7 +76,7 @@ class PeerConfiguration(Contract):
     """One configuration in the peer's words, with all that it inherits."""
 
     data_identifier: str
-    preprocessor_name: Annotated[str, only("DefaultPreprocessor")]
+    preprocessor_name: Annotated[str, only(*PREPROCESSORS.values())]
     batch_size: Count
     patch_size: Axes
     median_image_size_in_voxels: Annotated[tuple[Millimetres, ...], Field(min_length=2, max_length=3)]
@@ -112,6 +119,7 @@ def to_configuration(name: str, peer: PeerConfiguration) -> dict[str, Any]:
         "batch_dice": peer.batch_dice,
         "normalization": [_NORMALIZATIONS[scheme] for scheme in peer.normalization_schemes],
         "mask_normalization": peer.use_mask_for_norm,
+        "resample_first": peer.preprocessor_name == PREPROCESSORS[True],
         "architecture": {
             "encoder": _ENCODERS[peer.architecture.network_class_name],
             "features": arguments.features_per_stage,

@@ -7,7 +7,15 @@ from typing import Any, Literal
 
 from segflow.contracts.plan import Normalization
 
-__all__ = ["BLOCKS", "NETWORKS", "RESAMPLING", "RESAMPLING_ARGUMENTS", "SCHEMES", "network_entry"]
+__all__ = [
+    "BLOCKS",
+    "NETWORKS",
+    "PREPROCESSORS",
+    "RESAMPLING",
+    "RESAMPLING_ARGUMENTS",
+    "SCHEMES",
+    "network_entry",
+]
 
 Encoder = Literal["plain", "residual"]
 
@@ -24,6 +32,9 @@ NETWORKS: dict[Encoder, str] = {
 }
 #: Key of the blocks per stage.
 BLOCKS: dict[Encoder, str] = {"plain": "n_conv_per_stage", "residual": "n_blocks_per_stage"}
+
+#: By whether images are resampled before they are normalised. The peer knows the first, and refuses the other.
+PREPROCESSORS: dict[bool, str] = {False: "DefaultPreprocessor", True: "ResampleFirstPreprocessor"}
 
 RESAMPLING = "resample_data_or_seg_to_shape"
 #: Of images, segmentations and probabilities: the one way in which segflow resamples.

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from segflow.contracts.plan import Architecture, Configuration, Plan
-from segflow.io.plans.vocabulary import RESAMPLING, RESAMPLING_ARGUMENTS, SCHEMES, network_entry
+from segflow.io.plans.vocabulary import (
+    PREPROCESSORS,
+    RESAMPLING,
+    RESAMPLING_ARGUMENTS,
+    SCHEMES,
+    network_entry,
+)
 
 __all__ = ["plan_to_json"]
 
@@ -55,7 +61,7 @@ def _configuration(configuration: Configuration) -> dict[str, Any]:
     stages = {"previous_stage": configuration.previous_stage, "next_stage": configuration.next_stage}
     return {
         "data_identifier": configuration.data_identifier,
-        "preprocessor_name": "DefaultPreprocessor",
+        "preprocessor_name": PREPROCESSORS[configuration.resample_first],
         "batch_size": configuration.batch_size,
         "patch_size": list(configuration.patch_shape),
         "median_image_size_in_voxels": list(configuration.median_shape),
