@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,17 +14,21 @@ import time
 
 import pandas as pd
 import pytest
+import torch
 from stage_calls import call, train_words
 
 from segflow.commands.main import main
+from segflow.io.networks import load_network
+from segflow.io.peer_checkpoints import save_peer_checkpoint
 from segflow.io.plans import read_configuration
+from segflow.io.weights import load_tensors
 
 
-def start_training(folder, name, log, line):
+def start_training(folder, name, log, line, *words):
     """In a process of its own; gives it when its log holds the line."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "segflow", *train_words(folder, name), "--log", str(log)],
+        [sys.executable, "-m", "segflow", *train_words(folder, name), "--log", str(log), *words],
         env=environment,
         stderr=subprocess.DEVNULL,
     )
@@ -30,7 +37,6 @@ def start_training(folder, name, log, line):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(0.3)
     return process
 
 
@@ -40,6 +46,7 @@ def test_a_training_that_is_told_to_stop_goes_on_to_the_same_weights(ready):
     status = []
     for number, line in ((signal.SIGTERM, "200 steps"), (signal.SIGINT, "resumed after epoch ")):
         process = start_training(ready, "stopped", ready / f"{number}.log", line)
+        time.sleep(0.3)
         process.send_signal(number)
         status.append(process.wait(timeout=60))
         assert len(list((ready / "stopped" / "work").rglob("checkpoint.pt"))) == 1
@@ -73,9 +80,120 @@ def test_width_and_batch_of_the_settings(ready):
     assert card["configuration"]["patch_shape"] == list(planned.patch_shape)
 
 
+def test_a_training_that_ends_early(ready, tmp_path):
+    """With weights that hardly move, some epoch is soon not the best."""
+    words = [
+        "training.iterations=1",
+        "training.epochs=40",
+        "training.learning_rate=1e-9",
+        "training.patience=1",
+    ]
+    words += ["training.validation_iterations=1"]
+    call(*train_words(ready, "out", *words), "--log", tmp_path / "log")
+    history = pd.read_csv(ready / "out" / "training.csv")
+    emas = list(history["ema_pseudo_dice"])
+    assert len(emas) < 40
+    assert emas[-1] <= max(emas[:-1])
+    assert all(late > early for early, late in itertools.pairwise(emas[:-1]))
+    assert json.loads((ready / "out" / "card.json").read_text())["epochs"] == len(emas)
+    assert f"ended after {len(emas)} of 40 epochs: no gain for 1" in (tmp_path / "log").read_text()
+    assert (ready / "out" / "model.pt").exists()
+    assert list((ready / "out" / "work").iterdir()) == []
+
+
 def test_a_case_of_the_fold_that_is_not_prepared(ready, capsys):
     folds = json.loads((ready / "folds.json").read_text())
     folds[0]["train"].append("nobody")
     (ready / "folds.json").write_text(json.dumps(folds))
     assert main(train_words(ready, "out")) == 1
     assert "fold 0 needs case nobody, which has not been prepared" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_three_random_moments(ready):
+    """Saved ten times a second, so that most moments lie between two checkpoints within an epoch."""
+    call(*train_words(ready, "straight"))
+    moments = random.Random(0)  # noqa: S311
+    behind = []
+    for number, line in enumerate(["200 steps", "resumed after", "resumed after"]):
+        often = ("--checkpoint-minutes", "0.0016")
+        process = start_training(ready, "killed", ready / f"{number}.log", line, *often)
+        while not (found := list((ready / "killed" / "work").rglob("checkpoint.pt"))):
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, 0.4))
+        process.kill()
+        assert process.wait(timeout=60) == -signal.SIGKILL
+        state = load_tensors(found[0])
+        behind.append(100 * len(state["history"]) + len(state["losses"]))
+    assert 0 < behind[0] < behind[2] < 200
+    assert any(steps % 100 for steps in behind)
+    call(*train_words(ready, "killed"))
+    assert (ready / "killed" / "model.pt").read_bytes() == (ready / "straight" / "model.pt").read_bytes()
+    tables = [pd.read_csv(ready / name / "training.csv") for name in ("straight", "killed")]
+    pd.testing.assert_frame_equal(*(table.drop(columns="seconds") for table in tables), check_exact=True)
+    assert list((ready / "killed" / "work").iterdir()) == []
+
+
+SHORT = ["training.iterations=1", "training.epochs=1"]
+TINY_STEPS = "training.learning_rate=1e-30"
+
+
+def weights_of(folder, name):
+    return load_network(folder / name / "model.pt")[1].state_dict()
+
+
+def test_fine_tuning_from_ours_and_from_the_peer_s(ready):
+    """With steps too small to be seen, the weights are those it began with, the heads those of the seed."""
+    call(*train_words(ready, "first", *SHORT, "training.learning_rate=0.1"), "--seed", 7)
+    card, network = load_network(ready / "first" / "model.pt")
+    save_peer_checkpoint(ready / "first.pth", network.state_dict(), card, mirroring=True)
+    call(*train_words(ready, "fresh", *SHORT, TINY_STEPS))
+    given, fresh = weights_of(ready, "first"), weights_of(ready, "fresh")
+    for file in (ready / "first" / "model.pt", ready / "first.pth"):
+        setting = f'training.pretrained={{"2d":"{file}","3d_fullres":"nowhere.pt"}}'
+        call(*train_words(ready, "tuned", *SHORT, TINY_STEPS, setting))
+        for name, tensor in weights_of(ready, "tuned").items():
+            expected = (fresh if "seg_layers" in name else given)[name]
+            torch.testing.assert_close(tensor, expected, rtol=1e-6, atol=1e-6, msg=name)
+            assert not torch.equal(given[name], fresh[name]) or name.endswith("bias"), name
+
+
+def test_pretrained_weights_are_part_of_the_job(ready):
+    """Other content, another training; the same content under another name, the same one."""
+    for seed in (1, 2):
+        call(*train_words(ready, f"seed{seed}", *SHORT), "--seed", str(seed))
+    shutil.copy(ready / "seed1" / "model.pt", ready / "moved.pt")
+    keys = []
+    for file in (ready / "seed1" / "model.pt", ready / "moved.pt", ready / "seed2" / "model.pt"):
+        process = start_training(
+            ready, "keys", ready / f"{len(keys)}.log", "200 steps", "--pretrained", str(file)
+        )
+        process.terminate()
+        process.wait(timeout=60)
+        keys.append({path.name for path in (ready / "keys" / "work").iterdir() if path.is_dir()})
+        shutil.rmtree(ready / "keys")
+    assert keys[0] == keys[1] != keys[2]
+    assert len(keys[0]) == 1
+
+
+def test_pretrained_weights_of_another_network(ready, capsys):
+    call(*train_words(ready, "wide", *SHORT, "training.base_width=6"))
+    words = train_words(ready, "tuned", *SHORT, f"training.pretrained={ready / 'wide' / 'model.pt'}")
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert "are those of another network" in said
+    assert "encoder.stages.0.0.conv.weight: 4 x 1 x 3 x 3 here, 6 x 1 x 3 x 3 there" in said
+    assert "seg_layers" not in said
+
+
+def test_a_picture_beside_the_history(ready):
+    call(*train_words(ready, "out", *SHORT))
+    picture = (ready / "out" / "progress.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+
+
+def test_tensorboard_that_is_not_installed(ready, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert main([*train_words(ready, "out"), "--tensorboard"]) == 1
+    assert "the package tensorboard is not installed" in capsys.readouterr().err
+    assert not (ready / "out" / "work").exists()

@@ -116,3 +116,13 @@ def test_flat_configuration_takes_the_cases_own_slices():
     assert prepared.record.shape == (4, 6, 6)
     scores = restore_probabilities(logits_of(prepared.labels), prepared.record, preparation, CLASSES)
     assert (restore_labels(scores, prepared.record, preparation, CLASSES) == 1).all()
+
+
+def test_probabilities_are_resampled_as_they_are(frozen):
+    preparation = preparation_of(configuration_of((2.0, 1.0, 1.0)))
+    record = prepare_case(raw_case(np.ones((1, 4, 1, 1))), preparation, CLASSES).record
+    scores = frozen(np.array([[0.5, 0.2], [0.5, 0.0], [0.0, 0.8]], np.float32).reshape(3, 2, 1, 1))
+    found = restore_probabilities(scores, record, preparation, CLASSES, as_probabilities=True)
+    expected = [[0.5, 0.425, 0.275, 0.2], [0.5, 0.375, 0.125, 0.0], [0.0, 0.2, 0.6, 0.8]]
+    np.testing.assert_allclose(found[:, :, 0, 0], expected, atol=1e-6)
+    assert (restore_labels(found, record, preparation, CLASSES).ravel() == [0, 0, 2, 2]).all()

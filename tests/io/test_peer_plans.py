@@ -175,7 +175,11 @@ def test_what_does_not_fit_together(path, value, message, data):
             ["Own", "Own"],
             r"normalization_schemes\.0': segflow has \"ZScore",
         ),
-        ([*FULL, "preprocessor_name"], "MyPreprocessor", 'segflow has "DefaultPreprocessor" only .found'),
+        (
+            [*FULL, "preprocessor_name"],
+            "MyPreprocessor",
+            r'preprocessor_name.: segflow has "Def.* only .found',
+        ),
         ([*FULL, "resampling_fn_data"], "no_resampling_data_or_seg_to_shape", "resampling_fn_data'"),
         ([*FULL, "resampling_fn_probabilities"], "resample_torch_fornnunet", "resampling_fn_probabilities'"),
         ([*FULL, "resampling_fn_data_kwargs", "order"], 1, "resampling_fn_data_kwargs': segflow has "),

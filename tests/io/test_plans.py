@@ -273,3 +273,14 @@ def test_fingerprint(tmp_path):
     assert read_fingerprint(tmp_path / "f.json") == FINGERPRINT
     with pytest.raises(PlanError, match=r"g\.json does not exist"):
         read_fingerprint(tmp_path / "g.json")
+
+
+def test_the_order_of_preparation_is_kept(tmp_path):
+    """The peer does not know the other order, and must not prepare such cases in its own."""
+    plan = sample_plan(CASCADE, PlannerRecipe(resample_first=True))
+    written = plan_to_json(plan)
+    assert written["configurations"]["2d"]["preprocessor_name"] == "ResampleFirstPreprocessor"
+    assert plan_to_json(sample_plan())["configurations"]["2d"]["preprocessor_name"] == "DefaultPreprocessor"
+    assert plan_from_json(json.loads(json.dumps(written)), where="plans.json") == plan
+    write_parts(tmp_path, plan)
+    assert all(read_preparation(file).resample_first for file in (tmp_path / "preparation").iterdir())

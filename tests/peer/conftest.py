@@ -1,4 +1,4 @@
-"""The peer's Python, one data set at a time through both programs, and a table of how far images differ."""
+"""The peer's Python, one data set at a time through both programs, and a table of how far results differ."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "commands"))  # its calls of stages
 sys.path.insert(0, str(Path(__file__).parent))
 
 from peer_data import DATA_SETS, parameter
@@ -57,9 +58,9 @@ def note_difference(request):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """How far the images differ, data set by data set."""
+    """How far images, logits, gradients and losses differ."""
     differences = config.stash.get(DIFFERENCES, {})
     if differences:
-        terminalreporter.section("images: largest difference from the peer")
+        terminalreporter.section("largest difference from the peer")
         for name, text in differences.items():
-            terminalreporter.write_line(f"{name:24}{text}")
+            terminalreporter.write_line(f"{name:40}{text}")

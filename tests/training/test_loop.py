@@ -12,6 +12,7 @@ from segflow.contracts.errors import Interrupted, TrainingError
 from segflow.contracts.folds import Fold
 from segflow.contracts.labels import Labels
 from segflow.training import train
+from segflow.training.batches import BatchMaker
 
 
 def assert_same(a, b):
@@ -143,6 +144,69 @@ def test_a_finished_training_is_not_repeated(job, reader, store, bar):
     first = train(job(), reader, store, bar)
     assert_same(train(job(workers=2), reader, store, bar), first)
     assert store.n_saved == 4
+
+
+def test_a_part_of_a_longer_schedule(job, reader, store, bar):
+    history = train(job(recipe=SHORT | {"schedule_epochs": 10}), reader, store, bar).history
+    assert [record.learning_rate for record in history] == pytest.approx([0.01, 0.01 * 0.9**0.9])
+
+
+#: At this learning rate nothing changes: the first epoch stays the best, and patience decides.
+IDLE = {"epochs": 9, "iterations": 2, "validation_iterations": 1, "learning_rate": 1e-30, "patience": 3}
+
+
+@pytest.fixture
+def same_patches(monkeypatch):
+    """The validation patches of every epoch are those of the first, so that nothing but the weights can matter."""
+    make = BatchMaker.make
+
+    def first_epochs(self, number):
+        index = number % self.per_epoch
+        return make(self, index if index >= self.iterations else number)
+
+    monkeypatch.setattr(BatchMaker, "make", first_epochs)
+
+
+@pytest.mark.usefixtures("same_patches")
+def test_patience_ends_a_training_that_gains_nothing(job, reader, store, bar, caplog):
+    with caplog.at_level("INFO", logger="segflow"):
+        result = train(job(recipe=IDLE), reader, store, bar)
+    assert [record.epoch for record in result.history] == [0, 1, 2, 3]
+    assert store.n_saved == 4
+    assert bar.steps == 18  # as if all of them had been done
+    assert bar.note == "ended early, after epoch 4/9"
+    assert "ended after 4 of 9 epochs: no gain for 3" in caplog.text
+    full = train(job(recipe=IDLE | {"patience": None, "epochs": 9}), reader, type(store)(), bar)
+    assert len(full.history) == 9
+    assert [record.ema for record in full.history[:4]] == [record.ema for record in result.history]
+
+
+@pytest.mark.usefixtures("same_patches")
+@pytest.mark.parametrize("step", [1, 4, 7, 8])
+def test_patience_of_a_training_that_was_stopped(job, reader, store, bar, bar_that_interrupts, step):
+    straight = train(job(recipe=IDLE), reader, type(store)(), bar)
+    with pytest.raises(Interrupted):
+        train(job(recipe=IDLE), reader, store, bar_that_interrupts(), stop=StopAfter(step))
+    second = bar_that_interrupts()
+    assert_same(train(job(recipe=IDLE), reader, store, second), straight)
+    assert second.steps == 18
+    saved = store.n_saved
+    third = bar_that_interrupts()
+    assert_same(train(job(recipe=IDLE), reader, store, third), straight)  # it is over
+    assert (store.n_saved, third.steps) == (saved, 18)
+
+
+@pytest.mark.usefixtures("same_patches")
+def test_patience_ends_the_workers(job, reader, store, bar):
+    straight = train(job(recipe=IDLE), reader, type(store)(), bar)
+    assert_same(train(job(recipe=IDLE, workers=2), reader, store, bar), straight)
+    assert not multiprocessing.active_children()
+
+
+def test_without_validation_patience_has_nothing_to_go_by(job, reader, store, bar):
+    fold = Fold(train=("1",), val=())
+    recipe = {"epochs": 3, "iterations": 1, "patience": 1}
+    assert len(train(job(fold=fold, recipe=recipe), reader, store, bar).history) == 3
 
 
 def test_workers_and_global_generators_change_nothing(job, reader, store, bar):

@@ -16,6 +16,7 @@ from tiny_problem import Bar, Reader, Store, make_job
 from segflow.contracts.errors import Interrupted, TrainingError
 from segflow.contracts.labels import Labels
 from segflow.io.weights import CheckpointFile
+from segflow.recipes import TrainingRecipe
 from segflow.training import train
 from segflow.training.parallel import _Rank, _serve, run_ranks
 from segflow.training.rank import End, Fate
@@ -35,6 +36,12 @@ JOBS = {
     "classes-batch": short(batch_dice=True),
     "classes-patch": short(3, batch_dice=False),
     "ignore-patch": short(batch_dice=False, labels=IGNORE),
+    "top-k": replace(
+        short(
+            batch_dice=True, labels=IGNORE, seed=2
+        ),  # of 1, an activation of 1e-7 decides its slope by rounding
+        training=TrainingRecipe(**SHORT, loss="dice_topk", deep_supervision_weights=(2.0, 1.0)),
+    ),
     "regions-batch": short(3, batch_dice=True, labels=REGIONS),
     "regions-patch": short(batch_dice=False, labels=REGIONS),
 }

@@ -58,6 +58,12 @@ def plan_in_a_file(experiment: Experiment) -> None:
     experiment.configure(folds=BASE["folds"], plan="edited.json")
 
 
+def pretrained(experiment: Experiment) -> None:
+    """Those of the experiment itself, for one of its configurations."""
+    shutil.copy(experiment.results / "models" / "2d" / "fold_0" / "model.pt", experiment.folder / "first.pt")
+    settings(training={"pretrained": {"2d": "first.pt"}})(experiment)
+
+
 def edit(module: str) -> Callable[[Experiment], None]:
     """Change the code of a module in a way that matters to no result."""
 
@@ -84,6 +90,10 @@ def reorder(experiment: Experiment) -> None:
 FORESEEN = {
     "nothing": (settings(), set()),
     "learning rate": (settings(training={"learning_rate": 0.02}), since("train")),
+    "the loss": (settings(training={"loss": "dice_topk"}), since("train")),
+    "patience": (settings(training={"patience": 5}), since("train")),
+    "elastic deformation": (settings(augmentation={"p_elastic": 0.2}), since("train")),
+    "axes of mirroring": (settings(inference={"mirroring": ["x"]}), since("predict_fold")),
     "base width": (settings(training={"base_width": 6}), since("train")),
     "augmentation probability": (settings(augmentation={"p_rotation": 0.3}), since("train")),
     "seed": (settings(seed=1), since("train")),
@@ -98,6 +108,11 @@ FORESEEN = {
     ),
     "overlays of the report": (settings(report={"overlays": 1}), {"report"}),
     "threads and workers": (settings(resources={"threads": 1, "workers": 1}), set()),
+    "what is kept and shown of a training": (
+        settings(resources={"checkpoint_minutes": 0.5, "tensorboard": True}),
+        set(),
+    ),
+    "weights to begin with": (pretrained, since("train")),
     "keys in another order": (reorder, set()),
     "a fold more": (settings(folds=[0, 1]), since("train")),
     "another recipe with the same plan": (recipe_with_the_same_plan, since("train")),
@@ -124,5 +139,8 @@ FORESEEN = {
     "code of the comparison": (edit("commands/compare.py"), {"compare"}),
     "code of the screen's summary": (edit("commands/summary.py"), set()),
     "code of prediction of new images": (edit("commands/predict.py"), set()),
+    "code of the exchange of networks": (edit("commands/import_nnunet.py"), set()),
+    "code of the picture of a training": (edit("reporting/progress.py"), set()),
+    "code that shows a training": (edit("commands/watching.py"), set()),
     "a comment in every module": (comment_everywhere, set()),
 }

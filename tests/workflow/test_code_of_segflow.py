@@ -38,6 +38,13 @@ def test_the_dispatcher_is_in_no_closure(module):
     assert not {DISPATCHER, "segflow.__main__"} & closure(module).keys()
 
 
+def test_what_draws_beside_results_is_in_no_closure():
+    drawing = {"segflow.commands.watching", "segflow.reporting.progress"}
+    assert drawing < closure("segflow.commands.watching").keys()
+    for module in COMMANDS:
+        assert not drawing & closure(module).keys(), module
+
+
 def test_code_of_a_verb():
     names = [text.partition("@")[0] for text in code_of("segflow.commands.report")]
     assert names == sorted(names)

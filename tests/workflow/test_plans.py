@@ -204,3 +204,16 @@ def test_a_plan_that_no_folder_can_be_called_by(name, edited):
 def test_no_such_file():
     with pytest.raises(PlanError, match=r"none\.json does not exist"):
         plans_of(plan="none.json")
+
+
+def test_cases_that_are_resampled_first_are_shared_with_nobody():
+    plans = plans_of(recipes=["nnunet", "nnunet-2021", "nnunet-2018", "flare21"])
+    cases = {name: plans.cases_of(name, "3d_fullres") for name in plans.of}
+    shared = ("nnUNetPlans", "3d_fullres")
+    assert cases == {
+        "nnunet": shared,
+        "nnunet-2021": ("nnUNetPlans2021", "3d_fullres"),
+        "nnunet-2018": shared,
+        "flare21": shared,
+    }
+    assert plans.cases_of("nnunet-2018", "3d_lowres") == ("nnUNetPlans2018", "3d_lowres")

@@ -17,6 +17,7 @@ from segflow.contracts.errors import ConfigurationError, SegflowError
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.datasets import read_sources
 from segflow.workflow.plans import read_plans
+from segflow.workflow.pretrained import check_pretrained
 from segflow.workflow.recipes import read_recipes
 from segflow.workflow.records import keep_records, recover_records
 
@@ -31,6 +32,7 @@ try:
     CONFIG = WorkflowConfig.parse(config, where="configuration", error=ConfigurationError)
     RECIPES = read_recipes(CONFIG)
     PLANS = read_plans(CONFIG, RECIPES)
+    check_pretrained(RECIPES, PLANS.names)
     SOURCES = read_sources(CONFIG)
 except SegflowError as problem:
     raise WorkflowError(str(problem)) from None

@@ -10,6 +10,7 @@ from segflow.ensembling import candidate_members, candidate_name
 from segflow.io.plans import read_plan
 from segflow.recipes import settings_of
 from segflow.workflow.code import code_of
+from segflow.workflow.pretrained import digest_words
 
 CASCADE = "3d_cascade_fullres"
 EXPERIMENT_WILDCARDS = [
@@ -243,7 +244,7 @@ def training_settings(wildcards):
     """What a configuration's training reads of the recipe: nothing of other configurations."""
     recipe, name = recipe_of(wildcards), wildcards.configuration
     own = {key: size for key, size in recipe.training.batch_size.items() if key == name}
-    training = recipe.training.model_copy(update={"batch_size": own})
+    training = recipe.training.model_copy(update={"batch_size": own, "pretrained": None})
     words = [*settings_of("training", training), *settings_of("augmentation", recipe.augmentation)]
     if name not in PLANS.cascades:
         words = [word for word in words if "cascade" not in word]
@@ -252,6 +253,23 @@ def training_settings(wildcards):
             "planning", recipe.planning, only=("max_features_2d", "max_features_3d")
         )
     return words
+
+
+def pretrained_file(wildcards):
+    return recipe_of(wildcards).training.pretrained_file(wildcards.configuration)
+
+
+def pretrained_digest(wildcards):
+    """The content of the weights that a training begins with.
+
+    Were the file an input, the same one under another name would train anew.
+    """
+    return list(digest_words(pretrained_file(wildcards)))
+
+
+def pretrained_option(wildcards, resources):
+    file = pretrained_file(wildcards)
+    return [] if file is None else ["--pretrained", file]
 
 
 def inference_settings(wildcards):
@@ -271,6 +289,12 @@ def probability_option(wildcards):
 def worker_option(wildcards, resources):
     workers = CONFIG.resources.workers
     return "" if workers is None else f"--workers {workers}"
+
+
+def side_options(wildcards, resources):
+    """How often a training is saved, and what is written beside its result."""
+    logs = ["--tensorboard"] if CONFIG.resources.tensorboard else []
+    return ["--checkpoint-minutes", f"{CONFIG.resources.checkpoint_minutes:g}", *logs]
 
 
 def device_of(wildcards, resources):

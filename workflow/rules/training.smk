@@ -28,18 +28,22 @@ rule train:
         meaning=meaning,
         settings=training_settings,
         seed=f"--seed {CONFIG.seed}",
+        weights=pretrained_digest,
         previous=previous_stage_option,
+        pretrained=pretrained_option,
         work=f"{EXPERIMENT}/work/{{configuration}}_fold_{{fold}}",
         device=device_of,
         gpus=leased_gpus,
         workers=worker_option,
+        aside=side_options,
     shell:
         "exec segflow train --job --dataset {input.description:q}"
         " --network {input.network:q} --folds {input.folds:q} --fold {wildcards.fold}"
-        " --prepared {input.prepared:q} {params.previous:q} --output {output.model:q}"
+        " --prepared {input.prepared:q} {params.previous:q} {params.pretrained:q}"
+        " --output {output.model:q}"
         " --history {output.history:q} --work {params.work:q} --settings {params.settings:q}"
         " {params.seed} --device {params.device} --gpus {params.gpus} --threads {threads} {params.workers}"
-        " --log {log:q}"
+        " {params.aside:q} --log {log:q}"
 
 
 checkpoint previous_stage:

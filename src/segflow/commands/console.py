@@ -8,8 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
+from rich.text import Text
 
 __all__ = ["Bar", "console", "log_to", "logger", "progress_bar"]
 
@@ -31,30 +41,50 @@ class Bar:
         self._progress.update(self._task, advance=steps, note=note)
 
 
+class _Throughput(ProgressColumn):
+    """Items per second, over the last half minute."""
+
+    def __init__(self, per_step: int, item: str) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
+        self._per_step = per_step
+        self._item = item
+
+    def render(self, task: Task) -> Text:
+        """What is shown. Source: ours."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed * self._per_step:.1f} {self._item}/s")
+
+
 @contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Bar]:
+def progress_bar(label: str, total: int, *, per_step: int = 1, item: str = "") -> Iterator[Bar]:
     """Show a bar with count, time left and a note while the block runs.
 
     Args:
         label: What is being done.
         total: Steps.
+        per_step: Items of a step.
+        item: What they are called; with a name, how many are done in a second is shown too.
 
     Yields:
         The bar to advance.
 
     Source: ours.
     """
+    throughput = (_Throughput(per_step, item),) if item else ()
     columns = (
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
         BarColumn(bar_width=_BAR_CHARACTERS),
         MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=len(f"{total}/{total}"))),
         TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7)),
+        *throughput,
         TextColumn(
-            "{task.fields[note]}", style="dim", table_column=Column(no_wrap=True, overflow="ellipsis")
+            "{task.fields[note]}",
+            style="dim",
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),  # what the others leave
         ),
     )
     logger.info("%s: %d steps", label, total)
-    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+    with Progress(*columns, console=console, refresh_per_second=4, expand=True) as progress:
         yield Bar(progress, progress.add_task(label, total=total, note=""))
     logger.info("%s: done", label)
 

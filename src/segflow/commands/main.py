@@ -54,6 +54,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "summary": ("summary", "show the outcome of an experiment"),
     "compare": ("compare", "put several experiments in one table"),
     "why": ("why", "say what the workflow would run, and for which reason"),
+    "export-nnunet": ("export_nnunet", "write a model package as nnU-Net's results folders"),
+    "import-nnunet": ("import_nnunet", "make a model package of nnU-Net's results folders"),
     "predict": ("predict", "label new images with a model package"),
 }
 

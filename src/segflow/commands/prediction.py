@@ -14,7 +14,7 @@ from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, Preparation
 from segflow.export import restore_probabilities
-from segflow.inference import Network, sliding_window
+from segflow.inference import Network, sliding_window, with_probabilities
 from segflow.io.networks import load_network
 from segflow.recipes.inference import InferenceRecipe
 from segflow.volumes.labelmaps import one_hot
@@ -54,19 +54,25 @@ class FoldEnsemble:
         Returns:
             (k, z, y, x), float32, on the crop of the transposed raw image.
 
-        Source: method.md sections 16-18.
+        Source: method.md sections 16-18; section 26 for probabilities that are averaged.
         """
         if previous is not None:
             image = np.concatenate([image, one_hot(previous, self.labels.foreground_values)])
-        logits = sliding_window(
-            self.networks,
+        as_probabilities = self.recipe.average == "probabilities"
+        networks = self.networks
+        if as_probabilities:
+            networks = [with_probabilities(n, has_regions=self.labels.has_regions) for n in networks]
+        scores = sliding_window(
+            networks,
             image,
             self.configuration.patch_shape,
             self.recipe,
             n_outputs=self.labels.n_outputs,
             device=self.device,
         )
-        return restore_probabilities(logits, record, preparation, self.labels)
+        return restore_probabilities(
+            scores, record, preparation, self.labels, as_probabilities=as_probabilities
+        )
 
 
 def load_ensemble(

@@ -125,7 +125,13 @@ def _provenance(outcome: Outcome, networks: list[NetworkCard]) -> tuple[tuple[st
         "epochs": ", ".join(sorted({str(network.epochs) for network in networks})),
         "seed": ", ".join(sorted({str(network.seed) for network in networks})),
         "device": ", ".join(sorted({network.device for network in networks})),
-        "mirroring": "yes" if card.inference["mirroring"] else "no",
+        "mirroring": _mirroring(card.inference["mirroring"]),
         "tile step": f"{card.inference['step']:g}",
     }
     return (*settings.items(), *card.versions.items())
+
+
+def _mirroring(axes: float | str | tuple[str, ...]) -> str:
+    if isinstance(axes, tuple):
+        return ", ".join(axes)
+    return "yes" if axes else "no"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -26,16 +26,17 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.network_card import NetworkCard
 from segflow.contracts.plan import Configuration
 from segflow.io.dataset import read_description
-from segflow.io.files import key_of, read_contract, write_text
+from segflow.io.files import digest_of, key_of, read_contract, write_text
 from segflow.io.manifests import read_prepared
 from segflow.io.networks import save_network
+from segflow.io.peer_checkpoints import load_weights
 from segflow.io.plans import read_configuration, read_folds
 from segflow.io.store import CaseStore
 from segflow.io.weights import CheckpointFile
 from segflow.io.workspace import workspace
 from segflow.planning import features_per_stage
 from segflow.recipes import AugmentationRecipe, PlannerRecipe, TrainingRecipe, parse_settings
-from segflow.training import EpochRecord, TrainingJob, train
+from segflow.training import EpochRecord, Pretrained, TrainingJob, train
 from segflow.training.memory import fits_in_memory
 
 _KEY_LENGTH = 16
@@ -51,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--previous-stage", type=Path, help="manifest of the previous stage's labels (cascade)"
     )
+    parser.add_argument(
+        "--pretrained", type=Path, help="weights to begin with: segflow's model.pt or nnU-Net's checkpoint"
+    )
     parser.add_argument("--output", type=Path, required=True, help="weights file")
     parser.add_argument("--history", type=Path, required=True, help="training.csv, a row per epoch")
     parser.add_argument(
@@ -60,6 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     add_device_arguments(parser)
     parser.add_argument("--workers", type=int, help="processes that prepare batches")
+    parser.add_argument(
+        "--checkpoint-minutes",
+        type=float,
+        default=10.0,
+        help="save within an epoch after so many minutes (default 10)",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard logs beside the weights"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +85,13 @@ class _Inputs:
     fold: Fold
     digests: dict[str, str]
     channels: int
+    pretrained: Pretrained | None
 
 
 def run(options: argparse.Namespace) -> None:
     """Train, or go on where an interrupted training of exactly this job stopped. Source: method.md section 15."""
+    from segflow.commands.watching import Watch  # noqa: PLC0415  needs matplotlib
+
     torch.set_num_threads(options.threads)
     inputs = _read(options)
     device = choose_device(options.device)
@@ -92,15 +108,13 @@ def run(options: argparse.Namespace) -> None:
         device=device,
         seed=options.seed,
         workers=_default_workers(options.threads, devices) if options.workers is None else options.workers,
+        pretrained=inputs.pretrained,
+        checkpoint_s=60 * options.checkpoint_minutes,
     )
-    card = NetworkCard(
-        configuration=job.configuration,
-        input_channels=job.input_channels,
-        n_outputs=job.labels.n_outputs,
-        fold=options.fold,
-        seed=options.seed,
-        epochs=job.training.epochs,
-        device=device,
+    watch = Watch(
+        options.history.with_name("progress.png"),
+        job.labels.target_names,
+        logs=options.history.with_name("tensorboard") if options.tensorboard else None,
     )
     what = f"train {job.configuration.name} fold {options.fold}"
     steps = job.training.epochs * job.training.iterations
@@ -111,13 +125,23 @@ def run(options: argparse.Namespace) -> None:
         if waited and options.output.exists() and options.history.exists():
             logger.info("another process, perhaps left by a workflow that was killed, has done this training")
             return
-        checkpoints = CheckpointFile(folder / "checkpoint.pt")
+        checkpoints = CheckpointFile(folder / "checkpoint.pt", on_save=watch)
         with (
-            progress_bar(what, steps) as bar,
+            progress_bar(what, steps, per_step=job.configuration.batch_size, item="samples") as bar,
             stop_requests() as stop,
             fits_in_memory(_sized(what, job), device=device),
         ):
             result = train(job, store, checkpoints, bar, stop=stop, devices=devices)
+        card = NetworkCard(
+            configuration=job.configuration,
+            input_channels=job.input_channels,
+            n_outputs=job.labels.n_outputs,
+            fold=options.fold,
+            seed=options.seed,
+            epochs=len(result.history),
+            device=device,
+        )
+        watch.show([asdict(record) for record in result.history])
         write_text(options.output.with_name("card.json"), card.to_json())
         write_text(options.history, _table(result.history, inputs.labels).to_csv(index=False))
         save_network(options.output, card, result.weights)
@@ -147,14 +171,24 @@ def _read(options: argparse.Namespace) -> _Inputs:
     if missing:
         raise TrainingError(f"fold {options.fold} needs case {missing[0]}, which has not been prepared")
     planner = parse_settings(PlannerRecipe, "planning", options.settings)
+    configuration = read_configuration(options.network)
     return _Inputs(
         labels=labels,
-        configuration=_with_overrides(read_configuration(options.network), recipe, planner),
-        recipe=recipe,
+        configuration=_with_overrides(configuration, recipe, planner),
+        recipe=recipe.model_copy(update={"pretrained": None}),
+        pretrained=_pretrained(options.pretrained or recipe.pretrained_file(configuration.name)),
         fold=fold,
         digests={name: digests[name] for name in needed},
         channels=len(description["channel_names"]),
     )
+
+
+def _pretrained(file: Path | str | None) -> Pretrained | None:
+    """A file's name is none of the job: moved elsewhere, it is the same training."""
+    if file is None:
+        return None
+    weights = load_weights(Path(file))
+    return Pretrained(weights=weights, digest=digest_of(Path(file)), where=str(file))
 
 
 def _with_overrides(

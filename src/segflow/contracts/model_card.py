@@ -25,7 +25,7 @@ class ModelCard(Contract):
 
     dataset: str
     recipe: str
-    inference: dict[str, float | bool]
+    inference: dict[str, float | bool | str | tuple[str, ...]]
     configurations: tuple[str, ...]
     stages: tuple[str, ...]
     folds: tuple[int, ...]

@@ -55,6 +55,7 @@ class Configuration(Contract):
         batch_dice: Dice summed over the batch rather than per patch.
         normalization: Per channel.
         mask_normalization: Per channel: statistics inside the non-zero mask only.
+        resample_first: Images are resampled before they are normalised, rather than after.
         architecture: The network.
         previous_stage: Configuration whose output is this one's extra input (cascade).
         next_stage: Configuration that takes this one's output, or several.
@@ -69,6 +70,7 @@ class Configuration(Contract):
     batch_dice: bool
     normalization: tuple[Normalization, ...]
     mask_normalization: tuple[bool, ...]
+    resample_first: bool = False
     architecture: Architecture
     previous_stage: str | None = None
     next_stage: str | tuple[str, ...] | None = None
@@ -86,6 +88,7 @@ class Preparation(Contract):
         spacing_mm: Target spacing, transposed; two entries in 2D, three in 3D.
         normalization: Per channel.
         mask_normalization: Per channel: statistics inside the non-zero mask only.
+        resample_first: Images are resampled before they are normalised, rather than after.
         intensities: Per channel; None where the normalisation does not use the data set's intensities.
         transpose_forward: Raw axis of each transposed axis.
         transpose_backward: Its inverse.
@@ -94,6 +97,7 @@ class Preparation(Contract):
     spacing_mm: tuple[float, ...]
     normalization: tuple[Normalization, ...]
     mask_normalization: tuple[bool, ...]
+    resample_first: bool = False
     intensities: tuple[IntensityProperties | None, ...]
     transpose_forward: tuple[int, int, int]
     transpose_backward: tuple[int, int, int]
@@ -138,6 +142,7 @@ class Plan(Contract):
             spacing_mm=configuration.spacing_mm,
             normalization=configuration.normalization,
             mask_normalization=configuration.mask_normalization,
+            resample_first=configuration.resample_first,
             intensities=tuple(
                 self.intensities[str(channel)] if scheme == "ct" else None
                 for channel, scheme in enumerate(configuration.normalization)

@@ -17,15 +17,21 @@ __all__ = ["restore_labels", "restore_probabilities"]
 
 
 def restore_probabilities(
-    logits: Scores, record: CaseRecord, preparation: Preparation, labels: Labels
+    scores: Scores,
+    record: CaseRecord,
+    preparation: Preparation,
+    labels: Labels,
+    *,
+    as_probabilities: bool = False,
 ) -> Scores:
     """Resample logits to the cropped image's grid and turn them into probabilities.
 
     Args:
-        logits: (k, z, y, x), of the prepared image's shape.
+        scores: (k, z, y, x), of the prepared image's shape.
         record: Of the case.
         preparation: For the spacing the logits have.
         labels: Classes or regions.
+        as_probabilities: The scores are probabilities already.
 
     Returns:
         (k, z, y, x), float32, on the crop of the transposed raw image.
@@ -36,7 +42,8 @@ def restore_probabilities(
     if preparation.dimensions == 2:
         current_mm = (record.spacing_mm[0], *current_mm)
     axis = separate_axis(current_mm, record.spacing_mm)
-    return probabilities(resample_scores(logits, record.shape_after_crop, axis), labels)
+    resampled = resample_scores(scores, record.shape_after_crop, axis)
+    return resampled if as_probabilities else probabilities(resampled, labels)
 
 
 def restore_labels(scores: Scores, record: CaseRecord, preparation: Preparation, labels: Labels) -> LabelMap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle  # for the name of the error that torch raises
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,16 @@ def load_tensors(path: Path) -> dict[str, Any]:
 
 
 class CheckpointFile:
-    """One file that holds the state of an unfinished training; implements `CheckpointStore`."""
+    """One file that holds the state of an unfinished training; implements `CheckpointStore`.
 
-    def __init__(self, path: Path) -> None:
+    Attributes:
+        path: The file.
+        on_save: Called with each state that has been saved. In another process it is a copy.
+    """
+
+    def __init__(self, path: Path, on_save: Callable[[dict[str, Any]], None] | None = None) -> None:
         self.path = path
+        self.on_save = on_save
 
     def load(self) -> dict[str, Any] | None:
         """The last saved state, or None. Source: ours."""
@@ -63,3 +70,5 @@ class CheckpointFile:
     def save(self, state: dict[str, Any]) -> None:
         """Replace the saved state. Source: ours."""
         save_tensors(self.path, state)
+        if self.on_save is not None:
+            self.on_save(state)

@@ -1,7 +1,7 @@
 """Stage: cases and a plan's configuration -> weights."""
 
-from segflow.training.job import TrainingJob
+from segflow.training.job import Pretrained, TrainingJob
 from segflow.training.loop import TrainingResult, train
 from segflow.training.monitor import EpochRecord
 
-__all__ = ["EpochRecord", "TrainingJob", "TrainingResult", "train"]
+__all__ = ["EpochRecord", "Pretrained", "TrainingJob", "TrainingResult", "train"]

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from segflow.augmentation import Settings, target_shapes
 from segflow.contracts.folds import Fold
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration
 from segflow.contracts.protocols import CaseReader
-from segflow.losses import build_loss
+from segflow.losses import build_loss, deep_supervision_weights
 from segflow.network import build_network
+from segflow.network.transfer import load_body_
 from segflow.recipes.augmentation import AugmentationRecipe
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import BatchMaker
 from segflow.training.step import Learner
 from segflow.training.team import ALONE, Team
 
-__all__ = ["TrainingJob", "batch_maker", "make_learner"]
+__all__ = ["Pretrained", "TrainingJob", "batch_maker", "make_learner"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Weights to begin with, for all layers but the segmentation heads.
+
+    Attributes:
+        weights: In segflow's names.
+        digest: Of their file.
+        where: The file, for messages.
+    """
+
+    weights: Mapping[str, Tensor]
+    digest: str
+    where: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +54,8 @@ class TrainingJob:
         device: "cpu", "cuda" or "cuda:0".
         seed: Of weights and batches.
         workers: Processes that make batches; 0 for none.
+        pretrained: Weights to begin with, in place of random ones.
+        checkpoint_s: Seconds after which the state is saved within an epoch.
     """
 
     configuration: Configuration
@@ -45,12 +67,23 @@ class TrainingJob:
     device: str
     seed: int
     workers: int
+    pretrained: Pretrained | None = None
+    checkpoint_s: float = math.inf
 
     @property
     def input_channels(self) -> int:
         """Channels of the network's input: a cascade adds one per foreground label."""
         cascade = self.configuration.previous_stage is not None
         return self.channels + (len(self.labels.foreground_values) if cascade else 0)
+
+    @property
+    def scale_weights(self) -> tuple[float, ...]:
+        """What each of the network's outputs counts in the loss, full resolution first."""
+        recipe = self.training
+        if not recipe.deep_supervision:
+            return (1.0,)
+        n_scales = self.configuration.architecture.n_stages - 1  # the bottleneck has no output
+        return deep_supervision_weights(n_scales, recipe.deep_supervision_weights)
 
     @property
     def parts(self) -> dict[str, str]:
@@ -63,11 +96,12 @@ class TrainingJob:
             "training recipe": self.training.model_dump_json(),
             "augmentation recipe": self.augmentation.model_dump_json(),
             "seed": str(self.seed),
+            **({} if self.pretrained is None else {"pretrained weights": self.pretrained.digest}),
         }
 
 
 def make_learner(job: TrainingJob, team: Team = ALONE) -> Learner:
-    """The network of a job with fresh weights, its loss and its optimiser.
+    """The network of a job with its first weights, its loss and its optimiser.
 
     Args:
         job: What to train.
@@ -76,7 +110,10 @@ def make_learner(job: TrainingJob, team: Team = ALONE) -> Learner:
     Returns:
         The learner, on the job's device.
 
-    Source: method.md sections 11, 14 and 15.
+    Raises:
+        TrainingError: The pretrained weights are those of another network.
+
+    Source: method.md sections 11, 14, 15 and 24.
     """
     configuration, recipe = job.configuration, job.training
     network = build_network(
@@ -85,9 +122,10 @@ def make_learner(job: TrainingJob, team: Team = ALONE) -> Learner:
         output_channels=job.labels.n_outputs,
         seed=job.seed,
     )
-    n_scales = configuration.architecture.n_stages - 1 if recipe.deep_supervision else 1
+    if job.pretrained is not None:
+        load_body_(network, job.pretrained.weights, where=job.pretrained.where)
     parts = team.parts(configuration.batch_size)
-    loss = build_loss(job.labels, batch_dice=configuration.batch_dice, n_scales=n_scales, parts=parts)
+    loss = build_loss(job.labels, recipe, job.scale_weights, batch_dice=configuration.batch_dice, parts=parts)
     return Learner(network, loss, recipe=recipe, labels=job.labels, device=job.device, team=team)
 
 
@@ -111,7 +149,7 @@ def batch_maker(job: TrainingJob, reader: CaseReader, team: Team = ALONE) -> Bat
         target_shapes=target_shapes(
             configuration.patch_shape,
             configuration.architecture.strides,
-            deep_supervision=recipe.deep_supervision,
+            n_scored=1 + max(i for i, weight in enumerate(job.scale_weights) if weight > 0),
         ),
         labels=job.labels,
         zero_outside=configuration.mask_normalization,

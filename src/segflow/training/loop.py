@@ -18,10 +18,11 @@ from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch, BatchMaker
 from segflow.training.checks import check_cases, check_devices, check_patch
 from segflow.training.job import TrainingJob, batch_maker, make_learner
+from segflow.training.keeping import Keeper
 from segflow.training.monitor import EpochRecord, moving_mean, pseudo_dice
 from segflow.training.parallel import run_ranks
-from segflow.training.schedule import polynomial_learning_rate
-from segflow.training.state import Memory, checkpoint_from, copied, remembered, restore_
+from segflow.training.schedule import is_over, polynomial_learning_rate
+from segflow.training.state import Memory, copied, remembered, restore_
 from segflow.training.step import Learner
 from segflow.training.team import ALONE, Team
 from segflow.training.workers import open_batches
@@ -38,7 +39,7 @@ class TrainingResult:
     Attributes:
         weights: After the last epoch; these are the ones to use.
         best_weights: Of the epoch with the highest moving mean of the pseudo-Dice.
-        history: One record per epoch.
+        history: One record per epoch; fewer than asked for if patience has ended the training.
     """
 
     weights: dict[str, Tensor]
@@ -64,7 +65,8 @@ def train(
     Args:
         job: What to do.
         reader: Gives preprocessed cases.
-        checkpoints: Keeps the state after every epoch, and when a stop is asked for. With several devices one of the
+        checkpoints: Keeps the state after every epoch, in a long epoch also between two steps, and when a stop is asked
+            for. With several devices one of the
             processes saves, so a copy in another process must mean the same place, as a file's name does.
         progress: Moves on by one per training batch.
         stop: Asked after every training step.
@@ -144,21 +146,26 @@ def _train(
             progress=progress,
             stop=stop,
             team=team,
+            keeper=Keeper(checkpoints, job, team),
         )
         try:
-            while len(memory.history) < epochs:
+            while not is_over(memory.history, job.training):
                 run.epoch()
-                _save(checkpoints, run, job)
+                run.save()
         except Interrupted:
-            _save(checkpoints, run, job)
+            run.save()
             raise
+    _tell_end(memory, job.training, progress)
     return memory, learner
 
 
-def _save(checkpoints: CheckpointStore, run: _Run, job: TrainingJob) -> None:
-    """All processes have the same state, but for the seconds."""
-    if run.team.leads:
-        checkpoints.save(checkpoint_from(run.learner, run.memory, job.parts))
+def _tell_end(memory: Memory, recipe: TrainingRecipe, progress: Progress) -> None:
+    """Steps that patience has spared are steps done."""
+    done = len(memory.history)
+    if done < recipe.epochs:
+        logger.info("ended after %d of %d epochs: no gain for %d", done, recipe.epochs, recipe.patience)
+        note = f"ended early, after epoch {done}/{recipe.epochs}"
+        progress.advance((recipe.epochs - done) * recipe.iterations, note=note)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +180,11 @@ class _Run:
     progress: Progress
     stop: Stop
     team: Team
+    keeper: Keeper
+
+    def save(self) -> None:
+        """Keep the state as it is now."""
+        self.keeper.save(self.learner, self.memory)
 
     def epoch(self) -> None:
         """Train, look at the validation patches, and remember both."""
@@ -180,7 +192,7 @@ class _Run:
         epoch = len(self.memory.history)
         learning_rate = polynomial_learning_rate(
             epoch,
-            epochs=self.recipe.epochs,
+            epochs=self.recipe.schedule_epochs or self.recipe.epochs,
             initial=self.recipe.learning_rate,
             exponent=self.recipe.schedule_exponent,
         )
@@ -191,6 +203,10 @@ class _Run:
             if self.team.any(self.stop()):
                 self.memory.seconds += time.perf_counter() - began
                 raise Interrupted
+            if self.keeper.is_due:
+                self.memory.seconds += time.perf_counter() - began
+                began = time.perf_counter()
+                self.save()
         validation_loss, counts = self._judge()
         dice, mean = pseudo_dice(counts)
         previous = self.memory.history[-1].ema if self.memory.history else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from segflow.contracts.labels import Labels
 
-__all__ = ["EpochRecord", "count_overlap", "moving_mean", "pseudo_dice"]
+__all__ = ["EpochRecord", "count_overlap", "epochs_without_gain", "moving_mean", "pseudo_dice"]
 
 #: Weight of the past in the moving mean. Source: method.md section 15.
 _MOMENTUM: Final = 0.9
@@ -114,3 +115,23 @@ def moving_mean(previous: float | None, new: float) -> float:
     if previous is None or math.isnan(previous):
         return new
     return previous if math.isnan(new) else _MOMENTUM * previous + (1 - _MOMENTUM) * new
+
+
+def epochs_without_gain(history: Sequence[EpochRecord]) -> int:
+    """Epochs since the moving mean of the pseudo-Dice was last higher than ever before.
+
+    Args:
+        history: All epochs so far.
+
+    Returns:
+        0 if there are none, if the last one was the best, or if no epoch has a pseudo-Dice to compare.
+
+    Source: ours.
+    """
+    best, since = -math.inf, 0
+    for record in history:
+        if record.ema > best:
+            best, since = record.ema, 0
+        elif best > -math.inf:
+            since += 1
+    return since

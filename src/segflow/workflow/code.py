@@ -24,6 +24,8 @@ from segflow.workflow.syntax import absolute, bound_by, is_quiet, parse, write_t
 __all__ = ["CodeBase", "closure", "code_of", "installed"]
 
 _DIGITS = 12
+#: Modules that write pictures and logs beside results. What they import decides no result (decision 0009).
+_ASIDE = ("commands.watching",)
 #: An import: the module, and the name taken from it; `_ITSELF` if the module is bound, "*" for all names.
 _Import = tuple[str, str]
 _ITSELF = ""
@@ -84,7 +86,8 @@ class CodeBase:
     def closure(self, module: str) -> dict[str, str]:
         """What a module imports, directly or through others, with itself.
 
-        An `__init__` file that only passes names on does not count: the modules that define the names do.
+        An `__init__` file that only passes names on does not count: the modules that define the names do. Nor does what
+        only draws beside the results.
 
         Args:
             module: Its full name.
@@ -101,9 +104,10 @@ class CodeBase:
             raise ConfigurationError(f"{module} is not a module of {self.root}")
         reached: set[str] = set()
         waiting = {module}
+        aside = {f"{self.root.name}.{name}" for name in _ASIDE}
         while waiting:
             reached |= waiting
-            waiting = set().union(*map(self._imported_by, waiting)) - reached
+            waiting = set().union(*map(self._imported_by, waiting)) - reached - aside
         digests = {name: self._source(name).digest for name in reached}
         for folder in {self._files[name].parent for name in reached}:
             for name, file in self._data.get(folder, {}).items():

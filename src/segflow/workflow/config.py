@@ -30,6 +30,8 @@ class ResourcesConfig(Contract):
     gpus: Positive = 1
     threads: Positive | None = None
     workers: Annotated[int, Field(ge=0)] | None = None
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10
+    tensorboard: bool = False
     mem_mb: Positive = 8000
     runtime_min: Positive = 2880
 

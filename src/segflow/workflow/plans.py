@@ -20,7 +20,7 @@ from segflow.workflow.recipes import plan_names, with_changes
 __all__ = ["Plans", "read_plans"]
 
 CASCADE, COARSE, FULL = "3d_cascade_fullres", "3d_lowres", "3d_fullres"
-#: Their preparation depends on the recipe through its target spacing alone (method.md 6.1-6.3, 7).
+#: Their preparation depends on the recipe through its target spacing and order alone (method.md 6.1-6.3, 7, 26).
 _AT_FULL_RESOLUTION = ("2d", FULL, CASCADE)
 
 
@@ -83,7 +83,7 @@ def read_plans(config: WorkflowConfig, recipes: Mapping[str, Recipe]) -> Plans:
 
 def _planned(of: Mapping[str, str], planning: Mapping[str, PlannerRecipe], base: PlannerRecipe) -> Plans:
     """Plans of the planner; `base` is the one whose cases others share."""
-    alike = {plan for plan, planned in planning.items() if planned.spacing_mm == base.spacing_mm}
+    alike = {plan for plan, planned in planning.items() if _prepares(planned) == _prepares(base)}
     return Plans(
         of=of,
         planning={base.plans_name: base, **planning} if alike else planning,
@@ -92,6 +92,11 @@ def _planned(of: Mapping[str, str], planning: Mapping[str, PlannerRecipe], base:
         same_cases={name: FULL if name == CASCADE else name for name in CONFIGURATION_NAMES},
         cascades=(CASCADE,),
     )
+
+
+def _prepares(planning: PlannerRecipe) -> tuple[object, ...]:
+    """What of a recipe bears on the cases at full resolution."""
+    return planning.spacing_mm, planning.resample_first
 
 
 def _edited(of: Mapping[str, str], file: str) -> Plans:

@@ -1,0 +1,64 @@
+"""A small model package, made as the workflow makes it but for the choice of the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from stage_calls import TINY, call
+
+from segflow.contracts.scores import Candidate, PostProcessing, Selection
+
+__all__ = ["package_of"]
+
+
+def package_of(folder: Path, *configurations: str, folds: tuple[int, ...] = (0,)) -> Path:
+    """Five phantom cases, and a package of networks trained for a moment; `folder/model`."""
+    data = folder / "data"
+    call("phantom", data, "--cases", 5)
+    call("fingerprint", data, "--output", folder / "dataset_fingerprint.json", "--workers", 1)
+    call("folds", data, "--output", folder / "folds.json")
+    description = data / "dataset.json"
+    call(
+        "plan", "--dataset", description, "--fingerprint", folder / "dataset_fingerprint.json",
+        "--output", folder / "plans.json", "--parts", folder,
+    )  # fmt: skip
+    for name in configurations:
+        _train(folder, name, folds)
+    _choose(folder, configurations)
+    call(
+        "package", "--dataset", description, "--fingerprint", folder / "dataset_fingerprint.json",
+        "--plan", folder / "plans.json", "--selection", folder / "selection.json",
+        "--postprocessing", folder / "postprocessing.json", "--models", folder / "models", "--folds", *folds,
+        "--output", folder / "model" / "model.json", "--recipe", "nnunet",
+        "--settings", "inference.mirroring=false",
+    )  # fmt: skip
+    return folder / "model"
+
+
+def _train(folder: Path, name: str, folds: tuple[int, ...]) -> None:
+    manifest = folder / name / "manifest" / "chunk_0.json"
+    call(
+        "preprocess", folder / "data", "--preparation", folder / "preparation" / f"{name}.json",
+        "--output", folder / name, "--manifest", manifest, "--workers", 1,
+    )  # fmt: skip
+    call("manifest", "--chunks", manifest, "--output", folder / name / "prepared.json")
+    for fold in folds:
+        out = folder / "models" / name / f"fold_{fold}"
+        call(
+            "train", "--dataset", folder / "data" / "dataset.json",
+            "--network", folder / "network" / f"{name}.json", "--folds", folder / "folds.json", "--fold", fold,
+            "--prepared", folder / name / "prepared.json", "--output", out / "model.pt",
+            "--history", out / "training.csv", "--work", out / "work", "--device", "cpu", "--threads", 1,
+            "--settings", *TINY, "training.iterations=10", "training.epochs=1", 'training.batch_size={"3d_fullres":2}',
+        )  # fmt: skip
+
+
+def _choose(folder: Path, configurations: tuple[str, ...]) -> None:
+    name = "+".join(configurations)
+    best = Candidate(name=name, configurations=configurations, foreground_mean_dice=0.5, summary="")
+    (folder / "selection.json").write_text(Selection(best=best, candidates=(best,)).to_json())
+    nothing = PostProcessing(
+        operations=(), steps=(), foreground_mean_dice_before=0.5, foreground_mean_dice_after=0.5
+    )
+    (folder / "postprocessing.json").write_text(json.dumps(nothing.model_dump(mode="json")))

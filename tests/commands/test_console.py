@@ -1,0 +1,63 @@
+"""The progress bar."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from segflow.commands import console
+from segflow.commands.console import progress_bar
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """A terminal of 80 columns, and the last line that it shows."""
+    shown = io.StringIO()
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(
+        console, "console", Console(file=shown, width=80, force_terminal=True, color_system=None)
+    )
+
+    def last():
+        plain = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", shown.getvalue())
+        return [line for line in re.split(r"[\r\n]", plain) if line.strip()][-1]
+
+    return last
+
+
+NOTE = "epoch 2/2 loss -0.168 dice 0.000 0.111 0.222 0.333 0.444"
+
+
+def test_a_long_note_leaves_room_for_the_rest(screen):
+    with progress_bar("train 3d_fullres fold 0", 4, per_step=3, item="samples") as bar:
+        for _ in range(4):
+            bar.advance(note=NOTE)
+    line = screen()
+    assert re.fullmatch(r"train 3d_fullres fold 0 \S{16} 4/4 0:00:00 +[\d.]+ samples/s ep.*…", line)
+    assert len(line) <= 80
+
+
+def test_without_items_no_throughput(screen):
+    with progress_bar("check", 2) as bar:
+        bar.advance(2)
+    assert "/s" not in screen()
+
+
+def test_throughput_counts_items_and_not_what_was_done_before(monkeypatch, screen):
+    """Twelve steps were done by an interrupted training; then one a second."""
+    now = [100.0]
+    progress = console.Progress
+
+    def timed(*columns, **options):
+        return progress(*columns, **options, get_time=lambda: now[0])
+
+    monkeypatch.setattr(console, "Progress", timed)
+    with progress_bar("train", 20, per_step=3, item="samples") as bar:
+        bar.advance(12)
+        for _ in range(4):
+            now[0] += 1
+            bar.advance()
+    assert "3.0 samples/s" in screen()

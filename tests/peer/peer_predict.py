@@ -1,0 +1,57 @@
+"""Run by the peer's Python: label images with a results folder, on the CPU.
+
+    PEER_PYTHON peer_predict.py RESULTS_FOLDER IMAGES OUTPUT
+
+If RESULTS_FOLDER has no fold, the peer's trainer first writes a checkpoint of an untrained network, with all that its
+checkpoints hold. Only the peer's public classes are called.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+CPU = torch.device("cpu")
+
+
+def main(results, images, output):
+    folder = Path(results)
+    if not list(folder.glob("fold_*")):
+        make_checkpoint(folder, folder.name.split("__")[-1])
+    Path(output).mkdir()
+    predictor = nnUNetPredictor(perform_everything_on_device=False, device=CPU, allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(folder), use_folds=(0,))
+    predictor.predict_from_files_sequential(images, output)
+
+
+def make_checkpoint(folder, configuration):
+    plans, description = (json.loads((folder / name).read_text()) for name in ("plans.json", "dataset.json"))
+    plans["continue_training"] = False  # as its command line does
+    trainer = nnUNetTrainer(plans, configuration, 0, description, CPU)
+    prepared = Path(trainer.preprocessed_dataset_folder)
+    prepared.mkdir(parents=True)
+    (prepared / "nobody.b2nd").touch()  # the trainer looks at the kind of files
+    torch.manual_seed(0)
+    trainer.initialize()
+    with torch.no_grad():
+        for parameter in trainer.network.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    trainer.inference_allowed_mirroring_axes = None
+    trainer.logger.log("mean_fg_dice", np.float64(0.5), 0)
+    trainer.logger.log("train_losses", np.float32(-0.5), 0)
+    trainer.logger.log("dice_per_class_or_region", [np.float32(0.5), np.float64("nan")], 0)
+    trainer.save_checkpoint(str(folder / "checkpoint.pth"))
+    (folder / "fold_0").mkdir()
+    shutil.move(folder / "checkpoint.pth", folder / "fold_0" / "checkpoint_final.pth")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
