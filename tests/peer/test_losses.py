@@ -11,6 +11,7 @@ from peer_runs import read_json
 
 from segflow.contracts.labels import Labels
 from segflow.losses import build_loss, deep_supervision_weights
+from segflow.recipes import TrainingRecipe
 
 pytestmark = pytest.mark.peer
 
@@ -90,9 +91,10 @@ def test_same_loss(folder, name, note_difference):
         logits, targets = (
             [torch.from_numpy(arrays[f"{kind} {i}"]) for i in range(scales)] for kind in ("logits", "target")
         )
-    ours = float(build_loss(labels, batch_dice=batch, n_scales=scales)(logits, targets))
+    weights = deep_supervision_weights(scales)
+    ours = float(build_loss(labels, TrainingRecipe(), weights, batch_dice=batch)(logits, targets))
     if regions and ignore:  # the peer forgets to divide by the number of regions (method.md 25.13)
-        ours += (len(labels.targets) - 1) * entropy(logits, targets, deep_supervision_weights(scales))
+        ours += (len(labels.targets) - 1) * entropy(logits, targets, weights)
     theirs = read_json(folder / "losses.json")[name]
     note_difference(f"loss {name}", f"{abs(ours - theirs):.1e}")
     assert ours == pytest.approx(theirs, rel=TOLERANCE, abs=TOLERANCE)
