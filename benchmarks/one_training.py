@@ -75,8 +75,10 @@ def our_job(job, plan, description):
 
 def steps_ours(job):
     from segflow.training.batches import Batch
+    from segflow.training.heap import keep_freed_memory
     from segflow.training.job import make_learner
 
+    keep_freed_memory()  # as training does
     plan, description = read_plan_json(job)
     learner = make_learner(our_job(job, plan, description))
     image, targets = random_batch(job, plan)

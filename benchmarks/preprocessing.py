@@ -9,19 +9,16 @@ varies with what else the machine does, so only the ratio within a run counts. L
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import SimpleITK as sitk
+from side_by_side import call, in_turn, last_json, peer_environment, runs, segflow, timed
 
 from segflow.io.dataset import read_description
 from segflow.io.files import write_json
@@ -39,7 +36,6 @@ ORGANS = (
     (2, (220, 200, 330), (50, 60, 50)),
     (3, (120, 330, 256), (80, 20, 20)),
 )
-PEER_THREADS = {"nnUNet_def_n_proc": "2", "nnUNet_compile": "f"}
 OUR_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -222,40 +218,7 @@ def one_case(options, folder, program, job):
     write_json(file, job)
     python = sys.executable if program == "ours" else options.peer
     environment = os.environ | OUR_THREADS if program == "ours" else peer_environment(folder)
-    said = call([python, HERE / "one_case.py", program, file], environment)
-    return json.loads(said.splitlines()[-1])
-
-
-def segflow(*words):
-    call([sys.executable, "-m", "segflow", *words], dict(os.environ))
-
-
-def peer_environment(folder: Path) -> dict[str, str]:
-    roots = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
-    return os.environ | roots | PEER_THREADS
-
-
-def call(words, environment) -> str:
-    done = subprocess.run(
-        [str(word) for word in words], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{words} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return done.stdout
-
-
-def timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def in_turn(run: int) -> tuple[str, str]:
-    return ("ours", "peer") if run % 2 == 0 else ("peer", "ours")
-
-
-def runs() -> dict[str, list]:
-    return {"ours": [], "peer": []}
+    return last_json(call([python, HERE / "one_case.py", program, file], environment))
 
 
 def pair(found, figure, unit):

@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--peer", required=True, help="Python of the peer's environment")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5, help="per run")
-    parser.add_argument("--samples", type=int, default=60, help="per run, at 40x56x40; a tenth at 128^3")
+    parser.add_argument("--samples", type=int, default=150, help="per run, at 40x56x40; a third at 128^3")
     parser.add_argument("--output", type=Path, help="JSON with every figure")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="training_") as folder:
@@ -78,7 +78,7 @@ def measured(options, folder: Path) -> dict[str, tuple[list[float], list[float]]
                 "task": "samples",
                 "plan": large,
                 "threads": 1,
-                "repeat": max(options.samples // 10, 1),
+                "repeat": max(options.samples // 3, 1),
             },
         ),
     }

@@ -17,6 +17,7 @@ from segflow.contracts.protocols import CaseReader, CheckpointStore, Progress, S
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch, BatchMaker
 from segflow.training.checks import check_cases, check_devices, check_patch
+from segflow.training.heap import keep_freed_memory
 from segflow.training.job import TrainingJob, batch_maker, make_learner
 from segflow.training.keeping import Keeper
 from segflow.training.monitor import EpochRecord, moving_mean, pseudo_dice
@@ -121,6 +122,7 @@ def _train(
     checkpoints: CheckpointStore,
 ) -> tuple[Memory, Learner]:
     """What every process of a training does; the first one writes."""
+    keep_freed_memory()
     maker = batch_maker(job, reader, team)
     checkpoint = checkpoints.load()
     done, begun = _position(checkpoint)

@@ -1,0 +1,56 @@
+"""What the benchmarks beside the peer share: calling either program, and taking turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+PEER_SETTINGS = {"nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "2", "nnUNet_compile": "f"}
+
+
+def call(words: Sequence[object], environment: Mapping[str, str] | None = None) -> str:
+    """Run a program to its end; give what it said."""
+    done = subprocess.run(
+        [str(word) for word in words], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{words} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def segflow(*words: object) -> None:
+    """One command of ours."""
+    call([sys.executable, "-m", "segflow", *words], dict(os.environ))
+
+
+def peer_environment(folder: Path) -> dict[str, str]:
+    """Its three folders below one."""
+    roots = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
+    return os.environ | roots | PEER_SETTINGS
+
+
+def last_json(said: str) -> dict:
+    """The last line of what a program said."""
+    return json.loads(said.splitlines()[-1])
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def in_turn(run: int) -> tuple[str, str]:
+    """Who goes first changes from run to run."""
+    return ("ours", "peer") if run % 2 == 0 else ("peer", "ours")
+
+
+def runs() -> dict[str, list]:
+    """Where the figures of both are collected."""
+    return {"ours": [], "peer": []}
