@@ -10,7 +10,7 @@ from stage_calls import call, cases_in, train_words
 
 from segflow.commands import predict_fold
 from segflow.commands.main import main
-from segflow.commands.prediction import FoldEnsemble
+from segflow.commands.prediction import FoldEnsemble, label_map
 from segflow.contracts.labels import Labels
 from segflow.io.networks import load_network
 from segflow.io.plans import read_preparation
@@ -80,7 +80,10 @@ def test_what_is_averaged(ready, regions):
     def scores(which, **changes):
         recipe = InferenceRecipe(step=1, mirroring=False, **changes)
         ensemble = FoldEnsemble(card.configuration, which, labels, recipe, "cpu")
-        return ensemble.probabilities(case.image, record, preparation)
+        kept = []
+        stream = ensemble.scores(case.image, preparation)
+        label_map([stream], record, labels, threads=1, keep=kept.append)
+        return np.concatenate(kept, axis=1)
 
     together = scores(networks, average="probabilities")
     alone = [scores([one], average="probabilities") for one in networks]

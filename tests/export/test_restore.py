@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from case_samples import CLASSES, configuration_of, preparation_of, raw_case
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import expit, softmax
 
 from segflow.contracts.labels import Labels
-from segflow.export import restore_labels, restore_probabilities
+from segflow.export import ScoreStream, assemble, label_slabs, score_slabs
 from segflow.preprocessing import prepare_case
 
 REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), (1, 2))
@@ -47,12 +47,32 @@ def logits_of(label_map, labels=CLASSES):
     return logits
 
 
+def stream_of(scores, preparation, *, chunk=None, are_probabilities=False):
+    """All planes at once, or a few at a time."""
+    chunk = chunk or scores.shape[1]
+    chunks = (scores[:, start : start + chunk] for start in range(0, scores.shape[1], chunk))
+    return ScoreStream(
+        chunks=chunks,
+        shape=scores.shape[1:],
+        preparation=preparation,
+        are_probabilities=are_probabilities,
+    )
+
+
+def resized(scores, record, preparation, labels=CLASSES, **how):
+    slabs = score_slabs(stream_of(scores, preparation, **how), record, labels)
+    return np.concatenate(list(slabs), axis=1)
+
+
+def labelled(scores, record, preparation, labels=CLASSES, *, threads=1, **how):
+    slabs = label_slabs(stream_of(scores, preparation, **how), record, labels, threads=threads)
+    return assemble(slabs, record, preparation, labels)
+
+
 def restored(raw, configuration, order, labels=CLASSES):
     preparation = preparation_of(configuration, order)
     prepared = prepare_case(raw, preparation, labels)
-    scores = restore_probabilities(logits_of(prepared.labels, labels), prepared.record, preparation, labels)
-    assert scores.shape[1:] == prepared.record.shape_after_crop
-    return restore_labels(scores, prepared.record, preparation, labels)
+    return labelled(logits_of(prepared.labels, labels), prepared.record, preparation, labels)
 
 
 @given(cases(), st.permutations(range(3)), st.sampled_from([2, 3]), st.sampled_from([CLASSES, REGIONS]))
@@ -84,7 +104,7 @@ def test_a_ball_survives_resampling(order):
     assert overlap > 0.97
 
 
-def test_probabilities_are_resampled_logits(frozen):
+def test_scores_are_resized_linearly(frozen):
     preparation = preparation_of(configuration_of((2.0, 1.0, 1.0)))
     raw = raw_case(np.ones((1, 4, 3, 3)), np.zeros((4, 3, 3)))
     record = prepare_case(raw, preparation, CLASSES).record
@@ -92,10 +112,9 @@ def test_probabilities_are_resampled_logits(frozen):
     first, second = logits[:, :1], logits[:, 1:]
     between = [first, first * 0.75 + second * 0.25, first * 0.25 + second * 0.75, second]
     stretched = np.concatenate(between, axis=1).astype(np.float64)
-    found = restore_probabilities(logits, record, preparation, CLASSES)
-    np.testing.assert_allclose(found, softmax(stretched, axis=0), atol=1e-6)
-    found = restore_probabilities(logits[:2], record, preparation, REGIONS)
-    np.testing.assert_allclose(found, expit(stretched[:2]), atol=1e-6)
+    np.testing.assert_allclose(resized(logits, record, preparation), stretched, atol=1e-6)
+    found = resized(logits[:2], record, preparation, REGIONS)
+    np.testing.assert_allclose(found, stretched[:2], atol=1e-6)
 
 
 def test_coarse_slices_are_not_mixed():
@@ -104,7 +123,7 @@ def test_coarse_slices_are_not_mixed():
     record = prepare_case(raw, preparation, CLASSES).record
     logits = np.zeros((3, 2, 3, 3), np.float32)
     logits[1, 0], logits[2, 1] = 9, 9
-    scores = restore_probabilities(logits, record, preparation, CLASSES)
+    scores = resized(logits, record, preparation)
     np.testing.assert_array_equal(scores[:, 1], scores[:, 0])
     np.testing.assert_array_equal(scores.argmax(axis=0)[:, 0, 0], [1, 1, 2, 2])
 
@@ -114,15 +133,43 @@ def test_flat_configuration_takes_the_cases_own_slices():
     raw = raw_case(np.ones((1, 4, 3, 3)), np.ones((4, 3, 3)), spacing_mm=(9.0, 1.0, 1.0))
     prepared = prepare_case(raw, preparation, CLASSES)
     assert prepared.record.shape == (4, 6, 6)
-    scores = restore_probabilities(logits_of(prepared.labels), prepared.record, preparation, CLASSES)
-    assert (restore_labels(scores, prepared.record, preparation, CLASSES) == 1).all()
+    assert (labelled(logits_of(prepared.labels), prepared.record, preparation) == 1).all()
 
 
 def test_probabilities_are_resampled_as_they_are(frozen):
     preparation = preparation_of(configuration_of((2.0, 1.0, 1.0)))
     record = prepare_case(raw_case(np.ones((1, 4, 1, 1))), preparation, CLASSES).record
     scores = frozen(np.array([[0.5, 0.2], [0.5, 0.0], [0.0, 0.8]], np.float32).reshape(3, 2, 1, 1))
-    found = restore_probabilities(scores, record, preparation, CLASSES, as_probabilities=True)
+    found = resized(scores, record, preparation, are_probabilities=True)
     expected = [[0.5, 0.425, 0.275, 0.2], [0.5, 0.375, 0.125, 0.0], [0.0, 0.2, 0.6, 0.8]]
     np.testing.assert_allclose(found[:, :, 0, 0], expected, atol=1e-6)
-    assert (restore_labels(found, record, preparation, CLASSES).ravel() == [0, 0, 2, 2]).all()
+    found = labelled(scores, record, preparation, are_probabilities=True)
+    assert (found.ravel() == [0, 0, 2, 2]).all()
+
+
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS])
+@pytest.mark.parametrize("spacing_mm", [(1.3, 0.7, 0.9), (5.0, 1.0, 0.8)])
+@pytest.mark.parametrize(("chunk", "threads"), [(1, 1), (3, 2), (50, 3)])
+def test_chunks_and_threads_do_not_matter(labels, spacing_mm, chunk, threads, frozen):
+    preparation = preparation_of(configuration_of(spacing_mm), (1, 0, 2))
+    raw = raw_case(np.ones((1, 31, 34, 25)), np.zeros((31, 34, 25)), (1.1, 1.0, 1.2))
+    record = prepare_case(raw, preparation, labels).record
+    scores = np.random.default_rng(0).normal(size=(labels.n_outputs, *record.shape)).astype(np.float32)
+    whole = resized(frozen(scores), record, preparation, labels)
+    assert whole.shape[1:] == record.shape_after_crop == (34, 31, 25)
+    np.testing.assert_array_equal(resized(scores, record, preparation, labels, chunk=chunk), whole)
+    found = labelled(scores, record, preparation, labels, chunk=chunk, threads=threads)
+    expected = np.zeros(whole.shape[1:])
+    for value, score in enumerate(whole if labels.has_regions else whole[1:], start=1):
+        expected[score > (0 if labels.has_regions else whole[:value].max(axis=0))] = value
+    np.testing.assert_array_equal(found, expected.transpose(1, 0, 2))
+
+
+def test_too_few_planes_are_told():
+    preparation = preparation_of(configuration_of((1.0, 1.0, 1.0)))
+    record = prepare_case(raw_case(np.ones((1, 4, 3, 3))), preparation, CLASSES).record
+    short = replace(stream_of(np.zeros((3, 3, 3, 3), np.float32), preparation), shape=(4, 3, 3))
+    with pytest.raises(ValueError, match="3 planes of scores came, but plane 3 is needed"):
+        list(label_slabs(short, record, CLASSES))
+    with pytest.raises(ValueError, match="2 planes of labels came, but the case has 4"):
+        assemble([np.zeros((2, 3, 3), np.uint8)], record, preparation, CLASSES)

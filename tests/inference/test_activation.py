@@ -21,7 +21,8 @@ def test_networks_are_averaged_after_the_activation(has_regions):
     e = np.exp(logits)
     expected = (e / (1 + e) if has_regions else e / e.sum(1, keepdims=True)).mean(0)
     chosen = [with_probabilities(network, has_regions=has_regions) for network in networks()]
-    found = sliding_window(chosen, image, (4, 4, 4), InferenceRecipe(), n_outputs=2, device="cpu")
+    chunks = sliding_window(chosen, image, (4, 4, 4), InferenceRecipe(), n_outputs=2, device="cpu")
+    found = np.concatenate(list(chunks), axis=1)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     if not has_regions:
         np.testing.assert_allclose(found.sum(0), 1, atol=1e-5)

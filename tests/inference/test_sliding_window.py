@@ -43,6 +43,10 @@ def image_of(*shape, seed=0, channels=1):
 
 
 def predict(networks, image, patch, recipe=PLAIN):
+    return np.concatenate(list(chunks_of(networks, image, patch, recipe)), axis=1)
+
+
+def chunks_of(networks, image, patch, recipe=PLAIN):
     return sliding_window(networks, image, patch, recipe, n_outputs=2, device="cpu")
 
 
@@ -159,6 +163,24 @@ def test_batching_of_tiles_does_not_matter(voxels, monkeypatch):
     n_tiles = len(list(tile_corners(image.shape[1:], patch, 0.5)))
     assert sum(sizes) == n_tiles
     assert max(sizes) == min(n_tiles, max(1, voxels // 8**3))
+
+
+def test_planes_come_as_soon_as_they_are_finished(monkeypatch):
+    monkeypatch.setattr(MODULE, "BATCH_VOXELS", 1)
+    image, patch, seen = image_of(33, 12, 9), (8, 8, 8), []
+
+    def watched(batch):
+        seen.append(len(batch))
+        return torch.cat([batch, batch], dim=1)
+
+    starts = sorted({corner[0] for corner in tile_corners(image.shape[1:], patch, 0.5)})
+    per_start = len(list(tile_corners(image.shape[1:], patch, 0.5))) // len(starts)
+    first = 0
+    for chunk, finished in zip(chunks_of([watched], image, patch), [*starts[1:], 33], strict=True):
+        assert chunk.shape[1] == finished - first
+        np.testing.assert_allclose(chunk[0], image[0, first:finished], atol=1e-6)
+        assert sum(seen) == per_start * (1 + starts.index(max(s for s in starts if s < finished)))
+        first = finished
 
 
 def test_all_channels_reach_the_network():

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit, softmax
 
 from segflow.contracts.labels import Labels
-from segflow.volumes.labelmaps import label_dtype, labels_from_probabilities, one_hot, probabilities
+from segflow.volumes.labelmaps import label_dtype, one_hot, pick_labels, probabilities
 
 CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
 REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), regions_class_order=(1, 2))
@@ -41,15 +41,28 @@ def test_extreme_logits_do_not_overflow(labels, frozen):
 
 def test_highest_class_and_lowest_on_ties(frozen):
     scores = frozen(np.array([[0.2, 0.4, 0.1], [0.3, 0.4, 0.45], [0.5, 0.2, 0.45]], np.float32))
-    found = labels_from_probabilities(scores[:, None, None], CLASSES)
+    found = pick_labels(iter(scores[:, None, None]), CLASSES, are_probabilities=True)
     np.testing.assert_array_equal(found, [[[2, 0, 1]]])
     assert found.dtype == np.uint8
 
 
 def test_later_regions_lie_on_top(frozen):
     scores = frozen(np.array([[0.9, 0.9, 0.1, 0.5], [0.1, 0.6, 0.6, 0.5]], np.float32))
-    found = labels_from_probabilities(scores[:, None, None], REGIONS)
+    found = pick_labels(scores[:, None, None], REGIONS, are_probabilities=True)
     np.testing.assert_array_equal(found, [[[1, 2, 2, 0]]])  # one half is not above one half
+
+
+def test_a_region_is_there_if_its_logit_is_positive(frozen):
+    logits = frozen(np.array([[2.0, -1.0, 0.0], [-3.0, 0.1, 0.0]], np.float32))
+    found = pick_labels(logits[:, None, None], REGIONS, are_probabilities=False)
+    np.testing.assert_array_equal(found, [[[1, 2, 0]]])
+
+
+def test_scores_are_left_as_they_are(frozen):
+    scores = frozen(np.array([[1.0, 2.0], [3.0, 1.0], [0.0, 5.0]], np.float32))
+    np.testing.assert_array_equal(
+        pick_labels(scores[:, None, None], CLASSES, are_probabilities=False), [[[1, 2]]]
+    )
 
 
 @pytest.mark.parametrize(("n", "dtype"), [(1, np.uint8), (254, np.uint8), (255, np.uint16), (300, np.uint16)])

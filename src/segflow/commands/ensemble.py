@@ -9,14 +9,15 @@ from segflow.commands.options import fold_of
 from segflow.commands.resume import label_cases
 from segflow.contracts.errors import PredictionError
 from segflow.ensembling import average
-from segflow.export import restore_labels
+from segflow.export import assemble
 from segflow.io.dataset import read_description
 from segflow.io.files import digest_of, key_of
 from segflow.io.formats import label_ending
 from segflow.io.images import write_labels
 from segflow.io.plans import read_folds, read_preparation
-from segflow.io.probabilities import read_probabilities
+from segflow.io.probabilities import probability_slabs
 from segflow.io.store import CaseStore
+from segflow.volumes.labelmaps import pick_labels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +47,11 @@ def run(options: argparse.Namespace) -> None:
         return [folder / "probabilities" / f"{case}.npz" for folder in options.members]
 
     def make(case: str) -> list[Path]:
-        scores = average(read_probabilities(file) for file in members(case))
         record = store.record(case)
+        parts = zip(*map(probability_slabs, members(case)), strict=True)
+        slabs = (pick_labels(average(part), labels, are_probabilities=True) for part in parts)
         file: Path = options.output / f"{case}{label_ending(description['file_ending'])}"
-        write_labels(file, restore_labels(scores, record, preparation, labels), record.geometry)
+        write_labels(file, assemble(slabs, record, preparation, labels), record.geometry)
         return [file]
 
     common = key_of(options.code, preparation.to_json(), repr(labels))

@@ -11,15 +11,14 @@ import torch
 
 from segflow.commands.console import console, logger, progress_bar
 from segflow.commands.options import add_device_arguments, choose_device, configuration_of
-from segflow.commands.prediction import FoldEnsemble, load_ensemble
-from segflow.contracts.arrays import LabelMap, Scores
+from segflow.commands.prediction import FoldEnsemble, label_map, load_ensemble
+from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import CaseRecord, RawCase
 from segflow.contracts.errors import PredictionError, SegflowError
 from segflow.contracts.labels import Labels
 from segflow.contracts.model_card import ModelCard
 from segflow.contracts.plan import Plan
-from segflow.ensembling import average
-from segflow.export import restore_labels
+from segflow.export import ScoreStream
 from segflow.io.dataset import find_cases, read_description
 from segflow.io.files import read_contract
 from segflow.io.formats import label_ending
@@ -72,6 +71,7 @@ class _Model:
     channels: int
     ending: str
     ensembles: dict[str, FoldEnsemble]
+    threads: int
 
     def label_map(self, raw: RawCase) -> LabelMap:
         """Predict, average the configurations, reduce to labels, post-process; in the image's own geometry."""
@@ -80,11 +80,11 @@ class _Model:
 
     def _restored(self, raw: RawCase, names: Sequence[str]) -> LabelMap:
         """All configurations share the crop, so their probabilities can be averaged there."""
-        predicted = [self._probabilities(raw, name) for name in names]
-        scores = average(scores for scores, _ in predicted)
-        return restore_labels(scores, predicted[0][1], self.plan.preparation(names[0]), self.labels)
+        predicted = [self._scores(raw, name) for name in names]
+        streams, records = zip(*predicted, strict=True)
+        return label_map(streams, records[0], self.labels, threads=self.threads)
 
-    def _probabilities(self, raw: RawCase, name: str) -> tuple[Scores, CaseRecord]:
+    def _scores(self, raw: RawCase, name: str) -> tuple[ScoreStream, CaseRecord]:
         configuration = configuration_of(self.plan, name)
         preparation = self.plan.preparation(name)
         prepared = prepare_case(raw, preparation, self.labels)
@@ -92,8 +92,7 @@ class _Model:
         if configuration.previous_stage is not None:
             coarse = self._restored(raw, [configuration.previous_stage])
             previous = prepare_labels(coarse, prepared.record, preparation)
-        scores = self.ensembles[name].probabilities(prepared.image, prepared.record, preparation, previous)
-        return scores, prepared.record
+        return self.ensembles[name].scores(prepared.image, preparation, previous), prepared.record
 
 
 def run(options: argparse.Namespace) -> None:
@@ -148,4 +147,5 @@ def _load(options: argparse.Namespace) -> _Model:
         channels=len(description["channel_names"]),
         ending=str(description["file_ending"]),
         ensembles=ensembles,
+        threads=options.threads,
     )

@@ -14,13 +14,12 @@ from segflow.commands.options import (
     choose_device,
     fold_of,
 )
-from segflow.commands.prediction import FoldEnsemble, load_ensemble
+from segflow.commands.prediction import FoldEnsemble, label_map, load_ensemble
 from segflow.commands.resume import label_cases
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Preparation
-from segflow.export import restore_labels
 from segflow.io.dataset import read_description
 from segflow.io.files import digest_of, key_of, read_contract
 from segflow.io.formats import label_ending
@@ -65,17 +64,23 @@ class _Job:
     output: Path
     ending: str
     save_probabilities: bool
+    threads: int
 
     def predict(self, identifier: str) -> list[Path]:
         """Write the label map, and the probabilities if they are wanted; give their paths."""
         case, record = self.store.read(identifier), self.store.record(identifier)
-        scores = self.ensemble.probabilities(case.image, record, self.preparation, case.previous_stage)
+        streams = [self.ensemble.scores(case.image, self.preparation, case.previous_stage)]
         file = self.output / f"{identifier}{self.ending}"
-        write_labels(file, restore_labels(scores, record, self.preparation, self.labels), record.geometry)
         if not self.save_probabilities:
+            found = label_map(streams, record, self.labels, threads=self.threads)
+            write_labels(file, found, record.geometry)
             return [file]
         probabilities = self.output / "probabilities" / f"{identifier}.npz"
-        write_probabilities(probabilities, scores)
+        with write_probabilities(
+            probabilities, record, self.preparation, n_outputs=self.labels.n_outputs
+        ) as keep:
+            found = label_map(streams, record, self.labels, threads=self.threads, keep=keep)
+        write_labels(file, found, record.geometry)
         return [file, probabilities]
 
 
@@ -98,6 +103,7 @@ def run(options: argparse.Namespace) -> None:
         output=options.output,
         ending=label_ending(str(description["file_ending"])),
         save_probabilities=options.save_probabilities,
+        threads=options.threads,
     )
     title = f"predict {job.ensemble.configuration.name} fold {options.fold}"
     label_cases(title, _keys(options, held_out, job, device), job.predict, options.manifest)

@@ -1,8 +1,8 @@
-"""From a prepared image to probabilities: the one path that folds and new images share."""
+"""From a prepared image to scores, and from scores to labels: the one path that folds and new images share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,17 @@ from segflow.contracts.case import CaseRecord
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, Preparation
-from segflow.export import restore_probabilities
+from segflow.ensembling import average
+from segflow.export import ScoreStream, assemble, label_slabs, score_slabs
 from segflow.inference import Network, sliding_window, with_probabilities
 from segflow.io.networks import load_network
 from segflow.recipes.inference import InferenceRecipe
-from segflow.volumes.labelmaps import one_hot
+from segflow.volumes.labelmaps import one_hot, pick_labels, probabilities
 
-__all__ = ["FoldEnsemble", "load_ensemble"]
+__all__ = ["FoldEnsemble", "Keep", "label_map", "load_ensemble"]
+
+#: Takes consecutive planes of probabilities, (k, n, y, x).
+Keep = Callable[[Scores], None]
 
 
 @dataclass(frozen=True)
@@ -40,29 +44,26 @@ class FoldEnsemble:
     recipe: InferenceRecipe
     device: str
 
-    def probabilities(
-        self, image: Image, record: CaseRecord, preparation: Preparation, previous: LabelMap | None = None
-    ) -> Scores:
-        """Predict a prepared image.
+    def scores(self, image: Image, preparation: Preparation, previous: LabelMap | None = None) -> ScoreStream:
+        """Predict a prepared image, when the stream is read.
 
         Args:
             image: (c, z, y, x), prepared for this configuration.
-            record: Of the case.
             preparation: Of the configuration.
             previous: (z, y, x) labels of the previous stage on the prepared grid, for a cascade.
 
         Returns:
-            (k, z, y, x), float32, on the crop of the transposed raw image.
+            Logits; or probabilities, if the recipe asks for averages of these.
 
-        Source: method.md sections 16-18; section 26 for probabilities that are averaged.
+        Source: method.md sections 16 and 18; section 26 for probabilities that are averaged.
         """
         if previous is not None:
             image = np.concatenate([image, one_hot(previous, self.labels.foreground_values)])
-        as_probabilities = self.recipe.average == "probabilities"
+        are_probabilities = self.recipe.average == "probabilities"
         networks = self.networks
-        if as_probabilities:
+        if are_probabilities:
             networks = [with_probabilities(n, has_regions=self.labels.has_regions) for n in networks]
-        scores = sliding_window(
+        chunks = sliding_window(
             networks,
             image,
             self.configuration.patch_shape,
@@ -70,9 +71,60 @@ class FoldEnsemble:
             n_outputs=self.labels.n_outputs,
             device=self.device,
         )
-        return restore_probabilities(
-            scores, record, preparation, self.labels, as_probabilities=as_probabilities
+        _, z, y, x = image.shape
+        return ScoreStream(
+            chunks=chunks, shape=(z, y, x), preparation=preparation, are_probabilities=are_probabilities
         )
+
+
+def label_map(
+    streams: Sequence[ScoreStream],
+    record: CaseRecord,
+    labels: Labels,
+    *,
+    threads: int,
+    keep: Keep | None = None,
+) -> LabelMap:
+    """The labels of a case, in the geometry of its raw image.
+
+    Args:
+        streams: One per configuration; the probabilities of several are averaged.
+        record: Of the case; all configurations crop it alike.
+        labels: Classes or regions.
+        threads: That resample, beside the one that predicts.
+        keep: Is given the probabilities on the crop of the transposed raw image.
+
+    Returns:
+        (z, y, x), unsigned.
+
+    Source: method.md sections 17, 18 and 21.
+    """
+    if len(streams) == 1 and keep is None:
+        slabs = label_slabs(streams[0], record, labels, threads=threads)
+    else:
+        slabs = _averaged(streams, record, labels, threads, keep or _forget)
+    return assemble(slabs, record, streams[0].preparation, labels)
+
+
+def _averaged(
+    streams: Sequence[ScoreStream], record: CaseRecord, labels: Labels, threads: int, keep: Keep
+) -> Iterator[LabelMap]:
+    slabs = [score_slabs(stream, record, labels, threads=threads) for stream in streams]
+    for parts in zip(*slabs, strict=True):
+        found = [
+            part if stream.are_probabilities else probabilities(part, labels)
+            for stream, part in zip(streams, parts, strict=True)
+        ]
+        mean = average(found)
+        keep(mean)
+        if len(streams) == 1:  # kept or not, the labels are the same
+            yield pick_labels(parts[0], labels, are_probabilities=streams[0].are_probabilities)
+        else:
+            yield pick_labels(mean, labels, are_probabilities=True)
+
+
+def _forget(_planes: Scores) -> None:
+    pass
 
 
 def load_ensemble(

@@ -1,5 +1,5 @@
-"""Stage: logits become a label map in the original space."""
+"""Stage: scores become a label map in the original space."""
 
-from segflow.export.restore import restore_labels, restore_probabilities
+from segflow.export.restore import ScoreStream, assemble, label_slabs, score_slabs
 
-__all__ = ["restore_labels", "restore_probabilities"]
+__all__ = ["ScoreStream", "assemble", "label_slabs", "score_slabs"]

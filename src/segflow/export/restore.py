@@ -1,56 +1,130 @@
-"""From logits on the network's grid to a label map on the image's own. Source: method.md section 17."""
+"""From scores on the network's grid to a label map on the image's own, a few planes at a time.
+
+What is in memory at once does not grow with classes times voxels of the image: a band of planes is resized, reduced to
+labels, and forgotten. Source: method.md section 17; in bands: ours.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from segflow.contracts.arrays import LabelMap, Scores
+import numpy as np
+from numpy.typing import NDArray
+
+from segflow.contracts.arrays import LabelMap, Scores, Shape3
 from segflow.contracts.case import CaseRecord
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Preparation
+from segflow.export.planes import PlaneWindow, in_threads, joined
 from segflow.volumes.axes import transpose_spatial
-from segflow.volumes.crop import uncrop
-from segflow.volumes.labelmaps import labels_from_probabilities, probabilities
-from segflow.volumes.resample import resample_scores, separate_axis
+from segflow.volumes.crop import crop
+from segflow.volumes.interpolation import Band
+from segflow.volumes.labelmaps import label_dtype, pick_labels
+from segflow.volumes.resample import separate_axis
+from segflow.volumes.resample_scores import ScoreGrid
 
-__all__ = ["restore_labels", "restore_probabilities"]
+__all__ = ["ScoreStream", "assemble", "label_slabs", "score_slabs"]
+
+_PLANES = (
+    4  # new planes per band: few enough for a processor's caches, enough that few old planes are mixed twice
+)
+_SLAB_BYTES = 2**26  # of all classes of a band, where they are needed at once
 
 
-def restore_probabilities(
-    scores: Scores,
-    record: CaseRecord,
-    preparation: Preparation,
-    labels: Labels,
-    *,
-    as_probabilities: bool = False,
-) -> Scores:
-    """Resample logits to the cropped image's grid and turn them into probabilities.
+@dataclass(frozen=True, kw_only=True)
+class ScoreStream:
+    """A configuration's scores of a case.
+
+    Attributes:
+        chunks: Consecutive planes (k, n, y, x) of the prepared grid, all of them in order. Read once.
+        shape: Of the prepared grid.
+        preparation: For its spacing and axis order.
+        are_probabilities: Rather than logits.
+    """
+
+    chunks: Iterable[Scores]
+    shape: Shape3
+    preparation: Preparation
+    are_probabilities: bool = False
+
+    def grid(self, record: CaseRecord) -> ScoreGrid:
+        """From here to the crop of the transposed raw image. Source: method.md section 17."""
+        current_mm = self.preparation.spacing_mm
+        if self.preparation.dimensions == 2:
+            current_mm = (record.spacing_mm[0], *current_mm)
+        axis = separate_axis(current_mm, record.spacing_mm)
+        return ScoreGrid(shape=self.shape, new_shape=record.shape_after_crop, axis=axis)
+
+
+def label_slabs(
+    stream: ScoreStream, record: CaseRecord, labels: Labels, *, threads: int = 1
+) -> Iterator[LabelMap]:
+    """Resize scores and reduce them to labels, class by class within a band.
 
     Args:
-        scores: (k, z, y, x), of the prepared image's shape.
+        stream: The scores.
         record: Of the case.
-        preparation: For the spacing the logits have.
         labels: Classes or regions.
-        as_probabilities: The scores are probabilities already.
+        threads: That resize, beside the one that makes the scores.
 
-    Returns:
-        (k, z, y, x), float32, on the crop of the transposed raw image.
+    Yields:
+        Consecutive planes (n, y, x) of the crop of the transposed raw image.
+
+    Source: method.md section 17.
+    """
+    grid, window = stream.grid(record), PlaneWindow(stream.chunks)
+
+    def reduced(work: tuple[Band, list[Scores]]) -> LabelMap:
+        band, pieces = work
+        resized = (grid.resize(joined(pieces, channel), band) for channel in range(labels.n_outputs))
+        return pick_labels(resized, labels, are_probabilities=stream.are_probabilities)
+
+    yield from in_threads(
+        reduced, ((band, window.take(band.old)) for band in grid.bands(_PLANES)), threads=threads
+    )
+
+
+def score_slabs(
+    stream: ScoreStream, record: CaseRecord, labels: Labels, *, threads: int = 1
+) -> Iterator[Scores]:
+    """Resize scores, all classes together. Bands are the same for all streams of a case.
+
+    Args:
+        stream: The scores.
+        record: Of the case.
+        labels: Classes or regions.
+        threads: That resize, beside the one that makes the scores.
+
+    Yields:
+        Consecutive planes (k, n, y, x), float32, of the crop of the transposed raw image.
 
     Source: method.md section 17; float32 where the peer keeps float16 (section 25, defect 3).
     """
-    current_mm = preparation.spacing_mm
-    if preparation.dimensions == 2:
-        current_mm = (record.spacing_mm[0], *current_mm)
-    axis = separate_axis(current_mm, record.spacing_mm)
-    resampled = resample_scores(scores, record.shape_after_crop, axis)
-    return resampled if as_probabilities else probabilities(resampled, labels)
+    grid, window = stream.grid(record), PlaneWindow(stream.chunks)
+    plane_bytes = labels.n_outputs * int(np.prod(record.shape_after_crop[1:])) * 4
+    planes = min(_PLANES, max(1, _SLAB_BYTES // plane_bytes))
+
+    def resized(work: tuple[Band, list[Scores]]) -> Scores:
+        band, pieces = work
+        shape = (band.new.stop - band.new.start, *grid.new_shape[1:])
+        out: NDArray[np.float32] = np.empty((labels.n_outputs, *shape), np.float32)
+        for channel, slab in enumerate(out):
+            slab[...] = grid.resize(joined(pieces, channel), band)
+        return out
+
+    yield from in_threads(
+        resized, ((band, window.take(band.old)) for band in grid.bands(planes)), threads=threads
+    )
 
 
-def restore_labels(scores: Scores, record: CaseRecord, preparation: Preparation, labels: Labels) -> LabelMap:
-    """Reduce probabilities to labels, undo the crop and the transposition.
+def assemble(
+    slabs: Iterable[LabelMap], record: CaseRecord, preparation: Preparation, labels: Labels
+) -> LabelMap:
+    """Put planes together, undo the crop and the transposition.
 
     Args:
-        scores: Probabilities (k, z, y, x) on the crop of the transposed raw image.
+        slabs: Consecutive planes (n, y, x) of the crop of the transposed raw image.
         record: Of the case.
         preparation: For the axis order.
         labels: Classes or regions.
@@ -58,8 +132,16 @@ def restore_labels(scores: Scores, record: CaseRecord, preparation: Preparation,
     Returns:
         (z, y, x), unsigned, of the raw image's shape and axis order.
 
+    Raises:
+        ValueError: There are fewer planes than the case has.
+
     Source: method.md section 17.
     """
-    found = labels_from_probabilities(scores, labels)
-    whole = uncrop(found, record.crop_box, record.shape_before_crop)
+    whole = np.zeros(record.shape_before_crop, label_dtype(labels))
+    inside, start = crop(whole, record.crop_box), 0
+    for slab in slabs:
+        inside[start : start + len(slab)] = slab
+        start += len(slab)
+    if start != len(inside):
+        raise ValueError(f"{start} planes of labels came, but the case has {len(inside)}")
     return np.ascontiguousarray(transpose_spatial(whole, preparation.transpose_backward))

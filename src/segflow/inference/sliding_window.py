@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segflow.contracts.arrays import Image, Scores
+from segflow.inference.accumulator import Accumulator
 from segflow.inference.mirroring import mirrored_mean
 from segflow.recipes.inference import Axis, InferenceRecipe
 from segflow.volumes.tiles import gaussian_weights, tile_corners
@@ -34,8 +36,11 @@ def sliding_window(
     *,
     n_outputs: int,
     device: str,
-) -> Scores:
+) -> Iterator[Scores]:
     """Logits of a whole image: overlapping tiles, weighted by a Gaussian, averaged in float32.
+
+    Planes come out as soon as no further tile touches them, so that little more than a tile's depth of logits is in
+    memory. Sums are kept beside the network if they fit there.
 
     Args:
         networks: One per fold; their logits are averaged.
@@ -45,41 +50,50 @@ def sliding_window(
         n_outputs: Channels of the logits.
         device: Where the networks are.
 
-    Returns:
-        (n_outputs, z, y, x), float32.
+    Yields:
+        Consecutive planes (n_outputs, n, y, x), float32; all of them together are those of the image.
 
     Source: method.md section 16, without its float16 accumulation (section 25, defect 2).
     """
+    if not networks:
+        raise ValueError("no network to predict with")
     padded, inner = _pad_to_patch(image, patch)
-    weights = torch.from_numpy(gaussian_weights(patch, recipe.gaussian_sigma))
-    total = torch.zeros((n_outputs, *padded.shape[1:]))
-    norm = torch.zeros(padded.shape[1:])
     source = torch.from_numpy(padded)
-    corners = list(_tiles(padded.shape[1:], patch, recipe.step))
-    with torch.inference_mode():
-        for batch in _batched(corners, max(1, BATCH_VOXELS // int(np.prod(patch)))):
-            tiles = torch.stack([source[(slice(None), *tile)].reshape(-1, *patch) for tile in batch]).to(
-                device
-            )
-            logits = _mean_over_networks(networks, tiles, mirroring=recipe.mirroring).float().cpu()
-            for tile, values in zip(batch, logits, strict=True):
-                target = total[(slice(None), *tile)]
-                target += (values * weights).reshape(target.shape)
-                norm[tile] += weights.reshape(norm[tile].shape)
-        total /= norm
-    return np.ascontiguousarray(total[(slice(None), *inner)].numpy())
+    tiles = list(_tiles(padded.shape[1:], patch, recipe.step))
+    batches = list(_batched(tiles, max(1, BATCH_VOXELS // int(np.prod(patch)))))
+    depth = max(batch[-1][0].stop - batch[0][0].start for batch in batches)
+    sums = Accumulator((n_outputs, depth, *padded.shape[2:]), device)
+    weights = torch.from_numpy(gaussian_weights(patch, recipe.gaussian_sigma)).to(sums.home)
+    for batch in batches:
+        if batch[0][0].start > sums.first:
+            yield from _inside(sums, batch[0][0].start, inner)
+        with torch.inference_mode():
+            images = torch.stack([source[(slice(None), *tile)].reshape(-1, *patch) for tile in batch])
+            scores = _mean_over_networks(networks, images.to(device), mirroring=recipe.mirroring)
+            for tile, values in zip(batch, scores.to(sums.home), strict=True):
+                sums.add(tile, values, weights)
+    yield from _inside(sums, padded.shape[1], inner)
+
+
+def _inside(sums: Accumulator, stop: int, inner: _Slices) -> Iterator[Scores]:
+    """Finished planes without the padding; nothing if all are padding."""
+    first = sums.first
+    planes = slice(max(inner[0].start - first, 0), max(min(inner[0].stop, stop) - first, 0))
+    found = np.ascontiguousarray(sums.finish(stop)[(slice(None), planes, *inner[1:])])
+    if found.shape[1]:
+        yield found
 
 
 def _mean_over_networks(
     networks: Sequence[Network], tiles: Tensor, *, mirroring: bool | Sequence[Axis]
 ) -> Tensor:
-    total: Tensor | None = None
-    for network in networks:
-        logits = mirrored_mean(network, tiles, mirroring=mirroring)
-        total = logits if total is None else total + logits
-    if total is None:
-        raise ValueError("no network to predict with")
-    return total / len(networks)
+    means = (mirrored_mean(_in_float32(network), tiles, mirroring=mirroring) for network in networks)
+    return reduce(torch.add, means) / len(networks)
+
+
+def _in_float32(network: Network) -> Network:
+    """Half precision is left before anything is added up."""
+    return lambda batch: network(batch).float()
 
 
 def _pad_to_patch(image: Image, patch: Sequence[int]) -> tuple[NDArray[np.float32], _Slices]:

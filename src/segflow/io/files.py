@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from segflow.contracts.errors import PlanError, SegflowError
 __all__ = [
     "digest_of",
     "key_of",
+    "open_atomically",
     "read_contract",
     "read_json",
     "write_atomically",
@@ -26,22 +28,38 @@ _BLOCK_BYTES = 1 << 20
 C = TypeVar("C", bound=Contract)
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it.
+@contextmanager
+def open_atomically(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, which gets that name when the block ends well.
 
     Args:
         path: The final name; its folder is made if missing.
-        write: Called with the temporary name, which has the same ending (image writers go by it).
+
+    Returns:
+        A context manager around the temporary name, which has the same ending (image writers go by it).
 
     Source: ours.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        write(temporary)
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it.
+
+    Args:
+        path: The final name; its folder is made if missing.
+        write: Called with the temporary name.
+
+    Source: ours.
+    """
+    with open_atomically(path) as temporary:
+        write(temporary)
 
 
 def write_text(path: Path, text: str) -> None:

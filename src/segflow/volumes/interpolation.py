@@ -36,6 +36,12 @@ class Band:
     old: slice
     weights: NDArray[np.float32]
 
+    @property
+    def is_identity(self) -> bool:
+        """Each new voxel is the old one at its place."""
+        n_new, n_old = self.weights.shape
+        return n_new == n_old and bool((self.weights == np.eye(n_new)).all())
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -53,13 +59,14 @@ class Neighbours:
 
 
 @lru_cache(maxsize=_KEPT)
-def bands(size: int, new_size: int, order: int) -> tuple[Band, ...]:
+def bands(size: int, new_size: int, order: int, rows: int = _ROWS) -> tuple[Band, ...]:
     """The matrix that resizes an axis, cut into bands.
 
     Args:
         size: Old length.
         new_size: New length.
-        order: Of the spline: 1 or 3.
+        order: Of the spline: 1 or 3; 0 takes the nearest voxel.
+        rows: New voxels per band.
 
     Returns:
         Bands that cover the new axis in order.
@@ -68,8 +75,8 @@ def bands(size: int, new_size: int, order: int) -> tuple[Band, ...]:
     """
     matrix = _matrix(size, new_size, order).astype(np.float32)
     found = []
-    for start in range(0, new_size, _ROWS):
-        new = slice(start, min(start + _ROWS, new_size))
+    for start in range(0, new_size, rows):
+        new = slice(start, min(start + rows, new_size))
         used = np.flatnonzero(matrix[new].any(axis=0))
         old = slice(int(used[0]), int(used[-1]) + 1)
         weights = np.ascontiguousarray(matrix[new, old])
@@ -124,6 +131,8 @@ def _matrix(size: int, new_size: int, order: int) -> NDArray[np.float64]:
     """(new_size, size): column j is the resized unit impulse at j."""
     if size == new_size:
         return np.eye(size)
+    if order == 0:
+        return np.eye(size)[nearest_index(size, new_size)]
     from scipy import ndimage  # noqa: PLC0415  takes longer to import than many a case to prepare
 
     columns = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from scipy.special import expit
 from segflow.contracts.arrays import Image, LabelMap, Scores
 from segflow.contracts.labels import Labels
 
-__all__ = ["label_dtype", "labels_from_probabilities", "one_hot", "probabilities"]
+__all__ = ["label_dtype", "one_hot", "pick_labels", "probabilities"]
 
 REGION_THRESHOLD = 0.5
+REGION_LOGIT = 0.0  # of which the sigmoid is one half
 _UINT8_LABELS = 255  # this many foreground labels no longer fit beside the background
 
 
@@ -44,24 +45,45 @@ def probabilities(logits: Scores, labels: Labels) -> Scores:
     return np.asarray(shifted / shifted.sum(axis=0, keepdims=True), np.float32)
 
 
-def labels_from_probabilities(scores: Scores, labels: Labels) -> LabelMap:
-    """The most probable class, or the topmost region above one half.
+def pick_labels(
+    scores: Iterable[NDArray[np.float32]], labels: Labels, *, are_probabilities: bool
+) -> LabelMap:
+    """The highest-scored class, or the topmost region that is more likely than not.
 
     Args:
-        scores: Probabilities (k, z, y, x).
+        scores: One array (z, y, x) per class or region; read once, one after the other.
         labels: Classes or regions.
+        are_probabilities: The scores are probabilities rather than logits.
 
     Returns:
-        (z, y, x), uint8 or uint16. Equal probabilities give the lower label.
+        (z, y, x), uint8 or uint16. Equal scores give the lower label.
 
     Source: method.md section 17.
     """
-    dtype = label_dtype(labels)
     if not labels.has_regions:
-        return scores.argmax(axis=0).astype(dtype)
-    found = np.zeros(scores.shape[1:], dtype)
+        return _pick_classes(scores, labels)
+    return _pick_regions(scores, labels, REGION_THRESHOLD if are_probabilities else REGION_LOGIT)
+
+
+def _pick_classes(scores: Iterable[NDArray[np.float32]], labels: Labels) -> LabelMap:
+    each = iter(scores)
+    best = np.array(next(each))
+    found = np.zeros(best.shape, label_dtype(labels))
+    for value, score in enumerate(each, start=1):
+        higher = score > best
+        np.copyto(best, score, where=higher)
+        found[higher] = value
+    return found
+
+
+def _pick_regions(scores: Iterable[NDArray[np.float32]], labels: Labels, threshold: float) -> LabelMap:
+    found: LabelMap | None = None
     for value, score in zip(labels.regions_class_order, scores, strict=True):
-        found[score > REGION_THRESHOLD] = value
+        if found is None:
+            found = np.zeros(score.shape, label_dtype(labels))
+        found[score > threshold] = value
+    if found is None:
+        raise ValueError("there are no regions")
     return found
 
 
