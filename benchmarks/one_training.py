@@ -74,8 +74,8 @@ def our_job(job, plan, description):
 
 
 def steps_ours(job):
+    from segflow.network.heap import keep_freed_memory
     from segflow.training.batches import Batch
-    from segflow.training.heap import keep_freed_memory
     from segflow.training.job import make_learner
 
     keep_freed_memory()  # as training does

@@ -1,9 +1,10 @@
 """Run by the peer's Python: label images with a results folder, on the CPU.
 
-    PEER_PYTHON peer_predict.py RESULTS_FOLDER IMAGES OUTPUT
+    PEER_PYTHON peer_predict.py RESULTS_FOLDER IMAGES OUTPUT [float32]
 
 If RESULTS_FOLDER has no fold, the peer's trainer first writes a checkpoint of an untrained network, with all that its
-checkpoints hold. Only the peer's public classes are called.
+checkpoints hold. Only the peer's public classes are called. With `float32` its sums of logits and its weights have
+that precision, instead of half of it.
 """
 
 from __future__ import annotations
@@ -11,17 +12,25 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from nnunetv2.inference import predict_from_raw_data
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 CPU = torch.device("cpu")
 
 
-def main(results, images, output):
+def main(results, images, output, precision="half"):
+    if precision == "float32":
+        torch.half = torch.float32
+        weights = predict_from_raw_data.compute_gaussian
+        precise = partial(weights, dtype=torch.float32)
+        precise.cache_clear = weights.cache_clear
+        predict_from_raw_data.compute_gaussian = precise
     folder = Path(results)
     if not list(folder.glob("fold_*")):
         make_checkpoint(folder, folder.name.split("__")[-1])

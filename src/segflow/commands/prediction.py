@@ -17,6 +17,8 @@ from segflow.ensembling import average
 from segflow.export import ScoreStream, assemble, label_slabs, score_slabs
 from segflow.inference import Network, sliding_window, with_probabilities
 from segflow.io.networks import load_network
+from segflow.network import arranged
+from segflow.network.heap import keep_freed_memory
 from segflow.recipes.inference import InferenceRecipe
 from segflow.volumes.labelmaps import one_hot, pick_labels, probabilities
 
@@ -146,6 +148,8 @@ def load_ensemble(
 
     Source: ours.
     """
+    if device == "cpu":
+        keep_freed_memory()
     networks, cards = [], []
     for file in files:
         card, network = load_network(file)
@@ -154,7 +158,7 @@ def load_ensemble(
                 f"{file} has {card.n_outputs} outputs, but dataset.json asks for {labels.n_outputs}; "
                 "these files do not belong together"
             )
-        networks.append(network.to(device))
+        networks.append(arranged(network, device))
         cards.append(card)
     if not cards:
         raise PredictionError("no weights file to predict with")

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from segflow.contracts.errors import Interrupted, TrainingError
 from segflow.contracts.protocols import CaseReader, CheckpointStore, Progress, Stop
+from segflow.network.heap import keep_freed_memory
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch, BatchMaker
 from segflow.training.checks import check_cases, check_devices, check_patch
-from segflow.training.heap import keep_freed_memory
 from segflow.training.job import TrainingJob, batch_maker, make_learner
 from segflow.training.keeping import Keeper
 from segflow.training.monitor import EpochRecord, moving_mean, pseudo_dice

@@ -16,7 +16,7 @@ def keep_freed_memory() -> None:
     """Let this process reuse the memory that it frees.
 
     By default glibc hands every large array back to the system, which clears each page anew when the next step asks for
-    it: a tenth of a training step on a CPU. With other C libraries nothing is done.
+    it: a tenth of a training step on a CPU, a sixth of a prediction. With other C libraries nothing is done.
 
     Source: ours (docs/log.md has the figures).
     """
