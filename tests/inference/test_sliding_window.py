@@ -165,22 +165,23 @@ def test_batching_of_tiles_does_not_matter(voxels, monkeypatch):
     assert max(sizes) == min(n_tiles, max(1, voxels // 8**3))
 
 
-def test_planes_come_as_soon_as_they_are_finished(monkeypatch):
+def test_planes_come_as_soon_as_no_tile_touches_them(monkeypatch):
     monkeypatch.setattr(MODULE, "BATCH_VOXELS", 1)
-    image, patch, seen = image_of(33, 12, 9), (8, 8, 8), []
+    image, patch, seen = image_of(65, 12, 9), (24, 8, 8), []
 
     def watched(batch):
         seen.append(len(batch))
         return torch.cat([batch, batch], dim=1)
 
-    starts = sorted({corner[0] for corner in tile_corners(image.shape[1:], patch, 0.5)})
-    per_start = len(list(tile_corners(image.shape[1:], patch, 0.5))) // len(starts)
-    first = 0
-    for chunk, finished in zip(chunks_of([watched], image, patch), [*starts[1:], 33], strict=True):
-        assert chunk.shape[1] == finished - first
-        np.testing.assert_allclose(chunk[0], image[0, first:finished], atol=1e-6)
-        assert sum(seen) == per_start * (1 + starts.index(max(s for s in starts if s < finished)))
-        first = finished
+    corners = list(tile_corners(image.shape[1:], patch, 0.5))
+    done, sizes = 0, []
+    for chunk in chunks_of([watched], image, patch):
+        np.testing.assert_allclose(chunk[0], image[0, done : done + chunk.shape[1]], atol=1e-6)
+        done += chunk.shape[1]
+        sizes.append(chunk.shape[1])
+        assert sum(seen) == sum(z < done for z, *_ in corners)
+    assert done == 65
+    assert max(sizes) == 8
 
 
 def test_all_channels_reach_the_network():

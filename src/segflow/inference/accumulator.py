@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from segflow.contracts.arrays import Scores
 __all__ = ["Accumulator", "home_of"]
 
 _FLOAT_BYTES = 4
+_PLANES = 8  # that are finished at a time
 _GPU_SHARE = 0.5  # of the free memory of a GPU; the network needs the rest
 
 
@@ -66,22 +67,23 @@ class Accumulator:
         target.addcmul_(scores.reshape(target.shape), weight)
         self._norm[held] += weight
 
-    def finish(self, stop: int) -> Scores:
+    def finish(self, stop: int) -> Iterator[tuple[int, Scores]]:
         """The means of the planes before one, which no further tile touches; then move on.
 
         Args:
             stop: Number of the first plane that is not finished.
 
-        Returns:
-            (k, n, y, x), float32.
+        Yields:
+            Number of the first of some planes, and the planes (k, n, y, x), float32.
 
         Source: method.md section 16.
         """
         n = stop - self.first
-        means = (self._total[:, :n] / self._norm[:n]).cpu()
+        for start in range(0, n, _PLANES):
+            some = slice(start, min(start + _PLANES, n))
+            means: Scores = (self._total[:, some] / self._norm[some]).cpu().numpy()
+            yield self.first + start, means
         for held in (*self._total, self._norm):  # one by one: a whole copy might not fit
             held[: len(held) - n] = held[n:].clone()
             held[len(held) - n :] = 0
         self.first = stop
-        finished: Scores = means.numpy()
-        return finished

@@ -77,11 +77,11 @@ def sliding_window(
 
 def _inside(sums: Accumulator, stop: int, inner: _Slices) -> Iterator[Scores]:
     """Finished planes without the padding; nothing if all are padding."""
-    first = sums.first
-    planes = slice(max(inner[0].start - first, 0), max(min(inner[0].stop, stop) - first, 0))
-    found = np.ascontiguousarray(sums.finish(stop)[(slice(None), planes, *inner[1:])])
-    if found.shape[1]:
-        yield found
+    low, high = inner[0].start, inner[0].stop
+    for first, planes in sums.finish(stop):
+        kept = planes[(slice(None), slice(max(low - first, 0), max(high - first, 0)), *inner[1:])]
+        if kept.shape[1]:
+            yield np.ascontiguousarray(kept)
 
 
 def _mean_over_networks(
