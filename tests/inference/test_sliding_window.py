@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from segflow.contracts.plan import Architecture
 from segflow.inference import sliding_window
+from segflow.network import build_network
 from segflow.recipes import InferenceRecipe
 from segflow.volumes.tiles import gaussian_weights, tile_corners
 
@@ -89,6 +91,24 @@ def test_tiles_are_weighted():
     network = convolution(3)
     expected = plain_restatement(network, image, patch, 0.5)
     np.testing.assert_allclose(predict([network], image, patch), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(16, 24, 16), (30, 41, 27)], ids=["one tile", "many tiles"])
+def test_a_whole_network_equals_one_of_float64(shape):
+    """The peer's half-precision sums would be off by 0.01 to 0.1 at the corners (method.md section 16)."""
+    plan = Architecture(
+        encoder="plain",
+        features=(8, 16, 32),
+        strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+        kernels=((3, 3, 3),) * 3,
+        encoder_blocks=(2, 2, 2),
+        decoder_blocks=(2, 2),
+    )
+    image, patch = image_of(*shape), (16, 24, 16)
+    network = build_network(plan, input_channels=1, output_channels=2, seed=0).eval()
+    found = predict([network], image, patch)
+    expected = plain_restatement(network.double(), image.astype(np.float64), patch, 0.5)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_flat_patches_slide_over_each_slice():
