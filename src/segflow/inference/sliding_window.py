@@ -14,6 +14,7 @@ from torch import Tensor
 from segflow.contracts.arrays import Image, Scores
 from segflow.inference.accumulator import Accumulator
 from segflow.inference.mirroring import mirrored_mean
+from segflow.inference.precision import in_precision
 from segflow.recipes.inference import Axis, InferenceRecipe
 from segflow.volumes.tiles import gaussian_weights, tile_corners
 
@@ -46,7 +47,7 @@ def sliding_window(
         networks: One per fold; their logits are averaged.
         image: (c, z, y, x), preprocessed. A two-dimensional patch is slid over each slice of the first axis.
         patch: Voxels of a tile, 2 or 3 axes.
-        recipe: Step, Gaussian, mirroring.
+        recipe: Step, Gaussian, mirroring, precision.
         n_outputs: Channels of the logits.
         device: Where the networks are.
 
@@ -57,6 +58,7 @@ def sliding_window(
     """
     if not networks:
         raise ValueError("no network to predict with")
+    networks = [in_precision(network, recipe.precision, device) for network in networks]
     padded, inner = _pad_to_patch(image, patch)
     source = torch.from_numpy(padded)
     tiles = list(_tiles(padded.shape[1:], patch, recipe.step))
@@ -87,13 +89,8 @@ def _inside(sums: Accumulator, stop: int, inner: _Slices) -> Iterator[Scores]:
 def _mean_over_networks(
     networks: Sequence[Network], tiles: Tensor, *, mirroring: bool | Sequence[Axis]
 ) -> Tensor:
-    means = (mirrored_mean(_in_float32(network), tiles, mirroring=mirroring) for network in networks)
+    means = (mirrored_mean(network, tiles, mirroring=mirroring) for network in networks)
     return reduce(torch.add, means) / len(networks)
-
-
-def _in_float32(network: Network) -> Network:
-    """Half precision is left before anything is added up."""
-    return lambda batch: network(batch).float()
 
 
 def _pad_to_patch(image: Image, patch: Sequence[int]) -> tuple[NDArray[np.float32], _Slices]:
