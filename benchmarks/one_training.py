@@ -22,7 +22,9 @@ CASE_MARGIN = 1.6  # edges of the case that samples are cut from, over those of 
 def main() -> None:
     program, job = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
     torch.set_num_threads(job["threads"])
-    print(json.dumps({"seconds": TASKS[program, job["task"]](job)}))
+    seconds = TASKS[program, job["task"]](job)
+    peak = torch.cuda.max_memory_allocated() if job["device"] == "cuda" else None
+    print(json.dumps({"seconds": seconds, "gpu_bytes": peak}))
 
 
 def repeated(job, work) -> list[float]:
@@ -31,6 +33,8 @@ def repeated(job, work) -> list[float]:
     for _ in range(WARM_UP + job["repeat"]):
         start = time.perf_counter()
         work()
+        if job["device"] == "cuda":
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     return seconds[WARM_UP:]
 
@@ -67,7 +71,7 @@ def our_job(job, plan, description):
         fold=Fold(train=("case",), val=()),
         training=TrainingRecipe(iterations=10**6),
         augmentation=AugmentationRecipe(),
-        device="cpu",
+        device=job["device"],
         seed=0,
         workers=0,
     )
@@ -87,7 +91,7 @@ def steps_ours(job):
 
 def steps_peer(job):
     plan, description = read_plan_json(job)
-    trainer = peer_trainer(plan, description)
+    trainer = peer_trainer(plan, description, job["device"])
     trainer.initialize()
     trainer.network.train()
     image, targets = random_batch(job, plan)
@@ -98,11 +102,11 @@ def steps_peer(job):
     return repeated(job, lambda: trainer.train_step(batch))
 
 
-def peer_trainer(plan, description):
+def peer_trainer(plan, description, device="cpu"):
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     asked = {**plan, "continue_training": False}
-    return nnUNetTrainer(asked, "3d_fullres", 0, description, device=torch.device("cpu"))
+    return nnUNetTrainer(asked, "3d_fullres", 0, description, device=torch.device(device))
 
 
 def a_case(read_shape):

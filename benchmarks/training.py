@@ -4,19 +4,21 @@
 
 `--peer` is the Python of an environment with nnU-Net v2 (docs/how-to/compare-with-nnunet.md). Both train the network of
 the same plan on the same random batch, and cut and augment samples of the same made-up case. It prints Markdown; speed
-varies with what else the machine does, so only the ratio within a run counts.
+varies with what else the machine does, so only the ratio within a run counts. With `--device cuda` steps alone are
+timed, on the GPU, at both patch sizes and with the most memory that torch held (the peer compiles its network unless
+nnUNet_compile=f is set).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from statistics import median
+
+from side_by_side import call, in_turn, last_json, runs
 
 from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
 from segflow.io.files import write_json
@@ -38,6 +40,7 @@ PLANS = {"40x56x40": (36, 50, 35), "128^3": (138, 169, 138)}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", required=True, help="Python of the peer's environment")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5, help="per run")
     parser.add_argument("--samples", type=int, default=150, help="per run, at 40x56x40; a third at 128^3")
@@ -60,8 +63,23 @@ def measured(options, folder: Path) -> dict[str, tuple[list[float], list[float]]
     description = folder / "dataset.json"
     write_json(description, DESCRIPTION)
     plans = {name: write_sample_plan(folder / f"{name}.json", shape) for name, shape in PLANS.items()}
-    common = {"dataset": str(description), "batch": 2}
+    common = {"dataset": str(description), "batch": 2, "device": options.device}
     small, large = (str(plans[name]) for name in PLANS)
+    if options.device == "cuda":
+        jobs = {
+            f"a training step on the GPU, {name}, batch 2, full width (median)": (
+                median,
+                {
+                    **common,
+                    "task": "steps",
+                    "plan": str(plan),
+                    "threads": os.cpu_count(),
+                    "repeat": options.steps,
+                },
+            )
+            for name, plan in plans.items()
+        }
+        return timed_jobs(jobs, options, folder)
     jobs = {
         "a training step, 40x56x40, batch 2, full width, two threads (median)": (
             median,
@@ -82,11 +100,16 @@ def measured(options, folder: Path) -> dict[str, tuple[list[float], list[float]]
             },
         ),
     }
+    return timed_jobs(jobs, options, folder)
+
+
+def timed_jobs(jobs, options, folder: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Each job by both, in turns."""
     rows: dict[str, tuple[list[float], list[float]]] = {}
     for what, (summary, job) in jobs.items():
-        seconds: dict[str, list[float]] = {"ours": [], "peer": []}
+        seconds = runs()
         for run in range(options.runs):
-            for program in ("ours", "peer") if run % 2 == 0 else ("peer", "ours"):
+            for program in in_turn(run):
                 seconds[program].append(summary(called(options, folder, program, job)))
         rows[what] = (seconds["ours"], seconds["peer"])
     return rows
@@ -120,14 +143,14 @@ def called(options, folder: Path, program: str, job: dict) -> list[float]:
     prepared.mkdir(parents=True, exist_ok=True)
     (prepared / "case.b2nd").touch()
     roots = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
-    environment = os.environ | roots | {"nnUNet_compile": "f", "OMP_NUM_THREADS": str(job["threads"])}
-    done = subprocess.run(
-        [python, HERE / "one_training.py", program, file],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"{program} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])["seconds"]
+    compiled = {} if options.device == "cuda" else {"nnUNet_compile": "f"}
+    environment = os.environ | roots | compiled | {"OMP_NUM_THREADS": str(job["threads"])}
+    found = last_json(call([python, HERE / "one_training.py", program, file], environment))
+    if found["gpu_bytes"] is not None:
+        print(
+            f"{program}: {job['plan']}: at most {found['gpu_bytes'] / 1e9:.2f} GB on the GPU", file=sys.stderr
+        )
+    return found["seconds"]
 
 
 if __name__ == "__main__":
