@@ -21,6 +21,7 @@ evaluation      stage: label maps -> scores
 ensembling      stage: scores -> best model or pair (empirical parameters)
 postprocessing  stage: label maps -> operations that pay (empirical parameters)
 reporting       stage: everything -> one page
+prediction      a model package, loaded: image -> label map
 workflow        what the rules share: configuration, chunks, code digests, GPU leases, provenance
 io              files: images, data sets, plans, stored cases, weights
 commands        one file per command line verb

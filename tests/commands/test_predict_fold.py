@@ -10,11 +10,11 @@ from stage_calls import call, cases_in, train_words
 
 from segflow.commands import predict_fold
 from segflow.commands.main import main
-from segflow.commands.prediction import FoldEnsemble, label_map
 from segflow.contracts.labels import Labels
 from segflow.io.networks import load_network
 from segflow.io.plans import read_preparation
 from segflow.io.store import CaseStore
+from segflow.prediction.ensemble import FoldEnsemble, label_map
 from segflow.recipes import InferenceRecipe
 
 

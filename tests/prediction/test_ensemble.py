@@ -7,9 +7,9 @@ import pytest
 from case_samples import CLASSES, configuration_of, preparation_of, raw_case
 from scipy.special import expit, softmax
 
-from segflow.commands.prediction import label_map
 from segflow.contracts.labels import Labels
 from segflow.export import ScoreStream
+from segflow.prediction.ensemble import label_map
 from segflow.preprocessing import prepare_case
 
 REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), (1, 2))

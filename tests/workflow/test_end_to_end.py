@@ -122,7 +122,7 @@ def predict_new_images(experiment: Experiment) -> None:
     (output / "phantom_000.nii.gz").unlink()
     (images / "broken_0000.nii.gz").write_bytes(b"not an image")
     assert main(options) == 1
-    assert [file.name for file in output.iterdir()] == ["phantom_000.nii.gz"]
+    assert sorted(file.name for file in output.iterdir()) == ["phantom_000.nii.gz", "prediction.json"]
 
 
 def test_cascade(experiment):

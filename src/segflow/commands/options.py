@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from segflow.commands.console import logger
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.folds import Fold
 from segflow.contracts.plan import Configuration, Plan
@@ -15,7 +14,6 @@ from segflow.contracts.plan import Configuration, Plan
 __all__ = [
     "add_device_arguments",
     "add_settings_argument",
-    "choose_device",
     "configuration_of",
     "devices_for",
     "fold_of",
@@ -48,34 +46,6 @@ def fold_of(folds: Sequence[Fold], number: int) -> Fold:
     if not 0 <= number < len(folds):
         raise ConfigurationError(f"there is no fold {number}; the folds are 0 to {len(folds) - 1}")
     return folds[number]
-
-
-def choose_device(wanted: str) -> str:
-    """The device to compute on; says so when there is no GPU.
-
-    Args:
-        wanted: "auto", "cpu" or "cuda".
-
-    Returns:
-        "cpu" or "cuda".
-
-    Raises:
-        ConfigurationError: "cuda" was asked for and there is none.
-
-    Source: ours.
-    """
-    import torch  # noqa: PLC0415  most verbs do without it
-
-    if wanted == "cpu":
-        return wanted
-    if torch.cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        raise ConfigurationError(
-            "device is 'cuda', but no CUDA device is available; set it to 'auto' or 'cpu'"
-        )
-    logger.warning("no GPU found: computing on the CPU")
-    return "cpu"
 
 
 def devices_for(device: str, gpus: int) -> tuple[str, ...]:

@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar, get_args
 
 import torch
 
 from segflow.commands.console import console, logger, progress_bar
-from segflow.commands.options import add_device_arguments, choose_device, configuration_of
-from segflow.commands.prediction import FoldEnsemble, label_map, load_ensemble
+from segflow.commands.options import add_device_arguments
 from segflow.contracts.arrays import LabelMap
-from segflow.contracts.case import CaseRecord, RawCase
-from segflow.contracts.errors import PredictionError, SegflowError
-from segflow.contracts.labels import Labels
-from segflow.contracts.model_card import ModelCard
-from segflow.contracts.plan import Plan
-from segflow.export import ScoreStream
-from segflow.io.dataset import find_cases, read_description
-from segflow.io.files import read_contract
-from segflow.io.formats import label_ending
+from segflow.contracts.case import CaseRecord
+from segflow.contracts.dataset import Case
+from segflow.contracts.errors import ConfigurationError, PredictionError, SegflowError
+from segflow.contracts.prediction import PredictedCase, Prediction
+from segflow.io.files import digest_of, key_of, read_contract, write_text
+from segflow.io.formats import digest_of_image, ending_of, label_ending
 from segflow.io.images import read_case, write_labels
-from segflow.io.plans import read_plan
-from segflow.postprocessing import apply
-from segflow.preprocessing import prepare_case, prepare_labels
-from segflow.recipes import InferenceRecipe
+from segflow.io.inputs import Inputs, find_inputs
+from segflow.io.ledger import Ledger, ledger
+from segflow.io.probabilities import write_probabilities
+from segflow.io.versions import versions
+from segflow.prediction.overlap import overlapped
+from segflow.prediction.predictor import Predictor, ReadyCase
+from segflow.recipes.inference import Precision
+
+T = TypeVar("T")
+
+_SHARD = re.compile(r"([0-9]+)/([0-9]+)", re.ASCII)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments. Source: ours."""
     parser.add_argument("--model", type=Path, required=True, help="model package: the folder with model.json")
     parser.add_argument(
-        "--input", type=Path, required=True, help="folder of images IDENTIFIER_0000.ending, ..."
+        "--input",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="folder of images IDENTIFIER_0000.ending, ..., or such files themselves",
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of the label maps IDENTIFIER.ending"
@@ -49,50 +59,145 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="average over mirrored inputs (default: the model's)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        help="of the networks' arithmetic (default: the model's); bfloat16 is fast on CPUs that have units for it",
+    )
+    parser.add_argument(
+        "--save-probabilities", action="store_true", help="also write OUTPUT/probabilities/IDENTIFIER.npz"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="leave alone what an earlier call has made of the same model, options and images",
+    )
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        default=(1, 1),
+        metavar="I/N",
+        help="predict the I-th of N parts of the cases, 1/N to N/N: one call per GPU or job",
+    )
+    parser.add_argument(
+        "--ahead",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="cases that are read ahead, and that may wait to be written (default 1; 0 takes the least memory)",
+    )
     add_device_arguments(parser)
 
 
+def _shard(text: str) -> tuple[int, int]:
+    match = _SHARD.fullmatch(text)
+    part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= part <= parts:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of 1/N to N/N, such as 1/4")
+    return part, parts
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
 @dataclass(frozen=True)
-class _Model:
-    """A model package, loaded.
+class _Failed:
+    """A case that cannot be labelled."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Ready:
+    case: Case
+    key: str
+    content: ReadyCase
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    case: Case
+    key: str
+    record: CaseRecord
+    labels: LabelMap
+    others: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What happens to a case: reading, prediction and writing, each of which may run beside the others.
 
     Attributes:
-        card: What it is.
-        plan: For preprocessing.
-        labels: Classes or regions.
-        channels: Of an image.
-        ending: Of image files.
-        ensembles: By configuration, stages of a cascade included.
+        predictor: The model.
+        output: Folder of the label maps.
+        save_probabilities: Write them, too.
+        common: Key of all that the cases share.
+        known: What earlier calls have made.
+        ledger: What this call makes, and an interrupted one before it made.
     """
 
-    card: ModelCard
-    plan: Plan
-    labels: Labels
-    channels: int
-    ending: str
-    ensembles: dict[str, FoldEnsemble]
-    threads: int
+    predictor: Predictor
+    output: Path
+    save_probabilities: bool
+    common: str
+    known: Mapping[str, PredictedCase]
+    ledger: Ledger
 
-    def label_map(self, raw: RawCase) -> LabelMap:
-        """Predict, average the configurations, reduce to labels, post-process; in the image's own geometry."""
-        found = self._restored(raw, self.card.configurations)
-        return apply(self.card.postprocessing.operations, found)
+    def read(self, case: Case) -> _Ready | PredictedCase | _Failed:
+        """The case, network-ready; or what is there already."""
+        return _attempt(case.identifier, lambda: self._read(case))
 
-    def _restored(self, raw: RawCase, names: Sequence[str]) -> LabelMap:
-        """All configurations share the crop, so their probabilities can be averaged there."""
-        predicted = [self._scores(raw, name) for name in names]
-        streams, records = zip(*predicted, strict=True)
-        return label_map(streams, records[0], self.labels, threads=self.threads)
+    def predict(self, item: _Ready | PredictedCase | _Failed) -> _Labelled | PredictedCase | _Failed:
+        """Its label map; probabilities are written at once, as they come plane by plane."""
+        if not isinstance(item, _Ready):
+            return item
+        return _attempt(item.case.identifier, lambda: self._predict(item))
 
-    def _scores(self, raw: RawCase, name: str) -> tuple[ScoreStream, CaseRecord]:
-        configuration = configuration_of(self.plan, name)
-        preparation = self.plan.preparation(name)
-        prepared = prepare_case(raw, preparation, self.labels)
-        previous = None
-        if configuration.previous_stage is not None:
-            coarse = self._restored(raw, [configuration.previous_stage])
-            previous = prepare_labels(coarse, prepared.record, preparation)
-        return self.ensembles[name].scores(prepared.image, preparation, previous), prepared.record
+    def write(self, item: _Labelled | PredictedCase | _Failed) -> PredictedCase | _Failed:
+        """Write the label map, and note that the case is done."""
+        if not isinstance(item, _Labelled):
+            return item
+        return _attempt(item.case.identifier, lambda: self._write(item))
+
+    def _read(self, case: Case) -> _Ready | PredictedCase:
+        key = key_of(self.common, *(f"{file.name} {digest_of_image(file)}" for file in case.images))
+        made = self._made(case.identifier, key)
+        if made is not None:
+            return made
+        raw = read_case(case, channels=self.predictor.channels)
+        for warning in raw.warnings:
+            logger.warning("%s", warning)
+        return _Ready(case, key, self.predictor.prepare(raw))
+
+    def _made(self, identifier: str, key: str) -> PredictedCase | None:
+        """What an earlier call has made of the same, if it is still whole."""
+        noted = self.ledger.find(identifier, key)
+        made = self.known.get(identifier) if noted is None else PredictedCase(key=key, files=noted)
+        if made is None or made.key != key:
+            return None
+        files = {self.output / name: digest for name, digest in made.files.items()}
+        return made if all(file.is_file() and digest_of(file) == files[file] for file in files) else None
+
+    def _predict(self, item: _Ready) -> _Labelled:
+        record = item.content.record
+        if not self.save_probabilities:
+            return _Labelled(item.case, item.key, record, self.predictor.label(item.content), ())
+        file = self.output / "probabilities" / f"{item.case.identifier}.npz"
+        n_outputs = self.predictor.labels.n_outputs
+        with write_probabilities(file, record, self.predictor.preparation, n_outputs=n_outputs) as keep:
+            found = self.predictor.label(item.content, keep=keep)
+        return _Labelled(item.case, item.key, record, found, (file,))
+
+    def _write(self, item: _Labelled) -> PredictedCase:
+        file = _label_file(self.output, item.case)
+        write_labels(file, self.predictor.postprocess(item.labels), item.record.geometry)
+        names = {path: path.relative_to(self.output).as_posix() for path in (file, *item.others)}
+        made = PredictedCase(key=item.key, files={name: digest_of(path) for path, name in names.items()})
+        self.ledger.note(item.case.identifier, item.key, made.files)
+        return made
 
 
 def run(options: argparse.Namespace) -> None:
@@ -100,52 +205,134 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         PredictionError: Some cases failed.
+        DatasetError, ConfigurationError: The input cannot be understood, or would be overwritten.
 
-    Source: method.md section 18.
+    Source: method.md section 18; resuming, shards and overlap: ours.
     """
     torch.set_num_threads(options.threads)
-    model = _load(options)
-    cases = find_cases(options.input, model.ending, model.channels)
-    faults = []
-    with progress_bar(f"predict with {model.card.selection.best.name}", len(cases)) as bar:
-        for case in cases:
-            try:
-                raw = read_case(case, channels=model.channels)
-                for warning in raw.warnings:
-                    logger.warning("%s", warning)
-                file = options.output / f"{case.identifier}{label_ending(model.ending)}"
-                write_labels(file, model.label_map(raw), raw.geometry)
-            except SegflowError as problem:
-                logger.info("%s", problem)
-                faults.append(str(problem))
-            bar.advance(note=case.identifier)
-    console.print(f"{len(cases) - len(faults)} of {len(cases)} cases labelled in {options.output}")
-    if faults:
-        raise PredictionError("\n".join(faults))
-
-
-def _load(options: argparse.Namespace) -> _Model:
-    folder = options.model
-    card = read_contract(ModelCard, folder / "model.json", error=PredictionError)
-    description, labels = read_description(folder / "dataset.json")
-    chosen = {"step": options.step, "mirroring": options.mirroring}
-    given = {key: value for key, value in chosen.items() if value is not None}
-    where = "options --step and --mirroring"
-    recipe = InferenceRecipe.parse(card.inference | given, where=where, error=PredictionError)
-    folds = options.folds or card.folds
-    device = choose_device(options.device)
-    ensembles = {
-        name: load_ensemble(
-            [folder / name / f"fold_{fold}.pt" for fold in folds], labels, recipe, device=device
-        )
-        for name in (*card.stages, *card.configurations)
-    }
-    return _Model(
-        card=card,
-        plan=read_plan(folder / "plans.json"),
-        labels=labels,
-        channels=len(description["channel_names"]),
-        ending=str(description["file_ending"]),
-        ensembles=ensembles,
+    predictor = Predictor.from_folder(
+        options.model,
+        folds=options.folds,
+        device=options.device,
+        step=options.step,
+        mirroring=options.mirroring,
+        precision=options.precision,
         threads=options.threads,
+    )
+    inputs = _shard_of(find_inputs(options.input, predictor.ending, predictor.channels), *options.shard)
+    _keep_apart(inputs, options.output)
+    report = options.output / _report_name(*options.shard)
+    unfinished = report.with_name(f"{report.stem}.unfinished.jsonl")
+    known = _known(options.output) if options.resume else {}
+    if not options.resume:
+        for stale in (report, unfinished):
+            stale.unlink(missing_ok=True)
+    model = key_of(*map(digest_of, predictor.files))
+    common = key_of(
+        options.code,
+        model,
+        predictor.recipe.to_json(),
+        *(f"{name} {number}" for name, number in versions().items()),
+        f"{predictor.device} {options.save_probabilities}",
+    )
+    with ledger(unfinished) as notes:
+        job = _Job(
+            predictor=predictor,
+            output=options.output,
+            save_probabilities=options.save_probabilities,
+            common=common,
+            known=known,
+            ledger=notes,
+        )
+        done, failed = _worked_through(job, inputs, options.ahead)
+        write_text(report, _report(predictor, model, options, done, failed).to_json())
+    console.print(f"{len(done)} of {len(done) + len(failed)} cases labelled in {options.output}")
+    if failed:
+        raise PredictionError("\n".join(failed.values()))
+
+
+def _worked_through(job: _Job, inputs: Inputs, ahead: int) -> tuple[dict[str, PredictedCase], dict[str, str]]:
+    done, failed = {}, dict(inputs.faults)
+    title = f"predict with {job.predictor.card.selection.best.name}"
+    with (
+        progress_bar(title, len(inputs.cases)) as bar,
+        closing(overlapped(inputs.cases.values(), job.read, job.predict, job.write, ahead=ahead)) as outcomes,
+    ):
+        for case, outcome in outcomes:
+            if isinstance(outcome, _Failed):
+                logger.info("%s", outcome.reason)
+                failed[case.identifier] = outcome.reason
+            else:
+                done[case.identifier] = outcome
+            bar.advance(note=case.identifier)
+    return done, dict(sorted(failed.items()))
+
+
+def _attempt(identifier: str, work: Callable[[], T]) -> T | _Failed:
+    """Faults of a case become its outcome; a fault of the program ends the call."""
+    try:
+        return work()
+    except SegflowError as problem:
+        return _Failed(str(problem))
+    except OSError as problem:
+        return _Failed(f"case {identifier}: {problem}")
+    except (MemoryError, RuntimeError) as problem:  # torch has no class of its own for the CPU's memory
+        if not isinstance(problem, MemoryError) and "memory" not in str(problem).lower():
+            raise
+        return _Failed(
+            f"case {identifier} does not fit into memory ({problem}); try --ahead 0, or a machine with more memory"
+        )
+
+
+def _shard_of(inputs: Inputs, part: int, parts: int) -> Inputs:
+    chosen = sorted({*inputs.cases, *inputs.faults})[part - 1 :: parts]
+    return Inputs(
+        {name: inputs.cases[name] for name in chosen if name in inputs.cases},
+        {name: inputs.faults[name] for name in chosen if name in inputs.faults},
+    )
+
+
+def _label_file(output: Path, case: Case) -> Path:
+    ending = case.images[0].name[-len(ending_of(case.images[0])) :]
+    return output / f"{case.identifier}{label_ending(ending)}"
+
+
+def _keep_apart(inputs: Inputs, output: Path) -> None:
+    """No label map may take an image's place."""
+    images = {file.resolve() for case in inputs.cases.values() for file in case.images}
+    for case in inputs.cases.values():
+        file = _label_file(output, case)
+        if file.resolve() in images:
+            raise ConfigurationError(f"{file} is an image; name another folder with --output")
+
+
+def _report_name(part: int, parts: int) -> str:
+    return "prediction.json" if parts == 1 else f"prediction_{part}_of_{parts}.json"
+
+
+def _known(output: Path) -> dict[str, PredictedCase]:
+    """What earlier calls have made, whatever their shards."""
+    known: dict[str, PredictedCase] = {}
+    for file in sorted({*output.glob("prediction.json"), *output.glob("prediction_*_of_*.json")}):
+        known |= read_contract(Prediction, file, error=PredictionError).cases
+    return known
+
+
+def _report(
+    predictor: Predictor,
+    model: str,
+    options: argparse.Namespace,
+    done: dict[str, PredictedCase],
+    failed: dict[str, str],
+) -> Prediction:
+    return Prediction(
+        model=model,
+        data=predictor.card.dataset,
+        candidate=predictor.card.selection.best.name,
+        folds=tuple(options.folds or predictor.card.folds),
+        inference=predictor.recipe.model_dump(),
+        device=predictor.device,
+        versions=versions(),
+        cases=dict(sorted(done.items())),
+        failed=failed,
     )

@@ -11,10 +11,8 @@ import torch
 from segflow.commands.options import (
     add_device_arguments,
     add_settings_argument,
-    choose_device,
     fold_of,
 )
-from segflow.commands.prediction import FoldEnsemble, label_map, load_ensemble
 from segflow.commands.resume import label_cases
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import PredictionError
@@ -28,6 +26,8 @@ from segflow.io.manifests import read_prepared
 from segflow.io.plans import read_folds, read_preparation
 from segflow.io.probabilities import write_probabilities
 from segflow.io.store import CaseStore
+from segflow.network.device import choose_device
+from segflow.prediction.ensemble import FoldEnsemble, label_map, load_ensemble
 from segflow.recipes import InferenceRecipe, parse_settings
 
 

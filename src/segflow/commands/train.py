@@ -15,7 +15,6 @@ from segflow.commands.interruption import stop_requests
 from segflow.commands.options import (
     add_device_arguments,
     add_settings_argument,
-    choose_device,
     devices_for,
     fold_of,
 )
@@ -34,6 +33,7 @@ from segflow.io.plans import read_configuration, read_folds
 from segflow.io.store import CaseStore
 from segflow.io.weights import CheckpointFile
 from segflow.io.workspace import workspace
+from segflow.network.device import choose_device
 from segflow.planning import features_per_stage
 from segflow.recipes import AugmentationRecipe, PlannerRecipe, TrainingRecipe, parse_settings
 from segflow.training import EpochRecord, Pretrained, TrainingJob, train

@@ -16,7 +16,9 @@ from segflow.io.files import read_json
 from segflow.io.formats import ENDINGS, LOSSY_ENDINGS, companions, label_ending
 
 __all__ = [
+    "channel_files",
     "channel_names",
+    "files_by_case",
     "find_cases",
     "list_files",
     "read_dataset",
@@ -132,15 +134,21 @@ def find_cases(folder: Path, ending: str, channels: int, *, labels: Path | None 
 
     Source: method.md section 2; gaps in the channel numbers, which the peer overlooks, are errors here.
     """
-    found = _files_by_case(folder, ending)
+    found = files_by_case(folder, ending)
     return tuple(
-        Case(name, _channel_files(name, found[name], channels, folder), _label_file(name, ending, labels))
+        Case(name, channel_files(name, found[name], channels, folder), _label_file(name, ending, labels))
         for name in sorted(found)
     )
 
 
-def _files_by_case(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
-    """Identifier to channel number to file."""
+def files_by_case(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
+    """Image files of a folder: identifier to channel number to file.
+
+    Raises:
+        DatasetError: There is no such folder, or no image in it.
+
+    Source: method.md section 2.
+    """
     if not folder.is_dir():
         raise DatasetError(f"{folder} does not exist; images belong there as IDENTIFIER_0000{ending}")
     # not hidden files: ._CASE_0000.nii.gz is what macOS leaves beside a file
@@ -213,7 +221,7 @@ def list_files(folder: Path) -> dict[str, tuple[Path, ...]]:
         found = {case.identifier: [*case.images, *([case.label] if case.label else [])] for case in cases}
     else:
         ending = str(description["file_ending"])
-        images = _files_by_case(folder / "imagesTr", ending)
+        images = files_by_case(folder / "imagesTr", ending)
         labels = {name: folder / "labelsTr" / f"{name}{label_ending(ending)}" for name in images}
         found = {
             name: [*sorted(images[name].values()), *([labels[name]] if labels[name].exists() else [])]
@@ -226,9 +234,16 @@ def _all_companions(files: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(path for file in files for path in companions(file)))
 
 
-def _channel_files(
+def channel_files(
     identifier: str, files: Mapping[int, Path], channels: int, folder: Path
 ) -> tuple[Path, ...]:
+    """A case's files in the order of channels; one file may hold all of them.
+
+    Raises:
+        DatasetError: A channel is missing, or there is one too many.
+
+    Source: method.md section 2.
+    """
     expected = range(channels if len(files) > _MULTI_CHANNEL else 1)
     missing = [number for number in expected if number not in files]
     surplus = [number for number in files if number not in expected]

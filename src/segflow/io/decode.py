@@ -17,6 +17,7 @@ from segflow.contracts.case import Geometry
 from segflow.io import nifti
 from segflow.io.formats import (
     ENDINGS,
+    FLAT_SPACING,
     LOSSY_ENDINGS,
     TIFF_ENDINGS,
     WITHOUT_SPACING,
@@ -42,7 +43,6 @@ ITK_FORMATS = {
     ".tif": "TIFFImageIO",
     ".tiff": "TIFFImageIO",
 }
-FLAT_SPACING = 999.0  # a 2D file's third spacing, or this times its largest: never resampled, always coarsest
 
 _NIFTI = (".nii", ".nii.gz")
 _PICTURES = (".bmp", *LOSSY_ENDINGS)  # SimpleITK gives grey BMP as colours, and cut files as whole

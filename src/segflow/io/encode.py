@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.io import nifti
-from segflow.io.decode import FLAT_SPACING, ITK_FORMATS
+from segflow.io.decode import ITK_FORMATS
 from segflow.io.files import write_atomically
 from segflow.io.formats import (
     ENDINGS,
     FLAT_ENDINGS,
+    FLAT_SPACING,
     LOSSY_ENDINGS,
     TIFF_ENDINGS,
     WITHOUT_SPACING,

@@ -11,6 +11,7 @@ from segflow.io.files import digest_of, key_of
 __all__ = [
     "ENDINGS",
     "FLAT_ENDINGS",
+    "FLAT_SPACING",
     "LOSSY_ENDINGS",
     "TIFF_ENDINGS",
     "WITHOUT_SPACING",
@@ -30,6 +31,8 @@ FLAT_ENDINGS = (".png", ".bmp", *LOSSY_ENDINGS)
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", *FLAT_ENDINGS, *TIFF_ENDINGS)
 #: They say nothing of millimetres that could be relied on.
 WITHOUT_SPACING = (*FLAT_ENDINGS, *TIFF_ENDINGS)
+#: A 2D file's third spacing, or this times its largest: never resampled, always coarsest.
+FLAT_SPACING = 999.0
 _LABELS_BESIDE_LOSSY = ".png"
 _CHANNEL = re.compile(r"(?P<case>.+)_\d{4}")
 _DATA_FILE = re.compile(rb"^ElementDataFile\s*=\s*(?P<name>.*?)\s*$(?P<rest>.*)", re.MULTILINE | re.DOTALL)

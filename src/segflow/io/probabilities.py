@@ -27,7 +27,7 @@ from segflow.contracts.errors import PredictionError
 from segflow.contracts.plan import Preparation
 from segflow.io.files import open_atomically
 from segflow.volumes.axes import transpose_spatial
-from segflow.volumes.crop import uncrop
+from segflow.volumes.crop import uncrop_probabilities
 
 __all__ = ["probability_slabs", "read_probabilities", "write_probabilities"]
 
@@ -132,7 +132,5 @@ def read_probabilities(path: Path, *, has_regions: bool) -> Scores:
     inside = np.concatenate(list(probability_slabs(path)), axis=1)
     with np.load(path, allow_pickle=False) as stored:
         box, shape, transpose = (stored[name].tolist() for name in ("box", "shape", "transpose"))
-    whole = uncrop(inside, box, tuple(shape))
-    if not has_regions:
-        whole[0] = uncrop(inside[0], box, tuple(shape), fill=1)
+    whole = uncrop_probabilities(inside, box, tuple(shape), has_regions=has_regions)
     return np.ascontiguousarray(transpose_spatial(whole, transpose))

@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segflow.contracts.arrays import Image, LabelMap, Mask, Shape3
+from segflow.contracts.arrays import Image, LabelMap, Mask, Scores, Shape3
 from segflow.volumes.holes import fill_holes
 
-__all__ = ["Box", "bounding_box", "crop", "crop_mask", "mark_outside", "nonzero_voxels", "uncrop"]
+__all__ = [
+    "Box",
+    "bounding_box",
+    "crop",
+    "crop_mask",
+    "mark_outside",
+    "nonzero_voxels",
+    "uncrop",
+    "uncrop_probabilities",
+]
 
 #: Half-open (start, stop) per axis.
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -120,6 +129,26 @@ def uncrop(array: NDArray[Any], box: Box, shape: Shape3, fill: float = 0) -> NDA
         return array
     whole = np.full((*array.shape[:-3], *shape), fill, dtype=array.dtype)
     crop(whole, box)[...] = array
+    return whole
+
+
+def uncrop_probabilities(scores: Scores, box: Box, shape: Shape3, *, has_regions: bool) -> Scores:
+    """Put cropped probabilities back: outside, the background is certain.
+
+    Args:
+        scores: (k, z, y, x), of the box's size.
+        box: Half-open (start, stop) per axis.
+        shape: Spatial shape of the result.
+        has_regions: There is no background among the outputs: all are 0 outside.
+
+    Returns:
+        (k, *shape).
+
+    Source: method.md section 17.
+    """
+    whole: Scores = uncrop(scores, box, shape)
+    if not has_regions:
+        whole[0] = uncrop(scores[0], box, shape, fill=1)
     return whole
 
 

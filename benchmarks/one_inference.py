@@ -1,0 +1,168 @@
+"""Prediction or export by one program, in a process of its own: `inference.py` calls this with each program's Python.
+
+    python one_inference.py ours|peer JOB.json        # prints one line of JSON
+
+It imports only the program it is called for. Linux only.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from one_case import peak_bytes
+
+SPACING_MM = (1.0, 1.0, 1.0)
+
+
+def main() -> None:
+    program, job = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
+    print(json.dumps(TASKS[program, job["task"]](job)))
+
+
+def logits_of(job):
+    """Smooth blobs, one class each, in noise; (k, z, y, x), float32."""
+    rng = np.random.default_rng(0)
+    shape = tuple(job["shape"])
+    coarse = rng.standard_normal((job["classes"], *(-(-size // 8) for size in shape)), np.float32)
+    logits = np.empty((job["classes"], *shape), np.float32)
+    for channel, small in zip(logits, coarse, strict=True):
+        for axis in range(3):
+            small = np.repeat(small, 8, axis=axis)  # noqa: PLW2901
+        channel[...] = small[: shape[0], : shape[1], : shape[2]]
+    return logits
+
+
+def finer_spacing(job):
+    """Of the raw image, so that its shape is the one asked for."""
+    return tuple(old / new for old, new in zip(job["shape"], job["raw_shape"], strict=True))
+
+
+def export_ours(job):
+    logits = logits_of(job)
+    before = peak_bytes()
+    start = time.perf_counter()
+    found = our_export(job, logits)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "given": before, "peak": peak_bytes(), "digest": summary(found)}
+
+
+def our_export(job, logits):
+    """What lies between a network's scores and the label map, in one place."""
+    from segflow.contracts.case import CaseRecord, Geometry
+    from segflow.contracts.labels import Labels
+    from segflow.contracts.plan import Preparation
+    from segflow.export import ScoreStream, assemble, label_slabs
+
+    shape, raw_shape = tuple(job["shape"]), tuple(job["raw_shape"])
+    spacing_mm = finer_spacing(job)
+    geometry = Geometry(
+        shape=raw_shape, spacing_mm=spacing_mm, file_dimensions=3, file_spacing_mm=spacing_mm[::-1],
+        origin_mm=(0.0,) * 3, direction=tuple(np.eye(3).ravel().tolist()),
+    )  # fmt: skip
+    record = CaseRecord(
+        identifier="one", geometry=geometry, shape_before_crop=raw_shape,
+        crop_box=tuple((0, size) for size in raw_shape), spacing_mm=spacing_mm, shape=shape,
+    )  # fmt: skip
+    preparation = Preparation(
+        spacing_mm=SPACING_MM, normalization=("ct",), mask_normalization=(False,), intensities=(None,),
+        transpose_forward=(0, 1, 2), transpose_backward=(0, 1, 2),
+    )  # fmt: skip
+    labels = Labels((("background", 0), *((f"class {i}", i) for i in range(1, job["classes"]))))
+    stream = ScoreStream(
+        chunks=(logits[:, start : start + 8] for start in range(0, shape[0], 8)),
+        shape=shape,
+        preparation=preparation,
+    )
+    return assemble(label_slabs(stream, record, labels, threads=job["threads"]), record, preparation, labels)
+
+
+def export_peer(job):
+    import torch
+    from nnunetv2.inference.export_prediction import (
+        convert_predicted_logits_to_segmentation_with_correct_shape,
+    )
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    torch.set_num_threads(job["threads"])
+    plans = PlansManager(job["plan"])
+    configuration = plans.get_configuration("3d_fullres")
+    configuration.configuration["spacing"] = list(SPACING_MM)
+    names = {"background": 0, **{f"class {i}": i for i in range(1, job["classes"])}}
+    description = {"labels": names, "channel_names": {"0": "CT"}, "file_ending": ".nii.gz", "numTraining": 1}
+    raw_shape = tuple(job["raw_shape"])
+    properties = {
+        "spacing": list(finer_spacing(job)),
+        "shape_before_cropping": raw_shape,
+        "shape_after_cropping_and_before_resampling": raw_shape,
+        "bbox_used_for_cropping": [[0, size] for size in raw_shape],
+    }
+    logits = torch.from_numpy(logits_of(job)).half()  # as its sliding window leaves them
+    before = peak_bytes()
+    start = time.perf_counter()
+    found = convert_predicted_logits_to_segmentation_with_correct_shape(
+        logits, plans, configuration, plans.get_label_manager(description), properties,
+        num_threads_torch=job["threads"],
+    )  # fmt: skip
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "given": before, "peak": peak_bytes(), "digest": summary(found)}
+
+
+def summary(found):
+    """Voxels of some labels: both programs must agree on them, but for rounding in half precision."""
+    return np.bincount(np.asarray(found).ravel(), minlength=4)[:4].tolist()
+
+
+def folder_ours(job):
+    """Whole cases, files to files, with the model loaded."""
+    from types import SimpleNamespace
+
+    import torch
+
+    from segflow.commands import predict
+
+    torch.set_num_threads(job["threads"])
+    loaded = predict.Predictor.from_folder(job["model"], device="cpu", threads=job["threads"])
+    predict.Predictor = SimpleNamespace(from_folder=lambda *_, **__: loaded)
+    options = SimpleNamespace(
+        model=Path(job["model"]), input=[Path(job["input"])], output=Path(job["output"]), folds=None,
+        device="cpu", step=None, mirroring=None, threads=job["threads"], shard=(1, 1), resume=False,
+        save_probabilities=False, ahead=1, code="",
+    )  # fmt: skip
+    start = time.perf_counter()
+    predict.run(options)
+    return {"seconds": time.perf_counter() - start, "peak": peak_bytes()}
+
+
+def folder_peer(job):
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    cpu = torch.device("cpu")
+    torch.set_num_threads(job["threads"])
+    predictor = nnUNetPredictor(perform_everything_on_device=False, device=cpu, allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(job["results"], use_folds=(0,))
+    start = time.perf_counter()
+    predictor.predict_from_files(
+        job["input"], f"{job['output']}_workers",
+        num_processes_preprocessing=job["threads"], num_processes_segmentation_export=job["threads"],
+    )  # fmt: skip
+    with_workers = time.perf_counter() - start
+    Path(job["output"]).mkdir()
+    start = time.perf_counter()
+    predictor.predict_from_files_sequential(job["input"], job["output"])
+    return {"seconds": min(with_workers, time.perf_counter() - start), "peak": peak_bytes()}
+
+
+TASKS = {
+    ("ours", "export"): export_ours,
+    ("peer", "export"): export_peer,
+    ("ours", "folder"): folder_ours,
+    ("peer", "folder"): folder_peer,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""A model package, loaded: label maps of arrays and of cases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segflow.contracts.arrays import LabelMap, Scores
+from segflow.contracts.case import CaseRecord, Geometry, RawCase
+from segflow.contracts.errors import PredictionError
+from segflow.contracts.labels import Labels
+from segflow.contracts.model_card import ModelCard
+from segflow.contracts.plan import Plan, Preparation
+from segflow.io.dataset import read_description
+from segflow.io.files import read_contract
+from segflow.io.formats import FLAT_SPACING
+from segflow.io.plans import read_plan
+from segflow.network.device import choose_device
+from segflow.postprocessing import apply
+from segflow.prediction.ensemble import FoldEnsemble, Keep, label_map, load_ensemble
+from segflow.preprocessing import PreparedCase, prepare_case, prepare_labels
+from segflow.recipes.inference import InferenceRecipe, Precision
+from segflow.volumes.axes import transpose_spatial
+from segflow.volumes.crop import uncrop_probabilities
+
+__all__ = ["Predictor", "ReadyCase"]
+
+
+@dataclass(frozen=True)
+class ReadyCase:
+    """A case that networks can be applied to.
+
+    Attributes:
+        parts: Configuration to the case prepared for it, stages of a cascade included; the package's first one first.
+    """
+
+    parts: Mapping[str, PreparedCase]
+
+    @property
+    def record(self) -> CaseRecord:
+        """What undoes the preparation; all configurations crop and transpose a case alike."""
+        return next(iter(self.parts.values())).record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A model package, loaded.
+
+    It predicts with all that was chosen for it: one or several configurations, the first stage of a cascade,
+    post-processing.
+
+    Attributes:
+        card: What it is.
+        plan: For preprocessing.
+        labels: Classes or regions.
+        channels: Of an image.
+        ending: Of the data set's image files.
+        recipe: Sliding window and mirroring.
+        ensembles: By configuration, stages of a cascade included.
+        device: "cpu" or "cuda".
+        threads: That resample scores while a network computes.
+        files: What it was read from.
+    """
+
+    card: ModelCard
+    plan: Plan
+    labels: Labels
+    channels: int
+    ending: str
+    recipe: InferenceRecipe
+    ensembles: Mapping[str, FoldEnsemble]
+    device: str
+    threads: int
+    files: tuple[Path, ...]
+
+    @classmethod
+    def from_folder(  # noqa: PLR0913  the options of the command
+        cls,
+        model: Path | str,
+        *,
+        folds: Sequence[int] | None = None,
+        device: str = "auto",
+        step: float | None = None,
+        mirroring: bool | None = None,
+        precision: Precision | None = None,
+        threads: int | None = None,
+    ) -> Predictor:
+        """Load a model package.
+
+        Args:
+            model: The folder with model.json.
+            folds: Use only these folds' networks (default: all packed).
+            device: "auto" (a GPU if there is one), "cpu" or "cuda".
+            step: Tile distance as a share of the patch (default: the model's).
+            mirroring: Average over mirrored inputs (default: the model's).
+            precision: Of the networks' arithmetic (default: the model's).
+            threads: That resample scores (default: as many as there are cores). Torch's own threads are set with
+                `torch.set_num_threads`.
+
+        Raises:
+            PredictionError: The folder is no model package, lacks a file or a fold, or `step` is out of range.
+            ConfigurationError: There is no such device.
+
+        Source: method.md section 18.
+        """
+        folder = Path(model)
+        card = read_contract(ModelCard, folder / "model.json", error=PredictionError)
+        description, labels = read_description(folder / "dataset.json")
+        plan = read_plan(folder / "plans.json")
+        names = (*card.stages, *card.configurations)
+        weights = {name: _weights(folder / name, folds, card.folds) for name in names}
+        _check_configurations(plan, names, folder)
+        recipe = _recipe(card, {"step": step, "mirroring": mirroring, "precision": precision})
+        chosen = choose_device(device)
+        return cls(
+            card=card,
+            plan=plan,
+            labels=labels,
+            channels=len(description["channel_names"]),
+            ending=str(description["file_ending"]),
+            recipe=recipe,
+            ensembles={
+                name: load_ensemble(files, labels, recipe, device=chosen) for name, files in weights.items()
+            },
+            device=chosen,
+            threads=threads or os.cpu_count() or 1,
+            files=(
+                *(folder / name for name in ("model.json", "dataset.json", "plans.json")),
+                *(file for files in weights.values() for file in files),
+            ),
+        )
+
+    def predict(self, array: NDArray[Any], spacing_mm: Sequence[float]) -> LabelMap:
+        """The label map of an image in memory.
+
+        Args:
+            array: Intensities, (c, z, y, x), or (z, y, x) for one channel; of a 2D image (c, y, x), or (y, x) for one
+                channel. How many spatial axes it has is told by the spacing.
+            spacing_mm: Millimetres between voxels along the spatial axes, in the array's order: 3 numbers, or 2.
+
+        Returns:
+            Label values, unsigned, with the array's spatial axes: (z, y, x), or (y, x). The same as `segflow predict`
+            writes for a file with these voxels.
+
+        Raises:
+            PredictionError: Number of axes, channels or spacing do not fit, or voxels are NaN or infinite.
+
+        Source: method.md sections 3, 18.
+        """
+        found = self.predict_case(self._raw(array, spacing_mm))
+        return found if len(spacing_mm) == 3 else found[0]
+
+    @overload
+    def predict_case(self, raw: RawCase) -> LabelMap: ...
+    @overload
+    def predict_case(self, raw: RawCase, *, probabilities: Literal[False]) -> LabelMap: ...
+    @overload
+    def predict_case(self, raw: RawCase, *, probabilities: Literal[True]) -> tuple[LabelMap, Scores]: ...
+    def predict_case(
+        self, raw: RawCase, *, probabilities: bool = False
+    ) -> LabelMap | tuple[LabelMap, Scores]:
+        """The label map of a case.
+
+        Args:
+            raw: As read from files.
+            probabilities: Give these as well.
+
+        Returns:
+            (z, y, x), unsigned, in the raw image's geometry; with `probabilities` also (k, z, y, x), float32, of all
+            classes, background first, or of regions. Outside the crop the background has 1 and all else 0. They are
+            those before post-processing.
+
+        Raises:
+            PredictionError: The number of channels is not the model's.
+
+        Source: method.md sections 17, 18.
+        """
+        ready = self.prepare(raw)
+        if not probabilities:
+            return self.postprocess(self.label(ready))
+        kept: list[Scores] = []
+        found = self.label(ready, keep=kept.append)
+        return self.postprocess(found), self._whole(np.concatenate(kept, axis=1), ready.record)
+
+    @property
+    def preparation(self) -> Preparation:
+        """Of the first configuration; all transpose a case alike."""
+        return self.plan.preparation(self.card.configurations[0])
+
+    def prepare(self, raw: RawCase) -> ReadyCase:
+        """Make a case network-ready, for every configuration. Needs no network, so it may run beside one.
+
+        Raises:
+            PredictionError: The number of channels is not the model's.
+
+        Source: method.md section 9.1.
+        """
+        if len(raw.image) != self.channels:
+            raise PredictionError(
+                f"case {raw.identifier} has {len(raw.image)} channels, but the model was trained with {self.channels}"
+            )
+        return ReadyCase(
+            {
+                name: prepare_case(raw, self.plan.preparation(name), self.labels)
+                for name in (*self.card.configurations, *self.card.stages)
+            }
+        )
+
+    def label(self, ready: ReadyCase, *, keep: Keep | None = None) -> LabelMap:
+        """Predict, average the configurations, reduce to labels; without post-processing.
+
+        Args:
+            ready: From `prepare`.
+            keep: Is given consecutive planes of probabilities (k, n, y, x), on the crop of the transposed raw image.
+
+        Returns:
+            (z, y, x), unsigned, in the raw image's geometry.
+
+        Source: method.md sections 16-18.
+        """
+        return self._labelled(ready, self.card.configurations, keep)
+
+    def postprocess(self, found: LabelMap) -> LabelMap:
+        """Apply the operations that were chosen. Source: method.md section 23."""
+        return apply(self.card.postprocessing.operations, found)
+
+    def _labelled(self, ready: ReadyCase, names: Sequence[str], keep: Keep | None) -> LabelMap:
+        streams = []
+        for name in names:
+            preparation, prepared = self.plan.preparation(name), ready.parts[name]
+            before = self.plan.configurations[name].previous_stage
+            previous = None
+            if before is not None:
+                coarse = self._labelled(ready, [before], None)
+                previous = prepare_labels(coarse, prepared.record, preparation)
+            streams.append(self.ensembles[name].scores(prepared.image, preparation, previous))
+        return label_map(streams, ready.record, self.labels, threads=self.threads, keep=keep)
+
+    def _whole(self, inside: Scores, record: CaseRecord) -> Scores:
+        """Put the crop back into the raw image's grid and axis order."""
+        whole = uncrop_probabilities(
+            inside, record.crop_box, record.shape_before_crop, has_regions=self.labels.has_regions
+        )
+        return np.ascontiguousarray(transpose_spatial(whole, self.preparation.transpose_backward))
+
+    def _raw(self, array: NDArray[Any], spacing_mm: Sequence[float]) -> RawCase:
+        spacing = tuple(float(mm) for mm in spacing_mm)
+        if len(spacing) not in {2, 3} or not all(0 < mm < float("inf") for mm in spacing):
+            raise PredictionError(
+                f"spacing_mm is {list(spacing_mm)}; it must be 3 positive numbers, or 2 for a 2D image"
+            )
+        image = np.asarray(array)
+        if image.ndim == len(spacing):
+            image = image[None]
+        if image.ndim != len(spacing) + 1 or 0 in image.shape:
+            raise PredictionError(
+                f"an array of shape {np.shape(array)} does not go with {len(spacing)} numbers of spacing; it must have "
+                "as many axes, or one more in front for channels, and none may be empty"
+            )
+        if np.iscomplexobj(image) or not np.isfinite(image).all():
+            raise PredictionError("the array holds complex, NaN or infinite values; replace them by numbers")
+        if len(spacing) == 2:
+            image = image[:, None]
+        return RawCase("array", image.astype(np.float32), None, _geometry(image.shape[1:], spacing))
+
+
+def _geometry(shape: Sequence[int], spacing: tuple[float, ...]) -> Geometry:
+    """As if it were read from a file with this spacing."""
+    z, y, x = shape
+    z_mm, y_mm, x_mm = spacing if len(spacing) == 3 else (FLAT_SPACING * max(spacing), *spacing)
+    return Geometry(
+        shape=(z, y, x),
+        spacing_mm=(z_mm, y_mm, x_mm),
+        file_dimensions=len(spacing),
+        file_spacing_mm=spacing[::-1],
+        origin_mm=(0.0,) * len(spacing),
+        direction=tuple(np.eye(len(spacing)).ravel().tolist()),
+    )
+
+
+def _weights(folder: Path, wanted: Sequence[int] | None, packed: Sequence[int]) -> list[Path]:
+    missing = [fold for fold in wanted or () if fold not in packed]
+    if missing:
+        raise PredictionError(
+            f"the model package {folder.parent} has no fold {missing[0]}; it has {', '.join(map(str, packed))}"
+        )
+    return [folder / f"fold_{fold}.pt" for fold in dict.fromkeys(wanted or packed)]
+
+
+def _check_configurations(plan: Plan, names: Sequence[str], folder: Path) -> None:
+    for name in names:
+        before = plan.configurations[name].previous_stage if name in plan.configurations else name
+        if name not in plan.configurations or (before is not None and before not in names):
+            raise PredictionError(
+                f"the model package {folder} lacks configuration {before}; package the model again"
+            )
+
+
+def _recipe(card: ModelCard, chosen: Mapping[str, object]) -> InferenceRecipe:
+    given = {key: value for key, value in chosen.items() if value is not None}
+    where = f"options {', '.join(chosen)}"
+    return InferenceRecipe.parse(card.inference | given, where=where, error=PredictionError)

@@ -1,0 +1,273 @@
+"""Labelling new images: what is written, resumed, shared out, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from packages import package_of
+from stage_calls import call
+
+from segflow.commands.main import main
+from segflow.contracts.dataset import Case
+from segflow.io.images import read_case
+from segflow.io.probabilities import read_probabilities
+from segflow.prediction import Predictor
+
+NAMES = [f"phantom_00{number}.nii.gz" for number in range(5)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A package of two configurations; beside it the images, and what an undisturbed call made of them."""
+    model = package_of(tmp_path_factory.mktemp("package"), "2d", "3d_fullres")
+    call(*words(model, "straight"))
+    return model
+
+
+def words(model, name, *more, images=None):
+    return [
+        "predict", "--model", model, "--input", *(images or [model.parent / "data" / "imagesTr"]),
+        "--output", model.parent / name, "--device", "cpu", "--threads", 1, *more,
+    ]  # fmt: skip
+
+
+def refused(model, capsys, *more, images=None):
+    """What a call that must fail says."""
+    assert main([str(word) for word in words(model, "refused", *more, images=images)]) == 1
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.fixture
+def output(model, tmp_path):
+    """Relative to the package's folder, as `words` wants it."""
+    return tmp_path / "labels"
+
+
+def image(model, number):
+    return model.parent / "data" / "imagesTr" / f"phantom_00{number}_0000.nii.gz"
+
+
+def contents(folder):
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()
+    }
+
+
+def test_label_maps_and_report(model):
+    straight = model.parent / "straight"
+    assert sorted(contents(straight)) == [*NAMES, "prediction.json"]
+    report = json.loads((straight / "prediction.json").read_text())
+    assert list(report["cases"]) == [name.removesuffix(".nii.gz") for name in NAMES]
+    assert (report["candidate"], report["folds"], report["failed"]) == ("2d+3d_fullres", [0], {})
+
+
+@pytest.mark.parametrize("ahead", [0, 3])
+def test_overlap_changes_nothing(model, output, ahead):
+    call(*words(model, output, "--ahead", ahead))
+    assert contents(output) == contents(model.parent / "straight")
+
+
+def test_the_predictor_gives_the_verb_s_labels(model):
+    predictor = Predictor.from_folder(model, device="cpu")
+    found = sitk.ReadImage(str(image(model, 0)))
+    array, spacing = sitk.GetArrayFromImage(found), found.GetSpacing()[::-1]
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(model.parent / "straight" / NAMES[0])))
+    np.testing.assert_array_equal(predictor.predict(array, spacing), expected)
+    np.testing.assert_array_equal(predictor.predict(array[None], spacing), expected)
+
+
+def test_probabilities(model, output):
+    call(*words(model, output, "--save-probabilities", images=[image(model, 0)]))
+    raw = read_case(Case("phantom_000", (image(model, 0),), None), channels=1)
+    labels, scores = Predictor.from_folder(model, device="cpu").predict_case(raw, probabilities=True)
+    stored = read_probabilities(output / "probabilities" / "phantom_000.npz", has_regions=False)
+    np.testing.assert_allclose(stored, scores, atol=0.51 / 255)
+    np.testing.assert_allclose(scores.sum(axis=0), 1, atol=1e-5)
+    assert scores.shape[1:] == labels.shape == raw.image.shape[1:]
+    np.testing.assert_array_equal(scores.argmax(axis=0), labels)
+    expected = contents(model.parent / "straight")
+    assert (output / NAMES[0]).read_bytes() == expected[NAMES[0]]
+
+
+def test_files_as_input(model, output, tmp_path):
+    plain = shutil.copy(image(model, 2), tmp_path / "phantom_002.nii.gz")
+    call(*words(model, output, images=[image(model, 1), plain]))
+    expected = contents(model.parent / "straight")
+    assert {name: content for name, content in contents(output).items() if name in NAMES} == {
+        name: expected[name] for name in NAMES[1:3]
+    }
+
+
+def test_nan_is_refused(model, output, tmp_path, capsys):
+    file = tmp_path / "holes.mha"
+    array = sitk.GetArrayFromImage(sitk.ReadImage(str(image(model, 0)))).astype(np.float32)
+    array[0, 0, 0] = np.nan
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(file))
+    assert "NaN" in refused(model, capsys, images=[file])
+
+
+def test_another_format_is_kept(model, output, tmp_path):
+    file = tmp_path / "phantom_000_0000.mha"
+    sitk.WriteImage(sitk.ReadImage(str(image(model, 0))), str(file))
+    call(*words(model, output, images=[file]))
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(output / "phantom_000.mha")))
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(model.parent / "straight" / NAMES[0])))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_shards_are_disjoint_and_cover_all(model, output):
+    made = []
+    for part in (1, 2, 3):
+        call(*words(model, output, "--shard", f"{part}/3"))
+        made.append(list(json.loads((output / f"prediction_{part}_of_3.json").read_text())["cases"]))
+    assert made == [["phantom_000", "phantom_003"], ["phantom_001", "phantom_004"], ["phantom_002"]]
+    expected = contents(model.parent / "straight")
+    assert {name: (output / name).read_bytes() for name in NAMES} == {name: expected[name] for name in NAMES}
+    before = (output / NAMES[4]).stat().st_ino
+    call(*words(model, output, "--resume"))  # other shards: what is there counts all the same
+    assert (output / NAMES[4]).stat().st_ino == before
+
+
+def test_a_shard_without_cases(model, output):
+    call(*words(model, output, "--shard", "2/2", images=[image(model, 0)]))
+    assert json.loads((output / "prediction_2_of_2.json").read_text())["cases"] == {}
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "1/0", "a/b"])
+def test_shards_that_are_none(model, shard):
+    with pytest.raises(SystemExit):
+        main([str(word) for word in words(model, "refused", "--shard", shard)])
+
+
+def test_a_failing_case_among_good_ones(model, output, tmp_path, capsys):
+    images = tmp_path / "images"
+    shutil.copytree(model.parent / "data" / "imagesTr", images)
+    (images / "broken_0000.nii.gz").write_bytes(b"no image")
+    shutil.copy(images / "phantom_000_0000.nii.gz", images / "surplus_0000.nii.gz")
+    shutil.copy(images / "phantom_000_0000.nii.gz", images / "surplus_0001.nii.gz")
+    one = sitk.ReadImage(str(images / "phantom_000_0000.nii.gz"))
+    sitk.WriteImage(sitk.Compose([one, one]), str(images / "double_0000.nii.gz"))
+    assert main([str(word) for word in words(model, output, images=[images])]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "5 of 8 cases labelled" in said
+    failed = json.loads((output / "prediction.json").read_text())["failed"]
+    assert list(failed) == ["broken", "double", "surplus"]
+    assert "2 channels" in failed["double"]
+    assert "one channel too many" in failed["surplus"]
+    expected = contents(model.parent / "straight")
+    assert {name: (output / name).read_bytes() for name in NAMES} == {name: expected[name] for name in NAMES}
+
+
+def test_memory_that_does_not_suffice_is_the_case_s_fault(model, output, monkeypatch, capsys):
+    original = Predictor.label
+
+    def label(self, ready, *, keep=None):
+        if ready.record.identifier == "phantom_001":
+            raise RuntimeError("CUDA out of memory")
+        return original(self, ready, keep=keep)
+
+    monkeypatch.setattr(Predictor, "label", label)
+    assert main([str(word) for word in words(model, output)]) == 1
+    assert "phantom_001 does not fit into memory" in " ".join(capsys.readouterr().err.split())
+    assert sorted(file.name for file in output.glob("*.nii.gz")) == [NAMES[0], *NAMES[2:]]
+
+
+def test_a_fault_of_the_program_is_not_a_case_s(model, output, monkeypatch):
+    monkeypatch.setattr(Predictor, "label", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main([str(word) for word in words(model, output)])
+
+
+def test_finished_cases_are_left_alone(model, output):
+    call(*words(model, output))
+    before = {name: (output / name).stat().st_ino for name in NAMES}
+    before_ns = {name: (output / name).stat().st_mtime_ns for name in NAMES}
+    (output / NAMES[1]).write_bytes(b"damaged")
+    (output / NAMES[2]).unlink()
+    call(*words(model, output, "--resume"))
+    after = {name: (output / name).stat().st_ino for name in NAMES}
+    assert [name for name in NAMES if before[name] == after[name]] == [NAMES[0], *NAMES[3:]]
+    assert contents(output) == contents(model.parent / "straight")
+    call(*words(model, output))
+    anew = {name: (output / name).stat().st_mtime_ns for name in NAMES}
+    assert all(anew[name] > before_ns[name] for name in NAMES)
+
+
+@pytest.mark.parametrize("change", ["option", "image", "model", "probabilities"])
+def test_what_was_made_of_something_else_is_made_again(model, output, tmp_path, change):
+    images, other = tmp_path / "images", tmp_path / "model"
+    shutil.copytree(model.parent / "data" / "imagesTr", images)
+    shutil.copytree(model, other)
+    here = ["predict", "--model", other, "--input", images, "--output", output, "--device", "cpu"]
+    call(*here)
+    report = json.loads((output / "prediction.json").read_text())["cases"]
+    more = []
+    if change == "option":
+        more = ["--step", 1]
+    elif change == "image":
+        shutil.copy(images / "phantom_001_0000.nii.gz", images / "phantom_000_0000.nii.gz")
+    elif change == "model":
+        card = json.loads((other / "model.json").read_text())
+        (other / "model.json").write_text(json.dumps({**card, "recipe": "another"}))
+    else:
+        more = ["--save-probabilities"]
+    call(*here, "--resume", *more)
+    again = json.loads((output / "prediction.json").read_text())["cases"]
+    differing = [name for name in report if report[name]["key"] != again[name]["key"]]
+    assert differing == (["phantom_000"] if change == "image" else list(report))
+    assert (output / "probabilities" / "phantom_004.npz").exists() == (change == "probabilities")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_killed_and_resumed(model, output, how, after):
+    """Stopped when so many label maps are there; only whole files are, and a second call ends with the same."""
+    command = [sys.executable, "-m", "segflow", *map(str, words(model, output, "--save-probabilities"))]
+    reference = model.parent / "with_probabilities"
+    if not reference.exists():
+        call(*words(model, reference, "--save-probabilities"))
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
+    ) as process:
+        while process.poll() is None and len(list(output.glob("[!.]*.nii.gz"))) < after:
+            time.sleep(0.005)
+        if after == 0:
+            while process.poll() is None and not output.exists():
+                time.sleep(0.005)
+        process.send_signal(how)
+        assert process.wait(timeout=60) == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how]
+    expected = contents(reference)
+    found = {name: file for name, file in contents(output).items() if name in expected}
+    assert found.items() <= expected.items()
+    noted = output / "prediction.unfinished.jsonl"
+    kept = [json.loads(line)[0] for line in noted.read_text().splitlines()] if noted.exists() else []
+    before = {case: (output / f"{case}.nii.gz").stat() for case in kept}
+    call(*words(model, output, "--save-probabilities", "--resume"))
+    visible = {name: file for name, file in contents(output).items() if "/." not in f"/{name}"}
+    assert visible == expected
+    for case, status in before.items():
+        now = (output / f"{case}.nii.gz").stat()
+        assert (now.st_ino, now.st_mtime_ns) == (status.st_ino, status.st_mtime_ns)
+
+
+def test_misuse(model, capsys, tmp_path):
+    folder = model.parent / "data" / "imagesTr"
+    assert "has no fold 3; it has 0" in refused(model, capsys, "--folds", 3)
+    assert "step" in refused(model, capsys, "--step", 7)
+    assert "does not exist" in refused(model, capsys, images=[tmp_path / "nowhere.nii.gz"])
+    assert "a folder beside other input" in refused(model, capsys, images=[folder, image(model, 0)])
+    plain = shutil.copy(image(model, 0), tmp_path / "phantom_000.nii.gz")
+    assert "both channel 0 of a case phantom_000" in refused(model, capsys, images=[image(model, 0), plain])
+    said = refused(model, capsys, "--output", tmp_path, images=[plain])
+    assert "is an image; name another folder" in said
+    text = shutil.copy(image(model, 0), tmp_path / "notes.txt")
+    assert "is no image: its ending is none of" in refused(model, capsys, images=[text])
