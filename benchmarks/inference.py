@@ -29,6 +29,7 @@ DATA_SET = "Dataset004_Hippocampus"
 TRAINER = "nnUNetTrainer__*__3d_fullres"
 CT = {"shape": (267, 320, 320), "raw_shape": (400, 512, 512), "classes": 25}
 WHOLE_BODY = {"shape": (400, 320, 320), "raw_shape": (600, 512, 512), "classes": 117}
+OUR_THREADS = {"OPENBLAS_NUM_THREADS": "1", "GOMP_SPINCOUNT": "20000"}  # as the command sets them
 FEW_CLASSES = (10, 20)  # of the peer: its need grows linearly with them
 
 
@@ -187,9 +188,7 @@ def one_call(options, folder, program, job):
     file = folder / "job.json"
     write_json(file, job)
     python = sys.executable if program == "ours" else options.peer
-    environment = (
-        os.environ | {"OPENBLAS_NUM_THREADS": "1"} if program == "ours" else peer_environment(folder)
-    )
+    environment = os.environ | OUR_THREADS if program == "ours" else peer_environment(folder)
     return last_json(call([python, HERE / "one_inference.py", program, file], environment))
 
 

@@ -23,17 +23,19 @@ def main() -> None:
     print(json.dumps(TASKS[program, job["task"]](job)))
 
 
-def logits_of(job):
-    """Smooth blobs, one class each, in noise; (k, z, y, x), float32."""
+BLOCK = 8  # voxels along the edge of a blob
+
+
+def chunks_of(job):
+    """Logits of blobs, one class each; some planes (k, z, y, x) at a time, float32."""
     rng = np.random.default_rng(0)
-    shape = tuple(job["shape"])
-    coarse = rng.standard_normal((job["classes"], *(-(-size // 8) for size in shape)), np.float32)
-    logits = np.empty((job["classes"], *shape), np.float32)
-    for channel, small in zip(logits, coarse, strict=True):
-        for axis in range(3):
-            small = np.repeat(small, 8, axis=axis)  # noqa: PLW2901
-        channel[...] = small[: shape[0], : shape[1], : shape[2]]
-    return logits
+    depth, *plane = job["shape"]
+    coarse = rng.standard_normal((job["classes"], *(-(-size // BLOCK) for size in job["shape"])), np.float32)
+    for z in range(0, depth, BLOCK):
+        chunk = coarse[:, z // BLOCK, None]
+        for axis, size in enumerate((min(BLOCK, depth - z), *plane), start=1):
+            chunk = np.repeat(chunk, BLOCK, axis=axis).take(range(size), axis=axis)
+        yield np.ascontiguousarray(chunk)
 
 
 def finer_spacing(job):
@@ -42,15 +44,14 @@ def finer_spacing(job):
 
 
 def export_ours(job):
-    logits = logits_of(job)
     before = peak_bytes()
     start = time.perf_counter()
-    found = our_export(job, logits)
+    found = our_export(job, chunks_of(job))  # as the sliding window gives them: making them counts
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "given": before, "peak": peak_bytes(), "digest": summary(found)}
 
 
-def our_export(job, logits):
+def our_export(job, chunks):
     """What lies between a network's scores and the label map, in one place."""
     from segflow.contracts.case import CaseRecord, Geometry
     from segflow.contracts.labels import Labels
@@ -72,11 +73,7 @@ def our_export(job, logits):
         transpose_forward=(0, 1, 2), transpose_backward=(0, 1, 2),
     )  # fmt: skip
     labels = Labels((("background", 0), *((f"class {i}", i) for i in range(1, job["classes"]))))
-    stream = ScoreStream(
-        chunks=(logits[:, start : start + 8] for start in range(0, shape[0], 8)),
-        shape=shape,
-        preparation=preparation,
-    )
+    stream = ScoreStream(chunks=chunks, shape=shape, preparation=preparation)
     return assemble(label_slabs(stream, record, labels, threads=job["threads"]), record, preparation, labels)
 
 
@@ -100,7 +97,13 @@ def export_peer(job):
         "shape_after_cropping_and_before_resampling": raw_shape,
         "bbox_used_for_cropping": [[0, size] for size in raw_shape],
     }
-    logits = torch.from_numpy(logits_of(job)).half()  # as its sliding window leaves them
+    logits = torch.empty(
+        (job["classes"], *job["shape"]), dtype=torch.half
+    )  # as its sliding window leaves them
+    first = 0
+    for chunk in chunks_of(job):
+        logits[:, first : first + chunk.shape[1]] = torch.from_numpy(chunk)
+        first += chunk.shape[1]
     before = peak_bytes()
     start = time.perf_counter()
     found = convert_predicted_logits_to_segmentation_with_correct_shape(
@@ -129,7 +132,7 @@ def folder_ours(job):
     predict.Predictor = SimpleNamespace(from_folder=lambda *_, **__: loaded)
     options = SimpleNamespace(
         model=Path(job["model"]), input=[Path(job["input"])], output=Path(job["output"]), folds=None,
-        device="cpu", step=None, mirroring=None, threads=job["threads"], shard=(1, 1), resume=False,
+        device="cpu", step=None, mirroring=None, precision=None, threads=job["threads"], shard=(1, 1), resume=False,
         save_probabilities=False, ahead=1, code="",
     )  # fmt: skip
     start = time.perf_counter()
