@@ -202,7 +202,7 @@ def test_finished_cases_are_left_alone(model, output):
     assert all(anew[name] > before_ns[name] for name in NAMES)
 
 
-@pytest.mark.parametrize("change", ["option", "image", "model", "probabilities"])
+@pytest.mark.parametrize("change", ["step", "precision", "image", "model", "probabilities"])
 def test_what_was_made_of_something_else_is_made_again(model, output, tmp_path, change):
     images, other = tmp_path / "images", tmp_path / "model"
     shutil.copytree(model.parent / "data" / "imagesTr", images)
@@ -210,15 +210,13 @@ def test_what_was_made_of_something_else_is_made_again(model, output, tmp_path, 
     here = ["predict", "--model", other, "--input", images, "--output", output, "--device", "cpu"]
     call(*here)
     report = json.loads((output / "prediction.json").read_text())["cases"]
-    more = []
-    if change == "option":
-        more = ["--step", 1]
-    elif change == "image":
+    more = {"step": ["--step", 1], "precision": ["--precision", "bfloat16"]}.get(change, [])
+    if change == "image":
         shutil.copy(images / "phantom_001_0000.nii.gz", images / "phantom_000_0000.nii.gz")
     elif change == "model":
         card = json.loads((other / "model.json").read_text())
         (other / "model.json").write_text(json.dumps({**card, "recipe": "another"}))
-    else:
+    elif change == "probabilities":
         more = ["--save-probabilities"]
     call(*here, "--resume", *more)
     again = json.loads((output / "prediction.json").read_text())["cases"]
@@ -244,7 +242,11 @@ def test_killed_and_resumed(model, output, how, after):
             while process.poll() is None and not output.exists():
                 time.sleep(0.005)
         process.send_signal(how)
-        assert process.wait(timeout=60) == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how]
+        ended = process.wait(timeout=60)
+    assert ended in {
+        {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how],
+        0,
+    }  # or it was faster
     expected = contents(reference)
     found = {name: file for name, file in contents(output).items() if name in expected}
     assert found.items() <= expected.items()
