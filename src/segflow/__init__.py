@@ -5,7 +5,7 @@ The folders are the method (Isensee et al., Nature Methods 2021), lower layers f
 contracts       what stages hand to each other
 recipes         fixed parameters
 volumes         array mathematics: crop, resample, tiles, components
-metrics         overlap counts and scores
+metrics         overlap counts and scores, distances of surfaces
 network         a plan's architecture as a torch module
 augmentation    random transforms: draw, then apply
 sampling        where to cut a training patch

@@ -309,26 +309,6 @@ def test_scores_are_not_computed_again_after_an_interruption(project, prediction
     assert (project / "summary.json").read_text() == resumed
 
 
-def test_no_search_where_the_recipe_wants_none(project, predictions):
-    call(*evaluate_words(project))
-    call("select", "--candidates", project / "summary.json", "--output", project / "selection.json")
-    words = [
-        "postprocess-search", "--selection", project / "selection.json",
-        "--dataset", project / "data" / "dataset.json", "--output", project / "postprocessing.json",
-    ]  # fmt: skip
-    call(*words)
-    assert json.loads((project / "postprocessing.json").read_text())["steps"]
-    call(*words, "--settings", "postprocessing.largest_component=false")
-    found = json.loads((project / "postprocessing.json").read_text())
-    mean = json.loads((project / "summary.json").read_text())["foreground_mean"]["Dice"]
-    assert found == {
-        "operations": [],
-        "steps": [],
-        "foreground_mean_dice_before": mean,
-        "foreground_mean_dice_after": mean,
-    }
-
-
 def test_errors_of_the_check_name_every_bad_case(project, capsys):
     for number in (1, 3):
         (project / "data" / "imagesTr" / f"phantom_00{number}_0000.nii.gz").write_bytes(b"no image")

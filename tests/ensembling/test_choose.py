@@ -66,3 +66,18 @@ def test_nan_never_wins(place):
 def test_nothing_to_choose_by(scores):
     with pytest.raises(PlanError, match="no candidate has a score"):
         select(candidates(**scores))
+
+
+@pytest.mark.parametrize(
+    ("within", "best"), [(0, "a+b"), (0.004, "a+b"), (0.01, "b"), (0.011, "b"), (0.5, "b")]
+)
+def test_a_single_one_that_is_nearly_as_good(within, best):
+    scores = {"a": 0.70, "b": 0.75, "c": math.nan, "a+b": 0.76, "b+c": 0.755}
+    selection = select(candidates(**scores), prefer_single_within=within)
+    assert selection.best.name == best
+    assert selection.prefer_single_within == within
+
+
+def test_near_singles_go_by_score_then_order():
+    scores = {"a": 0.74, "b": 0.75, "d": 0.75, "a+b": 0.76}
+    assert select(candidates(**scores), prefer_single_within=0.1).best.name == "b"

@@ -83,18 +83,37 @@ def test_case_in_two_folds():
         merge_folds([fold, fold], LABELS)
 
 
+REFERENCES = [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in SUMMARIES] or [
+    pytest.param(None, marks=pytest.mark.skip(reason=f"no reference summaries at {PLANS}"))
+]
+
+
+def from_counts(metrics):
+    """Everything anew, from the four counts."""
+    return overlap_metrics(Counts(tp=metrics.tp, fp=metrics.fp, fn=metrics.fn, tn=metrics.tn))
+
+
 @pytest.mark.data
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in SUMMARIES]
-    or [pytest.param(None, marks=pytest.mark.skip(reason=f"no reference summaries at {PLANS}"))],
-)
-def test_means_of_the_peer(path):
+@pytest.mark.parametrize("path", REFERENCES)
+def test_summaries_of_the_peer_follow_from_their_counts(path):
     data = json.loads(path.read_text())
     theirs = Summary.parse(data, where=str(path), error=PredictionError)
     entries = (("background", 0), *((key, int(key)) for key in theirs.mean))
-    ours = summarise(theirs.metric_per_case, Labels(entries))
-    expected = {**data["mean"], "foreground": data["foreground_mean"]}
-    got = {**ours.mean, "foreground": ours.foreground_mean}
-    for key, metrics in expected.items():
-        assert got[key].model_dump(by_alias=True) == pytest.approx(metrics, rel=1e-12, nan_ok=True)
+    cases = [
+        case.model_copy(update={"metrics": {key: from_counts(m) for key, m in case.metrics.items()}})
+        for case in theirs.metric_per_case
+    ]
+    ours = summarise(cases, Labels(entries)).model_dump(by_alias=True)
+    assert len(cases) > 3
+    same(ours["foreground_mean"], data["foreground_mean"])
+    for key, metrics in data["mean"].items():
+        same(ours["mean"][key], metrics)
+    in_order = sorted(data["metric_per_case"], key=lambda case: case["reference_file"])
+    for case, expected in zip(ours["metric_per_case"], in_order, strict=True):
+        for key, metrics in expected["metrics"].items():
+            same(case["metrics"][key], metrics)
+
+
+def same(ours, theirs):
+    assert list(ours) == list(theirs)
+    assert ours == pytest.approx(theirs, rel=1e-12, nan_ok=True)

@@ -131,3 +131,16 @@ def test_notes_survive_a_kill(tmp_path):
     holder.communicate()
     with ledger(tmp_path / "l") as finished:
         assert finished.find("a", "k") == "noted"
+
+
+def test_notes_do_not_wait_for_the_disk_each(tmp_path, monkeypatch):
+    """The first and what comes a second later are safe from a crash of the machine, all from the process's end."""
+    synced, now = [], [100.0]
+    monkeypatch.setattr("segflow.io.ledger.os.fsync", synced.append)
+    monkeypatch.setattr("segflow.io.ledger.time.monotonic", lambda: now[0])
+    with ledger(tmp_path / "l.jsonl") as finished:
+        for name, later in (("a", 0), ("b", 0.5), ("c", 1.0), ("d", 0.1)):
+            now[0] += later
+            finished.note(name, "key", 1)
+            assert name in (tmp_path / "l.jsonl").read_text()
+    assert len(synced) == 2

@@ -50,6 +50,17 @@ def test_whole_archives_are_read(archive, parts, monkeypatch):
     assert len(counted) == (0 if parts == 1 else 1)  # decompressing a second time only where it must be
 
 
+def test_an_archive_with_a_long_name(archive):
+    """The name it was packed under stands before the content."""
+    file, _ = archive
+    expected = nifti.placement(file)
+    content = gzip.decompress(file.read_bytes())
+    with file.open("wb") as stream, gzip.GzipFile(filename="n" * 9000, mode="wb", fileobj=stream) as packed:
+        packed.write(content)
+    assert nifti.placement(file) == expected != ""
+    assert nifti.complain(file) is None
+
+
 def test_an_archive_without_compression(archive):
     file, array = archive
     file.write_bytes(gzip.decompress(file.read_bytes()))

@@ -38,6 +38,10 @@ VALUES = [
     ("inference.step", 0.5),
     ("inference.gaussian_sigma", 1 / 8),
     ("inference.mirroring", True),
+    ("selection.prefer_single_within", 0),
+    ("postprocessing.largest_component", True),
+    ("postprocessing.remove_below_mm3", ()),
+    ("postprocessing.fill_holes", False),
 ]
 
 

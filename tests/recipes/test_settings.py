@@ -14,6 +14,7 @@ from segflow.recipes import (
     PlannerRecipe,
     PostprocessingRecipe,
     Recipe,
+    SelectionRecipe,
     TrainingRecipe,
     parse_settings,
     settings_of,
@@ -25,6 +26,7 @@ SECTIONS = {
     "training": TrainingRecipe,
     "augmentation": AugmentationRecipe,
     "inference": InferenceRecipe,
+    "selection": SelectionRecipe,
     "postprocessing": PostprocessingRecipe,
 }
 EXTREMES = [
@@ -44,7 +46,9 @@ EXTREMES = [
     ("augmentation", AugmentationRecipe(p_elastic=1, elastic_scale=(1, 1), elastic_magnitude=(0.4, 0))),
     ("inference", InferenceRecipe(step=1, mirroring=False)),
     ("inference", InferenceRecipe(mirroring=("y", "x"))),
+    ("selection", SelectionRecipe(prefer_single_within=1 / 3)),
     ("postprocessing", PostprocessingRecipe(largest_component=False)),
+    ("postprocessing", PostprocessingRecipe(remove_below_mm3=(0.1, 20), fill_holes=True)),
 ]
 
 

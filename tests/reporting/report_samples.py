@@ -6,11 +6,13 @@ from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Architecture, Configuration, Plan
 from segflow.contracts.scores import (
+    Bootstrap,
     Candidate,
     CaseScores,
     Metrics,
     Operation,
     PostProcessing,
+    Resampled,
     Selection,
     Step,
     Summary,
@@ -92,9 +94,23 @@ def candidate(name, score):
     )
 
 
+def bootstrap():
+    rows = {
+        "2d": ((NAN, NAN), (0.0, 0.0, 0.0)),
+        "3d_fullres": ((0.71, 0.88), (0.912, 0.086, 0.002)),
+        "2d+3d_fullres": ((0.69, 0.83), (0.088, 0.912, 0.0)),
+    }
+    found = tuple(
+        Resampled(name=name, interval=interval, rank_shares=shares, probability_best=shares[0])
+        for name, (interval, shares) in rows.items()
+    )
+    return Bootstrap(replicates=1000, seed=0, cases=3, candidates=found)
+
+
 def report_data(**changes):
     scores = changes.pop("summary", summary((0.9, 0.8), (0.7, NAN), (0.95, 0.6)))
     keep = Operation(name="keep_largest", labels=(1,))
+    small = Operation(name="remove_small", labels=(1, 2), min_volume_mm3=12.5)
     values = {
         "dataset": "Dataset001_Sample",
         "labels": LABELS,
@@ -110,12 +126,16 @@ def report_data(**changes):
         "selection": Selection(
             best=candidate("3d_fullres", 0.8),
             candidates=(candidate("2d", NAN), candidate("3d_fullres", 0.8), candidate("2d+3d_fullres", 0.75)),
+            bootstrap=bootstrap(),
         ),
         "summary": scores,
         "candidate_summaries": {"3d_fullres": scores},
         "postprocessing": PostProcessing(
             operations=(keep,),
-            steps=(Step(operation=keep, target="1", dice_before=0.5, dice_after=0.6, accepted=True),),
+            steps=(
+                Step(operation=keep, target="1", dice_before=0.5, dice_after=0.6, accepted=True),
+                Step(operation=small, target="foreground", dice_before=0.6, dice_after=0.59, accepted=False),
+            ),
             foreground_mean_dice_before=0.5,
             foreground_mean_dice_after=0.6,
         ),

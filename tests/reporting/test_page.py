@@ -79,6 +79,16 @@ def test_text_is_escaped(page):
         "0.775",
         "case_1",
         "+0.1000",
+        "\N{MINUS SIGN}0.0100",
+        "keep the largest component",
+        "remove components below 12.5 mm\N{SUPERSCRIPT THREE}",
+        "all foreground together",
+        "not used",
+        "0.710 to 0.880",
+        "91 %",
+        "< 1 %",
+        "Ranks in 1000 resamples of the 3 cases",
+        "of 3",
         shape_text((16, 64, 48)),
         "2 h 00 min",
         "Trained for a moment.",
@@ -99,6 +109,20 @@ def test_bare_run():
     assert 'id="training"' not in html
     assert 'id="pictures"' not in html
     assert "Read this first" not in html
+
+
+def test_networks_from_elsewhere_were_never_resampled():
+    selection = report_data().selection.model_copy(update={"bootstrap": None})
+    html = render_report(report_data(selection=selection))
+    assert "95 % interval" not in html
+    assert "resamples" not in html
+
+
+def test_a_preference_is_said():
+    said = "preferred if it lacks at most 0.01 of the highest"
+    selection = report_data().selection.model_copy(update={"prefer_single_within": 0.01})
+    assert said in render_report(report_data(selection=selection))
+    assert said not in render_report(report_data())
 
 
 def test_all_scores_undefined():

@@ -15,6 +15,7 @@ def test_candidates_best_first_undefined_last():
     assert [row.is_best for row in rows] == [True, False, False]
     assert rows[0].per_target[1] == 0.7
     assert math.isnan(rows[1].per_target[0])
+    assert [row.resampled.rank_shares[0] for row in rows] == [0.912, 0.088, 0]
 
 
 def test_cases_worst_first():

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from segflow.reporting.text import ABSENT, dice_text, duration_text, number_text, shape_text
+from segflow.reporting.text import ABSENT, dice_text, duration_text, number_text, percent_text, shape_text
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,8 @@ def test_numbers():
     assert (dice_text(0.87349), dice_text(math.nan)) == ("0.873", ABSENT)
     assert (number_text(0.78125), number_text(12345.6), number_text(math.nan)) == ("0.7812", "12346", ABSENT)
     assert shape_text((40, 56.5)) == "40 \N{MULTIPLICATION SIGN} 56.5"
+
+
+def test_shares():
+    found = [percent_text(share) for share in (0, 0.001, 0.005, 0.084, 1, math.nan)]
+    assert found == ["0 %", "< 1 %", "< 1 %", "8 %", "100 %", ABSENT]

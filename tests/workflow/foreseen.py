@@ -106,6 +106,14 @@ FORESEEN = {
         settings(postprocessing={"largest_component": False}),
         since("postprocess_search") | {"compare"},
     ),
+    "removal of small components": (
+        settings(postprocessing={"remove_below_mm3": [1, 30]}),
+        since("postprocess_search") | {"compare"},
+    ),
+    "preference for single models": (
+        settings(selection={"prefer_single_within": 0.01}),
+        since("select") | {"compare"},
+    ),
     "overlays of the report": (settings(report={"overlays": 1}), {"report"}),
     "threads and workers": (settings(resources={"threads": 1, "workers": 1}), set()),
     "what is kept and shown of a training": (
@@ -129,6 +137,7 @@ FORESEEN = {
     "code of evaluation": (edit("evaluation/scores.py"), since("evaluate")),
     "code of merging folds": (edit("commands/crossvalidate.py"), since("crossvalidate")),
     "code of selection": (edit("ensembling/choose.py"), since("select")),
+    "code of the bootstrap": (edit("ensembling/bootstrap.py"), since("select")),
     "code of the post-processing search": (edit("postprocessing/search.py"), since("postprocess_search")),
     "code of post-processing": (
         edit("commands/postprocess.py"),

@@ -81,7 +81,10 @@ def test_the_commented_file_changes_no_value_of_the_recipe(section, commented):
         ("planning.base_features", 32),
         ("inference.step", 0.5),
         ("inference.mirroring", True),
+        ("selection.prefer_single_within", 0),
         ("postprocessing.largest_component", True),
+        ("postprocessing.remove_below_mm3", ()),
+        ("postprocessing.fill_holes", False),
     ],
 )
 def test_the_defaults_its_comments_name(path, value):
@@ -145,6 +148,12 @@ def test_values_out_of_range(data, key):
             r"unknown key 'augmentation\.p_rotate': did you mean 'p_rotation'",
         ),
         ({"postprocessing": {"largest_component": "perhaps"}}, r"'postprocessing\.largest_component': "),
+        (
+            {"postprocessing": {"remove_below_mm3": [20, 5]}},
+            r".*remove_below_mm3 must be ascending .*20\.0, 5\.0",
+        ),
+        ({"postprocessing": {"remove_below_mm3": [0]}}, r"'postprocessing\.remove_below_mm3\.0': "),
+        ({"selection": {"prefer_single_within": -0.1}}, r"'selection\.prefer_single_within': "),
     ],
 )
 def test_values_no_recipe_can_have(data, message):

@@ -98,7 +98,12 @@ def test_whole_pipeline(experiment):
 
     with (results / "models" / "2d" / "fold_0" / "training.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
-    assert "<html" in (results / "report.html").read_text()
+    assert selection["bootstrap"]["replicates"] == 1000
+    report = (results / "report.html").read_text()
+    for words in ("<html", "95 % interval", "Ranks in 1000 resamples", "keep the largest component"):
+        assert words in report
+    with (results / "evaluation" / "2d" / "summary.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 2 * len(scored)
 
     before = finished_files(experiment)
     assert "Nothing to be done" in experiment.finish()

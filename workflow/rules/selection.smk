@@ -17,9 +17,10 @@ rule select:
         "../../envs/cpu.yaml"
     params:
         *code("select"),
+        settings=selection_settings,
     shell:
         "exec segflow select --job --candidates {input.summaries:q} --output {output.selection:q}"
-        " --log {log:q}"
+        " --settings {params.settings:q} --log {log:q}"
 
 
 rule postprocess_search:
@@ -38,6 +39,7 @@ rule postprocess_search:
         benchmark_of("postprocess_search")
     conda:
         "../../envs/cpu.yaml"
+    threads: 4
     resources:
         mem_mb=8000,
         runtime=240,
@@ -48,7 +50,7 @@ rule postprocess_search:
     shell:
         "exec segflow postprocess-search --job --selection {input.selection:q}"
         " --dataset {input.description:q} --settings {params.settings:q}"
-        " --output {output.postprocessing:q} --log {log:q}"
+        " --output {output.postprocessing:q} --workers {threads} --log {log:q}"
 
 
 rule postprocess:
@@ -67,6 +69,7 @@ rule postprocess:
         benchmark_of("postprocess")
     conda:
         "../../envs/cpu.yaml"
+    threads: 4
     resources:
         mem_mb=8000,
         runtime=120,
@@ -80,7 +83,7 @@ rule postprocess:
         "exec segflow postprocess --job --postprocessing {input.postprocessing:q}"
         " --dataset {input.description:q} --selection {input.selection:q}"
         " --predictions {params.predictions:q} --folds {params.folds} --output {params.folder:q}"
-        " --manifest {output.manifest:q} --log {log:q}"
+        " --manifest {output.manifest:q} --workers {threads} --log {log:q}"
 
 
 rule evaluate_final:

@@ -276,6 +276,10 @@ def inference_settings(wildcards):
     return list(settings_of("inference", recipe_of(wildcards).inference))
 
 
+def selection_settings(wildcards):
+    return list(settings_of("selection", recipe_of(wildcards).selection))
+
+
 def postprocessing_settings(wildcards):
     return list(settings_of("postprocessing", recipe_of(wildcards).postprocessing))
 

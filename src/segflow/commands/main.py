@@ -49,6 +49,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "select": ("select", "choose the best model or pair"),
     "postprocess-search": ("postprocess_search", "find the post-processing that pays"),
     "postprocess": ("postprocess", "apply the chosen post-processing to label maps"),
+    "find-best": ("find_best", "choose and post-process by out-of-fold predictions, in one go"),
     "package": ("package", "put the chosen model together"),
     "report": ("report", "write one page about the whole experiment"),
     "summary": ("summary", "show the outcome of an experiment"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+from functools import partial
 from pathlib import Path
 
 from segflow.commands.console import progress_bar
+from segflow.commands.pool import map_cases
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import ConfigurationError, PredictionError
-from segflow.contracts.scores import PostProcessing, Selection
+from segflow.contracts.labels import Labels
+from segflow.contracts.scores import Operation, PostProcessing, Selection
 from segflow.io.dataset import read_description
 from segflow.io.files import digest_of, read_contract, write_text
 from segflow.io.formats import label_ending
@@ -33,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--manifest", type=Path, required=True, help="JSON with a digest per case, written last"
     )
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -54,15 +59,21 @@ def run(options: argparse.Namespace) -> None:
             f"{', '.join(map(str, folders))}: {len(files)} label maps (*{ending}); "
             "there must be at least one, and no two of the same name"
         )
+    work = partial(_process, operations=operations, labels=labels, folder=options.output)
     digests = {}
     with progress_bar("post-process", len(files)) as bar:
-        for file in files:
-            case = file.name.removesuffix(ending)
-            found = apply(operations, read_labels(file, case=case)).astype(label_dtype(labels))
-            write_labels(options.output / file.name, found, read_geometry(file, case=case))
-            digests[case] = digest_of(options.output / file.name)
+        for file, digest in zip(files, map_cases(work, files, workers=options.workers), strict=True):
+            digests[file.name.removesuffix(ending)] = digest
             bar.advance()
     write_text(options.manifest, Manifest(cases=digests).to_json())
+
+
+def _process(file: Path, *, operations: tuple[Operation, ...], labels: Labels, folder: Path) -> str:
+    """Write a label map as a user would get it; the digest of the file."""
+    geometry = read_geometry(file, case=file.name)
+    found = apply(operations, read_labels(file, case=file.name), spacing_mm=geometry.spacing_mm)
+    write_labels(folder / file.name, found.astype(label_dtype(labels)), geometry)
+    return digest_of(folder / file.name)
 
 
 def _folders(options: argparse.Namespace) -> list[Path]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 from functools import partial
 from pathlib import Path
 
 from segflow.commands.console import console, progress_bar
 from segflow.commands.options import add_settings_argument
-from segflow.contracts.arrays import LabelMap
+from segflow.commands.pool import map_cases
+from segflow.contracts.arrays import LabelMap, SpacingMm
+from segflow.contracts.labels import Labels
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 from segflow.io.dataset import read_description
 from segflow.io.files import read_contract, write_text
-from segflow.io.images import read_labels
-from segflow.postprocessing import passes_over_cases, search
+from segflow.io.images import read_geometry, read_labels
+from segflow.metrics import target_key
+from segflow.postprocessing import search
 from segflow.recipes import PostprocessingRecipe, parse_settings
 
 
@@ -22,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--selection", type=Path, required=True, help="selection.json")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     parser.add_argument("--output", type=Path, required=True, help="postprocessing.json")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
     add_settings_argument(parser, "postprocessing")
 
 
@@ -33,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     file = options.selection.parent / selection.best.summary
     summary = read_contract(Summary, file)
     options.also_read = [file]
-    if not recipe.largest_component:
+    if recipe.asks_nothing:
         mean = summary.foreground_mean.dice
         nothing = PostProcessing(
             operations=(), steps=(), foreground_mean_dice_before=mean, foreground_mean_dice_after=mean
@@ -41,15 +46,38 @@ def run(options: argparse.Namespace) -> None:
         write_text(options.output, nothing.to_json())
         return
     cases = [
-        partial(_load, Path(case.prediction_file), Path(case.reference_file))
+        partial(
+            _load,
+            Path(case.prediction_file),
+            Path(case.reference_file),
+            measured=bool(recipe.remove_below_mm3),
+        )
         for case in summary.metric_per_case
     ]
-    with progress_bar("post-processing", len(cases) * passes_over_cases(labels)) as bar:
-        found = search(cases, labels, on_case=bar.advance)
+    with progress_bar("post-processing", len(cases)) as bar:
+        spread = partial(map_cases, workers=options.workers)
+        found = search(cases, labels, recipe, on_case=bar.advance, mapper=spread)
     write_text(options.output, found.to_json())
-    kept = [step.target for step in found.steps if step.accepted]
-    console.print(f"keep the largest component only: {', '.join(kept) or 'nowhere'}")
+    _say(found, labels)
 
 
-def _load(prediction: Path, reference: Path) -> tuple[LabelMap, LabelMap]:
-    return read_labels(prediction, case=prediction.name), read_labels(reference, case=reference.name)
+def _say(found: PostProcessing, labels: Labels) -> None:
+    names = dict(zip(map(target_key, labels.targets), labels.target_names, strict=True))
+    for step in found.steps:
+        if step.accepted:
+            console.print(
+                f"{step.operation.words} of {names.get(step.target, 'all foreground together')}: "
+                f"Dice {step.dice_before:.4f} to {step.dice_after:.4f}"
+            )
+    if not found.operations:
+        console.print(f"no post-processing pays ({len(found.steps)} questions)")
+
+
+def _load(prediction: Path, reference: Path, *, measured: bool) -> tuple[LabelMap, LabelMap, SpacingMm]:
+    """A pair and its spacing; where no volume is asked for, any will do."""
+    spacing_mm = read_geometry(prediction, case=prediction.name).spacing_mm if measured else (1.0, 1.0, 1.0)
+    return (
+        read_labels(prediction, case=prediction.name),
+        read_labels(reference, case=reference.name),
+        spacing_mm,
+    )

@@ -193,7 +193,8 @@ class _Job:
 
     def _write(self, item: _Labelled) -> PredictedCase:
         file = _label_file(self.output, item.case)
-        write_labels(file, self.predictor.postprocess(item.labels), item.record.geometry)
+        geometry = item.record.geometry
+        write_labels(file, self.predictor.postprocess(item.labels, geometry.spacing_mm), geometry)
         names = {path: path.relative_to(self.output).as_posix() for path in (file, *item.others)}
         made = PredictedCase(key=item.key, files={name: digest_of(path) for path, name in names.items()})
         self.ledger.note(item.case.identifier, item.key, made.files)

@@ -6,10 +6,15 @@ import argparse
 import os
 from pathlib import Path
 
+from rich.table import Table
+
 from segflow.commands.console import console
-from segflow.contracts.scores import Candidate, Summary
-from segflow.ensembling import select
+from segflow.commands.options import add_settings_argument
+from segflow.contracts.errors import ConfigurationError
+from segflow.contracts.scores import Candidate, Selection, Summary
+from segflow.ensembling import bootstrap, select
 from segflow.io.files import read_contract, write_text
+from segflow.recipes import SelectionRecipe, parse_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,19 +27,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="NAME/summary.json of every candidate, simpler first; NAME is 3d_fullres or 2d+3d_fullres",
     )
     parser.add_argument("--output", type=Path, required=True, help="selection.json")
+    add_settings_argument(parser, "selection")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read the candidates' scores, choose, write. Source: method.md section 22."""
-    selection = select([_candidate(file, options.output.parent) for file in options.candidates])
+    """Read the candidates' scores, choose, write. Source: method.md section 22.
+
+    Raises:
+        ConfigurationError: Two candidates have the same name.
+        PlanError: No candidate has a score, or they were scored on different cases.
+    """
+    recipe = parse_settings(SelectionRecipe, "selection", options.settings)
+    summaries = {file.parent.name: read_contract(Summary, file) for file in options.candidates}
+    if len(summaries) < len(options.candidates):
+        raise ConfigurationError(
+            f"--candidates: two of {', '.join(map(str, options.candidates))} are in folders of the same name; "
+            "the folder names the candidate"
+        )
+    selection = select(
+        [_candidate(file, summaries[file.parent.name], options.output.parent) for file in options.candidates],
+        prefer_single_within=recipe.prefer_single_within,
+        bootstrap=bootstrap(summaries),
+    )
     write_text(options.output, selection.to_json())
+    if not options.job:
+        console.print(_table(selection))
     console.print(
         f"best: {selection.best.name} (mean foreground Dice {selection.best.foreground_mean_dice:.4f})"
     )
 
 
-def _candidate(file: Path, relative_to: Path) -> Candidate:
-    summary = read_contract(Summary, file)
+def _candidate(file: Path, summary: Summary, relative_to: Path) -> Candidate:
     name = file.parent.name
     return Candidate(
         name=name,
@@ -42,3 +65,19 @@ def _candidate(file: Path, relative_to: Path) -> Candidate:
         foreground_mean_dice=summary.foreground_mean.dice,
         summary=os.path.relpath(file, relative_to),
     )
+
+
+def _table(selection: Selection) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in ("candidate", "mean Dice", "95 % interval", "best in"):
+        table.add_column(name, justify="left" if name == "candidate" else "right")
+    resampled = () if selection.bootstrap is None else selection.bootstrap.candidates
+    for candidate, found in zip(selection.candidates, resampled, strict=True):
+        low, high = found.interval
+        table.add_row(
+            candidate.name,
+            f"{candidate.foreground_mean_dice:.4f}",
+            f"{low:.4f} to {high:.4f}",
+            f"{100 * found.probability_best:.0f} %",
+        )
+    return table

@@ -13,7 +13,9 @@ from segflow.metrics import mean_metrics, target_key
 __all__ = ["merge_folds", "summarise"]
 
 
-def summarise(cases: Sequence[CaseScores], labels: Labels) -> Summary:
+def summarise(
+    cases: Sequence[CaseScores], labels: Labels, *, nsd_tolerance_mm: float | None = None
+) -> Summary:
     """Average the scores of cases.
 
     `mean` leaves out, for each target, the cases in which a metric is undefined. `foreground_mean` likewise
@@ -23,12 +25,13 @@ def summarise(cases: Sequence[CaseScores], labels: Labels) -> Summary:
     Args:
         cases: In any order.
         labels: Their vocabulary.
+        nsd_tolerance_mm: Of the normalised surface Dice, where it was measured.
 
     Returns:
         Means per target and over targets, and the cases sorted by reference file.
 
     Raises:
-        PredictionError: There are no cases, or a case lacks a target.
+        PredictionError: There are no cases, or a case lacks a target or has other metrics than the first.
 
     Source: method.md section 20, except for absent classes (ours).
     """
@@ -42,11 +45,13 @@ def summarise(cases: Sequence[CaseScores], labels: Labels) -> Summary:
                 f"{case.prediction_file} has no score for {', '.join(missing)}; "
                 "it was evaluated with other labels: evaluate it again"
             )
+    _check_metrics(cases)
     mean = {key: mean_metrics([case.metrics[key] for case in cases]) for key in keys}
     return Summary(
         foreground_mean=mean_metrics(list(mean.values())),
         mean=mean,
         metric_per_case=tuple(sorted(cases, key=lambda case: case.reference_file)),
+        nsd_tolerance_mm=nsd_tolerance_mm,
     )
 
 
@@ -63,7 +68,7 @@ def merge_folds(folds: Sequence[Summary], labels: Labels) -> Summary:
         Means over all cases.
 
     Raises:
-        PredictionError: A case is in two folds, or there are no cases.
+        PredictionError: A case is in two folds, or there are no cases, or folds were evaluated differently.
 
     Source: method.md section 22.
     """
@@ -75,4 +80,22 @@ def merge_folds(folds: Sequence[Summary], labels: Labels) -> Summary:
             f"these cases are in the validation set of more than one fold: {', '.join(twice)}; "
             "check the folds file"
         )
-    return summarise(cases, labels)
+    tolerances = {fold.nsd_tolerance_mm for fold in folds}
+    if len(tolerances) > 1:
+        raise PredictionError(
+            "folds were evaluated with different tolerances of the normalised surface Dice; evaluate them again"
+        )
+    return summarise(cases, labels, nsd_tolerance_mm=next(iter(tolerances), None))
+
+
+def _check_metrics(cases: Sequence[CaseScores]) -> None:
+    first = _asked(cases[0])
+    for case in cases:
+        if _asked(case) != first:
+            raise PredictionError(
+                f"{case.prediction_file} has other metrics than {cases[0].prediction_file}; evaluate them together"
+            )
+
+
+def _asked(case: CaseScores) -> set[tuple[str, ...]]:
+    return {metrics.asked for metrics in case.metrics.values()}

@@ -16,6 +16,8 @@ __all__ = ["complain", "copy_placement", "placement", "verify"]
 
 _SIZE = 348
 _GZIP = b"\x1f\x8b"
+_GZIP_BITS = 16  # zlib's way to ask for this format
+_FIRST_BYTES = 1 << 12
 _BLOCK_BYTES = 1 << 22
 _PLACE = "4fB2h18f"  # see _Header.place
 
@@ -136,8 +138,13 @@ def _length(file: Path) -> int | None:
 
 def _header(file: Path) -> _Header | None:
     try:
-        with gzip.open(file) if _is_gzip(file) else file.open("rb") as stream:
-            raw = stream.read(_SIZE)
+        with file.open("rb") as stream:
+            raw = stream.read(_FIRST_BYTES)
+        if raw.startswith(_GZIP):
+            raw = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP_BITS).decompress(raw, _SIZE)
+        if len(raw) < _SIZE:  # an archive with long words before its content
+            with gzip.open(file) if _is_gzip(file) else file.open("rb") as stream:
+                raw = stream.read(_SIZE)
     except (EOFError, OSError, zlib.error):
         return None
     order = next((o for o in "<>" if raw[:4] == struct.pack(f"{o}i", _SIZE)), None)

@@ -84,14 +84,15 @@ def mean_metrics(entries: Sequence[Metrics]) -> Metrics:
     """Mean of each metric, over the entries in which it is defined.
 
     Args:
-        entries: One target in many cases, or many targets.
+        entries: One target in many cases, or many targets; all with the same metrics.
 
     Returns:
-        The means; NaN where no entry is defined.
+        The means; NaN where no entry is defined, None where it was not asked for.
 
     Source: method.md section 20.
     """
-    return Metrics(**{name: nan_mean(getattr(e, name) for e in entries) for name in Metrics.model_fields})
+    asked = entries[0].asked if entries else ()
+    return Metrics(**{name: nan_mean(getattr(e, name) for e in entries) for name in asked})
 
 
 def _ratio(part: int, whole: int) -> float:

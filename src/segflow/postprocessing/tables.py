@@ -1,77 +1,33 @@
-"""Dice of every case after sequences of operations, measured in as few passes over the cases as possible."""
+"""Dice of every case after any sequence of operations, from its pieces alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from segflow.contracts.arrays import LabelMap
 from segflow.contracts.labels import Labels, Target
 from segflow.contracts.scores import Operation
-from segflow.metrics import confusion_matrix, dice, members, nan_mean, target_counts
-from segflow.postprocessing.rules import apply
+from segflow.metrics import dice, nan_mean, target_counts
+from segflow.postprocessing.pieces import Pieces, connected
 
-__all__ = ["DiceTables", "LoadPair", "Mapper", "Operations", "case_table", "targets_overlap"]
+__all__ = ["DiceTables", "Operations", "confusion", "relabelled"]
 
-#: Reads one (prediction, reference) pair.
-LoadPair = Callable[[], tuple[LabelMap, LabelMap]]
 #: Operations in the order in which they are applied.
 Operations = tuple[Operation, ...]
-#: Dice of one case by target, after some operations.
-CaseTable = dict[tuple[Operations, Target], float]
-
-
-class Mapper(Protocol):
-    """`map`, or a pool's ordered counterpart."""
-
-    def __call__(
-        self, function: Callable[[LoadPair], CaseTable], cases: Sequence[LoadPair], /
-    ) -> Iterable[Any]:
-        """The function's value for each case, in order."""
-        ...
+#: Label value of each piece.
+_Values = NDArray[np.int64]
 
 
 class DiceTables:
-    """Mean Dice of targets after operations; reads the cases only for what it does not know yet.
+    """Mean Dice of targets after operations; nothing is computed twice."""
 
-    An operation touches only voxels with its own labels. So where targets do not overlap, the Dice of one
-    depends only on operations that share a label with it (the joint one and its own); others are struck out
-    before looking up.
-    """
-
-    def __init__(
-        self,
-        cases: Sequence[LoadPair],
-        labels: Labels,
-        *,
-        on_case: Callable[[], None] | None = None,
-        mapper: Mapper = map,
-    ) -> None:
+    def __init__(self, cases: Sequence[Pieces], labels: Labels) -> None:
         self._cases = cases
         self._labels = labels
-        self._on_case = on_case
-        self._mapper = mapper
-        self._dice: dict[tuple[Operations, Target], list[float]] = {}
-
-    def measure(self, sequences: Sequence[Operations]) -> None:
-        """Read every case once and keep its Dice after each sequence of operations.
-
-        Args:
-            sequences: Operations in order; the empty sequence is the unprocessed prediction.
-
-        Source: ours.
-        """
-        table_of = partial(case_table, labels=self._labels, sequences=tuple(sequences))
-        for table in self._mapper(table_of, self._cases):
-            for key, value in table.items():
-                self._dice.setdefault(key, []).append(value)
-            if self._on_case is not None:
-                self._on_case()
+        self._values: dict[Operations, list[_Values]] = {(): [case.labels for case in cases]}
+        self._dice: dict[Operations, dict[Target, float]] = {}
 
     def mean_dice(self, target: Target, operations: Operations) -> float:
         """Mean Dice of a target over cases, after operations.
@@ -85,76 +41,106 @@ class DiceTables:
 
         Source: method.md section 23.
         """
-        acting = tuple(o for o in operations if _concerns(o, target, self._labels))
-        if (acting, target) not in self._dice:
-            self.measure([acting])
-        return nan_mean(self._dice[acting, target])
+        return self._means(operations)[target]
+
+    def foreground_mean(self, operations: Operations) -> float:
+        """Mean over targets of the mean Dice; a target that occurs in no case has no part in it. Source: ours."""
+        return nan_mean(self._means(operations).values())
+
+    def _means(self, operations: Operations) -> dict[Target, float]:
+        if operations not in self._dice:
+            tables = [
+                confusion(case, values, self._labels)
+                for case, values in zip(self._cases, self._after(operations), strict=True)
+            ]
+            self._dice[operations] = {
+                target: nan_mean(dice(target_counts(table, target)) for table in tables)
+                for target in self._labels.targets
+            }
+        return self._dice[operations]
+
+    def _after(self, operations: Operations) -> list[_Values]:
+        if operations not in self._values:
+            before = self._after(operations[:-1])
+            self._values[operations] = [
+                relabelled(case, values, operations[-1])
+                for case, values in zip(self._cases, before, strict=True)
+            ]
+        return self._values[operations]
 
 
-def targets_overlap(labels: Labels) -> bool:
-    """Whether any label value belongs to more than one target.
+def relabelled(pieces: Pieces, values: _Values, operation: Operation) -> _Values:
+    """What an operation makes of the pieces' labels; the same as `apply` on the label map.
 
     Args:
-        labels: Classes or regions.
+        pieces: Of a case.
+        values: Their labels before it.
+        operation: Any.
 
     Returns:
-        Always False for classes.
+        Their labels after it.
+
+    Source: method.md section 23; removal by volume and filling are ours.
+    """
+    return _RULES[operation.name](pieces, values, operation)
+
+
+def confusion(pieces: Pieces, values: _Values, labels: Labels) -> NDArray[np.int64]:
+    """How often each reference label meets each label of the pieces.
+
+    Args:
+        pieces: Of a case.
+        values: Their labels.
+        labels: The vocabulary.
+
+    Returns:
+        Annotated voxels, (reference label, predicted label), as `segflow.metrics.confusion_matrix` gives them.
 
     Source: ours.
     """
-    values = [value for target in labels.targets for value in members(target)]
-    return len(set(values)) < len(values)
-
-
-def case_table(load: LoadPair, labels: Labels, sequences: Sequence[Operations]) -> CaseTable:
-    """Dice of one case after each of several sequences of operations.
-
-    Args:
-        load: Reads (prediction, reference), each (z, y, x).
-        labels: Their vocabulary.
-        sequences: Operations in order. What sequences have in common at their beginning is computed once.
-
-    Returns:
-        Dice by (operations, target), of every target that the last operation can have changed.
-
-    Source: ours.
-    """
-    prediction, reference = load()
-    confusion = confusion_matrix(reference, prediction, labels)
-    box = _foreground_box(prediction)
-    known: dict[Operations, tuple[LabelMap, NDArray[np.int64]]] = {(): (prediction[box], confusion)}
-    table: CaseTable = {}
-    for sequence in sequences:
-        _, confusion = _extend(known, sequence, reference[box], labels)
-        for target in labels.targets:
-            if not sequence or _concerns(sequence[-1], target, labels):
-                table[sequence, target] = dice(target_counts(confusion, target))
+    n = len(labels.values)
+    table = np.zeros((n, n), dtype=np.int64)
+    shown = np.where(values < n, values, 0)
+    np.add.at(table.T, shown, pieces.overlaps)
+    table[:, 0] += pieces.elsewhere
     return table
 
 
-def _extend(
-    known: dict[Operations, tuple[LabelMap, NDArray[np.int64]]],
-    sequence: Operations,
-    reference: LabelMap,
-    labels: Labels,
-) -> tuple[LabelMap, NDArray[np.int64]]:
-    """The label map and confusion matrix after a sequence; only changed voxels are counted anew."""
-    if sequence not in known:
-        before, confusion = _extend(known, sequence[:-1], reference, labels)
-        after = apply(sequence[-1:], before)
-        changed = before != after
-        lost = confusion_matrix(reference[changed], before[changed], labels)
-        gained = confusion_matrix(reference[changed], after[changed], labels)
-        known[sequence] = (after, confusion - lost + gained)
-    return known[sequence]
+def _keep_largest(pieces: Pieces, values: _Values, operation: Operation) -> _Values:
+    inside = np.isin(values, operation.labels)
+    sizes = _component_voxels(pieces, inside)
+    return np.where(inside & (sizes < sizes[inside].max(initial=0)), 0, values)
 
 
-def _concerns(operation: Operation, target: Target, labels: Labels) -> bool:
-    """Whether the operation can change the Dice of the target, directly or through another operation."""
-    return targets_overlap(labels) or not set(operation.labels).isdisjoint(members(target))
+def _remove_small(pieces: Pieces, values: _Values, operation: Operation) -> _Values:
+    inside = np.isin(values, operation.labels)
+    small = _component_voxels(pieces, inside) * pieces.voxel_mm3 < (operation.min_volume_mm3 or 0)
+    return np.where(inside & small, 0, values)
 
 
-def _foreground_box(label_map: LabelMap) -> tuple[slice, ...]:
-    """The smallest box with all foreground; components do not change when cut to it."""
-    boxes = ndimage.find_objects((label_map != 0).astype(np.uint8))
-    return boxes[0] if boxes else (slice(0, 0),) * label_map.ndim
+def _fill_holes(pieces: Pieces, values: _Values, operation: Operation) -> _Values:
+    """What no way by faces outside the target joins to the rim is enclosed."""
+    free = ~np.isin(values, operation.labels)
+    roots = connected(_within(pieces.adjoining, free), len(values))
+    open_roots = np.zeros(len(values), dtype=np.bool_)
+    open_roots[roots[free & pieces.outside]] = True
+    enclosed = free & ~open_roots[roots]
+    return np.where(enclosed & (values == 0), operation.fill or 0, values)
+
+
+def _component_voxels(pieces: Pieces, inside: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Size of the component that each piece is a part of."""
+    roots = connected(_within(pieces.touching, inside), len(inside))
+    total = np.bincount(roots, weights=pieces.voxels, minlength=len(inside)).astype(np.int64)
+    return total[roots]
+
+
+def _within(pairs: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return pairs[chosen[pairs].all(axis=1)]
+
+
+_RULES: dict[str, Callable[[Pieces, _Values, Operation], _Values]] = {
+    "keep_largest": _keep_largest,
+    "remove_small": _remove_small,
+    "fill_holes": _fill_holes,
+}

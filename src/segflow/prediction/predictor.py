@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from segflow.contracts.arrays import LabelMap, Scores
+from segflow.contracts.arrays import LabelMap, Scores, SpacingMm
 from segflow.contracts.case import CaseRecord, Geometry, RawCase
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
@@ -183,10 +183,11 @@ class Predictor:
         """
         ready = self.prepare(raw)
         if not probabilities:
-            return self.postprocess(self.label(ready))
+            return self.postprocess(self.label(ready), raw.geometry.spacing_mm)
         kept: list[Scores] = []
         found = self.label(ready, keep=kept.append)
-        return self.postprocess(found), self._whole(np.concatenate(kept, axis=1), ready.record)
+        whole = self._whole(np.concatenate(kept, axis=1), ready.record)
+        return self.postprocess(found, raw.geometry.spacing_mm), whole
 
     @property
     def preparation(self) -> Preparation:
@@ -226,9 +227,9 @@ class Predictor:
         """
         return self._labelled(ready, self.card.configurations, keep)
 
-    def postprocess(self, found: LabelMap) -> LabelMap:
+    def postprocess(self, found: LabelMap, spacing_mm: SpacingMm) -> LabelMap:
         """Apply the operations that were chosen. Source: method.md section 23."""
-        return apply(self.card.postprocessing.operations, found)
+        return apply(self.card.postprocessing.operations, found, spacing_mm=spacing_mm)
 
     def _labelled(self, ready: ReadyCase, names: Sequence[str], keep: Keep | None) -> LabelMap:
         streams = []

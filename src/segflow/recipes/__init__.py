@@ -8,6 +8,7 @@ from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.postprocessing import PostprocessingRecipe
 from segflow.recipes.recipe import Recipe
+from segflow.recipes.selection import SelectionRecipe
 from segflow.recipes.settings import parse_settings, settings_of
 from segflow.recipes.training import TrainingRecipe
 
@@ -17,6 +18,7 @@ __all__ = [
     "PlannerRecipe",
     "PostprocessingRecipe",
     "Recipe",
+    "SelectionRecipe",
     "TrainingRecipe",
     "parse_settings",
     "settings_of",

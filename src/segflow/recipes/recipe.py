@@ -7,6 +7,7 @@ from segflow.recipes.augmentation import AugmentationRecipe
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.postprocessing import PostprocessingRecipe
+from segflow.recipes.selection import SelectionRecipe
 from segflow.recipes.training import TrainingRecipe
 
 __all__ = ["Recipe"]
@@ -20,4 +21,5 @@ class Recipe(Contract):
     training: TrainingRecipe = TrainingRecipe()
     augmentation: AugmentationRecipe = AugmentationRecipe()
     inference: InferenceRecipe = InferenceRecipe()
+    selection: SelectionRecipe = SelectionRecipe()
     postprocessing: PostprocessingRecipe = PostprocessingRecipe()

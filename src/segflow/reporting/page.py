@@ -15,7 +15,7 @@ from segflow.reporting.curves import draw_curves
 from segflow.reporting.data import Overlay, ReportData
 from segflow.reporting.rows import candidate_rows, case_rows, class_rows, network_rows, ranges
 from segflow.reporting.strips import HEIGHT, WIDTH
-from segflow.reporting.text import dice_text, duration_text, number_text, shape_text
+from segflow.reporting.text import dice_text, duration_text, number_text, percent_text, shape_text
 
 __all__ = ["render_report"]
 
@@ -44,6 +44,7 @@ def render_report(data: ReportData) -> str:
         "dice": dice_text,
         "duration": duration_text,
         "number": number_text,
+        "percent": percent_text,
         "shape": shape_text,
     }
     return environment.get_template(_TEMPLATE).render(**_results(data), **_method(data))

@@ -11,7 +11,7 @@ import numpy as np
 
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.plan import Architecture, Configuration
-from segflow.contracts.scores import CaseScores
+from segflow.contracts.scores import CaseScores, Resampled
 from segflow.metrics import target_key
 from segflow.reporting.colours import class_colour
 from segflow.reporting.data import ReportData
@@ -44,12 +44,21 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class CandidateRow:
-    """One candidate, with its mean Dice per target where it is known."""
+    """One candidate, with its mean Dice per target where it is known.
+
+    Attributes:
+        name: Its name.
+        score: Mean Dice over targets.
+        per_target: Mean Dice over cases; NaN where it is not known.
+        is_best: It was chosen.
+        resampled: How it fared in the bootstrap, if there was one.
+    """
 
     name: str
     score: float
     per_target: tuple[float, ...]
     is_best: bool
+    resampled: Resampled | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,8 @@ def candidate_rows(data: ReportData) -> tuple[CandidateRow, ...]:
     Source: ours.
     """
     keys = [target_key(target) for target in data.labels.targets]
+    bootstrap = data.selection.bootstrap
+    resampled = {} if bootstrap is None else {found.name: found for found in bootstrap.candidates}
     rows = []
     for candidate in data.selection.candidates:
         summary = data.candidate_summaries.get(candidate.name)
@@ -139,6 +150,7 @@ def candidate_rows(data: ReportData) -> tuple[CandidateRow, ...]:
                 score=candidate.foreground_mean_dice,
                 per_target=per_target,
                 is_best=candidate.name == data.selection.best.name,
+                resampled=resampled.get(candidate.name),
             )
         )
     return tuple(sorted(rows, key=lambda row: (math.isnan(row.score), -row.score, not row.is_best)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-__all__ = ["ABSENT", "dice_text", "duration_text", "number_text", "shape_text"]
+__all__ = ["ABSENT", "dice_text", "duration_text", "number_text", "percent_text", "shape_text"]
 
 #: Stands for a number that is not defined.
 ABSENT = "\N{EN DASH}"
@@ -24,6 +24,22 @@ def dice_text(value: float) -> str:
     Source: ours.
     """
     return ABSENT if math.isnan(value) else f"{value:.3f}"
+
+
+def percent_text(share: float) -> str:
+    """A share in percent; a small one is not rounded away.
+
+    Args:
+        share: 0 to 1, or NaN.
+
+    Returns:
+        Such as "84 %" or "< 1 %"; a dash for NaN.
+
+    Source: ours.
+    """
+    if math.isnan(share):
+        return ABSENT
+    return "< 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
 
 
 def number_text(value: float) -> str:

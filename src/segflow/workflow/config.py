@@ -63,6 +63,7 @@ class WorkflowConfig(Contract):
     training: Changes = None
     augmentation: Changes = None
     inference: Changes = None
+    selection: Changes = None
     postprocessing: Changes = None
     chunks: ChunksConfig = ChunksConfig()
     resources: ResourcesConfig = ResourcesConfig()

@@ -1,0 +1,85 @@
+"""Scores as a table on the screen and as a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+from rich.table import Table
+
+from segflow.contracts.labels import Labels
+from segflow.contracts.scores import Metrics, Summary
+from segflow.io.files import write_text
+from segflow.metrics import target_key
+
+__all__ = ["score_table", "write_scores"]
+
+_HEADINGS = {"dice": "Dice", "iou": "IoU", "hd95": "HD95 mm", "assd": "ASSD mm", "nsd": "NSD"}
+
+
+def score_table(summary: Summary, labels: Labels, metrics: Sequence[str]) -> Table:
+    """Means per target, each with the number of cases it is over.
+
+    Args:
+        summary: Of all cases.
+        labels: Their vocabulary.
+        metrics: Names of those to show.
+
+    Returns:
+        Something that a rich console can print.
+
+    Source: ours.
+    """
+    table = Table(
+        title=f"{len(summary.metric_per_case)} cases: mean (cases in which it is defined)",
+        title_justify="left",
+        box=None,
+        header_style="dim",
+        pad_edge=False,
+    )
+    table.add_column("target")
+    for name in metrics:
+        table.add_column(_HEADINGS[name], justify="right")
+    for title, target in zip(labels.target_names, labels.targets, strict=True):
+        key = target_key(target)
+        cells = []
+        for name in metrics:
+            values = [getattr(case.metrics[key], name) for case in summary.metric_per_case]
+            defined = sum(not math.isnan(value) for value in values)
+            cells.append(f"{_number(getattr(summary.mean[key], name))} ({defined})")
+        table.add_row(title, *cells)
+    table.add_row(
+        "mean", *(_number(getattr(summary.foreground_mean, name)) for name in metrics), style="bold"
+    )
+    return table
+
+
+def write_scores(path: Path, summary: Summary, labels: Labels) -> None:
+    """Write one row per case and target; an undefined value is an empty cell.
+
+    Args:
+        path: The CSV file.
+        summary: Of all cases.
+        labels: Their vocabulary.
+
+    Source: ours.
+    """
+    asked = summary.foreground_mean.asked
+    names = {name: Metrics.model_fields[name].alias or name for name in asked}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["case", "target", "name", *names.values()])
+    for case in summary.metric_per_case:
+        for title, target in zip(labels.target_names, labels.targets, strict=True):
+            metrics = case.metrics[target_key(target)]
+            cells = [getattr(metrics, name) for name in asked]
+            shown = ["" if math.isnan(value) else value for value in cells]
+            writer.writerow([PurePath(case.reference_file).name, target_key(target), title, *shown])
+    write_text(path, text.getvalue())
+
+
+def _number(value: float) -> str:
+    return "\N{EN DASH}" if math.isnan(value) else f"{value:.4f}"

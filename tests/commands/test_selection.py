@@ -1,0 +1,310 @@
+"""The verbs that score, choose and post-process, on a small data set."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from stage_calls import call, without
+
+from segflow.commands.main import main
+
+PEERS_KEYS = ["Dice", "FN", "FP", "IoU", "TN", "TP", "n_pred", "n_ref"]
+
+
+def write_like(file, array):
+    image = sitk.ReadImage(str(file))
+    changed = sitk.GetImageFromArray(array.astype(np.uint8))
+    changed.CopyInformation(image)
+    sitk.WriteImage(changed, str(file))
+
+
+def read(file):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+
+
+@pytest.fixture
+def folder(project):
+    """With label maps to score: the truth, but for a far speck in one case, a missing class and an empty map."""
+    predictions = project / "predictions"
+    shutil.copytree(project / "data" / "labelsTr", predictions)
+    speck = read(predictions / "phantom_000.nii.gz")
+    speck[0, 0, :2] = 1
+    write_like(predictions / "phantom_000.nii.gz", speck)
+    without(predictions / "phantom_001.nii.gz", 2)
+    for number in (2, 3):  # class 2 is nowhere in case 2
+        without(project / "data" / "labelsTr" / "phantom_002.nii.gz", 2)
+        without(predictions / f"phantom_00{number}.nii.gz", 2)
+    without(predictions / "phantom_003.nii.gz", 1)
+    return project
+
+
+def words(folder, *others):
+    return [
+        "evaluate", "--predictions", folder / "predictions", "--dataset", folder / "data" / "dataset.json",
+        "--output", folder / "evaluation" / "2d" / "summary.json", "--workers", 1, *others,
+    ]  # fmt: skip
+
+
+def summary_of(folder):
+    return json.loads((folder / "evaluation" / "2d" / "summary.json").read_text())
+
+
+def rows_of(folder):
+    with (folder / "evaluation" / "2d" / "summary.csv").open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_by_default_it_is_the_peers_file(folder, capsys):
+    call(*words(folder))
+    found = summary_of(folder)
+    assert list(found) == ["foreground_mean", "mean", "metric_per_case"]
+    entries = [found["foreground_mean"], *found["mean"].values()]
+    entries += [entry for case in found["metric_per_case"] for entry in case["metrics"].values()]
+    assert all(list(entry) == PEERS_KEYS for entry in entries)
+    rows = rows_of(folder)
+    assert list(rows[0]) == ["case", "target", "name", *PEERS_KEYS]
+    assert [(row["case"], row["target"]) for row in rows[:3]] == [
+        ("phantom_000.nii.gz", "1"),
+        ("phantom_000.nii.gz", "2"),
+        ("phantom_001.nii.gz", "1"),
+    ]
+    assert len(rows) == 10
+    said = capsys.readouterr().err
+    assert "5 cases" in said
+    assert "(4)" in said  # class 2 is in four of them
+
+
+def test_surface_distances_are_further_keys(folder, capsys):
+    call(*words(folder, "--metrics", "dice", "nsd", "assd", "hd95", "--tolerance-mm", 1.5))
+    found = summary_of(folder)
+    assert found["nsd_tolerance_mm"] == 1.5
+    assert list(found["mean"]["1"]) == sorted([*PEERS_KEYS, "ASSD", "HD95", "NSD"])
+    assert "HD95 mm" in capsys.readouterr().err
+    by_case = {
+        case["reference_file"].rsplit("/", 1)[1][:11]: case["metrics"] for case in found["metric_per_case"]
+    }
+    perfect, missed, absent = (
+        by_case["phantom_004"]["2"],
+        by_case["phantom_001"]["2"],
+        by_case["phantom_002"]["2"],
+    )
+    assert (perfect["HD95"], perfect["ASSD"], perfect["NSD"]) == (0, 0, 1)
+    assert math.isnan(missed["HD95"])
+    assert (missed["NSD"], missed["Dice"]) == (0, 0)
+    assert all(math.isnan(absent[name]) for name in ("HD95", "ASSD", "NSD", "Dice"))
+    defined = [case["2"]["HD95"] for case in by_case.values() if not math.isnan(case["2"]["HD95"])]
+    assert found["mean"]["2"]["HD95"] == pytest.approx(np.mean(defined))
+    assert len(defined) == 2
+    assert by_case["phantom_000"]["1"]["HD95"] >= 0
+    assert by_case["phantom_000"]["1"]["ASSD"] > 0
+    empty = next(
+        row for row in rows_of(folder) if row["case"].startswith("phantom_002") and row["target"] == "2"
+    )
+    assert (empty["HD95"], empty["Dice"], empty["n_ref"]) == ("", "", "0")
+
+
+def test_distances_are_in_millimetres(folder, tmp_path):
+    """The same voxels twice as far apart."""
+    call(*words(folder, "--metrics", "assd"))
+    before = summary_of(folder)["mean"]["1"]["ASSD"]
+    for file in [*(folder / "predictions").iterdir(), *(folder / "data" / "labelsTr").iterdir()]:
+        image = sitk.ReadImage(str(file))
+        image.SetSpacing([2 * mm for mm in image.GetSpacing()])
+        sitk.WriteImage(image, str(file))
+    call(*words(folder, "--metrics", "assd"))
+    assert summary_of(folder)["mean"]["1"]["ASSD"] == pytest.approx(2 * before)
+
+
+def test_folds_are_merged_with_their_distances(folder):
+    call(*words(folder, "--metrics", "hd95", "nsd"))
+    whole = summary_of(folder)
+    maps = sorted((folder / "predictions").glob("*.nii.gz"))
+    for number in range(2):
+        part = folder / f"fold_{number}"
+        part.mkdir()
+        for file in maps[number::2]:
+            shutil.move(file, part / file.name)
+        call(
+            "evaluate", "--predictions", part, "--dataset", folder / "data" / "dataset.json",
+            "--output", folder / f"fold_{number}.json", "--workers", 1, "--metrics", "hd95", "nsd",
+        )  # fmt: skip
+    files = [folder / f"fold_{number}.json" for number in range(2)]
+    merge = ["crossvalidate", "--summaries", *files, "--dataset", folder / "data" / "dataset.json"]
+    call(*merge, "--output", folder / "merged.json")
+    merged = json.loads((folder / "merged.json").read_text())
+    for key in ("mean", "foreground_mean", "nsd_tolerance_mm"):
+        assert json.dumps(merged[key]) == json.dumps(whole[key])
+    assert (folder / "merged.csv").read_text() == (folder / "evaluation" / "2d" / "summary.csv").read_text()
+
+    together = ["evaluate", "--predictions", folder / "fold_0", folder / "fold_1", "--workers", 2]
+    call(
+        *together, "--metrics", "hd95", "nsd", "--dataset", folder / "data" / "dataset.json",
+        "--output", folder / "together.json",
+    )  # fmt: skip
+    assert (folder / "together.json").read_text() == (folder / "merged.json").read_text()
+
+
+def test_folds_that_were_evaluated_differently(folder, capsys):
+    call(*words(folder))
+    shutil.copy(folder / "evaluation" / "2d" / "summary.json", folder / "first.json")
+    (folder / "predictions" / "phantom_000.nii.gz").unlink()
+    call(*words(folder, "--metrics", "hd95"))
+    merge = [
+        "crossvalidate",
+        "--dataset",
+        folder / "data" / "dataset.json",
+        "--output",
+        folder / "merged.json",
+    ]
+    files = [folder / "first.json", folder / "evaluation" / "2d" / "summary.json"]
+    second = json.loads(files[1].read_text())
+    for case in second["metric_per_case"]:
+        case["reference_file"] += "_again"
+    files[1].write_text(json.dumps(second))
+    assert main([str(word) for word in [*merge, "--summaries", *files]]) == 1
+    assert "has other metrics than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--metrics", "hausdorff"], "invalid choice: 'hausdorff' (choose from"),
+        (["--tolerance-mm", "-1"], "--tolerance-mm must be 0 or more, found -1.0"),
+        (["--tolerance-mm", "nan"], "--tolerance-mm must be 0 or more, found nan"),
+    ],
+)
+def test_what_cannot_be_measured(options, said, folder, capsys):
+    try:
+        status = main([str(word) for word in words(folder, *options)])
+    except SystemExit as leaving:
+        status = leaving.code
+    assert status in {1, 2}
+    assert said in capsys.readouterr().err
+    assert not (folder / "evaluation").exists()
+
+
+def test_a_case_in_two_folders(folder, capsys):
+    twice = [*words(folder)[:3], folder / "data" / "labelsTr", *words(folder)[3:]]
+    assert main([str(word) for word in twice]) == 1
+    assert "phantom_000.nii.gz more than once" in capsys.readouterr().err
+
+
+def select_words(folder, *names):
+    files = [folder / "evaluation" / name / "summary.json" for name in names]
+    return ["select", "--candidates", *files, "--output", folder / "selection.json"]
+
+
+def test_the_choice_and_its_uncertainty(folder, capsys):
+    call(*words(folder))
+    better = folder / "evaluation" / "2d+3d_fullres"
+    shutil.copytree(folder / "data" / "labelsTr", folder / "truth")
+    call(
+        "evaluate", "--predictions", folder / "truth", "--dataset", folder / "data" / "dataset.json",
+        "--output", better / "summary.json", "--workers", 1,
+    )  # fmt: skip
+    call(*select_words(folder, "2d", "2d+3d_fullres"))
+    found = json.loads((folder / "selection.json").read_text())
+    assert found["best"]["name"] == "2d+3d_fullres"
+    assert found["bootstrap"]["replicates"] == 1000
+    first, second = found["bootstrap"]["candidates"]
+    assert second["interval"] == [1, 1]
+    assert first["interval"][0] < found["candidates"][0]["foreground_mean_dice"] < first["interval"][1]
+    assert first["probability_best"] + second["probability_best"] == pytest.approx(1)
+    assert "95 % interval" in capsys.readouterr().err
+
+    call(*select_words(folder, "2d", "2d+3d_fullres"), "--settings", "selection.prefer_single_within=0.9")
+    preferred = json.loads((folder / "selection.json").read_text())
+    assert preferred["best"]["name"] == "2d"
+    assert preferred["prefer_single_within"] == 0.9
+    assert preferred["bootstrap"] == found["bootstrap"]
+
+
+def test_candidates_on_different_cases(folder, capsys):
+    call(*words(folder))
+    other = folder / "evaluation" / "3d_fullres"
+    shutil.copytree(folder / "evaluation" / "2d", other)
+    content = json.loads((other / "summary.json").read_text())
+    content["metric_per_case"] = content["metric_per_case"][1:]
+    (other / "summary.json").write_text(json.dumps(content))
+    assert main([str(word) for word in select_words(folder, "2d", "3d_fullres")]) == 1
+    assert "candidate 3d_fullres was scored on other cases" in capsys.readouterr().err
+
+
+def test_candidates_of_one_name(folder, capsys):
+    call(*words(folder))
+    assert main([str(word) for word in select_words(folder, "2d", "2d")]) == 1
+    assert "folders of the same name" in capsys.readouterr().err
+
+
+def search_words(folder, *settings):
+    return [
+        "postprocess-search", "--selection", folder / "selection.json", "--workers", 2,
+        "--dataset", folder / "data" / "dataset.json", "--output", folder / "postprocessing.json",
+        *(["--settings", *settings] if settings else []),
+    ]  # fmt: skip
+
+
+def test_no_search_where_the_recipe_wants_none(folder):
+    call(*words(folder))
+    call(*select_words(folder, "2d"))
+    call(*search_words(folder))
+    assert json.loads((folder / "postprocessing.json").read_text())["steps"]
+    call(*search_words(folder, "postprocessing.largest_component=false"))
+    mean = summary_of(folder)["foreground_mean"]["Dice"]
+    assert json.loads((folder / "postprocessing.json").read_text()) == {
+        "operations": [],
+        "steps": [],
+        "foreground_mean_dice_before": mean,
+        "foreground_mean_dice_after": mean,
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ([], "keep_largest"),
+        (
+            ["postprocessing.largest_component=false", "postprocessing.remove_below_mm3=[1,20]"],
+            "remove_small",
+        ),
+    ],
+)
+def test_what_pays_is_applied(settings, name, folder, capsys):
+    """The Dice of the label maps that are written is the one that the search foresaw."""
+    call(*words(folder))
+    call(*select_words(folder, "2d"))
+    call(*search_words(folder, *settings))
+    found = json.loads((folder / "postprocessing.json").read_text())
+    assert [operation["name"] for operation in found["operations"]] == [name]
+    assert "Dice 0." in capsys.readouterr().err
+    final = folder / "final"
+    call(
+        "postprocess", "--postprocessing", folder / "postprocessing.json", "--workers", 2,
+        "--dataset", folder / "data" / "dataset.json", "--input", folder / "predictions",
+        "--output", final, "--manifest", final / "manifest.json",
+    )  # fmt: skip
+    assert read(folder / "predictions" / "phantom_000.nii.gz")[0, 0, 0] == 1
+    assert read(final / "phantom_000.nii.gz")[0, 0, 0] == 0
+    shutil.rmtree(folder / "predictions")
+    shutil.copytree(final, folder / "predictions")
+    call(*words(folder))
+    after = summary_of(folder)["foreground_mean"]["Dice"]
+    assert after == found["foreground_mean_dice_after"] > found["foreground_mean_dice_before"]
+
+
+@pytest.mark.parametrize(
+    "verb", ["crossvalidate", "evaluate", "find_best", "postprocess", "postprocess_search", "select"]
+)
+def test_these_verbs_start_at_once(verb):
+    heavy = {"torch", "pandas", "matplotlib", "jinja2", "snakemake"}
+    code = f"import sys, segflow.commands.main, segflow.commands.{verb}; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not heavy & set(said.split())
