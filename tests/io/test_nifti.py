@@ -96,3 +96,70 @@ def test_the_library_turns_what_is_no_number_into_zero(value, ending, tmp_path):
 def test_placement_of_no_nifti(tmp_path):
     (tmp_path / "a.nii").write_bytes(b"something else")
     assert nifti.placement(tmp_path / "a.nii") == ""
+
+
+def written(path, array, pixel=None):
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing([0.5 + axis for axis in range(image.GetDimension())])
+    sitk.WriteImage(image if pixel is None else sitk.Cast(image, pixel), str(path))
+    return path
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4"])
+def test_ordinary_label_maps_are_read_without_the_library(kind, ending, tmp_path, monkeypatch):
+    array = np.random.default_rng(0).integers(0, 9, (3, 4, 5)).astype(kind)
+    file = written(tmp_path / f"a{ending}", array)
+    np.testing.assert_array_equal(nifti.whole_numbers(file), array)
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+    monkeypatch.setattr("segflow.io.images.decode", None)
+    found = read_labels(file, case="a")
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.int16
+    assert found.flags.writeable
+
+
+def test_the_other_byte_order(tmp_path):
+    array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    file = written(tmp_path / "a.nii", array)
+    content = bytearray(file.read_bytes())
+    for start, size, count in ((0, 4, 1), (40, 2, 8), (70, 2, 2), (76, 4, 11), (252, 2, 2), (256, 4, 18)):
+        for item in range(count):
+            part = slice(start + item * size, start + (item + 1) * size)
+            content[part] = content[part][::-1]
+    content[352:] = array.astype(">i2").tobytes()
+    file.write_bytes(content)
+    np.testing.assert_array_equal(nifti.whole_numbers(file), array)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(file))), array)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((2, 3, 4), np.float32),
+        np.zeros((2, 3), np.uint8),
+        np.zeros((2, 3, 4, 5), np.uint8),
+        np.zeros((2, 3, 4), np.int64),
+    ],
+    ids=["floats", "two axes", "four axes", "64 bits"],
+)
+def test_other_files_are_the_library_s(array, tmp_path):
+    assert nifti.whole_numbers(written(tmp_path / "a.nii.gz", array)) is None
+
+
+def test_scaled_values_are_the_library_s(tmp_path):
+    file = written(tmp_path / "a.nii", np.ones((2, 3, 4), np.uint8))
+    content = bytearray(file.read_bytes())
+    content[112:120] = np.array([2, 1], "<f4").tobytes()
+    file.write_bytes(content)
+    assert nifti.whole_numbers(file) is None
+    assert set(np.unique(read_labels(file, case="a"))) == {3}
+
+
+@pytest.mark.parametrize("cut", [10, 200, 1])
+def test_damaged_label_maps_are_refused(cut, archive):
+    file, _ = archive
+    content = file.read_bytes()
+    file.write_bytes(content[:-cut] if cut > 1 else content[:-8] + b"\0\0\0\0" + content[-4:])
+    with pytest.raises(DatasetError, match=r"case a: cannot read .*a_0000\.nii\.gz"):
+        read_labels(file, case="a")

@@ -44,7 +44,6 @@ ITK_FORMATS = {
     ".tiff": "TIFFImageIO",
 }
 
-_NIFTI = (".nii", ".nii.gz")
 _PICTURES = (".bmp", *LOSSY_ENDINGS)  # SimpleITK gives grey BMP as colours, and cut files as whole
 _GIPL_HEADER_BYTES = 256
 _EMPTY_REASONS = ("Reason:", "Logic error")  # what libraries say when they do not know
@@ -130,7 +129,7 @@ def _pixels(file: Path) -> tuple[NDArray[Any], Geometry | None, object]:
     if ending in TIFF_ENDINGS:
         pages = survey(file)
         return _itk(file) if pages.simple else (read_tiff(file, pages), None, None)
-    if ending in _NIFTI:
+    if ending in nifti.NIFTI_ENDINGS:
         problem = nifti.complain(file) if file.exists() else None
         if problem is not None:
             raise ValueError(problem)
@@ -239,7 +238,7 @@ def _geometry(file: Path, image: Any, shape: Sequence[int]) -> Geometry:
         file_spacing_mm=spacing,
         origin_mm=tuple(image.GetOrigin()[:dimensions]),
         direction=tuple(direction.ravel().tolist()),
-        nifti_placement=nifti.placement(file) if ending_of(file) in _NIFTI else "",
+        nifti_placement=nifti.placement(file) if ending_of(file) in nifti.NIFTI_ENDINGS else "",
     )
 
 

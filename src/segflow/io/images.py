@@ -17,7 +17,7 @@ from segflow.io.agreement import compare, missing_spacing
 from segflow.io.decode import Decoded, UnreadableError, decode, decode_geometry
 from segflow.io.encode import check_storable, encode
 from segflow.io.formats import LOSSY_ENDINGS, ending_of, label_ending
-from segflow.io.nifti import verify
+from segflow.io.nifti import NIFTI_ENDINGS, verify, whole_numbers
 
 __all__ = [
     "read_case",
@@ -55,7 +55,7 @@ def read_case(case: Case, *, channels: int) -> RawCase:
     labels = None
     if case.label is not None:
         found = _decode(case.label, case.identifier)
-        labels = _label_values(found, case.label, case.identifier)
+        labels = _label_values(found.array, case.label, case.identifier)
         warnings += compare(case.label, found, case.images[0], geometry, case.identifier)
     return RawCase(case.identifier, image, labels, geometry, tuple(warnings))
 
@@ -100,8 +100,12 @@ def read_labels(
 
     Source: method.md sections 3, 4.
     """
+    if like is None and ending_of(file) in NIFTI_ENDINGS:
+        voxels = whole_numbers(file)
+        if voxels is not None:
+            return _label_values(voxels[None], file, case)
     found = _decode(file, case)
-    labels = _label_values(found, file, case)
+    labels = _label_values(found.array, file, case)
     if like is not None and image is not None:
         compare(file, found, image, like, case)
     return labels
@@ -200,17 +204,17 @@ def _convert(array: NDArray[Any], target: NDArray[np.float32], file: Path, case:
         )
 
 
-def _label_values(found: Decoded, file: Path, case: str) -> LabelMap:
+def _label_values(array: NDArray[Any], file: Path, case: str) -> LabelMap:
     if ending_of(file) in LOSSY_ENDINGS:
         raise DatasetError(
             f"case {case}: label file {file} is JPEG, which changes values; save the labels as "
             f"{label_ending(ending_of(file))}"
         )
-    if len(found.array) != 1:
+    if len(array) != 1:
         raise DatasetError(
-            f"case {case}: label file {file} has {len(found.array)} channels; it must have one, of label values"
+            f"case {case}: label file {file} has {len(array)} channels; it must have one, of label values"
         )
-    labels = found.array[0]
+    labels = array[0]
     smallest, largest = labels.min().item(), labels.max().item()  # NaN if there is one
     limit = np.iinfo(np.int32).max
     exact = np.issubdtype(labels.dtype, np.integer)

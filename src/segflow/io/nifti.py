@@ -11,11 +11,20 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
-__all__ = ["complain", "copy_placement", "placement", "verify"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["NIFTI_ENDINGS", "complain", "copy_placement", "placement", "verify", "whole_numbers"]
+
+NIFTI_ENDINGS: Final = (".nii", ".nii.gz")
 
 _SIZE = 348
 _GZIP = b"\x1f\x8b"
+_ONE_FILE = b"n+1\0"  # header and voxels
+#: Codes of the types that label maps have.
+_INTEGERS = {2: "u1", 4: "i2", 8: "i4", 256: "i1", 512: "u2", 768: "u4"}
 _GZIP_BITS = 16  # zlib's way to ask for this format
 _FIRST_BYTES = 1 << 12
 _BLOCK_BYTES = 1 << 22
@@ -92,6 +101,41 @@ def complain(file: Path) -> str | None:
     else:
         whole = found == header.n_bytes % (1 << 32) or (_length(file) or 0) >= header.n_bytes
     return None if whole else "it ends before its last voxel"
+
+
+def whole_numbers(file: Path) -> NDArray[np.integer[Any]] | None:
+    """The voxels of an ordinary label map, in a third of the library's time.
+
+    Args:
+        file: .nii or .nii.gz.
+
+    Returns:
+        (z, y, x), as stored; or None for what the library must read, or say what is wrong with: anything but a whole
+        NIfTI-1 file of three axes and unscaled integers.
+
+    Source: ours.
+    """
+    if not file.is_file() or complain(file) is not None:
+        return None
+    content = file.read_bytes()
+    try:
+        content = gzip.decompress(content) if content.startswith(_GZIP) else content
+    except (EOFError, OSError, zlib.error):
+        return None
+    order = next((o for o in "<>" if content[:4] == struct.pack(f"{o}i", _SIZE)), None)
+    if order is None or len(content) < _SIZE or content[344:348] != _ONE_FILE:
+        return None
+    axes, x, y, z = struct.unpack_from(f"{order}4h", content, 40)
+    (kind,) = struct.unpack_from(f"{order}h", content, 70)
+    offset, slope, intercept = struct.unpack_from(f"{order}3f", content, 108)
+    scaled = slope not in {0, 1} or intercept != 0
+    count = x * y * z
+    if axes != 3 or min(x, y, z) < 1 or kind not in _INTEGERS or scaled or not _SIZE < offset < len(content):
+        return None
+    dtype = np.dtype(f"{order}{_INTEGERS[kind]}")
+    if int(offset) + count * dtype.itemsize > len(content):
+        return None
+    return np.frombuffer(content, dtype, count, int(offset)).reshape(z, y, x)
 
 
 def verify(file: Path) -> str | None:
