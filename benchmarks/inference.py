@@ -16,11 +16,10 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import SimpleITK as sitk
-from side_by_side import call, in_turn, last_json, peer_environment, runs, segflow, timed
+from side_by_side import call, in_turn, last_json, pair, peer_environment, runs, segflow, show_tables, timed
 
 from segflow.io.files import write_json
 
@@ -43,10 +42,7 @@ def main() -> None:
         shutil.rmtree(folder)
     if options.output:
         write_json(options.output, tables)
-    for name, rows in tables.items():
-        print(f"\n## {name}\n\n| What | ours | peer | peer / ours | per run |\n|---|---|---|---|---|")
-        for what, (ours, theirs, unit) in rows.items():
-            print(row(what, ours, theirs, unit))
+    show_tables(tables)
 
 
 def parsed() -> argparse.Namespace:
@@ -65,14 +61,6 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--work", help="where to put the data (default: the system's temporary folder)")
     parser.add_argument("--output", type=Path, help="JSON with every figure")
     return parser.parse_args()
-
-
-def row(what: str, ours: list[float], theirs: list[float], unit: str) -> str:
-    ratios = [their / our for our, their in zip(ours, theirs, strict=False)]
-    each = " ".join(f"{ratio:.3g}" for ratio in ratios)
-    ratio = f"{median(ratios):.3g}" if ratios else ""
-    figures = [f"{median(values):.3g} {unit}" if values else "" for values in (ours, theirs)]
-    return f"| {what} | {' | '.join(figures)} | {ratio} | {each} |"
 
 
 def hippocampus(options, folder):
@@ -164,16 +152,13 @@ def whole_body(options, folder):
 
 
 def figures(what, found):
-    def pair(figure, unit):
-        return [figure(one) for one in found["ours"]], [figure(one) for one in found["peer"]], unit
-
     for ours, theirs in zip(found["ours"], found["peer"], strict=False):
         print(f"{what}: voxels of the first labels, ours {ours['digest']}, peer {theirs['digest']}")
     return {
-        f"export, {what}": pair(lambda one: one["seconds"], "s"),
-        "its peak memory, scores and imports included": pair(lambda one: one["peak"] / 1e9, "GB"),
+        f"export, {what}": pair(found, lambda one: one["seconds"], "s"),
+        "its peak memory, scores and imports included": pair(found, lambda one: one["peak"] / 1e9, "GB"),
         "its peak memory above scores and imports": pair(
-            lambda one: (one["peak"] - one["given"]) / 1e9, "GB"
+            found, lambda one: (one["peak"] - one["given"]) / 1e9, "GB"
         ),
     }
 

@@ -14,11 +14,10 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import SimpleITK as sitk
-from side_by_side import call, in_turn, last_json, peer_environment, runs, segflow, timed
+from side_by_side import call, in_turn, last_json, pair, peer_environment, runs, segflow, show_tables, timed
 
 from segflow.io.dataset import read_description
 from segflow.io.files import write_json
@@ -48,11 +47,7 @@ def main() -> None:
         shutil.rmtree(folder)
     if options.output:
         write_json(options.output, tables)
-    for name, rows in tables.items():
-        print(f"\n## {name}\n")
-        print("| What | ours | peer | peer / ours | per run |\n|---|---|---|---|---|")
-        for what, (ours, theirs, unit) in rows.items():
-            print(row(what, ours, theirs, unit))
+    show_tables(tables)
 
 
 def parsed() -> argparse.Namespace:
@@ -69,14 +64,6 @@ def parsed() -> argparse.Namespace:
 
 def chosen(what: str) -> list[str]:
     return list(BENCHMARKS) if what == "all" else [what]
-
-
-def row(what: str, ours: list[float], theirs: list[float], unit: str) -> str:
-    ratios = [their / our for our, their in zip(ours, theirs, strict=bool(theirs))]
-    each = " ".join(f"{ratio:.3g}" for ratio in ratios)
-    ratio = f"{median(ratios):.3g}" if ratios else ""
-    figures = [f"{median(values):.3g} {unit}" if values else "" for values in (ours, theirs)]
-    return f"| {what} | {' | '.join(figures)} | {ratio} | {each} |"
 
 
 def hippocampus(options, folder):
@@ -219,10 +206,6 @@ def one_case(options, folder, program, job):
     python = sys.executable if program == "ours" else options.peer
     environment = os.environ | OUR_THREADS if program == "ours" else peer_environment(folder)
     return last_json(call([python, HERE / "one_case.py", program, file], environment))
-
-
-def pair(found, figure, unit):
-    return [figure(one) for one in found["ours"]], [figure(one) for one in found["peer"]], unit
 
 
 BENCHMARKS = {"hippocampus": hippocampus, "volume": volume, "planner": planner}

@@ -19,11 +19,10 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 from scipy import ndimage
-from side_by_side import call, in_turn, peer_environment, runs, segflow, timed
+from side_by_side import call, in_turn, peer_environment, runs, segflow, show_tables, timed
 
 from segflow.io.dataset import read_description
 from segflow.io.files import write_json
@@ -106,26 +105,20 @@ def parsed() -> argparse.Namespace:
 
 
 def show(cases, seconds, extra, stored, found):
-    print(f"\n{cases} cases, two configurations and their pair\n")
-    print("| What | ours | peer | peer / ours | per run |\n|---|---|---|---|---|")
-    print(row("the whole selection", seconds, "s", 1))
-    print(row("what it leaves on disk", extra, "MB", 1e6))
-    print(row("probabilities it needs", stored, "MB", 1e6))
     both = {
         name: [a + b for a, b in zip(extra[name], stored[name] * len(extra[name]), strict=True)]
         for name in extra
     }
-    print(row("both", both, "MB", 1e6))
+    rows = {"the whole selection": (seconds["ours"], seconds["peer"], "s")}
+    for what, of in {
+        "what it leaves on disk": extra,
+        "probabilities it needs": stored,
+        "both": both,
+    }.items():
+        rows[what] = ([size / 1e6 for size in of["ours"]], [size / 1e6 for size in of["peer"]], "MB")
+    show_tables({f"{cases} cases, two configurations and their pair": rows})
     for program, answer in found.items():
         print(f"\n{program}: {answer}")
-
-
-def row(what, found, unit, scale):
-    ours, theirs = found["ours"], found["peer"]
-    ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
-    each = " ".join(f"{ratio:.3g}" for ratio in ratios)
-    figures = [f"{median(values) / scale:.3g} {unit}" for values in (ours, theirs)]
-    return f"| {what} | {' | '.join(figures)} | {median(ratios):.3g} | {each} |"
 
 
 def prepare(bench, options):

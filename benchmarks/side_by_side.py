@@ -1,4 +1,4 @@
-"""What the benchmarks beside the peer share: calling either program, and taking turns."""
+"""What the benchmarks beside the peer share: calling either program, taking turns, and tables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 PEER_SETTINGS = {"nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "2", "nnUNet_compile": "f"}
 
@@ -54,3 +55,20 @@ def in_turn(run: int) -> tuple[str, str]:
 def runs() -> dict[str, list]:
     """Where the figures of both are collected."""
     return {"ours": [], "peer": []}
+
+
+def pair(found: Mapping[str, list], figure: Callable[[dict], float], unit: str) -> tuple[list, list, str]:
+    """One figure of every run of both."""
+    return [figure(one) for one in found["ours"]], [figure(one) for one in found["peer"]], unit
+
+
+def show_tables(tables: Mapping[str, Mapping[str, tuple[list, list, str]]]) -> None:
+    """Print Markdown: medians, and the ratio of every run that both have made."""
+    for name, rows in tables.items():
+        print(f"\n## {name}\n\n| What | ours | peer | peer / ours | per run |\n|---|---|---|---|---|")
+        for what, (ours, theirs, unit) in rows.items():
+            ratios = [their / our for our, their in zip(ours, theirs, strict=False)]
+            each = " ".join(f"{ratio:.3g}" for ratio in ratios)
+            ratio = f"{median(ratios):.3g}" if ratios else ""
+            figures = [f"{median(values):.3g} {unit}" if values else "" for values in (ours, theirs)]
+            print(f"| {what} | {' | '.join(figures)} | {ratio} | {each} |")
