@@ -14,7 +14,8 @@ from segflow.contracts.labels import Labels
 from segflow.io.networks import load_network
 from segflow.io.plans import read_preparation
 from segflow.io.store import CaseStore
-from segflow.prediction.ensemble import FoldEnsemble, label_map
+from segflow.prediction.ensemble import FoldEnsemble
+from segflow.prediction.labelling import label_map
 from segflow.recipes import InferenceRecipe
 
 
@@ -82,7 +83,7 @@ def test_what_is_averaged(ready, regions):
         ensemble = FoldEnsemble(card.configuration, which, labels, recipe, "cpu")
         kept = []
         stream = ensemble.scores(case.image, preparation)
-        label_map([stream], record, labels, threads=1, keep=kept.append)
+        label_map(stream, record, labels, threads=1, keep=kept.append)
         return np.concatenate(kept, axis=1)
 
     together = scores(networks, average="probabilities")

@@ -27,7 +27,8 @@ from segflow.io.plans import read_folds, read_preparation
 from segflow.io.probabilities import write_probabilities
 from segflow.io.store import CaseStore
 from segflow.network.device import choose_device
-from segflow.prediction.ensemble import FoldEnsemble, label_map, load_ensemble
+from segflow.prediction.ensemble import FoldEnsemble, load_ensemble
+from segflow.prediction.labelling import label_map
 from segflow.recipes import InferenceRecipe, parse_settings
 
 
@@ -69,17 +70,17 @@ class _Job:
     def predict(self, identifier: str) -> list[Path]:
         """Write the label map, and the probabilities if they are wanted; give their paths."""
         case, record = self.store.read(identifier), self.store.record(identifier)
-        streams = [self.ensemble.scores(case.image, self.preparation, case.previous_stage)]
+        stream = self.ensemble.scores(case.image, self.preparation, case.previous_stage)
         file = self.output / f"{identifier}{self.ending}"
         if not self.save_probabilities:
-            found = label_map(streams, record, self.labels, threads=self.threads)
+            found = label_map(stream, record, self.labels, threads=self.threads)
             write_labels(file, found, record.geometry)
             return [file]
         probabilities = self.output / "probabilities" / f"{identifier}.npz"
         with write_probabilities(
             probabilities, record, self.preparation, n_outputs=self.labels.n_outputs
         ) as keep:
-            found = label_map(streams, record, self.labels, threads=self.threads, keep=keep)
+            found = label_map(stream, record, self.labels, threads=self.threads, keep=keep)
         write_labels(file, found, record.geometry)
         return [file, probabilities]
 

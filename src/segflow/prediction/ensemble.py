@@ -1,31 +1,26 @@
-"""From a prepared image to scores, and from scores to labels: the one path that folds and new images share."""
+"""From a prepared image to scores: the one path that folds and new images share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from segflow.contracts.arrays import Image, LabelMap, Scores
-from segflow.contracts.case import CaseRecord
+from segflow.contracts.arrays import Image, LabelMap
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, Preparation
-from segflow.ensembling import average
-from segflow.export import ScoreStream, assemble, label_slabs, score_slabs
+from segflow.export import ScoreStream
 from segflow.inference import Network, sliding_window, with_probabilities
 from segflow.io.networks import load_network
 from segflow.network import arranged
 from segflow.network.heap import keep_freed_memory
 from segflow.recipes.inference import InferenceRecipe
-from segflow.volumes.labelmaps import one_hot, pick_labels, probabilities
+from segflow.volumes.labelmaps import one_hot
 
-__all__ = ["FoldEnsemble", "Keep", "label_map", "load_ensemble"]
-
-#: Takes consecutive planes of probabilities, (k, n, y, x).
-Keep = Callable[[Scores], None]
+__all__ = ["FoldEnsemble", "load_ensemble"]
 
 
 @dataclass(frozen=True)
@@ -77,56 +72,6 @@ class FoldEnsemble:
         return ScoreStream(
             chunks=chunks, shape=(z, y, x), preparation=preparation, are_probabilities=are_probabilities
         )
-
-
-def label_map(
-    streams: Sequence[ScoreStream],
-    record: CaseRecord,
-    labels: Labels,
-    *,
-    threads: int,
-    keep: Keep | None = None,
-) -> LabelMap:
-    """The labels of a case, in the geometry of its raw image.
-
-    Args:
-        streams: One per configuration; the probabilities of several are averaged.
-        record: Of the case; all configurations crop it alike.
-        labels: Classes or regions.
-        threads: That resample, beside the one that predicts.
-        keep: Is given the probabilities on the crop of the transposed raw image.
-
-    Returns:
-        (z, y, x), unsigned.
-
-    Source: method.md sections 17, 18 and 21.
-    """
-    if len(streams) == 1 and keep is None:
-        slabs = label_slabs(streams[0], record, labels, threads=threads)
-    else:
-        slabs = _averaged(streams, record, labels, threads, keep or _forget)
-    return assemble(slabs, record, streams[0].preparation, labels)
-
-
-def _averaged(
-    streams: Sequence[ScoreStream], record: CaseRecord, labels: Labels, threads: int, keep: Keep
-) -> Iterator[LabelMap]:
-    slabs = [score_slabs(stream, record, labels, threads=threads) for stream in streams]
-    for parts in zip(*slabs, strict=True):
-        found = [
-            part if stream.are_probabilities else probabilities(part, labels)
-            for stream, part in zip(streams, parts, strict=True)
-        ]
-        mean = average(found)
-        keep(mean)
-        if len(streams) == 1:  # kept or not, the labels are the same
-            yield pick_labels(parts[0], labels, are_probabilities=streams[0].are_probabilities)
-        else:
-            yield pick_labels(mean, labels, are_probabilities=True)
-
-
-def _forget(_planes: Scores) -> None:
-    pass
 
 
 def load_ensemble(

@@ -23,7 +23,9 @@ from segflow.io.formats import FLAT_SPACING
 from segflow.io.plans import read_plan
 from segflow.network.device import choose_device
 from segflow.postprocessing import apply
-from segflow.prediction.ensemble import FoldEnsemble, Keep, label_map, load_ensemble
+from segflow.prediction.averaging import averaged_label_map
+from segflow.prediction.ensemble import FoldEnsemble, load_ensemble
+from segflow.prediction.labelling import Keep
 from segflow.preprocessing import PreparedCase, prepare_case, prepare_labels
 from segflow.recipes.inference import InferenceRecipe, Precision
 from segflow.volumes.axes import transpose_spatial
@@ -241,7 +243,7 @@ class Predictor:
                 coarse = self._labelled(ready, [before], None)
                 previous = prepare_labels(coarse, prepared.record, preparation)
             streams.append(self.ensembles[name].scores(prepared.image, preparation, previous))
-        return label_map(streams, ready.record, self.labels, threads=self.threads, keep=keep)
+        return averaged_label_map(streams, ready.record, self.labels, threads=self.threads, keep=keep)
 
     def _whole(self, inside: Scores, record: CaseRecord) -> Scores:
         """Put the crop back into the raw image's grid and axis order."""

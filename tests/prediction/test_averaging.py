@@ -9,7 +9,7 @@ from scipy.special import expit, softmax
 
 from segflow.contracts.labels import Labels
 from segflow.export import ScoreStream
-from segflow.prediction.ensemble import label_map
+from segflow.prediction.averaging import averaged_label_map
 from segflow.preprocessing import prepare_case
 
 REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), (1, 2))
@@ -29,7 +29,7 @@ def stream(seed, spacing_mm=(1.0, 1.0, 1.0), labels=CLASSES, *, are_probabilitie
 
 
 def labelled(streams, labels=CLASSES, **how):
-    return label_map([each for each, *_ in streams], streams[0][1], labels, threads=2, **how)
+    return averaged_label_map([each for each, *_ in streams], streams[0][1], labels, threads=2, **how)
 
 
 @pytest.mark.parametrize("labels", [CLASSES, REGIONS])
