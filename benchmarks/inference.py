@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from side_by_side import call, in_turn, last_json, pair, peer_environment, runs, segflow, show_tables, timed
+from side_by_side import call, call_one, in_turn, pair, peer_environment, runs, segflow, show_tables, timed
 
 from segflow.io.files import write_json
 
@@ -170,11 +168,7 @@ def exported(options, folder, program, volume):
 
 
 def one_call(options, folder, program, job):
-    file = folder / "job.json"
-    write_json(file, job)
-    python = sys.executable if program == "ours" else options.peer
-    environment = os.environ | OUR_THREADS if program == "ours" else peer_environment(folder)
-    return last_json(call([python, HERE / "one_inference.py", program, file], environment))
+    return call_one(HERE / "one_inference.py", program, job, options, folder, OUR_THREADS)
 
 
 BENCHMARKS = {"hippocampus": hippocampus, "export": export, "whole_body": whole_body}

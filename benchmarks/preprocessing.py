@@ -9,15 +9,13 @@ varies with what else the machine does, so only the ratio within a run counts. L
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from side_by_side import call, in_turn, last_json, pair, peer_environment, runs, segflow, show_tables, timed
+from side_by_side import call, call_one, in_turn, pair, peer_environment, runs, segflow, show_tables, timed
 
 from segflow.io.dataset import read_description
 from segflow.io.files import write_json
@@ -201,11 +199,7 @@ def ellipsoid(centre, radii):
 
 
 def one_case(options, folder, program, job):
-    file = folder / "job.json"
-    write_json(file, job)
-    python = sys.executable if program == "ours" else options.peer
-    environment = os.environ | OUR_THREADS if program == "ours" else peer_environment(folder)
-    return last_json(call([python, HERE / "one_case.py", program, file], environment))
+    return call_one(HERE / "one_case.py", program, job, options, folder, OUR_THREADS)
 
 
 BENCHMARKS = {"hippocampus": hippocampus, "volume": volume, "planner": planner}

@@ -35,6 +35,24 @@ def peer_environment(folder: Path) -> dict[str, str]:
     return os.environ | roots | PEER_SETTINGS
 
 
+def call_one(script: Path, program: str, job: Mapping[str, object], options, folder: Path, threads) -> dict:
+    """A script's job in a process of its own, with the program's Python.
+
+    Args:
+        script: Takes "ours" or "peer" and a file, and prints one line of JSON at its end.
+        program: "ours" or "peer".
+        job: What is in the file.
+        options: Of the benchmark; knows the peer's Python.
+        folder: For the file, and for the peer.
+        threads: What our program's environment says of threads.
+    """
+    file = folder / "job.json"
+    file.write_text(json.dumps(job))
+    python = sys.executable if program == "ours" else options.peer
+    environment = os.environ | threads if program == "ours" else peer_environment(folder)
+    return last_json(call([python, script, program, file], environment))
+
+
 def last_json(said: str) -> dict:
     """The last line of what a program said."""
     return json.loads(said.splitlines()[-1])
