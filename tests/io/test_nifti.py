@@ -105,6 +105,18 @@ def written(path, array, pixel=None):
     return path
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 5), (4, 5)], ids=["3D", "2D"])
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "f4"])
+def test_files_are_written_as_the_library_writes_them(kind, shape, tmp_path):
+    """Byte by byte, where the placement is one that it gives back."""
+    array = np.random.default_rng(0).integers(0, 9, shape).astype(kind)
+    expected = written(tmp_path / "library.nii", array)
+    nifti.write_placed(tmp_path / "ours.nii", array, nifti.placement(expected))
+    assert (tmp_path / "ours.nii").read_bytes() == expected.read_bytes()
+    nifti.write_placed(tmp_path / "ours.nii.gz", array, nifti.placement(expected))
+    assert gzip.decompress((tmp_path / "ours.nii.gz").read_bytes()) == expected.read_bytes()
+
+
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4"])
 def test_ordinary_label_maps_are_read_without_the_library(kind, ending, tmp_path, monkeypatch):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -35,8 +33,6 @@ from segflow.io.hush import hushed
 __all__ = ["check_storable", "encode"]
 
 _DIGEST_FIELD = "VoxelsSHA256"  # in the header of a .mhd, which would be the same for other voxels
-_GZIP_LEVEL = 6
-_BLOCK_BYTES = 1 << 20
 
 
 def check_storable(path: Path, labels: NDArray[np.integer[Any]]) -> np.dtype[Any]:
@@ -90,38 +86,27 @@ def encode(path: Path, volume: NDArray[Any], geometry: Geometry) -> None:
         )
     if geometry.file_dimensions != 2 and ending in FLAT_ENDINGS:
         raise DatasetError(f"{path} cannot be written: {ending} is for 2D images, and this one has 3 axes")
+    volume = volume[0] if geometry.file_dimensions == 2 else volume
+    if ending in nifti.NIFTI_ENDINGS and geometry.nifti_placement:
+        write_atomically(path, lambda file: nifti.write_placed(file, volume, geometry.nifti_placement))
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{os.getpid()}.", dir=path.parent) as folder:
         # the final name, in which a header may name its data file; libraries know lower-case endings only
         file = Path(folder, path.name[: -len(ending)] + ending)
-        file = _write(file, volume, geometry)
+        _write(file, volume, geometry)
         _publish(file, path, geometry)
 
 
-def _write(file: Path, volume: NDArray[Any], geometry: Geometry) -> Path:
-    """Write beside nothing else; give the file."""
-    image = sitk.GetImageFromArray(volume[0] if geometry.file_dimensions == 2 else volume)
+def _write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
+    """Write beside nothing else."""
+    image = sitk.GetImageFromArray(volume)
     image.SetSpacing(geometry.file_spacing_mm)
     image.SetOrigin(geometry.origin_mm)
     image.SetDirection(geometry.direction)
-    ending = ending_of(file)
-    if ending == ".mhd":
+    if ending_of(file) == ".mhd":
         image.SetMetaData(_DIGEST_FIELD, hashlib.sha256(volume.tobytes()).hexdigest())
-    if ending != ".nii.gz" or not geometry.nifti_placement:
-        _itk_write(image, file)
-        if ending == ".nii" and geometry.nifti_placement:
-            nifti.copy_placement(file, geometry.nifti_placement)
-        return file
-    plain = file.with_name("plain.nii")  # not CASE.nii: the library looks for .nii.gz within a name, too
-    _itk_write(image, plain)
-    nifti.copy_placement(plain, geometry.nifti_placement)
-    with (
-        plain.open("rb") as source,
-        file.open("wb") as target,
-        gzip.GzipFile("", "wb", _GZIP_LEVEL, target, mtime=0) as archive,
-    ):
-        shutil.copyfileobj(source, archive, _BLOCK_BYTES)
-    return file
+    _itk_write(image, file)
 
 
 def _itk_write(image: sitk.Image, file: Path) -> None:

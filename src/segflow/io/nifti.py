@@ -1,47 +1,30 @@
-"""What SimpleITK leaves undone for NIfTI: files that were cut short, and placing a label map to the last bit.
+"""What SimpleITK leaves undone for NIfTI: files that were cut short, placing a file to the last bit, and speed.
 
-Source: ours, after the NIfTI-1 header.
+Source: ours, after the NIfTI-1 standard.
 """
 
 from __future__ import annotations
 
 import gzip
-import math
 import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NIFTI_ENDINGS", "complain", "copy_placement", "placement", "verify", "whole_numbers"]
+from segflow.io.nifti_header import HEADER_BYTES, Header, new_header, parse_header
+
+__all__ = ["NIFTI_ENDINGS", "complain", "placement", "verify", "whole_numbers", "write_placed"]
 
 NIFTI_ENDINGS: Final = (".nii", ".nii.gz")
 
-_SIZE = 348
 _GZIP = b"\x1f\x8b"
-_ONE_FILE = b"n+1\0"  # header and voxels
-#: Codes of the types that label maps have.
-_INTEGERS = {2: "u1", 4: "i2", 8: "i4", 256: "i1", 512: "u2", 768: "u4"}
 _GZIP_BITS = 16  # zlib's way to ask for this format
+_GZIP_LEVEL = 6
 _FIRST_BYTES = 1 << 12
 _BLOCK_BYTES = 1 << 22
-_PLACE = "4fB2h18f"  # see _Header.place
-
-
-@dataclass(frozen=True)
-class _Header:
-    """The part of a NIfTI-1 header that is needed here.
-
-    Attributes:
-        n_bytes: Of the file, uncompressed, if it is whole.
-        place: pixdim[0..3], xyzt_units, qform_code, sform_code, quaternion and offset (6), affine (12).
-    """
-
-    n_bytes: int
-    place: tuple[float, ...]
 
 
 def placement(file: Path) -> str:
@@ -51,31 +34,34 @@ def placement(file: Path) -> str:
         file: .nii or .nii.gz.
 
     Returns:
-        What `copy_placement` needs; "" if there is no NIfTI-1 header.
+        What `write_placed` needs; "" if there is no NIfTI-1 header.
 
     Source: ours.
     """
     header = _header(file)
-    return "" if header is None else struct.pack(f"<{_PLACE}", *header.place).hex()
+    return "" if header is None else header.place
 
 
-def copy_placement(file: Path, place: str) -> None:
-    """Give a file the placement of another one, bit by bit.
+def write_placed(file: Path, volume: NDArray[Any], place: str) -> None:
+    """Write a file that lies where another one does, bit by bit.
 
     Args:
-        file: An uncompressed NIfTI-1 file, little-endian; changed.
+        file: .nii or .nii.gz, compressed; always the same bytes for the same voxels.
+        volume: (z, y, x), or (y, x) for a file of two axes; float32, or integers of up to 32 bits.
         place: From `placement`.
 
-    Source: ours: SimpleITK computes the header anew, which changes directions by 1e-8.
+    Source: ours: SimpleITK computes the header anew, which changes directions by 1e-8, and takes three times as long.
     """
-    fields = struct.unpack(f"<{_PLACE}", bytes.fromhex(place))
-    with file.open("r+b") as stream:
-        stream.seek(76)
-        stream.write(struct.pack("<4f", *fields[:4]))
-        stream.seek(123)
-        stream.write(struct.pack("<B", fields[4]))
-        stream.seek(252)
-        stream.write(struct.pack("<2h18f", *fields[5:]))
+    header = new_header(volume.shape[::-1], volume.dtype, place)
+    voxels = np.ascontiguousarray(volume, volume.dtype.newbyteorder("<"))
+    with file.open("wb") as target:
+        if not file.name.lower().endswith(".gz"):
+            target.write(header)
+            target.write(voxels.data)
+            return
+        with gzip.GzipFile("", "wb", _GZIP_LEVEL, target, mtime=0) as archive:
+            archive.write(header)
+            archive.write(voxels.data)
 
 
 def complain(file: Path) -> str | None:
@@ -89,8 +75,8 @@ def complain(file: Path) -> str | None:
 
     Source: ours.
     """
-    plain = file.with_name(file.name[:-3])
-    if file.name.lower().endswith(".gz") and plain.exists():
+    plain = _plain_beside(file)
+    if plain is not None:
         return f"{plain.name} lies beside it, and the NIfTI library would take the voxels from there; move one away"
     header = _header(file)
     if header is None:  # NIfTI-2, or nothing of the kind: the library's to say
@@ -115,27 +101,19 @@ def whole_numbers(file: Path) -> NDArray[np.integer[Any]] | None:
 
     Source: ours.
     """
-    if not file.is_file() or complain(file) is not None:
-        return None
-    content = file.read_bytes()
     try:
+        content = file.read_bytes()
         content = gzip.decompress(content) if content.startswith(_GZIP) else content
     except (EOFError, OSError, zlib.error):
         return None
-    order = next((o for o in "<>" if content[:4] == struct.pack(f"{o}i", _SIZE)), None)
-    if order is None or len(content) < _SIZE or content[344:348] != _ONE_FILE:
+    header = parse_header(content)
+    if header is None or header.dtype is None or header.dtype.kind == "f" or header.is_scaled:
         return None
-    axes, x, y, z = struct.unpack_from(f"{order}4h", content, 40)
-    (kind,) = struct.unpack_from(f"{order}h", content, 70)
-    offset, slope, intercept = struct.unpack_from(f"{order}3f", content, 108)
-    scaled = slope not in {0, 1} or intercept != 0
-    count = x * y * z
-    if axes != 3 or min(x, y, z) < 1 or kind not in _INTEGERS or scaled or not _SIZE < offset < len(content):
+    is_whole = header.is_one_file and header.offset > HEADER_BYTES and header.n_bytes <= len(content)
+    if len(header.sizes) != 3 or min(header.sizes) < 1 or not is_whole or _plain_beside(file) is not None:
         return None
-    dtype = np.dtype(f"{order}{_INTEGERS[kind]}")
-    if int(offset) + count * dtype.itemsize > len(content):
-        return None
-    return np.frombuffer(content, dtype, count, int(offset)).reshape(z, y, x)
+    x, y, z = header.sizes
+    return np.frombuffer(content, header.dtype, x * y * z, header.offset).reshape(z, y, x)
 
 
 def verify(file: Path) -> str | None:
@@ -152,6 +130,11 @@ def verify(file: Path) -> str | None:
     if _is_gzip(file) and _length(file) is None:
         return "its checksum is wrong: it was damaged or cut short"
     return None
+
+
+def _plain_beside(file: Path) -> Path | None:
+    plain = file.with_name(file.name[:-3])
+    return plain if file.name.lower().endswith(".gz") and plain.exists() else None
 
 
 def _is_gzip(file: Path) -> bool:
@@ -180,28 +163,15 @@ def _length(file: Path) -> int | None:
     return total
 
 
-def _header(file: Path) -> _Header | None:
+def _header(file: Path) -> Header | None:
     try:
         with file.open("rb") as stream:
             raw = stream.read(_FIRST_BYTES)
         if raw.startswith(_GZIP):
-            raw = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP_BITS).decompress(raw, _SIZE)
-        if len(raw) < _SIZE:  # an archive with long words before its content
+            raw = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP_BITS).decompress(raw, HEADER_BYTES)
+        if len(raw) < HEADER_BYTES:  # an archive with long words before its content
             with gzip.open(file) if _is_gzip(file) else file.open("rb") as stream:
-                raw = stream.read(_SIZE)
+                raw = stream.read(HEADER_BYTES)
     except (EOFError, OSError, zlib.error):
         return None
-    order = next((o for o in "<>" if raw[:4] == struct.pack(f"{o}i", _SIZE)), None)
-    if order is None or len(raw) < _SIZE:
-        return None
-    axes, *sizes = struct.unpack_from(f"{order}8h", raw, 40)
-    (bits,) = struct.unpack_from(f"{order}h", raw, 72)
-    (offset,) = struct.unpack_from(f"{order}f", raw, 108)
-    if not (0 < axes < 8 and math.isfinite(offset)):
-        return None
-    place = (
-        *struct.unpack_from(f"{order}4f", raw, 76),
-        raw[123],
-        *struct.unpack_from(f"{order}2h18f", raw, 252),
-    )
-    return _Header(int(offset) + math.prod(sizes[:axes]) * bits // 8, place)
+    return parse_header(raw)
