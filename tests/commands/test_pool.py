@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -24,13 +25,31 @@ def refuse_three(number: int) -> int:
     return number
 
 
+def stumble(number: int) -> int:
+    return 1 // (number - 5)
+
+
+def slowly(number: int) -> int:
+    time.sleep(0.02 * (number % 3))
+    return number
+
+
 def die(number: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
+def leave_a_trace(file: Path) -> None:
+    time.sleep(0.02)
+    file.touch()
+
+
 def test_results_come_in_order():
     assert list(map_cases(square, range(20), workers=2)) == [number**2 for number in range(20)]
+
+
+def test_order_stays_where_cases_take_unequally_long():
+    assert list(map_cases(slowly, range(30), workers=3)) == list(range(30))
 
 
 def test_no_cases():
@@ -40,6 +59,23 @@ def test_no_cases():
 def test_an_error_is_raised_as_it_was():
     with pytest.raises(DatasetError, match="case 3 is odd"):
         list(map_cases(refuse_three, range(10), workers=2))
+
+
+def test_results_before_an_error_are_given():
+    found = map_cases(stumble, range(10), workers=2)
+    assert [next(found) for _ in range(5)] == [1 // (number - 5) for number in range(5)]
+    with pytest.raises(ZeroDivisionError) as problem:
+        next(found)
+    assert any("return 1 // (number - 5)" in note for note in problem.value.__notes__)  # where it was
+
+
+def test_who_looks_no_further_ends_the_work(tmp_path):
+    """Cases that nobody has begun are dropped."""
+    files = [tmp_path / str(number) for number in range(200)]
+    found = map_cases(leave_a_trace, files, workers=2)
+    next(found)
+    found.close()
+    assert 0 < sum(file.exists() for file in files) < len(files)
 
 
 def test_a_dead_worker_is_an_error_and_no_hang():

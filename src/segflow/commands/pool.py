@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from segflow.commands.interruption import leave, noted_signals
 from segflow.contracts.errors import SegflowError
@@ -20,7 +24,39 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _GLANCE_S = 0.1  # between two looks at what signals have come
+_BATCH_S = 0.05  # a process hands over its results so often: handing over costs as much as a small case
+_AHEAD = 2  # batches asked for per process, so that none has to wait
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal a process gets when its parent dies
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What the processes have in common.
+
+    Attributes:
+        work: To do for each case.
+        cases: All of them; whoever is free takes the next.
+        taken: How many have been.
+        closed: Not zero once no more shall be taken; without a lock, which a process may hold that died.
+    """
+
+    work: Callable[[Any], object]
+    cases: Sequence[Any]
+    taken: Any
+    closed: Any
+
+    def take(self) -> int | None:
+        with self.taken.get_lock():
+            place: int = self.taken.value
+            if self.closed.value or place == len(self.cases):
+                return None
+            self.taken.value += 1
+            return place
+
+
+@dataclass(frozen=True)
+class _Failure:
+    problem: Exception
 
 
 def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> Iterator[R]:
@@ -45,20 +81,64 @@ def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> It
     # the pool waits for ever for a process that it does not know of. So signals are looked at between results only.
     with noted_signals() as received:
         processes = min(workers, max(len(cases), 1))
-        pool = ProcessPoolExecutor(processes, initializer=_follow_parent, initargs=(os.getpid(),))
+        share = _Share(work, cases, multiprocessing.Value("q", 0), multiprocessing.RawValue("b", 0))
+        pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=(os.getpid(), share))
+        batches = {pool.submit(_batch) for _ in range(_AHEAD * processes)}
+        found: dict[int, Any] = {}
         try:
-            for future in [pool.submit(work, case) for case in cases]:
-                while not wait([future], timeout=_GLANCE_S).done and not received:
-                    pass
-                if received:
-                    leave(received)
-                yield future.result()
+            for place in range(len(cases)):
+                while place not in found:
+                    ended, batches = wait(batches, timeout=_GLANCE_S, return_when=FIRST_COMPLETED)
+                    if received:
+                        leave(received)
+                    batches |= {pool.submit(_batch) for batch in ended if _gather(batch, found)}
+                yield _result(found.pop(place))
         except BrokenProcessPool:
             raise SegflowError(
                 "a worker process died, mostly because memory ran out; try again with fewer --workers or more memory"
             ) from None
         finally:
+            share.closed.value = 1
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _gather(batch: Future[dict[int, Any]], found: dict[int, Any]) -> bool:
+    """Add a batch's results; False if there was no case left for it."""
+    results = batch.result()
+    found |= results
+    return bool(results)
+
+
+def _result(found: Any) -> Any:
+    if isinstance(found, _Failure):
+        raise found.problem
+    return found
+
+
+_share: _Share  # of a worker process
+
+
+def _begin(parent: int, share: _Share) -> None:
+    """Of every worker process, first of all."""
+    global _share  # noqa: PLW0603  a process of the pool keeps what it is given here only
+    _share = share
+    _follow_parent(parent)
+
+
+def _batch() -> dict[int, Any]:
+    """Results by place in the list, of as many cases as fit into the time, but one; after a failure, no more."""
+    end = time.monotonic() + _BATCH_S
+    found: dict[int, Any] = {}
+    while (place := _share.take()) is not None:
+        try:
+            found[place] = _share.work(_share.cases[place])
+        except Exception as problem:  # noqa: BLE001  raised again in the parent
+            problem.add_note(traceback.format_exc())
+            found[place] = _Failure(problem)
+            break
+        if time.monotonic() >= end:
+            break
+    return found
 
 
 def _follow_parent(parent: int) -> None:
