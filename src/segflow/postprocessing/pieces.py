@@ -85,9 +85,7 @@ def cut(
         )
     n = len(labels.values)
     box = _foreground_box(prediction)
-    whole = sum(
-        np.bincount(_truth(reference[slab].ravel(), labels), minlength=n) for slab in _slabs(reference)
-    )
+    whole = sum(_reference_voxels(reference[slab], labels) for slab in _slabs(reference))
     numbers, values = _number(_known(prediction[box], n), n, holes=holes)
     overlaps = _overlaps(numbers, reference[box], labels, len(values))
     flat = [size == 1 for size in prediction.shape]
@@ -187,6 +185,16 @@ def _overlaps(
     return total.reshape(count, n)
 
 
+def _reference_voxels(reference: LabelMap, labels: Labels) -> NDArray[np.int64]:
+    """Annotated voxels of each label; most are background."""
+    n = len(labels.values)
+    some = _truth(reference[reference != 0], labels)
+    ignored = 0 if labels.ignore is None else int(np.count_nonzero(reference == labels.ignore))
+    total = np.bincount(some, minlength=n)
+    total[0] += reference.size - ignored - some.size
+    return total
+
+
 def _truth(reference: LabelMap, labels: Labels) -> LabelMap:
     """Annotated voxels' label values; those that are not in the vocabulary count as background."""
     if labels.ignore is not None:
@@ -200,25 +208,24 @@ def _pairs(numbers: NDArray[np.int32], *, faces_only: bool) -> _Pairs:
     found = [np.zeros(0, dtype=np.int64)]
     total = int(numbers.max(initial=0)) + 1
     for slab in _slabs(numbers, overlap=1):
-        for here, there in _neighbours(numbers.ndim, faces_only=faces_only):
-            one, other = numbers[slab][here], numbers[slab][there]
-            differ = one != other
-            one, other = one[differ].astype(np.int64), other[differ].astype(np.int64)
-            both = (one > 0) & (other > 0)
-            one, other = one[both], other[both]
-            found.append(np.unique(np.minimum(one, other) * total + np.maximum(one, other)))
+        padded = np.pad(numbers[slab], 1)
+        flat = padded.ravel()
+        places = np.flatnonzero(flat)
+        own = flat[places]
+        for step in _steps(numbers.ndim, faces_only=faces_only):
+            other = flat[places + np.dot(step, padded.strides) // padded.itemsize]
+            differ = (other != own) & (other != 0)
+            one, two = own[differ].astype(np.int64), other[differ].astype(np.int64)
+            found.append(np.unique(np.minimum(one, two) * total + np.maximum(one, two)))
     codes = np.unique(np.concatenate(found))
     return np.stack([codes // total, codes % total], axis=1) - 1
 
 
-def _neighbours(axes: int, *, faces_only: bool) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """Two views of an array for each direction: voxels, and their neighbours. Of opposite directions one is enough."""
+def _steps(axes: int, *, faces_only: bool) -> Iterator[tuple[int, ...]]:
+    """From a voxel to its neighbours. Of opposite directions one is enough."""
     for step in product((-1, 0, 1), repeat=axes):
-        if step <= (0,) * axes or (faces_only and np.count_nonzero(step) > 1):
-            continue
-        here = tuple(slice(max(-s, 0), -s if s > 0 else None) for s in step)
-        there = tuple(slice(max(s, 0), s if s < 0 else None) for s in step)
-        yield here, there
+        if step > (0,) * axes and (np.count_nonzero(step) == 1 or not faces_only):
+            yield step
 
 
 def _outside(numbers: NDArray[np.int32], flat: list[bool], count: int) -> NDArray[np.bool_]:

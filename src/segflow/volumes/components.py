@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from segflow.contracts.arrays import LabelMap, Mask, SpacingMm
+from segflow.volumes.crop import bounding_box
 from segflow.volumes.holes import fill_holes
 
-__all__ = ["fill_enclosed", "keep_largest", "largest_components", "remove_small", "voxel_mm3"]
+__all__ = ["fill_enclosed", "keep_largest", "remove_small", "voxel_mm3"]
 
-
-def largest_components(mask: Mask) -> Mask:
-    """The largest connected component of a mask, or all of them that share the largest size.
-
-    Neighbours touch at faces, edges or corners (8 neighbours in 2D, 26 in 3D).
-
-    Args:
-        mask: Any number of axes.
-
-    Returns:
-        Mask of the same shape; empty if `mask` is.
-
-    Source: method.md section 23.
-    """
-    kept = np.zeros(mask.shape, dtype=np.bool_)
-    if not mask.any():
-        return kept
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    everywhere = np.ones((3,) * mask.ndim, dtype=np.bool_)
-    components, _ = ndimage.label(mask[box], structure=everywhere)
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0  # background
-    kept[box] = (sizes == sizes.max())[components]
-    return kept
+#: From sizes in voxels to which of them are too small.
+_Rule = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
 
 
 def keep_largest(label_map: LabelMap, labels: Collection[int]) -> LabelMap:
     """Set to background what lies outside the largest connected component of the given labels taken together.
 
+    Neighbours touch at faces, edges or corners (26 neighbours; 8 in a flat image). Of components that share the largest
+    size, all stay.
+
     Args:
-        label_map: Any number of axes.
+        label_map: (z, y, x).
         labels: Label values whose union is the mask; other voxels stay as they are.
 
     Returns:
@@ -51,9 +34,7 @@ def keep_largest(label_map: LabelMap, labels: Collection[int]) -> LabelMap:
 
     Source: method.md section 23.
     """
-    mask = np.isin(label_map, list(labels))
-    result: LabelMap = np.where(mask & ~largest_components(mask), 0, label_map).astype(label_map.dtype)
-    return result
+    return _without_components(label_map, labels, lambda voxels: voxels < voxels.max())
 
 
 def remove_small(
@@ -72,16 +53,25 @@ def remove_small(
 
     Source: ours.
     """
+    mm3 = voxel_mm3(label_map.shape, spacing_mm)
+    return _without_components(label_map, labels, lambda voxels: voxels * mm3 < min_volume_mm3)
+
+
+def _without_components(label_map: LabelMap, labels: Collection[int], too_small: _Rule) -> LabelMap:
     mask = np.isin(label_map, list(labels))
     result = label_map.copy()
     if not mask.any():
         return result
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    box = _box(mask)
     components, _ = ndimage.label(mask[box], structure=np.ones((3,) * mask.ndim, dtype=np.bool_))
-    small = np.bincount(components.ravel()) * voxel_mm3(label_map.shape, spacing_mm) < min_volume_mm3
-    small[0] = False  # background
-    result[box][small[components]] = 0
+    goes = np.zeros(components.max() + 1, dtype=np.bool_)
+    goes[1:] = too_small(np.bincount(components.ravel())[1:])  # 0 is what is outside the mask
+    result[box][goes[components]] = 0
     return result
+
+
+def _box(mask: Mask) -> tuple[slice, ...]:
+    return tuple(slice(start, stop) for start, stop in bounding_box(mask))
 
 
 def fill_enclosed(label_map: LabelMap, labels: Collection[int], fill: int) -> LabelMap:
@@ -105,7 +95,7 @@ def fill_enclosed(label_map: LabelMap, labels: Collection[int], fill: int) -> La
     if not mask.any():
         return result
     flat = tuple(axis for axis, size in enumerate(mask.shape) if size == 1)
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    box = _box(mask)
     inside = mask[box]
     filled = _fill_flat(inside, flat) if flat else fill_holes(inside)
     result[box][filled & (result[box] == 0)] = fill

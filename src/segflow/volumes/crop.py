@@ -78,9 +78,12 @@ def bounding_box(mask: Mask) -> Box:
     """
     if not mask.any():
         return _box((0, size) for size in mask.shape)
-    projections = (mask.any(axis=(1, 2)), mask.any(axis=(0, 2)), mask.any(axis=(0, 1)))
-    hits = (np.flatnonzero(projection) for projection in projections)
-    return _box((int(hit[0]), int(hit[-1]) + 1) for hit in hits)
+    found = []
+    while mask.ndim:  # then its shadow along the first axis, which tells of the others
+        hits = np.flatnonzero(mask.any(axis=tuple(range(1, mask.ndim))))
+        found.append((int(hits[0]), int(hits[-1]) + 1))
+        mask = np.asarray(mask[slice(*found[-1])].any(axis=0))
+    return _box(found)
 
 
 def crop(array: NDArray[Any], box: Box) -> NDArray[Any]:
