@@ -86,8 +86,8 @@ def start(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "SLURM_JOB_ID"}
     environment |= {"CUDA_VISIBLE_DEVICES": "0,1", "PATH": str(tmp_path / "empty")}
 
-    def begin(count=1, held="told", patience_s=WAIT_S):
-        jobs.append(Job(tmp_path / "leases", count, held, patience_s, environment))
+    def begin(count=1, held="told", patience_s=WAIT_S, **more):
+        jobs.append(Job(tmp_path / "leases", count, held, patience_s, environment | more))
         return jobs[-1]
 
     yield begin
@@ -176,6 +176,14 @@ def test_six_jobs_share_two_gpus(start, tmp_path):
     assert uses(tmp_path) == {"0": 3, "1": 3}
 
 
+def test_an_allocation_with_several_gpus_shares_them_out(start):
+    """One SLURM job runs the whole workflow: its trainings must not all take the first device."""
+    first, second = (start(SLURM_JOB_ID="7") for _ in range(2))
+    assert sorted((first.said("in"), second.said("in"))) == ["0", "1"]
+    first.leave()
+    second.leave()
+
+
 def test_jobs_for_one_and_for_two_gpus_all_end(start, tmp_path):
     jobs = [start(count, held=0.05) for count in (2, 1, 2, 1, 2, 1, 2)]
     assert [job.process.wait(WAIT_S) for job in jobs] == [0] * len(jobs)
@@ -216,6 +224,7 @@ def test_who_waits_says_for_what_once_and_changes_of_hands_are_logged(start):
         (0, {"CUDA_VISIBLE_DEVICES": "0,1"}, ("0", "1")),
         (0, {}, ()),
         (1, {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "3"}, ("3",)),
+        (2, {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "2,3"}, ("2", "3")),
         (1, {"SLURM_JOB_ID": "7"}, ()),
         (1, {"CUDA_VISIBLE_DEVICES": ""}, ()),
         (1, {"CUDA_VISIBLE_DEVICES": "-1"}, ()),

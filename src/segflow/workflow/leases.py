@@ -39,8 +39,8 @@ def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str
     """Hold GPUs of this machine for the block; wait until enough of them are free.
 
     Must be entered before CUDA starts, best before torch is imported: CUDA_VISIBLE_DEVICES, which names the leased
-    GPUs in the block, is read only then. Nothing is changed for 0 GPUs, in a SLURM job, which has devices of its
-    own, and where there is no GPU, which is for the block to find out.
+    GPUs in the block, is read only then. Nothing is changed for 0 GPUs, in a SLURM job that was given just these
+    devices, and where there is no GPU, which is for the block to find out.
 
     Leases are seen by all who use the same folder. By default it lies in the machine's temporary folder and is
     everybody's; users with a TMPDIR of their own, and containers, do not see each other's leases.
@@ -57,8 +57,9 @@ def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str
 
     Source: ours.
     """
-    if count == 0 or "SLURM_JOB_ID" in os.environ:
-        yield entries(os.environ.get(VISIBLE, ""))
+    given = entries(os.environ.get(VISIBLE, ""))
+    if count == 0 or ("SLURM_JOB_ID" in os.environ and len(given) <= count):
+        yield given
         return
     candidates = devices()
     if not candidates:
