@@ -27,7 +27,9 @@ with ledger(Path(sys.argv[1])) as finished:
 
 def hold(file, note):
     command = [sys.executable, "-c", HOLDER, str(file), note]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def interrupted(file, *notes):
@@ -112,6 +114,7 @@ def test_one_process_at_a_time(tmp_path):
     first = hold(file, "bad")
     assert first.stdout.readline() == "None\n"
     second = hold(file, "good")
+    assert second.stderr.readline() == f"another call is at work in {tmp_path}; waiting for it to end\n"
     time.sleep(0.4)
     assert second.poll() is None
     first.communicate("\n", timeout=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import time
@@ -17,6 +18,8 @@ __all__ = ["Ledger", "ledger"]
 
 #: A disk takes milliseconds to confirm a note, more than it takes to score a small case. Source: ours.
 _SYNC_S = 1.0
+_WAITING = "another call is at work in %s; waiting for it to end"
+_logger = logging.getLogger("segflow")
 
 
 class Ledger:
@@ -64,6 +67,8 @@ class Ledger:
 def ledger(path: Path) -> Iterator[Ledger]:
     """Lend the ledger of a job exclusively; remove it if the block succeeds, keep it if the block fails or is killed.
 
+    Whoever has to wait for another process says so in the log.
+
     Args:
         path: Made if missing, with its folder. Its lock lies beside it while it is lent.
 
@@ -73,7 +78,7 @@ def ledger(path: Path) -> Iterator[Ledger]:
     Source: ours.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path):
+    with locked(path, on_wait=lambda: _logger.warning(_WAITING, path.parent)):
         yield Ledger(path)
         path.unlink(missing_ok=True)
 
