@@ -10,7 +10,9 @@ import PIL.Image
 import pytest
 import SimpleITK as sitk
 
+from segflow.commands import report as report_command
 from segflow.commands.main import main
+from segflow.io.dataset import read_description
 
 ENDINGS = [
     ".nii.gz",
@@ -178,13 +180,26 @@ def test_warnings(spoil, message, dataset, capfd):
     assert "".join(warning.split()) in "".join(capfd.readouterr().err.split())
 
 
-def test_a_chunk_says_nothing_of_what_it_cannot_know(dataset):
+def test_what_no_chunk_can_know_is_said_by_the_stage_that_sees_all(dataset, tmp_path, capfd):
+    """The fingerprint, and the page of results: one scan in two chunks, and a label that occurs nowhere."""
     folder = dataset(labels={"background": 0, "a": 1, "b": 2, "c": 3}, n=8)
-    for index in range(2):
-        _, report = check(folder, "--chunk", f"{index}/2")
+    shutil.copy(folder / "imagesTr" / "case 0_0000.nii.gz", folder / "imagesTr" / "case 3_0000.nii.gz")
+    expected = ("cases case 0, case 3 have the same images, byte by byte", "label 3 (c) occurs in no case")
+    files = [tmp_path / "check" / f"chunk_{index}.json" for index in range(2)]
+    for index, file in enumerate(files):
+        file.parent.mkdir(exist_ok=True)
+        assert main(["check", str(folder), "--output", str(file), "--chunk", f"{index}/2"]) == 0
+        report = json.loads(file.read_text())
         assert report["warnings"] == []
-        assert 0 < len(report["cases"]) < 8
-    assert check(folder)[1]["warnings"] == ["label 3 (c) occurs in no case"]
+        assert {"case 0", "case 3"} - {case["identifier"] for case in report["cases"]}
+    assert tuple(check(folder)[1]["warnings"]) == expected
+    capfd.readouterr()
+    words = ["fingerprint", folder, "--check", *files, "--output", tmp_path / "fingerprint.json"]
+    assert main([*map(str, words)]) == 0
+    said = " ".join(capfd.readouterr().err.split())
+    assert all(warning in said for warning in expected)
+    _, labels = read_description(folder / "dataset.json")
+    assert report_command._warnings(tmp_path / "check", labels) == expected
 
 
 def test_many_warnings_do_not_flood_the_screen(dataset, capfd):

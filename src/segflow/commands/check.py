@@ -12,7 +12,7 @@ from segflow.commands.console import console, logger
 from segflow.commands.raw_cases import first_of, for_each_case
 from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.dataset import Case, Dataset
-from segflow.fingerprint.integrity import absent_labels, case_warnings, check_label_values, equal_images
+from segflow.fingerprint.integrity import case_warnings, check_label_values, dataset_warnings
 from segflow.io.dataset import read_dataset, reader_warnings, stray_labels
 from segflow.io.files import write_text
 from segflow.io.formats import digest_of_image
@@ -45,11 +45,10 @@ def run(options: argparse.Namespace) -> None:
     found = for_each_case("check", partial(_check, dataset=dataset), cases, workers=options.workers)
     checked = [case for case, _ in found.values()]
     warnings = [warning for _, of_case in found.values() for warning in of_case]
-    warnings += equal_images(checked)
     if options.chunk[0] == 0:  # once per data set
-        warnings = [*_dataset_warnings(dataset), *warnings]
-    if options.chunk[1] == 1:  # one chunk does not know what occurs in another
-        warnings += absent_labels(checked, dataset.labels)
+        warnings = [*_description_warnings(dataset), *warnings]
+    if options.chunk[1] == 1:  # one chunk does not know what occurs in another: `fingerprint` does
+        warnings += dataset_warnings(checked, dataset.labels)
     for warning in first_of(warnings, MAX_WARNINGS_SHOWN):
         logger.warning("%s", warning)
     if options.output is not None:
@@ -77,7 +76,7 @@ def _relative(file: Path, folder: Path) -> str:
     return os.path.relpath(file, folder)
 
 
-def _dataset_warnings(dataset: Dataset) -> tuple[str, ...]:
+def _description_warnings(dataset: Dataset) -> tuple[str, ...]:
     return (
         *(f"label file {file} has no image and is left out" for file in stray_labels(dataset)),
         *reader_warnings(dataset.folder),

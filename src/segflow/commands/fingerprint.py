@@ -6,9 +6,17 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from segflow.commands.raw_cases import CaseDigests, add_case_arguments, case_digests, for_each_case
+from segflow.commands.console import logger
+from segflow.commands.raw_cases import (
+    CaseDigests,
+    add_case_arguments,
+    case_digests,
+    checked_cases,
+    for_each_case,
+)
 from segflow.contracts.dataset import Case
 from segflow.fingerprint import CaseFingerprint, draw_intensities, measure_case, pool_cases, samples_per_case
+from segflow.fingerprint.integrity import dataset_warnings
 from segflow.io.dataset import read_dataset
 from segflow.io.files import key_of, write_text
 from segflow.io.images import read_case
@@ -28,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure every case that has not been, pool, write.
+    """Measure every case that has not been, pool, write; say what only all reports of the check together show.
 
     Raises:
         DatasetError: Cases that could not be measured; what was measured of the others is kept.
@@ -37,12 +45,16 @@ def run(options: argparse.Namespace) -> None:
     """
     dataset = read_dataset(options.dataset)
     n_channels, n_cases = len(dataset.channel_names), len(dataset.cases)
+    checked = checked_cases(options.check)
+    if len(options.check) > 1:  # no chunk has seen them all
+        for warning in dataset_warnings(checked, dataset.labels):
+            logger.warning("%s", warning)
     store = MeasurementStore(options.cases or options.output.parent / "fingerprint")
     describe = partial(
         _describe,
         store=store,
         common=key_of(options.code, str(n_channels)),
-        digests=case_digests(dataset, options.check),
+        digests=case_digests(dataset, checked),
         channels=n_channels,
         n_samples=samples_per_case(n_cases),
     )

@@ -11,7 +11,13 @@ from pathlib import Path
 from segflow.commands.chunks import add_chunk_argument, cases_of_chunk
 from segflow.commands.console import console
 from segflow.commands.options import configuration_of
-from segflow.commands.raw_cases import CaseDigests, add_case_arguments, case_digests, for_each_case
+from segflow.commands.raw_cases import (
+    CaseDigests,
+    add_case_arguments,
+    case_digests,
+    checked_cases,
+    for_each_case,
+)
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.dataset import Case, Dataset
 from segflow.contracts.errors import ConfigurationError, DatasetError
@@ -76,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
     dataset = read_dataset(options.dataset)
     targets = _targets(options, dataset)
     cases = cases_of_chunk(dataset.cases, options.chunk)
-    digests = case_digests(dataset, options.check)
+    digests = case_digests(dataset, checked_cases(options.check))
     prepare = partial(_prepare, dataset=dataset, targets=targets, digests=digests)
     title = f"preprocess {', '.join(target.name for target in targets)}"
     prepared = for_each_case(title, prepare, cases, workers=options.workers)

@@ -12,13 +12,13 @@ from typing import TypeVar
 
 from segflow.commands.console import progress_bar
 from segflow.commands.pool import map_cases
-from segflow.contracts.artefacts import CheckReport
+from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.dataset import Case, Dataset
 from segflow.contracts.errors import DatasetError
 from segflow.io.files import read_contract
 from segflow.io.formats import digest_of_image
 
-__all__ = ["CaseDigests", "add_case_arguments", "case_digests", "first_of", "for_each_case"]
+__all__ = ["CaseDigests", "add_case_arguments", "case_digests", "checked_cases", "first_of", "for_each_case"]
 
 R = TypeVar("R")
 
@@ -57,16 +57,20 @@ class CaseDigests:
         return tuple(self.checked.get(name) or digest_of_image(self.folder / name) for name in names)
 
 
-def case_digests(dataset: Dataset, reports: Sequence[Path]) -> CaseDigests:
+def checked_cases(reports: Sequence[Path]) -> list[CheckedCase]:
+    """All cases that reports of the check name. Source: ours."""
+    return [case for report in reports for case in read_contract(CheckReport, report).cases]
+
+
+def case_digests(dataset: Dataset, cases: Sequence[CheckedCase]) -> CaseDigests:
     """Digests for the cases of a data set.
 
     Args:
         dataset: The data set.
-        reports: Of the check, as far as there are any.
+        cases: Those that have been checked.
 
     Source: ours.
     """
-    cases = [case for report in reports for case in read_contract(CheckReport, report).cases]
     checked = {name: digest for case in cases for name, digest in (case.images | case.label).items()}
     return CaseDigests(dataset.folder, checked)
 

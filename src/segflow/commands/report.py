@@ -9,8 +9,10 @@ from pathlib import Path
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.dataset import Case
+from segflow.contracts.labels import Labels
 from segflow.contracts.network_card import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
+from segflow.fingerprint.integrity import dataset_warnings
 from segflow.io.dataset import read_dataset
 from segflow.io.files import read_contract, write_text
 from segflow.io.formats import label_ending
@@ -72,15 +74,17 @@ def run(options: argparse.Namespace) -> None:
         overlays=_overlays(outcome, options.dataset, options.overlays),
         stages=stage_times(folder),
         provenance=_provenance(outcome, networks),
-        warnings=(*_warnings(folder.parent / "check"), *qualified),
+        warnings=(*_warnings(folder.parent / "check", outcome.labels), *qualified),
     )
     write_text(options.output, render_report(data))
 
 
-def _warnings(folder: Path) -> tuple[str, ...]:
-    """What the check of any chunk had to say, once."""
+def _warnings(folder: Path, labels: Labels) -> tuple[str, ...]:
+    """What the check of any chunk had to say, and what all of them show together; once."""
     reports = [read_contract(CheckReport, file) for file in sorted(folder.glob("chunk_*.json"))]
-    return tuple(dict.fromkeys(warning for report in reports for warning in report.warnings))
+    cases = [case for report in reports for case in report.cases]
+    said = [warning for report in reports for warning in report.warnings]
+    return tuple(dict.fromkeys((*said, *dataset_warnings(cases, labels))))
 
 
 def _network_card(path: Path) -> NetworkCard:

@@ -13,7 +13,7 @@ from segflow.contracts.dataset import Case
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
 
-__all__ = ["absent_labels", "case_warnings", "check_label_values", "equal_images"]
+__all__ = ["absent_labels", "case_warnings", "check_label_values", "dataset_warnings", "equal_images"]
 
 
 def check_label_values(raw: RawCase, case: Case, labels: Labels) -> tuple[int, ...]:
@@ -65,6 +65,21 @@ def case_warnings(raw: RawCase, case: Case, found: Sequence[int], labels: Labels
         *raw.warnings,
         f"case {raw.identifier}: label file {case.label} has no foreground, only {', '.join(map(str, found))}",
     )
+
+
+def dataset_warnings(cases: Sequence[CheckedCase], labels: Labels) -> tuple[str, ...]:
+    """What only all cases together show: the same images twice, and labels that never occur.
+
+    Args:
+        cases: All of a data set.
+        labels: The label table.
+
+    Returns:
+        One line each.
+
+    Source: ours.
+    """
+    return (*equal_images(cases), *absent_labels(cases, labels))
 
 
 def equal_images(cases: Sequence[CheckedCase]) -> tuple[str, ...]:
