@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from argparse import Namespace
 
 import numpy as np
 import PIL.Image
@@ -12,7 +13,6 @@ import SimpleITK as sitk
 
 from segflow.commands import report as report_command
 from segflow.commands.main import main
-from segflow.io.dataset import read_description
 
 ENDINGS = [
     ".nii.gz",
@@ -198,8 +198,11 @@ def test_what_no_chunk_can_know_is_said_by_the_stage_that_sees_all(dataset, tmp_
     assert main([*map(str, words)]) == 0
     said = " ".join(capfd.readouterr().err.split())
     assert all(warning in said for warning in expected)
-    _, labels = read_description(folder / "dataset.json")
-    assert report_command._warnings(tmp_path / "check", labels) == expected
+    assert report_command._warnings(Namespace(dataset=folder, check=files)) == expected
+    assert (
+        report_command._warnings(Namespace(dataset=folder, check=files[1:])) == ()
+    )  # the rest may have label 3
+    assert report_command._warnings(Namespace(dataset=folder, check=[])) == ()
 
 
 def test_many_warnings_do_not_flood_the_screen(dataset, capfd):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,26 @@ def refuse_three(number: int) -> int:
 
 def stumble(number: int) -> int:
     return 1 // (number - 5)
+
+
+class OddError(Exception):
+    """One that pickle can take apart, but not put together."""
+
+    def __init__(self, one, other):
+        super().__init__(f"{one} and {other}")
+
+
+def fail_oddly(number: int) -> int:
+    raise OddError(number, "more")
+
+
+def slow_at_first(number: int) -> int:
+    time.sleep(1 if number == 0 else 0)
+    return number
+
+
+def read_no_json(number: int) -> int:
+    return json.loads("no JSON")
 
 
 def slowly(number: int) -> int:
@@ -69,6 +91,46 @@ def test_results_before_an_error_are_given():
     assert any("return 1 // (number - 5)" in note for note in problem.value.__notes__)  # where it was
 
 
+@pytest.mark.parametrize(
+    ("work", "kind", "words"),
+    [(fail_oddly, RuntimeError, "OddError: 0 and more"), (read_no_json, json.JSONDecodeError, "Expecting")],
+)
+def test_errors_that_do_not_travel_well(work, kind, words):
+    with pytest.raises(kind, match=words) as problem:
+        list(map_cases(work, range(3), workers=1))
+    assert any("Traceback" in note and work.__name__ in note for note in problem.value.__notes__)
+
+
+@pytest.mark.parametrize(("how", "end"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_counts_though_all_results_are_there(how, end):
+    """The first case takes long, so the others are done when its result is given."""
+    found = map_cases(slow_at_first, range(600), workers=2)
+    assert next(found) == 0
+    os.kill(os.getpid(), how)
+    with pytest.raises(end):
+        next(found)
+
+
+def test_a_signal_after_the_last_result_counts():
+    found = map_cases(square, range(3), workers=2)
+    assert [next(found) for _ in range(3)] == [0, 1, 4]
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        next(found)
+
+
+def test_a_death_while_work_is_handed_out(monkeypatch):
+    submit = ProcessPoolExecutor.submit
+
+    def slow_submit(*arguments):
+        time.sleep(0.1)
+        return submit(*arguments)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", slow_submit)
+    with pytest.raises(SegflowError, match="worker process died"):
+        list(map_cases(die, range(40), workers=16))
+
+
 def test_who_looks_no_further_ends_the_work(tmp_path):
     """Cases that nobody has begun are dropped."""
     files = [tmp_path / str(number) for number in range(200)]
@@ -83,6 +145,17 @@ def test_a_dead_worker_is_an_error_and_no_hang():
         list(map_cases(die, range(4), workers=2))
 
 
+SPAWNED = """
+import multiprocessing
+from functools import partial
+from segflow.commands.pool import map_cases
+def power(n, to):
+    return n**to
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    print(list(map_cases(partial(power, to=2), range(5), workers=2)))
+"""
+
 PROGRAM = """
 import time
 from segflow.commands.pool import map_cases
@@ -92,6 +165,16 @@ def work(n):
 if __name__ == "__main__":
     list(map_cases(work, range(1000), workers=2))
 """
+
+
+def test_where_processes_begin_with_nothing(tmp_path):
+    """As on macOS: all they need is sent to them."""
+    program = tmp_path / "program.py"
+    program.write_text(SPAWNED)
+    done = subprocess.run(
+        [sys.executable, str(program)], check=False, capture_output=True, text=True, timeout=120
+    )
+    assert (done.stdout, done.returncode) == ("[0, 1, 4, 9, 16]\n", 0), done.stderr
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

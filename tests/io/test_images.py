@@ -187,12 +187,6 @@ def test_files_that_do_not_fit(channels, labels, message, write_case):
         read_case(write_case(channels, labels), channels=len(channels))
 
 
-def test_the_nifti_library_turns_nan_into_zero(tmp_path):
-    file = save(tmp_path / "a_0000.nii.gz", HOLE)  # so no reader built on it can refuse the file
-    image, _ = read_image([file], case="a")
-    np.testing.assert_array_equal(image[0], np.nan_to_num(HOLE))
-
-
 def test_spacing_may_differ_by_rounding(write_case):
     case = write_case([(GOOD, (1.0, 1.0, 0.7812))], (GOOD, (1.0, 1.0, 0.78125)))
     assert read_case(case, channels=1).labels is not None

@@ -7,7 +7,8 @@ from segflow.io.labelmaps import list_label_maps
 
 
 def test_all_of_a_kind_without_a_manifest(tmp_path):
-    for name in ("b.nii.gz", "a.nii.gz", "a.txt"):
+    """But none that somebody is writing, or was killed at."""
+    for name in ("b.nii.gz", "a.nii.gz", "a.txt", ".123.c.nii.gz"):
         (tmp_path / name).touch()
     assert [file.name for file in list_label_maps(tmp_path, ".nii.gz")] == ["a.nii.gz", "b.nii.gz"]
 

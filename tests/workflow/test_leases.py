@@ -15,8 +15,6 @@ from segflow.workflow.leases import leased_gpus
 FIRST = "GPU-11111111-aaaa-bbbb-cccc-000000000000"
 SECOND = "GPU-22222222-aaaa-bbbb-cccc-000000000000"
 
-WAIT_S = 60  # for what happens within a second on a quiet machine
-
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
@@ -72,15 +70,15 @@ def refuse(folder, message, count=1):
         (0, {}, ()),
         (1, {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "3"}, ("3",)),
         (2, {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "2,3"}, ("2", "3")),
-        (1, {"SLURM_JOB_ID": "7"}, ()),
+        (4, {"SLURM_JOB_ID": "7"}, ("0", "1", "2", "3")),
         (1, {"CUDA_VISIBLE_DEVICES": ""}, ()),
         (1, {"CUDA_VISIBLE_DEVICES": "-1"}, ()),
         (1, {"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, ()),
     ],
 )
 def test_nothing_is_changed(machine, count, environment, expected, tmp_path):
-    """No GPU is asked for, SLURM assigns them, or all are hidden."""
-    machine(listing(FIRST), **environment)
+    """No GPU is asked for, SLURM gave just as many, or all are hidden."""
+    machine(listing(FIRST, SECOND, f"{FIRST}-3", f"{FIRST}-4"), **environment)
     before = dict(os.environ)
     with leased_gpus(count, folder=tmp_path / "leases") as gpus:
         assert gpus == expected

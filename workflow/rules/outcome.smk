@@ -63,8 +63,8 @@ rule report:
         dataset=folder_of_dataset,
         overlays=f"--overlays {CONFIG.report.overlays}",
     shell:
-        "exec segflow report --job {params.folder:q} --dataset {params.dataset:q} {params.overlays}"
-        " --output {output.report:q} --log {log:q}"
+        "exec segflow report --job {params.folder:q} --dataset {params.dataset:q} --check {input.check:q}"
+        " {params.overlays} --output {output.report:q} --log {log:q}"
 
 
 rule compare:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import multiprocessing
 import os
@@ -22,6 +23,8 @@ __all__ = ["map_cases"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+#: Place in the list of cases to the result, or failure.
+_Results = dict[int, Any]
 
 _GLANCE_S = 0.1  # between two looks at what signals have come
 _BATCH_S = 0.05  # a process hands over its results so often: handing over costs as much as a small case
@@ -57,6 +60,7 @@ class _Share:
 @dataclass(frozen=True)
 class _Failure:
     problem: Exception
+    traceback: str
 
 
 def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> Iterator[R]:
@@ -77,22 +81,27 @@ def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> It
 
     Source: ours.
     """
+    if not cases:
+        return
     # An exception out of a signal's handler can come anywhere, also where the pool starts or ends a process, and then
     # the pool waits for ever for a process that it does not know of. So signals are looked at between results only.
     with noted_signals() as received:
-        processes = min(workers, max(len(cases), 1))
+        processes = min(workers, len(cases))
         share = _Share(work, cases, multiprocessing.Value("q", 0), multiprocessing.RawValue("b", 0))
         pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=(os.getpid(), share))
-        batches = {pool.submit(_batch) for _ in range(_AHEAD * processes)}
-        found: dict[int, Any] = {}
+        batches: set[Future[_Results]] = set()
+        found: _Results = {}
         try:
+            batches |= {pool.submit(_batch) for _ in range(_AHEAD * processes)}
             for place in range(len(cases)):
-                while place not in found:
+                while place not in found and not received:
                     ended, batches = wait(batches, timeout=_GLANCE_S, return_when=FIRST_COMPLETED)
-                    if received:
-                        leave(received)
                     batches |= {pool.submit(_batch) for batch in ended if _gather(batch, found)}
+                if received:
+                    leave(received)
                 yield _result(found.pop(place))
+            if received:
+                leave(received)
         except BrokenProcessPool:
             raise SegflowError(
                 "a worker process died, mostly because memory ran out; try again with fewer --workers or more memory"
@@ -102,7 +111,7 @@ def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> It
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _gather(batch: Future[dict[int, Any]], found: dict[int, Any]) -> bool:
+def _gather(batch: Future[_Results], found: _Results) -> bool:
     """Add a batch's results; False if there was no case left for it."""
     results = batch.result()
     found |= results
@@ -110,9 +119,10 @@ def _gather(batch: Future[dict[int, Any]], found: dict[int, Any]) -> bool:
 
 
 def _result(found: Any) -> Any:
-    if isinstance(found, _Failure):
-        raise found.problem
-    return found
+    if not isinstance(found, _Failure):
+        return found
+    found.problem.add_note(found.traceback)
+    raise found.problem
 
 
 _share: _Share  # of a worker process
@@ -125,20 +135,29 @@ def _begin(parent: int, share: _Share) -> None:
     _follow_parent(parent)
 
 
-def _batch() -> dict[int, Any]:
-    """Results by place in the list, of as many cases as fit into the time, but one; after a failure, no more."""
+def _batch() -> _Results:
+    """Results of as many cases as fit into the time, but of one at least; after a failure, no more."""
     end = time.monotonic() + _BATCH_S
-    found: dict[int, Any] = {}
+    found: _Results = {}
     while (place := _share.take()) is not None:
         try:
             found[place] = _share.work(_share.cases[place])
         except Exception as problem:  # noqa: BLE001  raised again in the parent
-            problem.add_note(traceback.format_exc())
-            found[place] = _Failure(problem)
+            found[place] = _failure(problem)
             break
         if time.monotonic() >= end:
             break
     return found
+
+
+def _failure(problem: Exception) -> _Failure:
+    """An error to raise in the parent; in words, if its class cannot make it anew, as sending it does."""
+    text = traceback.format_exc()
+    try:
+        copy.copy(problem)
+    except Exception:  # noqa: BLE001  whatever the class does
+        problem = RuntimeError(f"{type(problem).__name__}: {problem}")
+    return _Failure(problem, text)
 
 
 def _follow_parent(parent: int) -> None:

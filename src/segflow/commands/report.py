@@ -7,12 +7,11 @@ import csv
 from pathlib import Path
 
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
+from segflow.commands.raw_cases import checked_cases, common_warnings
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.dataset import Case
-from segflow.contracts.labels import Labels
 from segflow.contracts.network_card import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
-from segflow.fingerprint.integrity import dataset_warnings
 from segflow.io.dataset import read_dataset
 from segflow.io.files import read_contract, write_text
 from segflow.io.formats import label_ending
@@ -37,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", type=Path, help="folder of one recipe's results on one data set")
     parser.add_argument(
         "--dataset", type=Path, required=True, help="folder of the data set, for the pictures"
+    )
+    parser.add_argument(
+        "--check", type=Path, nargs="+", default=[], help="check.json of its cases, for the warnings in them"
     )
     parser.add_argument("--overlays", type=int, default=3, help="cases to show (default 3)")
     parser.add_argument("--output", type=Path, required=True, help="report.html")
@@ -74,17 +76,16 @@ def run(options: argparse.Namespace) -> None:
         overlays=_overlays(outcome, options.dataset, options.overlays),
         stages=stage_times(folder),
         provenance=_provenance(outcome, networks),
-        warnings=(*_warnings(folder.parent / "check", outcome.labels), *qualified),
+        warnings=(*_warnings(options), *qualified),
     )
     write_text(options.output, render_report(data))
 
 
-def _warnings(folder: Path, labels: Labels) -> tuple[str, ...]:
+def _warnings(options: argparse.Namespace) -> tuple[str, ...]:
     """What the check of any chunk had to say, and what all of them show together; once."""
-    reports = [read_contract(CheckReport, file) for file in sorted(folder.glob("chunk_*.json"))]
-    cases = [case for report in reports for case in report.cases]
-    said = [warning for report in reports for warning in report.warnings]
-    return tuple(dict.fromkeys((*said, *dataset_warnings(cases, labels))))
+    said = [warning for file in options.check for warning in read_contract(CheckReport, file).warnings]
+    common = common_warnings(read_dataset(options.dataset), checked_cases(options.check))
+    return tuple(dict.fromkeys((*said, *common)))
 
 
 def _network_card(path: Path) -> NetworkCard:

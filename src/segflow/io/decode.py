@@ -28,7 +28,7 @@ from segflow.io.formats import (
 from segflow.io.hush import hushed
 from segflow.io.tiff import read_tiff, survey
 
-__all__ = ["ITK_FORMATS", "Decoded", "UnreadableError", "decode", "decode_geometry"]
+__all__ = ["ITK_FORMATS", "Decoded", "UnreadableError", "decode", "decode_geometry", "decode_voxels"]
 
 #: SimpleITK's name of each format: a file is what its ending says, or an error.
 ITK_FORMATS = {
@@ -97,6 +97,30 @@ def decode(file: Path) -> Decoded:
     return Decoded(array, geometry, known, owner)
 
 
+def decode_voxels(file: Path) -> NDArray[Any]:
+    """Read a file's voxels and not where they lie, which is faster for NIfTI.
+
+    Args:
+        file: Of any of the formats.
+
+    Returns:
+        (c, z, y, x), of the file's own type.
+
+    Raises:
+        UnreadableError: It cannot be read, or not without doubt.
+
+    Source: method.md section 3.
+    """
+    try:
+        voxels = _nifti(file) if ending_of(file) in nifti.NIFTI_ENDINGS else None
+    except ValueError as problem:
+        raise UnreadableError(_advice(file, str(problem))) from None
+    if voxels is not None:
+        return voxels
+    found = decode(file)  # owns the array
+    return found.array.copy()
+
+
 def decode_geometry(file: Path) -> Geometry:
     """Where a file's image lies; voxels are not read where the format allows it.
 
@@ -130,6 +154,9 @@ def _pixels(file: Path) -> tuple[NDArray[Any], Geometry | None, object]:
         pages = survey(file)
         return _itk(file) if pages.simple else (read_tiff(file, pages), None, None)
     if ending in nifti.NIFTI_ENDINGS:
+        voxels = _nifti(file)
+        if voxels is not None:
+            return voxels, _itk_geometry(file), None
         problem = nifti.complain(file) if file.exists() else None
         if problem is not None:
             raise ValueError(problem)
@@ -137,6 +164,12 @@ def _pixels(file: Path) -> tuple[NDArray[Any], Geometry | None, object]:
     if ending == ".gipl" and file.stat().st_size < _GIPL_HEADER_BYTES + array.nbytes:
         raise ValueError("it ends before its last voxel")
     return array, geometry, owner
+
+
+def _nifti(file: Path) -> NDArray[Any] | None:
+    """Voxels (1, z, y, x) of an ordinary file."""
+    voxels = nifti.voxels(file)
+    return None if voxels is None else voxels[(None,) * (4 - voxels.ndim)]
 
 
 def _itk(file: Path) -> tuple[NDArray[Any], Geometry, object]:

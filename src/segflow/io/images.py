@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,10 @@ from segflow.contracts.case import Geometry, RawCase
 from segflow.contracts.dataset import Case
 from segflow.contracts.errors import DatasetError
 from segflow.io.agreement import compare, missing_spacing
-from segflow.io.decode import Decoded, UnreadableError, decode, decode_geometry
+from segflow.io.decode import UnreadableError, decode, decode_geometry, decode_voxels
 from segflow.io.encode import check_storable, encode
 from segflow.io.formats import LOSSY_ENDINGS, ending_of, label_ending
-from segflow.io.nifti import NIFTI_ENDINGS, verify, whole_numbers
+from segflow.io.nifti import verify
 
 __all__ = [
     "read_case",
@@ -28,6 +28,8 @@ __all__ = [
     "write_image",
     "write_labels",
 ]
+
+R = TypeVar("R")
 
 
 def read_case(case: Case, *, channels: int) -> RawCase:
@@ -54,7 +56,7 @@ def read_case(case: Case, *, channels: int) -> RawCase:
         )
     labels = None
     if case.label is not None:
-        found = _decode(case.label, case.identifier)
+        found = _told(decode, case.label, case.identifier)
         labels = _label_values(found.array, case.label, case.identifier)
         warnings += compare(case.label, found, case.images[0], geometry, case.identifier)
     return RawCase(case.identifier, image, labels, geometry, tuple(warnings))
@@ -100,14 +102,11 @@ def read_labels(
 
     Source: method.md sections 3, 4.
     """
-    if like is None and ending_of(file) in NIFTI_ENDINGS:
-        voxels = whole_numbers(file)
-        if voxels is not None:
-            return _label_values(voxels[None], file, case)
-    found = _decode(file, case)
+    if like is None or image is None:
+        return _label_values(_told(decode_voxels, file, case), file, case)
+    found = _told(decode, file, case)
     labels = _label_values(found.array, file, case)
-    if like is not None and image is not None:
-        compare(file, found, image, like, case)
+    compare(file, found, image, like, case)
     return labels
 
 
@@ -119,10 +118,7 @@ def read_geometry(file: Path, *, case: str) -> Geometry:
 
     Source: method.md section 3.
     """
-    try:
-        return decode_geometry(file)
-    except UnreadableError as problem:
-        raise DatasetError(f"case {case}: cannot read {file}: {problem}") from None
+    return _told(decode_geometry, file, case)
 
 
 def verify_files(case: Case) -> None:
@@ -178,13 +174,13 @@ def _read_channels(files: Sequence[Path], case: str) -> tuple[Image, Geometry, l
     """Each voxel is copied once, from what the library read into the result."""
     if not files:
         raise DatasetError(f"case {case}: no image file")
-    found = _decode(files[0], case)
+    found = _told(decode, files[0], case)
     geometry, warnings = found.geometry, missing_spacing(files[0], found, case)
     image = np.empty((len(found.array) * len(files), *geometry.shape), np.float32)
     used = 0
     for file in files:
         if used:
-            found = _decode(file, case)
+            found = _told(decode, file, case)
             warnings += compare(file, found, files[0], geometry, case)
         end = used + len(found.array)
         if end > len(image):
@@ -226,9 +222,10 @@ def _label_values(array: NDArray[Any], file: Path, case: str) -> LabelMap:
     return labels.astype(np.int16 if small.min <= smallest and largest <= small.max else np.int32)
 
 
-def _decode(file: Path, case: str) -> Decoded:
+def _told(read: Callable[[Path], R], file: Path, case: str) -> R:
+    """Read, or say which case cannot be read."""
     try:
-        return decode(file)
+        return read(file)
     except UnreadableError as problem:
         raise DatasetError(f"case {case}: cannot read {file}: {problem}") from None
 

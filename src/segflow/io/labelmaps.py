@@ -14,7 +14,8 @@ def list_label_maps(folder: Path, ending: str) -> list[Path]:
     """The label maps of a folder, sorted by name.
 
     Args:
-        folder: If it holds a manifest.json, only the cases named there count: others are of an earlier run.
+        folder: If it holds a manifest.json, only the cases named there count: others are of an earlier run. Hidden
+            files are unfinished ones.
         ending: Of the files, with its dot.
 
     Returns:
@@ -28,4 +29,4 @@ def list_label_maps(folder: Path, ending: str) -> list[Path]:
     manifest = folder / "manifest.json"
     if manifest.exists():
         return [folder / f"{case}{ending}" for case in sorted(read_contract(Manifest, manifest).cases)]
-    return sorted(folder.glob(f"*{ending}"))
+    return sorted(folder.glob(f"[!.]*{ending}"))

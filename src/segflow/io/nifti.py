@@ -6,6 +6,7 @@ Source: ours, after the NIfTI-1 standard.
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from segflow.io.nifti_header import HEADER_BYTES, Header, new_header, parse_header
 
-__all__ = ["NIFTI_ENDINGS", "complain", "placement", "verify", "whole_numbers", "write_placed"]
+__all__ = ["NIFTI_ENDINGS", "complain", "placement", "verify", "voxels", "write_placed"]
 
 NIFTI_ENDINGS: Final = (".nii", ".nii.gz")
 
@@ -25,6 +26,7 @@ _GZIP_BITS = 16  # zlib's way to ask for this format
 _GZIP_LEVEL = 6
 _FIRST_BYTES = 1 << 12
 _BLOCK_BYTES = 1 << 22
+_DAMAGED = "its checksum is wrong: it was damaged or cut short"
 
 
 def placement(file: Path) -> str:
@@ -89,47 +91,62 @@ def complain(file: Path) -> str | None:
     return None if whole else "it ends before its last voxel"
 
 
-def whole_numbers(file: Path) -> NDArray[np.integer[Any]] | None:
-    """The voxels of an ordinary label map, in a third of the library's time.
+def voxels(file: Path) -> NDArray[Any] | None:
+    """The voxels of an ordinary file, several times faster than by the library, which also takes NaN for zero.
 
     Args:
         file: .nii or .nii.gz.
 
     Returns:
-        (z, y, x), as stored; or None for what the library must read, or say what is wrong with: anything but a whole
-        NIfTI-1 file of three axes and unscaled integers.
+        (z, y, x), or (y, x) of a file of two axes, as stored; or None for what the library must read, or say what is
+        wrong with: anything but a whole NIfTI-1 file of unscaled numbers.
+
+    Raises:
+        ValueError: The archive is damaged.
 
     Source: ours.
     """
-    try:
-        content = file.read_bytes()
-        content = gzip.decompress(content) if content.startswith(_GZIP) else content
-    except (EOFError, OSError, zlib.error):
+    header = _header(file)
+    if header is None or header.dtype is None or not header.is_ordinary or _plain_beside(file) is not None:
         return None
-    header = parse_header(content)
-    if header is None or header.dtype is None or header.dtype.kind == "f" or header.is_scaled:
+    content = file.read_bytes()
+    content = _unpacked(content) if content.startswith(_GZIP) else content
+    if header.n_bytes > len(content):
         return None
-    is_whole = header.is_one_file and header.offset > HEADER_BYTES and header.n_bytes <= len(content)
-    if len(header.sizes) != 3 or min(header.sizes) < 1 or not is_whole or _plain_beside(file) is not None:
-        return None
-    x, y, z = header.sizes
-    return np.frombuffer(content, header.dtype, x * y * z, header.offset).reshape(z, y, x)
+    count = math.prod(header.sizes)
+    return np.frombuffer(content, header.dtype, count, header.offset).reshape(header.sizes[::-1])
 
 
 def verify(file: Path) -> str | None:
-    """Decompress a file to its end, checksum included.
+    """Decompress a file to its end, checksum included, unless `voxels` has done so.
 
     Args:
-        file: .nii or .nii.gz.
+        file: .nii or .nii.gz; it could be read.
 
     Returns:
         What is wrong, or None.
 
     Source: ours.
     """
-    if _is_gzip(file) and _length(file) is None:
-        return "its checksum is wrong: it was damaged or cut short"
-    return None
+    header = _header(file)
+    if header is not None and header.is_ordinary:
+        return None
+    return _DAMAGED if _is_gzip(file) and _length(file) is None else None
+
+
+def _unpacked(content: bytes) -> bytes:
+    """All parts of an archive; nothing if it was cut short."""
+    parts = []
+    while content.startswith(_GZIP):
+        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP_BITS)
+        try:
+            parts.append(unpacker.decompress(content))
+        except zlib.error:
+            raise ValueError(_DAMAGED) from None
+        if not unpacker.eof:
+            return b""
+        content = unpacker.unused_data
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _plain_beside(file: Path) -> Path | None:

@@ -15,7 +15,7 @@ HEADER_BYTES: Final = 348
 _FIRST_VOXEL: Final = 352  # after the header: four bytes that say that nothing else is in between
 _ONE_FILE: Final = b"n+1\0"  # header and voxels
 #: Codes of the types that label maps and images have.
-_CODES: Final = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "i1": 256, "u2": 512, "u4": 768}
+_CODES: Final = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768}
 _TYPES: Final = {code: name for name, code in _CODES.items()}
 _PLACE: Final = "<4fB2h18f"  # see Header.place
 
@@ -26,8 +26,8 @@ class Header:
 
     Attributes:
         sizes: Voxels along each axis, x first.
-        dtype: Of the voxels, with their byte order; None for complex numbers, colours and numbers of 64 bits.
-        bits: Of a voxel.
+        dtype: Of the voxels, with their byte order; None for complex numbers, colours and whole numbers of 64 bits.
+        bits: Of a voxel, as the header says; the type says it, too.
         offset: Of the first voxel.
         is_scaled: Voxels are to be multiplied or shifted.
         is_one_file: The voxels are in the same file.
@@ -43,9 +43,22 @@ class Header:
     place: str
 
     @property
+    def is_ordinary(self) -> bool:
+        """One image of two or three axes, whose voxels are stored behind the header as the numbers that they are."""
+        return (
+            self.dtype is not None
+            and self.is_one_file
+            and not self.is_scaled
+            and len(self.sizes) in {2, 3}
+            and min(self.sizes) > 0
+            and self.offset > HEADER_BYTES
+        )
+
+    @property
     def n_bytes(self) -> int:
         """Of the file, uncompressed, if it is whole."""
-        return self.offset + math.prod(self.sizes) * self.bits // 8
+        bits = self.bits if self.dtype is None else 8 * self.dtype.itemsize
+        return self.offset + math.prod(self.sizes) * bits // 8
 
 
 def parse_header(content: bytes) -> Header | None:

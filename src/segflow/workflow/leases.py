@@ -57,13 +57,12 @@ def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str
 
     Source: ours.
     """
-    given = entries(os.environ.get(VISIBLE, ""))
-    if count == 0 or ("SLURM_JOB_ID" in os.environ and len(given) <= count):
-        yield given
+    if count == 0:
+        yield entries(os.environ.get(VISIBLE, ""))
         return
     candidates = devices()
-    if not candidates:
-        yield ()
+    if not candidates or ("SLURM_JOB_ID" in os.environ and count == len(candidates)):
+        yield tuple(device.name for device in candidates)
         return
     if count > len(candidates):
         raise ConfigurationError(
