@@ -9,10 +9,11 @@ from pathlib import Path
 
 from segflow.commands.chunks import add_chunk_argument, cases_of_chunk
 from segflow.commands.console import console, logger
-from segflow.commands.raw_cases import common_warnings, first_of, for_each_case
+from segflow.commands.raw_cases import first_of, for_each_case
 from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.dataset import Case, Dataset
 from segflow.fingerprint.integrity import case_warnings, check_label_values
+from segflow.fingerprint.together import dataset_warnings
 from segflow.io.dataset import read_dataset, reader_warnings, stray_labels
 from segflow.io.files import write_text
 from segflow.io.formats import digest_of_image
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     if options.chunk[0] == 0:  # once per data set
         warnings = [*_description_warnings(dataset), *warnings]
     if options.chunk[1] == 1:  # one chunk does not know what occurs in another: `fingerprint` does
-        warnings += common_warnings(dataset, checked)
+        warnings += dataset_warnings(dataset, checked)
     for warning in first_of(warnings, MAX_WARNINGS_SHOWN):
         logger.warning("%s", warning)
     if options.output is not None:

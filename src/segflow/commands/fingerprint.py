@@ -12,11 +12,11 @@ from segflow.commands.raw_cases import (
     add_case_arguments,
     case_digests,
     checked_cases,
-    common_warnings,
     for_each_case,
 )
 from segflow.contracts.dataset import Case
 from segflow.fingerprint import CaseFingerprint, draw_intensities, measure_case, pool_cases, samples_per_case
+from segflow.fingerprint.together import dataset_warnings
 from segflow.io.dataset import read_dataset
 from segflow.io.files import key_of, write_text
 from segflow.io.images import read_case
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     n_channels, n_cases = len(dataset.channel_names), len(dataset.cases)
     checked = checked_cases(options.check)
     if len(options.check) > 1:  # no chunk has seen them all
-        for warning in common_warnings(dataset, checked):
+        for warning in dataset_warnings(dataset, checked):
             logger.warning("%s", warning)
     store = MeasurementStore(options.cases or options.output.parent / "fingerprint")
     describe = partial(

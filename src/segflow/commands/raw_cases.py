@@ -15,7 +15,6 @@ from segflow.commands.pool import map_cases
 from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.dataset import Case, Dataset
 from segflow.contracts.errors import DatasetError
-from segflow.fingerprint.integrity import dataset_warnings
 from segflow.io.files import read_contract
 from segflow.io.formats import digest_of_image
 
@@ -24,7 +23,6 @@ __all__ = [
     "add_case_arguments",
     "case_digests",
     "checked_cases",
-    "common_warnings",
     "first_of",
     "for_each_case",
 ]
@@ -69,20 +67,6 @@ class CaseDigests:
 def checked_cases(reports: Sequence[Path]) -> list[CheckedCase]:
     """All cases that reports of the check name. Source: ours."""
     return [case for report in reports for case in read_contract(CheckReport, report).cases]
-
-
-def common_warnings(dataset: Dataset, checked: Sequence[CheckedCase]) -> tuple[str, ...]:
-    """What only all cases together show; nothing as long as some have not been checked.
-
-    Args:
-        dataset: The data set.
-        checked: Those of its cases that have been, and perhaps others.
-
-    Source: ours.
-    """
-    by_name = {case.identifier: case for case in checked}
-    cases = [by_name[case.identifier] for case in dataset.cases if case.identifier in by_name]
-    return dataset_warnings(cases, dataset.labels) if len(cases) == len(dataset.cases) else ()
 
 
 def case_digests(dataset: Dataset, cases: Sequence[CheckedCase]) -> CaseDigests:

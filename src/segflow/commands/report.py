@@ -7,11 +7,12 @@ import csv
 from pathlib import Path
 
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
-from segflow.commands.raw_cases import checked_cases, common_warnings
+from segflow.commands.raw_cases import checked_cases
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.dataset import Case
 from segflow.contracts.network_card import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
+from segflow.fingerprint.together import dataset_warnings
 from segflow.io.dataset import read_dataset
 from segflow.io.files import read_contract, write_text
 from segflow.io.formats import label_ending
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
 def _warnings(options: argparse.Namespace) -> tuple[str, ...]:
     """What the check of any chunk had to say, and what all of them show together; once."""
     said = [warning for file in options.check for warning in read_contract(CheckReport, file).warnings]
-    common = common_warnings(read_dataset(options.dataset), checked_cases(options.check))
+    common = dataset_warnings(read_dataset(options.dataset), checked_cases(options.check))
     return tuple(dict.fromkeys((*said, *common)))
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
-from segflow.contracts.artefacts import CheckedCase
 from segflow.contracts.case import RawCase
 from segflow.contracts.dataset import Case
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
 
-__all__ = ["absent_labels", "case_warnings", "check_label_values", "dataset_warnings", "equal_images"]
+__all__ = ["case_warnings", "check_label_values"]
 
 
 def check_label_values(raw: RawCase, case: Case, labels: Labels) -> tuple[int, ...]:
@@ -64,61 +62,4 @@ def case_warnings(raw: RawCase, case: Case, found: Sequence[int], labels: Labels
     return (
         *raw.warnings,
         f"case {raw.identifier}: label file {case.label} has no foreground, only {', '.join(map(str, found))}",
-    )
-
-
-def dataset_warnings(cases: Sequence[CheckedCase], labels: Labels) -> tuple[str, ...]:
-    """What only all cases together show: the same images twice, and labels that never occur.
-
-    Args:
-        cases: All of a data set.
-        labels: The label table.
-
-    Returns:
-        One line each.
-
-    Source: ours.
-    """
-    return (*equal_images(cases), *absent_labels(cases, labels))
-
-
-def equal_images(cases: Sequence[CheckedCase]) -> tuple[str, ...]:
-    """Cases whose image files are the same byte by byte: the same scan twice, maybe in training and validation.
-
-    Args:
-        cases: Some or all of a data set.
-
-    Returns:
-        One line per group of equal cases.
-
-    Source: ours.
-    """
-    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for case in cases:
-        groups[tuple(digest for _, digest in sorted(case.images.items()))].append(case.identifier)
-    return tuple(
-        f"cases {', '.join(names)} have the same images, byte by byte"
-        for names in groups.values()
-        if len(names) > 1
-    )
-
-
-def absent_labels(cases: Sequence[CheckedCase], labels: Labels) -> tuple[str, ...]:
-    """Labels that occur in no case, so that nothing can be learned of them.
-
-    Args:
-        cases: All of a data set.
-        labels: The label table.
-
-    Returns:
-        One line per label.
-
-    Source: ours.
-    """
-    found = {value for case in cases for value in case.label_values}
-    names = {value: name for name, value in labels.entries}
-    return tuple(
-        f"label {value}{f' ({names[value]})' if value in names else ''} occurs in no case"
-        for value in labels.foreground_values
-        if value not in found
     )
