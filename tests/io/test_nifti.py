@@ -78,6 +78,19 @@ def test_a_changed_bit_is_found_by_the_checksum(archive):
         read_image([file], case="a")
 
 
+@pytest.mark.parametrize(("kind", "is_ours"), [("u1", False), ("f4", True)])
+def test_large_volumes_of_integers_are_the_library_s(kind, is_ours, tmp_path, monkeypatch):
+    monkeypatch.setattr(nifti, "_LARGE_BYTES", 1000)
+    array = np.random.default_rng(0).integers(0, 200, (20, 40, 50)).astype(kind)
+    file = written(tmp_path / "a_0000.nii.gz", array)
+    assert (nifti.voxels(file) is not None) == is_ours
+    np.testing.assert_array_equal(read_image([file], case="a")[0][0], array)
+    content = bytearray(file.read_bytes())
+    content[-6] ^= 1
+    file.write_bytes(content)
+    assert (nifti.verify(file) is None) == is_ours  # reading has looked, or nobody yet
+
+
 def test_a_changed_bit_in_what_the_library_reads(tmp_path):
     """It looks at the checksum of small files only."""
     array = np.random.default_rng(0).integers(0, 1 << 20, (40, 50, 60))  # of 64 bits

@@ -26,6 +26,7 @@ _GZIP_BITS = 16  # zlib's way to ask for this format
 _GZIP_LEVEL = 6
 _FIRST_BYTES = 1 << 12
 _BLOCK_BYTES = 1 << 22
+_LARGE_BYTES = 1 << 24  # from here on, the library's faster decompression outweighs what it does besides
 _DAMAGED = "its checksum is wrong: it was damaged or cut short"
 
 
@@ -99,7 +100,8 @@ def voxels(file: Path) -> NDArray[Any] | None:
 
     Returns:
         (z, y, x), or (y, x) of a file of two axes, as stored; or None for what the library must read, or say what is
-        wrong with: anything but a whole NIfTI-1 file of unscaled numbers.
+        wrong with: anything but a whole NIfTI-1 file of unscaled numbers; and for large volumes of integers, which it
+        reads as well and faster.
 
     Raises:
         ValueError: The archive is damaged.
@@ -107,7 +109,7 @@ def voxels(file: Path) -> NDArray[Any] | None:
     Source: ours.
     """
     header = _header(file)
-    if header is None or header.dtype is None or not header.is_ordinary or _plain_beside(file) is not None:
+    if header is None or header.dtype is None or not _is_ours(header) or _plain_beside(file) is not None:
         return None
     content = file.read_bytes()
     content = _unpacked(content) if content.startswith(_GZIP) else content
@@ -129,9 +131,15 @@ def verify(file: Path) -> str | None:
     Source: ours.
     """
     header = _header(file)
-    if header is not None and header.is_ordinary:
+    if header is not None and _is_ours(header):
         return None
     return _DAMAGED if _is_gzip(file) and _length(file) is None else None
+
+
+def _is_ours(header: Header) -> bool:
+    """Whether `voxels` reads such a file."""
+    has_no_nan = header.dtype is not None and header.dtype.kind != "f"
+    return header.is_ordinary and not (has_no_nan and header.n_bytes > _LARGE_BYTES)
 
 
 def _unpacked(content: bytes) -> bytes:
