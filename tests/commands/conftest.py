@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -12,11 +13,24 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from stage_calls import call, cases_in, plan_words, preprocess_words
 
+from segflow.commands import pool
 from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
 from segflow.contracts.plan import Plan
 from segflow.io.manifests import read_prepared
 from segflow.planning import PlanInput, make_plan
 from segflow.recipes import PlannerRecipe
+
+
+@pytest.fixture(autouse=True)
+def sendable(monkeypatch):
+    """Forked processes find their work; elsewhere, as on macOS, it is sent to them, so that must be possible."""
+    share = pool._Share
+
+    def sent(work, cases, *rest):
+        assert pickle.dumps((work, cases))
+        return share(work, cases, *rest)
+
+    monkeypatch.setattr(pool, "_Share", sent)
 
 
 @pytest.fixture
