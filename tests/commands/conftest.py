@@ -24,13 +24,13 @@ from segflow.recipes import PlannerRecipe
 @pytest.fixture(autouse=True)
 def sendable(monkeypatch):
     """Forked processes find their work; elsewhere, as on macOS, it is sent to them, so that must be possible."""
-    share = pool._Share
+    begin = pool._Share.__init__
 
-    def sent(work, cases, *rest):
+    def checked(share, work, cases, *rest):
         assert pickle.dumps((work, cases))
-        return share(work, cases, *rest)
+        begin(share, work, cases, *rest)
 
-    monkeypatch.setattr(pool, "_Share", sent)
+    monkeypatch.setattr(pool._Share, "__init__", checked)
 
 
 @pytest.fixture

@@ -198,11 +198,19 @@ def test_what_no_chunk_can_know_is_said_by_the_stage_that_sees_all(dataset, tmp_
     assert main([*map(str, words)]) == 0
     said = " ".join(capfd.readouterr().err.split())
     assert all(warning in said for warning in expected)
-    assert report_command._warnings(Namespace(dataset=folder, check=files)) == expected
     assert (
-        report_command._warnings(Namespace(dataset=folder, check=files[1:])) == ()
+        report_command._warnings(Namespace(dataset=folder, check=files, results=tmp_path / "recipe"))
+        == expected
+    )
+    assert (
+        report_command._warnings(Namespace(dataset=folder, check=files[1:], results=tmp_path / "recipe"))
+        == ()
     )  # the rest may have label 3
-    assert report_command._warnings(Namespace(dataset=folder, check=[])) == ()
+    assert (
+        report_command._warnings(Namespace(dataset=folder, check=None, results=tmp_path / "recipe"))
+        == expected
+    )
+    assert report_command._warnings(Namespace(dataset=folder, check=None, results=tmp_path / "a" / "b")) == ()
 
 
 def test_many_warnings_do_not_flood_the_screen(dataset, capfd):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -40,6 +41,10 @@ class OddError(Exception):
 
 def fail_oddly(number: int) -> int:
     raise OddError(number, "more")
+
+
+def fail_with_a_lock(number: int) -> int:
+    raise ValueError(number, threading.Lock())
 
 
 def slow_at_first(number: int) -> int:
@@ -93,7 +98,11 @@ def test_results_before_an_error_are_given():
 
 @pytest.mark.parametrize(
     ("work", "kind", "words"),
-    [(fail_oddly, RuntimeError, "OddError: 0 and more"), (read_no_json, json.JSONDecodeError, "Expecting")],
+    [
+        (fail_oddly, RuntimeError, "OddError: 0 and more"),
+        (read_no_json, RuntimeError, "JSONDecodeError: Expecting"),
+        (fail_with_a_lock, RuntimeError, "ValueError: "),
+    ],
 )
 def test_errors_that_do_not_travel_well(work, kind, words):
     with pytest.raises(kind, match=words) as problem:

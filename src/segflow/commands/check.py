@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from segflow.commands.chunks import add_chunk_argument, cases_of_chunk
-from segflow.commands.console import console, logger
-from segflow.commands.raw_cases import first_of, for_each_case
+from segflow.commands.console import console
+from segflow.commands.raw_cases import for_each_case, warn
 from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.dataset import Case, Dataset
 from segflow.fingerprint.integrity import case_warnings, check_label_values
@@ -18,8 +18,6 @@ from segflow.io.dataset import read_dataset, reader_warnings, stray_labels
 from segflow.io.files import write_text
 from segflow.io.formats import digest_of_image
 from segflow.io.images import read_case, verify_files
-
-MAX_WARNINGS_SHOWN = 10
 
 #: A sound case, and what to warn of.
 _Found = tuple[CheckedCase, tuple[str, ...]]
@@ -50,8 +48,7 @@ def run(options: argparse.Namespace) -> None:
         warnings = [*_description_warnings(dataset), *warnings]
     if options.chunk[1] == 1:  # one chunk does not know what occurs in another: `fingerprint` does
         warnings += dataset_warnings(dataset, checked)
-    for warning in first_of(warnings, MAX_WARNINGS_SHOWN):
-        logger.warning("%s", warning)
+    warn(warnings)
     if options.output is not None:
         report = CheckReport(dataset=dataset.name, cases=tuple(checked), warnings=tuple(warnings))
         write_text(options.output, report.to_json())

@@ -6,13 +6,13 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from segflow.commands.console import logger
 from segflow.commands.raw_cases import (
     CaseDigests,
     add_case_arguments,
     case_digests,
     checked_cases,
     for_each_case,
+    warn,
 )
 from segflow.contracts.dataset import Case
 from segflow.fingerprint import CaseFingerprint, draw_intensities, measure_case, pool_cases, samples_per_case
@@ -47,8 +47,7 @@ def run(options: argparse.Namespace) -> None:
     n_channels, n_cases = len(dataset.channel_names), len(dataset.cases)
     checked = checked_cases(options.check)
     if len(options.check) > 1:  # no chunk has seen them all
-        for warning in dataset_warnings(dataset, checked):
-            logger.warning("%s", warning)
+        warn(dataset_warnings(dataset, checked))
     store = MeasurementStore(options.cases or options.output.parent / "fingerprint")
     describe = partial(
         _describe,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import multiprocessing
 import os
@@ -151,11 +150,10 @@ def _batch() -> _Results:
 
 
 def _failure(problem: Exception) -> _Failure:
-    """An error to raise in the parent; in words, if its class cannot make it anew, as sending it does."""
+    """An error to raise in the parent; in words, unless it is known to arrive whole."""
     text = traceback.format_exc()
-    try:
-        copy.copy(problem)
-    except Exception:  # noqa: BLE001  whatever the class does
+    is_known = isinstance(problem, SegflowError) or type(problem).__module__ == "builtins"
+    if not is_known or not all(isinstance(part, str | int | float | None) for part in problem.args):
         problem = RuntimeError(f"{type(problem).__name__}: {problem}")
     return _Failure(problem, text)
 

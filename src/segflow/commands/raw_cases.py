@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from segflow.commands.console import progress_bar
+from segflow.commands.console import logger, progress_bar
 from segflow.commands.pool import map_cases
 from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.dataset import Case, Dataset
@@ -18,18 +18,12 @@ from segflow.contracts.errors import DatasetError
 from segflow.io.files import read_contract
 from segflow.io.formats import digest_of_image
 
-__all__ = [
-    "CaseDigests",
-    "add_case_arguments",
-    "case_digests",
-    "checked_cases",
-    "first_of",
-    "for_each_case",
-]
+__all__ = ["CaseDigests", "add_case_arguments", "case_digests", "checked_cases", "for_each_case", "warn"]
 
 R = TypeVar("R")
 
 MAX_ERRORS_SHOWN = 10
+MAX_WARNINGS_SHOWN = 10
 
 
 def add_case_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +108,12 @@ def for_each_case(
     if faults:
         raise DatasetError("\n".join(first_of(faults, MAX_ERRORS_SHOWN)))
     return results
+
+
+def warn(lines: Sequence[str]) -> None:
+    """Show warnings, as far as they do not flood the screen. Source: ours."""
+    for line in first_of(lines, MAX_WARNINGS_SHOWN):
+        logger.warning("%s", line)
 
 
 def first_of(lines: Sequence[str], most: int) -> list[str]:

@@ -39,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset", type=Path, required=True, help="folder of the data set, for the pictures"
     )
     parser.add_argument(
-        "--check", type=Path, nargs="+", default=[], help="check.json of its cases, for the warnings in them"
+        "--check",
+        type=Path,
+        nargs="+",
+        help="check.json of its cases (default: those of its data set's results)",
     )
     parser.add_argument("--overlays", type=int, default=3, help="cases to show (default 3)")
     parser.add_argument("--output", type=Path, required=True, help="report.html")
@@ -84,8 +87,9 @@ def run(options: argparse.Namespace) -> None:
 
 def _warnings(options: argparse.Namespace) -> tuple[str, ...]:
     """What the check of any chunk had to say, and what all of them show together; once."""
-    said = [warning for file in options.check for warning in read_contract(CheckReport, file).warnings]
-    common = dataset_warnings(read_dataset(options.dataset), checked_cases(options.check))
+    files = options.check or sorted((options.results.parent / "check").glob("chunk_*.json"))
+    said = [warning for file in files for warning in read_contract(CheckReport, file).warnings]
+    common = dataset_warnings(read_dataset(options.dataset), checked_cases(files))
     return tuple(dict.fromkeys((*said, *common)))
 
 

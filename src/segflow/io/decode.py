@@ -113,7 +113,7 @@ def decode_voxels(file: Path) -> NDArray[Any]:
     """
     try:
         voxels = _nifti(file) if ending_of(file) in nifti.NIFTI_ENDINGS else None
-    except ValueError as problem:
+    except (ValueError, OSError) as problem:
         raise UnreadableError(_advice(file, str(problem))) from None
     if voxels is not None:
         return voxels
@@ -156,7 +156,8 @@ def _pixels(file: Path) -> tuple[NDArray[Any], Geometry | None, object]:
     if ending in nifti.NIFTI_ENDINGS:
         voxels = _nifti(file)
         if voxels is not None:
-            return voxels, _itk_geometry(file), None
+            geometry = _itk_geometry(file)
+            return voxels.reshape(-1, *geometry.shape), geometry, None
         problem = nifti.complain(file) if file.exists() else None
         if problem is not None:
             raise ValueError(problem)
@@ -167,7 +168,7 @@ def _pixels(file: Path) -> tuple[NDArray[Any], Geometry | None, object]:
 
 
 def _nifti(file: Path) -> NDArray[Any] | None:
-    """Voxels (1, z, y, x) of an ordinary file."""
+    """Voxels (c, z, y, x) of an ordinary file."""
     voxels = nifti.voxels(file)
     return None if voxels is None else voxels[(None,) * (4 - voxels.ndim)]
 

@@ -27,6 +27,7 @@ _GZIP_LEVEL = 6
 _FIRST_BYTES = 1 << 12
 _BLOCK_BYTES = 1 << 22
 _LARGE_BYTES = 1 << 24  # from here on, the library's faster decompression outweighs what it does besides
+_CUT = "it ends before its last voxel"
 _DAMAGED = "its checksum is wrong: it was damaged or cut short"
 
 
@@ -56,15 +57,15 @@ def write_placed(file: Path, volume: NDArray[Any], place: str) -> None:
     Source: ours: SimpleITK computes the header anew, which changes directions by 1e-8, and takes three times as long.
     """
     header = new_header(volume.shape[::-1], volume.dtype, place)
-    voxels = np.ascontiguousarray(volume, volume.dtype.newbyteorder("<"))
+    content = np.ascontiguousarray(volume, volume.dtype.newbyteorder("<")).data
     with file.open("wb") as target:
         if not file.name.lower().endswith(".gz"):
             target.write(header)
-            target.write(voxels.data)
+            target.write(content)
             return
         with gzip.GzipFile("", "wb", _GZIP_LEVEL, target, mtime=0) as archive:
             archive.write(header)
-            archive.write(voxels.data)
+            archive.write(content)
 
 
 def complain(file: Path) -> str | None:
@@ -89,7 +90,7 @@ def complain(file: Path) -> str | None:
         whole = found >= header.n_bytes
     else:
         whole = found == header.n_bytes % (1 << 32) or (_length(file) or 0) >= header.n_bytes
-    return None if whole else "it ends before its last voxel"
+    return None if whole else _CUT
 
 
 def voxels(file: Path) -> NDArray[Any] | None:
@@ -99,22 +100,26 @@ def voxels(file: Path) -> NDArray[Any] | None:
         file: .nii or .nii.gz.
 
     Returns:
-        (z, y, x), or (y, x) of a file of two axes, as stored; or None for what the library must read, or say what is
-        wrong with: anything but a whole NIfTI-1 file of unscaled numbers; and for large volumes of integers, which it
-        reads as well and faster.
+        (z, y, x), or (y, x) of a file of two axes, or (c, z, y, x) of one of four, as stored; or None for what the
+        library must read, or say what is wrong with: anything but a NIfTI-1 file of unscaled numbers; and for large
+        volumes of integers, which it reads as well and faster.
 
     Raises:
-        ValueError: The archive is damaged.
+        ValueError: The file is damaged or was cut short.
 
     Source: ours.
     """
     header = _header(file)
     if header is None or header.dtype is None or not _is_ours(header) or _plain_beside(file) is not None:
         return None
-    content = file.read_bytes()
-    content = _unpacked(content) if content.startswith(_GZIP) else content
+    if _is_gzip(file):
+        if not file.name.lower().endswith(".gz"):
+            return None
+        content = _unpacked(file, header.n_bytes)
+    else:
+        content = file.read_bytes()
     if header.n_bytes > len(content):
-        return None
+        raise ValueError(_CUT)
     count = math.prod(header.sizes)
     return np.frombuffer(content, header.dtype, count, header.offset).reshape(header.sizes[::-1])
 
@@ -142,19 +147,19 @@ def _is_ours(header: Header) -> bool:
     return header.is_ordinary and not (has_no_nan and header.n_bytes > _LARGE_BYTES)
 
 
-def _unpacked(content: bytes) -> bytes:
-    """All parts of an archive; nothing if it was cut short."""
-    parts = []
-    while content.startswith(_GZIP):
+def _unpacked(file: Path, n_bytes: int) -> bytes:
+    """The content of an archive, checksums looked at. Nearly always, it has one part, which can be had at once."""
+    try:
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP_BITS)
-        try:
-            parts.append(unpacker.decompress(content))
-        except zlib.error:
-            raise ValueError(_DAMAGED) from None
-        if not unpacker.eof:
-            return b""
-        content = unpacker.unused_data
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        first = unpacker.decompress(file.read_bytes())
+        if unpacker.eof and len(first) >= n_bytes:
+            return first
+        with gzip.open(file) as stream:
+            return stream.read()
+    except EOFError:
+        raise ValueError(_CUT) from None
+    except (gzip.BadGzipFile, zlib.error):
+        raise ValueError(_DAMAGED) from None
 
 
 def _plain_beside(file: Path) -> Path | None:
