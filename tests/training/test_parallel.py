@@ -115,7 +115,7 @@ class StopAfter:
 
 
 def test_stopped_and_resumed_on_two_devices_or_on_one(trained, tmp_path, caplog):
-    job = short(3, batch_dice=False, workers=2)
+    job = replace(JOBS["classes-patch"], workers=2)
     store, bar = CheckpointFile(tmp_path / "checkpoint.pt"), Bar()
     with pytest.raises(Interrupted):
         train(job, Reader(), store, bar, stop=StopAfter(4), devices=PAIR)
