@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 from side_by_side import call, last_json, peer_environment, timed
 
-from segflow.io.files import write_json
+from segflow.storage.files import write_json
 
 HERE = Path(__file__).resolve().parent
 EPOCHS, ITERATIONS, VALIDATION_ITERATIONS, WIDTH, BATCH = 20, 50, 5, 8, 2

@@ -19,7 +19,7 @@ import numpy as np
 import SimpleITK as sitk
 from side_by_side import call, call_one, in_turn, pair, peer_environment, runs, segflow, show_tables, timed
 
-from segflow.io.files import write_json
+from segflow.storage.files import write_json
 
 HERE = Path(__file__).resolve().parent
 DATA_SET = "Dataset004_Hippocampus"

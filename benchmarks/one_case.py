@@ -49,8 +49,7 @@ def volume(job):
 
 
 def resample_ours(job):
-    from segflow.volumes.resample import resample_image, resampled_shape, separate_axis
-    from segflow.volumes.resample_labels import resample_labels
+    from segflow.volumes.resample import resample_image, resample_labels, resampled_shape, separate_axis
 
     image, labels = volume(job)
     shape = resampled_shape(labels.shape, job["spacing"], job["target"])
@@ -84,12 +83,12 @@ def resample_peer(job):
 
 
 def case_ours(job):
-    from segflow.contracts.dataset import Case
-    from segflow.io.dataset import read_description
-    from segflow.io.images import read_case
-    from segflow.io.plans import read_plan
-    from segflow.io.store import CaseStore
-    from segflow.preprocessing import prepare_case
+    from segflow.contracts.case import Case
+    from segflow.images.dataset import read_description
+    from segflow.images.read import read_case
+    from segflow.nnunet.plans import read_plan
+    from segflow.preprocessing.prepare import prepare_case
+    from segflow.storage.cases import CaseStore
 
     folder, output = Path(job["dataset"]), Path(job["output"])
     preparation = read_plan(Path(job["plan"])).preparation("3d_fullres")
@@ -132,8 +131,8 @@ def size_of(folder: Path) -> int:
 
 
 def reads_ours(job):
-    from segflow.io.store import CaseStore
-    from segflow.sampling import read_patch
+    from segflow.augmentation.patches import read_patch
+    from segflow.storage.cases import CaseStore
 
     store = CaseStore(Path(job["output"]))
 

@@ -56,7 +56,7 @@ def our_export(job, chunks):
     from segflow.contracts.case import CaseRecord, Geometry
     from segflow.contracts.labels import Labels
     from segflow.contracts.plan import Preparation
-    from segflow.export import ScoreStream, assemble, label_slabs
+    from segflow.prediction.restore import ScoreStream, assemble, label_slabs
 
     shape, raw_shape = tuple(job["shape"]), tuple(job["raw_shape"])
     spacing_mm = finer_spacing(job)

@@ -58,11 +58,11 @@ def random_batch(job, plan):
 
 
 def our_job(job, plan, description):
-    from segflow.contracts.folds import Fold
     from segflow.contracts.labels import Labels
-    from segflow.io.plans import plan_from_json
-    from segflow.recipes import AugmentationRecipe, TrainingRecipe
-    from segflow.training import TrainingJob
+    from segflow.contracts.plan import Fold
+    from segflow.nnunet.plans import plan_from_json
+    from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
+    from segflow.training.job import TrainingJob
 
     return TrainingJob(
         configuration=plan_from_json(plan, where=job["plan"]).configurations["3d_fullres"],
@@ -78,7 +78,7 @@ def our_job(job, plan, description):
 
 
 def steps_ours(job):
-    from segflow.network.heap import keep_freed_memory
+    from segflow.network.device import keep_freed_memory
     from segflow.training.batches import Batch
     from segflow.training.job import make_learner
 
@@ -120,7 +120,7 @@ def a_case(read_shape):
 
 
 def samples_ours(job):
-    from segflow.augmentation import initial_patch_shape
+    from segflow.augmentation.spatial import initial_patch_shape
     from segflow.contracts.case import TrainingCase
     from segflow.training.job import batch_maker
 

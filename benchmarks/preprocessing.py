@@ -17,11 +17,11 @@ import numpy as np
 import SimpleITK as sitk
 from side_by_side import call, call_one, in_turn, pair, peer_environment, runs, segflow, show_tables, timed
 
-from segflow.io.dataset import read_description
-from segflow.io.files import write_json
-from segflow.io.plans import read_fingerprint
-from segflow.planning import PlanInput, make_plan
-from segflow.recipes import PlannerRecipe
+from segflow.images.dataset import read_description
+from segflow.nnunet.fingerprint import read_fingerprint
+from segflow.planning.plan import PlanInput, make_plan
+from segflow.recipes.planner import PlannerRecipe
+from segflow.storage.files import write_json
 
 HERE = Path(__file__).resolve().parent
 CT_SHAPE, CT_SPACING_MM, TARGET_MM = (400, 512, 512), (0.7, 0.78, 0.78), (1.0, 1.0, 1.0)

@@ -24,14 +24,14 @@ import numpy as np
 from scipy import ndimage
 from side_by_side import call, in_turn, peer_environment, runs, segflow, show_tables, timed
 
-from segflow.io.dataset import read_description
-from segflow.io.files import write_json
-from segflow.io.images import read_geometry, read_labels, write_labels
-from segflow.io.plans import read_folds, read_plan
-from segflow.io.probabilities import write_probabilities
-from segflow.io.store import CaseStore
-from segflow.volumes.axes import transpose_spatial
-from segflow.volumes.crop import crop
+from segflow.images.dataset import read_description
+from segflow.images.read import read_geometry, read_labels, write_labels
+from segflow.nnunet.folds import read_folds
+from segflow.nnunet.plans import read_plan
+from segflow.storage.cases import CaseStore
+from segflow.storage.files import write_json
+from segflow.storage.probabilities import write_probabilities
+from segflow.volumes.crop import crop, transpose_spatial
 from segflow.volumes.labelmaps import pick_labels
 
 NAME = "Dataset004_Hippocampus"

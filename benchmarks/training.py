@@ -21,10 +21,10 @@ from statistics import median
 from side_by_side import call, in_turn, last_json, runs
 
 from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
-from segflow.io.files import write_json
-from segflow.io.plans import write_plan
-from segflow.planning import PlanInput, make_plan
-from segflow.recipes import PlannerRecipe
+from segflow.nnunet.plans import write_plan
+from segflow.planning.plan import PlanInput, make_plan
+from segflow.recipes.planner import PlannerRecipe
+from segflow.storage.files import write_json
 
 HERE = Path(__file__).resolve().parent
 DESCRIPTION = {

@@ -28,14 +28,15 @@ from statistics import median
 
 import yaml
 
+from segflow.contracts.artefacts import Provenance
 from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
-from segflow.contracts.provenance import Provenance
-from segflow.io.files import read_contract, write_json, write_text
-from segflow.io.plans import write_parts, write_plan
-from segflow.planning import PlanInput, make_plan
-from segflow.recipes import PlannerRecipe
-from segflow.workflow.chunks import chunk_count
+from segflow.nnunet.parts import write_parts
+from segflow.nnunet.plans import write_plan
+from segflow.planning.plan import PlanInput, make_plan
+from segflow.recipes.planner import PlannerRecipe
+from segflow.storage.files import read_contract, write_json, write_text
 from segflow.workflow.config import ChunksConfig
+from segflow.workflow.datasets import chunk_count
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -7,24 +7,21 @@ recipes         fixed parameters
 volumes         array mathematics: crop, resample, tiles, components
 metrics         overlap counts and scores, distances of surfaces
 network         a plan's architecture as a torch module
-augmentation    random transforms: draw, then apply
-sampling        where to cut a training patch
+augmentation    training patches: where to cut them, and their random transforms
 losses          Dice, cross-entropy, deep supervision
+storage         files that stages write and read again
+images          image files and raw data sets
+nnunet          the exchange with nnU-Net: plans, folds, checkpoints
 phantom         a small synthetic data set
 fingerprint     stage: data set -> fingerprint
-planning        stage: fingerprint + recipe -> plan (rule-based parameters)
+planning        stage: fingerprint + recipe -> plan and folds (rule-based parameters)
 preprocessing   stage: case -> network-ready case
 training        stage: cases + plan -> weights
-inference       stage: weights + case -> logits
-export          stage: logits -> label map in the original space
-evaluation      stage: label maps -> scores
-ensembling      stage: scores -> best model or pair (empirical parameters)
-postprocessing  stage: label maps -> operations that pay (empirical parameters)
+selection       stages: label maps -> scores, best model or pair, post-processing (empirical parameters)
 reporting       stage: everything -> one page
-prediction      a model package, loaded: image -> label map
-workflow        what the rules share: configuration, chunks, code digests, GPU leases, provenance
-io              files: images, data sets, plans, stored cases, weights
-commands        one file per command line verb
+workflow        what the rules share: configuration, digests of code, provenance
+prediction      stage: weights + case -> label map; a model package, loaded
+commands        the command line
 """
 
 __version__ = "0.1.0"

@@ -5,15 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from segflow.augmentation.cascade import (
-    CascadeDraw,
-    Morphology,
-    Removal,
-    draw_cascade,
-    one_hot,
-    perturb_,
-)
-from segflow.recipes import AugmentationRecipe
+from segflow.augmentation.targets import CascadeDraw, Morphology, Removal, draw_cascade, one_hot, perturb_
+from segflow.recipes.training import AugmentationRecipe
 
 OPERATIONS = {
     "dilate": ndimage.binary_dilation,

@@ -17,7 +17,7 @@ from segflow.augmentation.spatial import (
     transform_image,
     transform_labels,
 )
-from segflow.recipes import AugmentationRecipe
+from segflow.recipes.training import AugmentationRecipe
 
 OFTEN = AugmentationRecipe(p_elastic=0.3, elastic_scale=(0.1, 0.3), elastic_magnitude=(0.05, 0.2))
 

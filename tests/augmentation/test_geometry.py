@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from segflow.augmentation import initial_patch_shape, rotation_range_rad, uses_dummy_2d
-from segflow.recipes import AugmentationRecipe
+from segflow.augmentation.spatial import initial_patch_shape, rotation_range_rad, uses_dummy_2d
+from segflow.recipes.training import AugmentationRecipe
 
 RECIPE = AugmentationRecipe()
 

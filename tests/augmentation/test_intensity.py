@@ -14,7 +14,7 @@ from segflow.augmentation.intensity import (
     draw_factors,
     draw_noise,
 )
-from segflow.recipes import AugmentationRecipe
+from segflow.recipes.training import AugmentationRecipe
 
 
 @pytest.fixture

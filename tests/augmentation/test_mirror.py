@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from segflow.augmentation.mirror import MirrorDraw, draw_mirror, mirror
-from segflow.recipes import AugmentationRecipe
+from segflow.recipes.training import AugmentationRecipe
 
 
 def test_image_and_labels_turn_the_same_way():

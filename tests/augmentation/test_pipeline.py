@@ -6,20 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from segflow.augmentation import (
-    Patch,
-    Settings,
-    augment,
-    draw_augmentation,
-    initial_patch_shape,
-    needed_box,
-    plain,
-)
-from segflow.augmentation.cascade import CascadeDraw
 from segflow.augmentation.mirror import MirrorDraw
-from segflow.augmentation.spatial import SpatialDraw
+from segflow.augmentation.pipeline import Patch, Settings, augment, draw_augmentation, needed_box, plain
+from segflow.augmentation.spatial import SpatialDraw, initial_patch_shape
+from segflow.augmentation.targets import CascadeDraw
 from segflow.contracts.labels import Labels
-from segflow.recipes import AugmentationRecipe
+from segflow.recipes.training import AugmentationRecipe
 
 LABELS = Labels((("background", 0), ("a", 1), ("b", 2)))
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from segflow.augmentation.separable import (
+from segflow.augmentation.elastic import (
     apply_along_axes,
     gaussian_matrix,
     linear_matrix,

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from segflow.augmentation.sharpness import (
+from segflow.augmentation.intensity import (
     BlurDraw,
     LowResolutionDraw,
     blur_,
@@ -14,7 +14,7 @@ from segflow.augmentation.sharpness import (
     draw_low_resolution,
     lower_resolution_,
 )
-from segflow.recipes import AugmentationRecipe
+from segflow.recipes.training import AugmentationRecipe
 
 
 @pytest.fixture

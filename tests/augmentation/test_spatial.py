@@ -15,7 +15,7 @@ from segflow.augmentation.spatial import (
     transform_image,
     transform_labels,
 )
-from segflow.recipes import AugmentationRecipe
+from segflow.recipes.training import AugmentationRecipe
 
 DRAWS_3D = [
     SpatialDraw((0.4, -0.3, 0.2), 1.2),

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segflow.augmentation import make_targets, target_shapes
+from segflow.augmentation.targets import make_targets, target_shapes
 from segflow.contracts.labels import Labels
 
 CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))

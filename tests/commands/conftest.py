@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import pickle
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from stage_calls import call, cases_in, plan_words, preprocess_words
 
 from segflow.commands import pool
 from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
 from segflow.contracts.plan import Plan
-from segflow.io.manifests import read_prepared
-from segflow.planning import PlanInput, make_plan
-from segflow.recipes import PlannerRecipe
+from segflow.planning.plan import PlanInput, make_plan
+from segflow.recipes.planner import PlannerRecipe
+from segflow.storage.manifests import read_prepared
 
 
 @pytest.fixture(autouse=True)

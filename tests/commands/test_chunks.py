@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from segflow.commands.chunks import add_chunk_argument, cases_of_chunk, parse_chunk
-from segflow.contracts.dataset import Case
+from segflow.contracts.case import Case
 
 CASES = tuple(Case(f"case_{n:03}", (Path(f"case_{n:03}_0000.nii.gz"),), None) for n in range(40))
 

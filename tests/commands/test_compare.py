@@ -7,7 +7,7 @@ import pytest
 
 from segflow.commands.main import main
 from segflow.commands.outcome import stage_times
-from segflow.contracts.model_card import ModelCard
+from segflow.contracts.model import ModelCard
 from segflow.contracts.scores import (
     Candidate,
     CaseScores,
@@ -17,8 +17,8 @@ from segflow.contracts.scores import (
     Selection,
     Summary,
 )
-from segflow.io.files import write_json, write_text
-from segflow.recipes import InferenceRecipe
+from segflow.recipes.inference import InferenceRecipe
+from segflow.storage.files import write_json, write_text
 
 DESCRIPTION = {
     "channel_names": {"0": "CT"},

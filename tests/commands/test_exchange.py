@@ -11,9 +11,9 @@ from packages import package_of
 from stage_calls import call
 
 from segflow.commands.main import main
-from segflow.io.networks import load_network
-from segflow.io.peer_checkpoints import load_peer_checkpoint
-from segflow.io.plans import read_plan
+from segflow.nnunet.checkpoints import load_peer_checkpoint
+from segflow.nnunet.plans import read_plan
+from segflow.storage.weights import load_network
 
 
 @pytest.fixture(scope="module")

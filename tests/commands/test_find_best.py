@@ -11,12 +11,13 @@ import SimpleITK as sitk
 from stage_calls import call
 
 from segflow.commands.main import main
-from segflow.export import assemble
-from segflow.io.dataset import read_description
-from segflow.io.images import write_labels
-from segflow.io.plans import read_folds, read_preparation
-from segflow.io.probabilities import write_probabilities
-from segflow.io.store import CaseStore
+from segflow.images.dataset import read_description
+from segflow.images.read import write_labels
+from segflow.nnunet.folds import read_folds
+from segflow.nnunet.parts import read_preparation
+from segflow.prediction.restore import assemble
+from segflow.storage.cases import CaseStore
+from segflow.storage.probabilities import write_probabilities
 from segflow.volumes.labelmaps import pick_labels
 
 

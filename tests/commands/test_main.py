@@ -19,7 +19,7 @@ from segflow.commands import main as main_module
 from segflow.commands import manifest
 from segflow.commands.main import VERBS, main
 from segflow.contracts.errors import ConfigurationError
-from segflow.io.files import read_json
+from segflow.storage.files import read_json
 from segflow.workflow.code import installed
 
 
@@ -107,7 +107,7 @@ def test_a_verb_gets_a_name_for_its_code(manifest_call, monkeypatch):
         assert main(words) == 0
     closure = installed().closure
     monkeypatch.setattr(
-        type(installed()), "closure", lambda self, name: closure(name) | {"segflow.io.files": "x"}
+        type(installed()), "closure", lambda self, name: closure(name) | {"segflow.storage.files": "x"}
     )
     assert main(manifest_call) == 0
     assert len(set(codes[:3])) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from segflow.commands.options import add_settings_argument, configuration_of, devices_for, fold_of
 from segflow.contracts.errors import ConfigurationError
-from segflow.contracts.folds import Fold
+from segflow.contracts.plan import Fold
 
 
 def test_a_missing_fold_names_those_there_are():

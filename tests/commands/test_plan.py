@@ -7,7 +7,8 @@ import json
 import pytest
 
 from segflow.commands.main import main
-from segflow.io.plans import read_configuration, read_plan
+from segflow.nnunet.parts import read_configuration
+from segflow.nnunet.plans import read_plan
 
 INTENSITIES = {
     "max": 4.0, "mean": 2.0, "median": 2.0, "min": 0.0, "percentile_00_5": 0.5, "percentile_99_5": 3.5, "std": 1.0,

@@ -17,10 +17,10 @@ from packages import package_of
 from stage_calls import call
 
 from segflow.commands.main import main
-from segflow.contracts.dataset import Case
-from segflow.io.images import read_case
-from segflow.io.probabilities import read_probabilities
-from segflow.prediction import Predictor
+from segflow.contracts.case import Case
+from segflow.images.read import read_case
+from segflow.prediction.predictor import Predictor
+from segflow.storage.probabilities import read_probabilities
 
 NAMES = [f"phantom_00{number}.nii.gz" for number in range(5)]
 

@@ -11,12 +11,12 @@ from stage_calls import call, cases_in, train_words
 from segflow.commands import predict_fold
 from segflow.commands.main import main
 from segflow.contracts.labels import Labels
-from segflow.io.networks import load_network
-from segflow.io.plans import read_preparation
-from segflow.io.store import CaseStore
+from segflow.nnunet.parts import read_preparation
 from segflow.prediction.ensemble import FoldEnsemble
 from segflow.prediction.labelling import label_map
-from segflow.recipes import InferenceRecipe
+from segflow.recipes.inference import InferenceRecipe
+from segflow.storage.cases import CaseStore
+from segflow.storage.weights import load_network
 
 
 def predict_words(folder, *more):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from segflow.commands.resume import label_cases
-from segflow.io.files import digest_of
+from segflow.storage.files import digest_of
 
 CASES = {"a": "ka", "b": "kb", "c": "kc"}
 

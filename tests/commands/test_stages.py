@@ -11,7 +11,8 @@ from stage_calls import call, cases_in, in_this_process, plan_words, preprocess_
 
 from segflow.commands import evaluate, fingerprint, preprocess, raw_cases
 from segflow.commands.main import main
-from segflow.io.plans import read_configuration, read_plan, read_preparation
+from segflow.nnunet.parts import read_configuration, read_preparation
+from segflow.nnunet.plans import read_plan
 
 
 def test_parts_are_those_of_the_plan(planned):

@@ -18,10 +18,9 @@ import torch
 from stage_calls import call, train_words
 
 from segflow.commands.main import main
-from segflow.io.networks import load_network
-from segflow.io.peer_checkpoints import save_peer_checkpoint
-from segflow.io.plans import read_configuration
-from segflow.io.weights import load_tensors
+from segflow.nnunet.checkpoints import save_peer_checkpoint
+from segflow.nnunet.parts import read_configuration
+from segflow.storage.weights import load_network, load_tensors
 
 
 def start_training(folder, name, log, line, *words):

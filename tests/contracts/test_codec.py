@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import ConfigurationError, PlanError
-from segflow.contracts.folds import Fold
+from segflow.contracts.plan import Fold
 from segflow.contracts.scores import Metrics
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segflow.contracts.case import Geometry, RawCase
-from segflow.contracts.dataset import Case
+from segflow.contracts.case import Case, Geometry, RawCase
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
 from segflow.fingerprint.integrity import case_warnings, check_label_values

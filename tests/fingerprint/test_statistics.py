@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segflow.fingerprint.statistics import DrawnIntensities, intensity_properties
+from segflow.fingerprint.extract import DrawnIntensities, intensity_properties
 
 NUMBERS = st.floats(
     width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**100), max_value=2.0**100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segflow.contracts.artefacts import CheckedCase
 from segflow.contracts.labels import Labels
-from segflow.fingerprint.together import absent_labels, equal_images
+from segflow.fingerprint.consistency import absent_labels, equal_images
 
 
 def checked(identifier, *digests, values=(0, 1)):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from segflow.contracts.labels import Labels
-from segflow.losses import ClassLoss, RegionLoss, Terms, build_loss
-from segflow.recipes import TrainingRecipe
+from segflow.losses.compound import ClassLoss, RegionLoss, Terms, build_loss
+from segflow.recipes.training import TrainingRecipe
 
 E = 1e-5
 CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))

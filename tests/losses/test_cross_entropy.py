@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segflow.losses import binary_cross_entropy, cross_entropy
+from segflow.losses.cross_entropy import binary_cross_entropy, cross_entropy
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segflow.losses import DeepSupervisionLoss, deep_supervision_weights
+from segflow.losses.compound import DeepSupervisionLoss, deep_supervision_weights
 
 
 def test_halved_per_resolution_and_the_coarsest_zero():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from segflow.losses import soft_dice_loss
+from segflow.losses.dice import soft_dice_loss
 
 E = 1e-5
 

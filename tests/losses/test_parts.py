@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from segflow.contracts.labels import Labels
-from segflow.losses import build_loss
-from segflow.recipes import TrainingRecipe
+from segflow.losses.compound import build_loss
+from segflow.recipes.training import TrainingRecipe
 
 CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
 IGNORE = Labels((*CLASSES.entries, ("ignore", 3)))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segflow.losses import highest_mean
+from segflow.losses.cross_entropy import highest_mean
 
 
 def test_by_hand():

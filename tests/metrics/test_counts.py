@@ -7,8 +7,8 @@ import pytest
 
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
-from segflow.metrics import Counts, confusion_matrix, members, target_counts, target_key
-from segflow.metrics import counts as module
+from segflow.metrics import overlap as module
+from segflow.metrics.overlap import Counts, confusion_matrix, members, target_counts, target_key
 
 CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
 REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), regions_class_order=(1, 2))

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from segflow.metrics import Counts, dice, iou, mean_metrics, nan_mean, overlap_metrics
+from segflow.metrics.overlap import Counts, dice, iou, mean_metrics, nan_mean, overlap_metrics
 
 
 def test_hand_made():

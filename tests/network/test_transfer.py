@@ -7,8 +7,8 @@ import torch
 
 from segflow.contracts.errors import TrainingError
 from segflow.contracts.plan import Architecture
-from segflow.network import build_network
-from segflow.network.transfer import load_body_, load_whole_
+from segflow.network.unet import build_network
+from segflow.network.weights import load_body_, load_whole_
 
 PLAN = Architecture(
     encoder="plain",

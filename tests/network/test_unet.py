@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from segflow.contracts.plan import Architecture
-from segflow.network import build_network
+from segflow.network.unet import build_network
 
 
 def architecture(

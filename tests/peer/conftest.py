@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "commands"))  # its calls of stages
 sys.path.insert(0, str(Path(__file__).parent))
 
 from peer_data import DATA_SETS, parameter

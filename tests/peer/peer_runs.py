@@ -16,7 +16,7 @@ import numpy as np
 from peer_data import DataSet
 
 from segflow.commands.main import main
-from segflow.io.store import CaseStore
+from segflow.storage.cases import CaseStore
 
 __all__ = ["Both", "Peer", "PreparedCase", "read_json"]
 

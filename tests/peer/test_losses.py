@@ -10,8 +10,8 @@ import torch
 from peer_runs import read_json
 
 from segflow.contracts.labels import Labels
-from segflow.losses import build_loss, deep_supervision_weights
-from segflow.recipes import TrainingRecipe
+from segflow.losses.compound import build_loss, deep_supervision_weights
+from segflow.recipes.training import TrainingRecipe
 
 pytestmark = pytest.mark.peer
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from peer_runs import read_json
 
-from segflow.contracts.network_card import NetworkCard
+from segflow.contracts.model import NetworkCard
 from segflow.contracts.plan import Architecture, Configuration
-from segflow.io.peer_checkpoints import save_peer_checkpoint
-from segflow.io.plans.vocabulary import network_entry
-from segflow.network import build_network
-from segflow.network.peer_names import from_peer, peer_names
+from segflow.network.unet import build_network
+from segflow.nnunet.checkpoints import save_peer_checkpoint
+from segflow.nnunet.configuration import network_entry
+from segflow.nnunet.tensor_names import from_peer, peer_names
 
 pytestmark = pytest.mark.peer
 

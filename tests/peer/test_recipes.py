@@ -14,8 +14,8 @@ from peer_plans import plan_differences
 from peer_runs import read_json
 from peer_scenes import Case, Style
 
-from segflow.io.plans import read_plan
-from segflow.network import build_network
+from segflow.network.unet import build_network
+from segflow.nnunet.plans import read_plan
 
 pytestmark = pytest.mark.peer
 

@@ -18,8 +18,8 @@ from scipy import ndimage
 from stage_calls import call
 
 from segflow.contracts.labels import Labels
-from segflow.ensembling import average
-from segflow.io.images import read_labels
+from segflow.images.read import read_labels
+from segflow.selection.average import average
 from segflow.volumes.labelmaps import pick_labels
 
 pytestmark = pytest.mark.peer

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from segflow.phantom import PhantomCase, make_case
+from segflow.phantom.case import PhantomCase, make_case
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from segflow.planning.cascade import plan_low_resolution
-from segflow.recipes import PlannerRecipe
+from segflow.recipes.planner import PlannerRecipe
 
 
 def low(spacing_mm, median_shape, full_patch):

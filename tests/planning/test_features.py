@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from segflow.planning.features import features_per_stage
-from segflow.recipes import PlannerRecipe
+from segflow.planning.topology import features_per_stage
+from segflow.recipes.planner import PlannerRecipe
 
 
 def test_features_double_up_to_a_limit():

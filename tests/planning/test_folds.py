@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 
 from segflow.contracts.errors import PlanError
-from segflow.contracts.folds import Fold
-from segflow.planning import check_folds, make_folds
+from segflow.contracts.plan import Fold
+from segflow.planning.folds import check_folds, make_folds
 
 
 @pytest.mark.parametrize("n", [5, 7, 20, 131])

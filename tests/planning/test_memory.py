@@ -10,11 +10,9 @@ from torch import nn
 
 from segflow.contracts.plan import Architecture
 from segflow.network.unet import UNet
-from segflow.planning.features import features_per_stage
-from segflow.planning.memory import activations, per_stage
-from segflow.planning.topology import topology
-from segflow.recipes import PlannerRecipe
-from segflow.recipes.files import recipe_named
+from segflow.planning.topology import activations, features_per_stage, per_stage, topology
+from segflow.recipes.planner import PlannerRecipe
+from segflow.recipes.recipe import recipe_named
 
 PLAIN = PlannerRecipe()
 RESIDUAL = recipe_named("resenc").planning

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segflow.planning.normalisation import mask_normalization, normalizations
+from segflow.planning.plan import mask_normalization, normalizations
 
 
 @pytest.mark.parametrize(

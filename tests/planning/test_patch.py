@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segflow.planning.memory import activations
 from segflow.planning.patch import size_patch_and_batch
-from segflow.recipes import PlannerRecipe
+from segflow.planning.topology import activations
+from segflow.recipes.planner import PlannerRecipe
 
 RECIPE = PlannerRecipe()
 

@@ -11,9 +11,9 @@ from fingerprint_samples import fingerprint_of
 
 from segflow.contracts.errors import PlanError
 from segflow.contracts.fingerprint import Fingerprint
-from segflow.planning import PlanInput, make_plan
-from segflow.recipes import PlannerRecipe
-from segflow.recipes.files import recipe_named, recipe_names
+from segflow.planning.plan import PlanInput, make_plan
+from segflow.recipes.planner import PlannerRecipe
+from segflow.recipes.recipe import recipe_named, recipe_names
 
 FOLDER = Path(__file__).parents[1] / "golden"
 VECTORS = json.loads((FOLDER / "planning_default.json").read_text())["fingerprints"]

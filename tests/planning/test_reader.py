@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fingerprint_samples import fingerprint_of
 
-from segflow.planning.reader import reader_name
+from segflow.planning.plan import reader_name
 
 FLAT = fingerprint_of([((999, 1, 1), (1, 64, 64)), ((999, 1, 1), (1, 70, 60))])
 DEEP = fingerprint_of([((1, 1, 1), (1, 64, 64)), ((1, 1, 1), (9, 64, 64))])

@@ -6,11 +6,12 @@ import json
 
 import pytest
 
-from segflow.io.dataset import read_description
-from segflow.io.plans import plan_to_json, read_fingerprint, read_plan
-from segflow.network import build_network
-from segflow.planning import PlanInput, make_plan
-from segflow.recipes.files import recipe_named
+from segflow.images.dataset import read_description
+from segflow.network.unet import build_network
+from segflow.nnunet.fingerprint import read_fingerprint
+from segflow.nnunet.plans import plan_to_json, read_plan
+from segflow.planning.plan import PlanInput, make_plan
+from segflow.recipes.recipe import recipe_named
 
 pytestmark = pytest.mark.data
 

@@ -8,9 +8,9 @@ from case_samples import CLASSES, configuration_of, preparation_of, raw_case
 from scipy.special import expit, softmax
 
 from segflow.contracts.labels import Labels
-from segflow.export import ScoreStream
 from segflow.prediction.averaging import averaged_label_map
-from segflow.preprocessing import prepare_case
+from segflow.prediction.restore import ScoreStream
+from segflow.preprocessing.prepare import prepare_case
 
 REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), (1, 2))
 RAW = raw_case(np.ones((1, 9, 8, 7)), np.zeros((9, 8, 7)), (1.0, 1.0, 1.0))

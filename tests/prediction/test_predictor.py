@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segflow.contracts.errors import ConfigurationError, PredictionError
-from segflow.contracts.model_card import ModelCard
+from segflow.contracts.model import ModelCard
 from segflow.contracts.scores import Candidate, Operation, PostProcessing, Selection
 from segflow.network.device import choose_device
-from segflow.prediction import Predictor
 from segflow.prediction.ensemble import FoldEnsemble
+from segflow.prediction.predictor import Predictor
 from segflow.recipes.inference import InferenceRecipe
 
 RECIPE = InferenceRecipe(step=0.5, mirroring=False)

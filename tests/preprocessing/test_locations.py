@@ -9,7 +9,7 @@ import pytest
 from case_samples import CLASSES
 
 from segflow.contracts.labels import Labels
-from segflow.preprocessing.locations import target_locations
+from segflow.preprocessing.prepare import target_locations
 
 IGNORE = Labels((("background", 0), ("a", 1), ("b", 2), ("ignore", 3)))
 REGIONS = Labels((("background", 0), ("whole", (2, 1)), ("core", 2)), (1, 2))

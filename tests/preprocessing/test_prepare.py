@@ -10,7 +10,7 @@ from case_samples import CLASSES, configuration_of, preparation_of, raw_case
 from skimage.transform import resize
 
 from segflow.contracts.labels import Labels
-from segflow.preprocessing import prepare_case, prepare_labels, target_grid
+from segflow.preprocessing.prepare import prepare_case, prepare_labels, target_grid
 
 
 def body(shape=(12, 10, 9), margin=2, seed=0):

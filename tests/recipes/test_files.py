@@ -10,8 +10,9 @@ import yaml
 
 from segflow.commands.main import VERBS
 from segflow.contracts.errors import ConfigurationError
-from segflow.recipes import PlannerRecipe, Recipe, presets
-from segflow.recipes.files import SECTIONS, find_recipe, recipe_named, recipe_names
+from segflow.recipes import presets
+from segflow.recipes.planner import PlannerRecipe
+from segflow.recipes.recipe import SECTIONS, Recipe, find_recipe, recipe_named, recipe_names
 from segflow.workflow.code import closure
 
 FOLDER = Path(presets.__file__).parent
@@ -171,11 +172,7 @@ def test_values_no_planner_can_have(changes, key):
 def test_no_stage_depends_on_the_recipes_there_are(module):
     """Else a recipe that is added would repeat the stages of those who do not use it."""
     names = {name for name in closure(f"segflow.commands.{module}") if name.startswith("segflow.recipes")}
-    assert not [
-        name
-        for name in names
-        if "presets" in name or name in {"segflow.recipes.files", "segflow.recipes.recipe"}
-    ]
+    assert not [name for name in names if "presets" in name or name == "segflow.recipes.recipe"]
     assert not [name for name in names if name.endswith(".yaml")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segflow.recipes.files import recipe_named
+from segflow.recipes.recipe import recipe_named
 
 # (path, value) as in method.md sections 6.4-6.6, 12-16
 VALUES = [

@@ -8,18 +8,12 @@ import math
 import pytest
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.recipes import (
-    AugmentationRecipe,
-    InferenceRecipe,
-    PlannerRecipe,
-    PostprocessingRecipe,
-    Recipe,
-    SelectionRecipe,
-    TrainingRecipe,
-    parse_settings,
-    settings_of,
-)
-from segflow.recipes.files import recipe_named, recipe_names
+from segflow.recipes.inference import InferenceRecipe
+from segflow.recipes.planner import PlannerRecipe
+from segflow.recipes.recipe import Recipe, recipe_named, recipe_names
+from segflow.recipes.selection import PostprocessingRecipe, SelectionRecipe
+from segflow.recipes.settings import parse_settings, settings_of
+from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 
 SECTIONS = {
     "planning": PlannerRecipe,

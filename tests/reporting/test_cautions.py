@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from report_samples import LABELS, NAN, summary
 
-from segflow.reporting import cautions
+from segflow.reporting.text import cautions
 
 FULL = {"devices": ["cuda:0"], "folds": range(5), "epochs": 1000, "recipe_epochs": 1000}
 MANY = [(0.9, 0.8)] * 12

@@ -8,7 +8,8 @@ from pathlib import Path
 from report_samples import LABELS, NAN, summary
 from rich.console import Console
 
-from segflow.reporting import Closing, StageTime, closing_summary
+from segflow.reporting.closing import Closing, closing_summary
+from segflow.reporting.data import StageTime
 
 
 def shown(**changes):

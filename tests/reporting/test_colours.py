@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segflow.reporting.colours import class_colour
+from segflow.reporting.figures import class_colour
 
 
 def test_seven_then_again():

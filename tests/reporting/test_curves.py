@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from report_samples import history
 
-from segflow.reporting import History
-from segflow.reporting.curves import _block_means, draw_curves
+from segflow.reporting.data import History
+from segflow.reporting.figures import _block_means, draw_curves
 
 
 @pytest.mark.parametrize("epochs", [0, 1, 3, 1000])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from segflow.reporting import History
+from segflow.reporting.data import History
 
 
 def test_columns_from_rows():

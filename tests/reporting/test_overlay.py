@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from report_samples import LABELS
 
-from segflow.reporting import cut_slice, draw_overlay
+from segflow.reporting.overlay import cut_slice, draw_overlay
 
 SHAPE = (4, 6, 5)
 

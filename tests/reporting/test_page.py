@@ -9,7 +9,7 @@ import pytest
 from report_samples import NAN, report_data, summary
 
 from segflow.contracts.labels import Labels
-from segflow.reporting import render_report
+from segflow.reporting.page import render_report
 from segflow.reporting.text import ABSENT, shape_text
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}

@@ -7,7 +7,7 @@ import math
 import pytest
 from report_samples import LABELS, NAN, summary
 
-from segflow.reporting import representative_cases, spreads
+from segflow.reporting.text import representative_cases, spreads
 
 
 def test_spreads():

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from segflow.reporting.strips import HEIGHT, WIDTH, common_scale, strip_of
+from segflow.reporting.figures import HEIGHT, WIDTH, common_scale, strip_of
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,7 @@
 """Fixtures around the tiny problem."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from tiny_problem import Bar, Reader, Store, make_job
 
 

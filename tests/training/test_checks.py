@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from segflow.contracts.errors import TrainingError
-from segflow.contracts.folds import Fold
-from segflow.training import train
+from segflow.contracts.plan import Fold
+from segflow.training.loop import train
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segflow.contracts.folds import Fold
+from segflow.contracts.plan import Fold
 from segflow.training.job import batch_maker, make_learner
 
 

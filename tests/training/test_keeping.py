@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from segflow.contracts.errors import TrainingError
-from segflow.training import Pretrained, keeping, train
-from segflow.training.job import make_learner
+from segflow.training import keeping
+from segflow.training.job import Pretrained, make_learner
+from segflow.training.loop import train
 
 SHORT = {"epochs": 2, "iterations": 3, "validation_iterations": 2}
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from segflow.contracts.errors import Interrupted, TrainingError
-from segflow.contracts.folds import Fold
 from segflow.contracts.labels import Labels
-from segflow.training import train
+from segflow.contracts.plan import Fold
 from segflow.training.batches import BatchMaker
+from segflow.training.loop import train
 
 
 def assert_same(a, b):

@@ -15,9 +15,9 @@ from tiny_problem import Bar, Reader, Store, make_job
 
 from segflow.contracts.errors import Interrupted, TrainingError
 from segflow.contracts.labels import Labels
-from segflow.io.weights import CheckpointFile
-from segflow.recipes import TrainingRecipe
-from segflow.training import train
+from segflow.recipes.training import TrainingRecipe
+from segflow.storage.weights import CheckpointFile
+from segflow.training.loop import train
 from segflow.training.parallel import _Rank, _serve, run_ranks
 from segflow.training.rank import End, Fate
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segflow.recipes import TrainingRecipe
+from segflow.recipes.training import TrainingRecipe
 from segflow.training.monitor import EpochRecord, epochs_without_gain
 from segflow.training.schedule import is_over, polynomial_learning_rate
 

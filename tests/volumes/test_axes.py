@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from segflow.volumes.axes import reorder, transpose_spatial
+from segflow.volumes.crop import reorder, transpose_spatial
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from segflow.volumes.holes import fill_holes
+from segflow.volumes.crop import fill_holes
 
 
 @given(

@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.transform import resize
 
-from segflow.volumes.resample import resample_image, resampled_shape, separate_axis
-from segflow.volumes.resample_labels import resample_labels
-from segflow.volumes.resample_scores import ScoreGrid
+from segflow.volumes.resample import (
+    ScoreGrid,
+    resample_image,
+    resample_labels,
+    resampled_shape,
+    separate_axis,
+)
 
 EDGES = st.tuples(*[st.integers(1, 12)] * 3)
 SEEDS = st.integers(0, 1000)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from workflow_runs import Experiment
 
 from segflow.commands.main import main
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from workflow_runs import Experiment
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segflow.workflow.chunks import chunk_count, chunk_of
+from segflow.workflow.datasets import chunk_count, chunk_of
 
 IDENTIFIERS = st.lists(st.text(min_size=1), unique=True, max_size=30)
 COUNTS = st.sampled_from([1, 2, 4, 8, 32, 1024])

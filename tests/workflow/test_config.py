@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.recipes import Recipe
-from segflow.recipes.files import recipe_named, recipe_names
+from segflow.recipes.recipe import Recipe, recipe_named, recipe_names
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.recipes import read_recipes
 

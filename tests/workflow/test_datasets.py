@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from segflow.contracts.errors import ConfigurationError, DatasetError, PlanError
-from segflow.workflow.chunks import chunk_of
 from segflow.workflow.config import WorkflowConfig
-from segflow.workflow.datasets import read_sources
+from segflow.workflow.datasets import chunk_of, read_sources
 
 DESCRIPTION = {
     "channel_names": {"0": "T1", "1": "T2"},

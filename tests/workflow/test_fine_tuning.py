@@ -10,7 +10,7 @@ import pytest
 from workflow_runs import TINY, Experiment
 
 from segflow.commands.main import main
-from segflow.io.files import digest_of
+from segflow.storage.files import digest_of
 
 pytestmark = pytest.mark.workflow
 

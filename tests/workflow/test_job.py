@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from segflow.contracts.artefacts import Provenance
 from segflow.contracts.errors import PlanError
-from segflow.contracts.provenance import Provenance
-from segflow.io.files import digest_of, read_contract
-from segflow.io.versions import versions
+from segflow.storage.files import digest_of, read_contract, versions
 from segflow.workflow.job import provenance_file, recorded
 
 COMMAND = ("segflow", "verb", "--job")
@@ -146,7 +145,7 @@ def test_a_command_that_is_a_job(tmp_path):
     found = read_contract(Provenance, provenance_file(output))
     assert found.command == ("segflow", *words)
     assert found.inputs == {str(file): digest_of(file)}
-    assert {"segflow.commands.manifest", "segflow.io.manifests"} <= set(found.code)
+    assert {"segflow.commands.manifest", "segflow.storage.manifests"} <= set(found.code)
     assert "segflow.commands.train" not in found.code
     provenance_file(output).unlink()
     subprocess.run([sys.executable, "-m", "segflow", *words[:1], *words[2:]], check=True)

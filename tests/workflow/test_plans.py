@@ -8,10 +8,10 @@ import pytest
 
 from segflow.contracts.errors import ConfigurationError, PlanError
 from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
-from segflow.io.plans import plan_to_json
-from segflow.planning import PlanInput, make_plan
-from segflow.recipes import PlannerRecipe
-from segflow.recipes.files import recipe_named
+from segflow.nnunet.plans import plan_to_json
+from segflow.planning.plan import PlanInput, make_plan
+from segflow.recipes.planner import PlannerRecipe
+from segflow.recipes.recipe import recipe_named
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.plans import read_plans
 from segflow.workflow.recipes import read_recipes

@@ -7,9 +7,10 @@ import os
 import pytest
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.io.files import digest_of
-from segflow.recipes import Recipe, TrainingRecipe
-from segflow.workflow.pretrained import check_pretrained, digest_words
+from segflow.recipes.recipe import Recipe
+from segflow.recipes.training import TrainingRecipe
+from segflow.storage.files import digest_of
+from segflow.workflow.recipes import check_pretrained, digest_words
 
 NAMES = ("2d", "3d_fullres")
 

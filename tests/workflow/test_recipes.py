@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.recipes import PlannerRecipe, Recipe, TrainingRecipe
-from segflow.recipes.files import recipe_named
+from segflow.recipes.planner import PlannerRecipe
+from segflow.recipes.recipe import Recipe, recipe_named
+from segflow.recipes.training import TrainingRecipe
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.recipes import plan_names, read_recipes
 

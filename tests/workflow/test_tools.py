@@ -14,8 +14,8 @@ import pytest
 from workflow_runs import REPOSITORY, STARTED, Experiment
 
 from segflow.commands.main import VERBS, main
-from segflow.contracts.provenance import Provenance
-from segflow.io.files import digest_of
+from segflow.contracts.artefacts import Provenance
+from segflow.storage.files import digest_of
 from segflow.workflow.code import closure
 
 pytestmark = pytest.mark.workflow

@@ -17,7 +17,7 @@ from segflow.contracts.errors import ConfigurationError, SegflowError
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.datasets import read_sources
 from segflow.workflow.plans import read_plans
-from segflow.workflow.pretrained import check_pretrained
+from segflow.workflow.recipes import check_pretrained
 from segflow.workflow.recipes import read_recipes
 from segflow.workflow.records import keep_records, recover_records
 

@@ -6,11 +6,11 @@ each with its name in it, and one word per module of code that can change the re
 
 from types import SimpleNamespace
 
-from segflow.ensembling import candidate_members, candidate_name
-from segflow.io.plans import read_plan
-from segflow.recipes import settings_of
+from segflow.selection.choose import candidate_members, candidate_name
+from segflow.nnunet.plans import read_plan
+from segflow.recipes.settings import settings_of
 from segflow.workflow.code import code_of
-from segflow.workflow.pretrained import digest_words
+from segflow.workflow.recipes import digest_words
 
 CASCADE = "3d_cascade_fullres"
 EXPERIMENT_WILDCARDS = [

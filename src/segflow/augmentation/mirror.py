@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segflow.recipes.augmentation import AugmentationRecipe
+from segflow.recipes.training import AugmentationRecipe
 
 __all__ = ["MirrorDraw", "draw_mirror", "mirror"]
 
@@ -45,6 +45,7 @@ def mirror(array: Tensor, draw: MirrorDraw, *, dimensions: int) -> Tensor:
         As the array.
 
     Source: method.md section 13, step 11.
+
     """
     if not draw.axes:
         return array

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segflow.augmentation import cascade, intensity, sharpness, spatial
-from segflow.augmentation.geometry import rotation_range_rad, uses_dummy_2d
+from segflow.augmentation import intensity, spatial
+from segflow.augmentation import intensity as sharpness
+from segflow.augmentation import targets as cascade
 from segflow.augmentation.mirror import MirrorDraw, draw_mirror, mirror
+from segflow.augmentation.spatial import rotation_range_rad, uses_dummy_2d
 from segflow.augmentation.targets import make_targets
 from segflow.contracts.labels import Labels
-from segflow.recipes.augmentation import AugmentationRecipe
+from segflow.recipes.training import AugmentationRecipe
 
 __all__ = [
     "AugmentationDraw",

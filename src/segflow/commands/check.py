@@ -11,20 +11,20 @@ from segflow.commands.chunks import add_chunk_argument, cases_of_chunk
 from segflow.commands.console import console
 from segflow.commands.raw_cases import for_each_case, warn
 from segflow.contracts.artefacts import CheckedCase, CheckReport
-from segflow.contracts.dataset import Case, Dataset
+from segflow.contracts.case import Case, Dataset
+from segflow.fingerprint.consistency import dataset_warnings
 from segflow.fingerprint.integrity import case_warnings, check_label_values
-from segflow.fingerprint.together import dataset_warnings
-from segflow.io.dataset import read_dataset, reader_warnings, stray_labels
-from segflow.io.files import write_text
-from segflow.io.formats import digest_of_image
-from segflow.io.images import read_case, verify_files
+from segflow.images.dataset import read_dataset, reader_warnings, stray_labels
+from segflow.images.formats import digest_of_image
+from segflow.images.read import read_case, verify_files
+from segflow.storage.files import write_text
 
 #: A sound case, and what to warn of.
 _Found = tuple[CheckedCase, tuple[str, ...]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("dataset", type=Path, help="folder with dataset.json, imagesTr and labelsTr")
     parser.add_argument("--output", type=Path, help="where to write the report (check.json)")
     add_chunk_argument(parser)
@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> None:
         DatasetError: Something is wrong; up to ten faults are listed.
 
     Source: method.md section 4.
+
     """
     dataset = read_dataset(options.dataset)
     cases = cases_of_chunk(dataset.cases, options.chunk)

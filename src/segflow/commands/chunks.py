@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from segflow.contracts.dataset import Case
-from segflow.workflow.chunks import chunk_of
+from segflow.contracts.case import Case
+from segflow.workflow.datasets import chunk_of
 
 __all__ = ["add_chunk_argument", "cases_of_chunk", "parse_chunk"]
 
 
 def add_chunk_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare `--chunk`. Source: ours."""
+    """Declare `--chunk`."""
     parser.add_argument(
         "--chunk",
         type=parse_chunk,
@@ -31,8 +31,6 @@ def cases_of_chunk(cases: Sequence[Case], chunk: tuple[int, int]) -> tuple[Case,
 
     Returns:
         Some of them, maybe none.
-
-    Source: ours.
     """
     index, count = chunk
     return tuple(case for case in cases if chunk_of(case.identifier, count) == index)
@@ -43,8 +41,6 @@ def parse_chunk(text: str) -> tuple[int, int]:
 
     Raises:
         argparse.ArgumentTypeError: It is not of that form.
-
-    Source: ours.
     """
     try:
         index, count = (int(part) for part in text.split("/"))

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from segflow.commands.outcome import read_outcome
-from segflow.io.files import write_text
-from segflow.reporting.spread import mean_dice
+from segflow.reporting.text import mean_dice
+from segflow.storage.files import write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument(
         "experiments", type=Path, nargs="+", help="folders of finished experiments: OUTPUT/DATASET/RECIPE"
     )
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """One row per experiment: what was chosen, and its out-of-fold Dice after post-processing. Source: ours."""
+    """One row per experiment: what was chosen, and its out-of-fold Dice after post-processing."""
     rows = [_row(folder) for folder in options.experiments]
     read = ("model/model.json", "final/summary.json")
     options.also_read = [folder / name for folder in options.experiments for name in read]

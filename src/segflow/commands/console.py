@@ -37,7 +37,7 @@ class Bar:
         self._task = task
 
     def advance(self, steps: int = 1, *, note: str = "") -> None:
-        """Move on, and show a short note beside the bar. Source: ours."""
+        """Move on, and show a short note beside the bar."""
         self._progress.update(self._task, advance=steps, note=note)
 
 
@@ -50,7 +50,7 @@ class _Throughput(ProgressColumn):
         self._item = item
 
     def render(self, task: Task) -> Text:
-        """What is shown. Source: ours."""
+        """What is shown."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed * self._per_step:.1f} {self._item}/s")
 
@@ -67,8 +67,6 @@ def progress_bar(label: str, total: int, *, per_step: int = 1, item: str = "") -
 
     Yields:
         The bar to advance.
-
-    Source: ours.
     """
     throughput = (_Throughput(per_step, item),) if item else ()
     columns = (
@@ -94,8 +92,6 @@ def log_to(path: Path | None) -> None:
 
     Args:
         path: The file, appended to; None for the screen alone.
-
-    Source: ours.
     """
     logger.setLevel(logging.INFO)
     logger.propagate = False

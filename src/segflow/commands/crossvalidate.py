@@ -7,13 +7,13 @@ from pathlib import Path
 
 from segflow.commands.score_table import write_scores
 from segflow.contracts.scores import Summary
-from segflow.evaluation import merge_folds
-from segflow.io.dataset import read_description
-from segflow.io.files import read_contract, write_text
+from segflow.images.dataset import read_description
+from segflow.selection.evaluate import merge_folds
+from segflow.storage.files import read_contract, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("--summaries", type=Path, nargs="+", required=True, help="summary.json of every fold")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     parser.add_argument(

@@ -8,20 +8,21 @@ from pathlib import Path
 from segflow.commands.options import fold_of
 from segflow.commands.resume import label_cases
 from segflow.contracts.errors import PredictionError
-from segflow.ensembling import average
-from segflow.export import assemble
-from segflow.io.dataset import read_description
-from segflow.io.files import digest_of, key_of
-from segflow.io.formats import label_ending
-from segflow.io.images import write_labels
-from segflow.io.plans import read_folds, read_preparation
-from segflow.io.probabilities import probability_slabs
-from segflow.io.store import CaseStore
+from segflow.images.dataset import read_description
+from segflow.images.formats import label_ending
+from segflow.images.read import write_labels
+from segflow.nnunet.folds import read_folds
+from segflow.nnunet.parts import read_preparation
+from segflow.prediction.restore import assemble
+from segflow.selection.average import average
+from segflow.storage.cases import CaseStore
+from segflow.storage.files import digest_of, key_of
+from segflow.storage.probabilities import probability_slabs
 from segflow.volumes.labelmaps import pick_labels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     parser.add_argument(
         "--preparation", type=Path, required=True, help="plan's preparation/CONFIGURATION.json of either"

@@ -16,20 +16,20 @@ from segflow.commands.score_table import score_table, write_scores
 from segflow.contracts.errors import ConfigurationError, DatasetError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores
-from segflow.evaluation import OVERLAP_METRICS, SURFACE_METRICS, Surfaces, score_case, summarise
-from segflow.io.dataset import read_dataset, read_description
-from segflow.io.files import digest_of, key_of, write_text
-from segflow.io.formats import label_ending
-from segflow.io.images import read_geometry, read_labels
-from segflow.io.labelmaps import list_label_maps
-from segflow.io.ledger import Ledger, ledger
+from segflow.images.dataset import read_dataset, read_description
+from segflow.images.formats import label_ending
+from segflow.images.read import read_geometry, read_labels
+from segflow.selection.evaluate import OVERLAP_METRICS, SURFACE_METRICS, Surfaces, score_case, summarise
+from segflow.storage.files import digest_of, key_of, write_text
+from segflow.storage.ledger import Ledger, ledger
+from segflow.storage.manifests import list_label_maps
 
 #: Label map and reference.
 _Pair = tuple[Path, Path]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument(
         "--predictions",
         type=Path,

@@ -8,18 +8,18 @@ from pathlib import Path
 
 from segflow.commands.console import console
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.model_card import ModelCard
+from segflow.contracts.model import ModelCard
 from segflow.contracts.plan import Plan
-from segflow.io.files import read_contract, write_atomically
-from segflow.io.networks import load_network
-from segflow.io.peer_checkpoints import PEER_TRAINER, save_peer_checkpoint
-from segflow.io.plans import read_plan, write_plan
+from segflow.nnunet.checkpoints import PEER_TRAINER, save_peer_checkpoint
+from segflow.nnunet.plans import read_plan, write_plan
+from segflow.storage.files import read_contract, write_atomically
+from segflow.storage.weights import load_network
 
 _COPIED = ("dataset.json", "dataset_fingerprint.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("--model", type=Path, required=True, help="model package: the folder with model.json")
     parser.add_argument(
         "--output",

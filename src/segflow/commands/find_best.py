@@ -17,14 +17,14 @@ from segflow.commands.console import console, progress_bar
 from segflow.commands.options import add_settings_argument
 from segflow.commands.pool import map_cases
 from segflow.contracts.errors import ConfigurationError
-from segflow.ensembling import candidate_members, candidate_name
+from segflow.selection.choose import candidate_members, candidate_name
 
 #: Two configurations and a fold.
 _Pair = tuple[tuple[str, ...], int]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument(
         "experiment", type=Path, help="folder with predictions/CONFIGURATION/fold_K; results go here, too"
     )

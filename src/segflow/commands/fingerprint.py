@@ -14,17 +14,23 @@ from segflow.commands.raw_cases import (
     for_each_case,
     warn,
 )
-from segflow.contracts.dataset import Case
-from segflow.fingerprint import CaseFingerprint, draw_intensities, measure_case, pool_cases, samples_per_case
-from segflow.fingerprint.together import dataset_warnings
-from segflow.io.dataset import read_dataset
-from segflow.io.files import key_of, write_text
-from segflow.io.images import read_case
-from segflow.io.measurements import MeasurementStore
+from segflow.contracts.case import Case
+from segflow.fingerprint.consistency import dataset_warnings
+from segflow.fingerprint.extract import (
+    CaseFingerprint,
+    draw_intensities,
+    measure_case,
+    pool_cases,
+    samples_per_case,
+)
+from segflow.images.dataset import read_dataset
+from segflow.images.read import read_case
+from segflow.storage.files import key_of, write_text
+from segflow.storage.measurements import MeasurementStore
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     add_case_arguments(parser)
     parser.add_argument("--output", type=Path, required=True, help="dataset_fingerprint.json")
     parser.add_argument(
@@ -42,6 +48,7 @@ def run(options: argparse.Namespace) -> None:
         DatasetError: Cases that could not be measured; what was measured of the others is kept.
 
     Source: method.md section 5.
+
     """
     dataset = read_dataset(options.dataset)
     n_channels, n_cases = len(dataset.channel_names), len(dataset.cases)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from segflow.io.dataset import read_dataset
-from segflow.io.plans import read_folds, write_folds
-from segflow.planning import check_folds, make_folds
+from segflow.images.dataset import read_dataset
+from segflow.nnunet.folds import read_folds, write_folds
+from segflow.planning.folds import check_folds, make_folds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument(
         "dataset", type=Path, help="folder with dataset.json; its splits_final.json is used if there"
     )

@@ -13,26 +13,24 @@ from segflow.commands.console import console, logger
 from segflow.commands.options import configuration_of
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
-from segflow.contracts.model_card import ModelCard
-from segflow.contracts.network_card import NetworkCard
+from segflow.contracts.model import ModelCard, NetworkCard
 from segflow.contracts.plan import Configuration, Plan
 from segflow.contracts.scores import Candidate, PostProcessing, Selection
-from segflow.ensembling import candidate_name
-from segflow.io.dataset import read_description
-from segflow.io.files import write_atomically, write_text
-from segflow.io.networks import save_network
-from segflow.io.peer_checkpoints import PEER_TRAINER, PeerCheckpoint, load_peer_checkpoint
-from segflow.io.plans import read_plan
-from segflow.io.versions import versions
-from segflow.network import build_network
-from segflow.network.transfer import load_whole_
-from segflow.recipes import InferenceRecipe
+from segflow.images.dataset import read_description
+from segflow.network.unet import build_network
+from segflow.network.weights import load_whole_
+from segflow.nnunet.checkpoints import PEER_TRAINER, PeerCheckpoint, load_peer_checkpoint
+from segflow.nnunet.plans import read_plan
+from segflow.recipes.inference import InferenceRecipe
+from segflow.selection.choose import candidate_name
+from segflow.storage.files import versions, write_atomically, write_text
+from segflow.storage.weights import save_network
 
 _COPIED = ("dataset.json", "dataset_fingerprint.json", "plans.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument(
         "--folders",
         type=Path,

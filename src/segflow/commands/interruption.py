@@ -10,8 +10,8 @@ from types import FrameType
 from typing import NoReturn
 
 from segflow.commands.console import logger
+from segflow.contracts.case import Stop
 from segflow.contracts.errors import Interrupted
-from segflow.contracts.protocols import Stop
 
 __all__ = ["leave", "noted_signals", "stop_requests"]
 
@@ -27,8 +27,6 @@ def noted_signals(*, impatient: bool = False) -> Iterator[list[int]]:
 
     Yields:
         Signals received so far.
-
-    Source: ours.
     """
     received: list[int] = []
 
@@ -54,8 +52,6 @@ def leave(received: list[int]) -> NoReturn:
     Raises:
         KeyboardInterrupt: After Ctrl-C.
         SystemExit: (143) After SIGTERM.
-
-    Source: ours.
     """
     if received[0] == signal.SIGINT:
         raise KeyboardInterrupt
@@ -71,8 +67,6 @@ def stop_requests() -> Iterator[Stop]:
 
     Raises:
         KeyboardInterrupt, SystemExit: Work was put down; see `leave`.
-
-    Source: ours.
     """
     with noted_signals(impatient=True) as received:
         try:

@@ -14,7 +14,7 @@ from types import FrameType
 from segflow import __version__
 from segflow.commands.console import console, log_to, logger
 from segflow.contracts.errors import SegflowError
-from segflow.io.files import key_of
+from segflow.storage.files import key_of
 from segflow.workflow.code import installed
 from segflow.workflow.job import end_with_parent, recorded
 from segflow.workflow.leases import leased_gpus
@@ -73,8 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0, or 1 with one clear message, or 130 if interrupted.
-
-    Source: ours.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     verb = next((word for word in arguments if not word.startswith("-")), None)
@@ -111,8 +109,8 @@ def _expand_recipe(options: argparse.Namespace) -> None:
     sections = getattr(options, "recipe_sections", ())
     if not sections or options.recipe is None:
         return
-    from segflow.recipes import settings_of  # noqa: PLC0415  jobs do without
-    from segflow.recipes.files import find_recipe  # noqa: PLC0415
+    from segflow.recipes.recipe import find_recipe  # noqa: PLC0415
+    from segflow.recipes.settings import settings_of  # noqa: PLC0415  jobs do without
 
     recipe = find_recipe(options.recipe)
     words = [word for section in sections for word in settings_of(section, getattr(recipe, section))]

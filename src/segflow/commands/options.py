@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.contracts.folds import Fold
-from segflow.contracts.plan import Configuration, Plan
+from segflow.contracts.plan import Configuration, Fold, Plan
 
 __all__ = [
     "add_device_arguments",
@@ -25,8 +24,6 @@ def configuration_of(plan: Plan, name: str) -> Configuration:
 
     Raises:
         ConfigurationError: The plan has none of that name.
-
-    Source: ours.
     """
     if name not in plan.configurations:
         raise ConfigurationError(
@@ -57,8 +54,6 @@ def devices_for(device: str, gpus: int) -> tuple[str, ...]:
 
     Returns:
         A single device unless the job holds several GPUs and computes on them.
-
-    Source: ours.
     """
     return tuple(f"{device}:{i}" for i in range(gpus)) if device == "cuda" and gpus > 1 else (device,)
 
@@ -68,8 +63,6 @@ def add_settings_argument(parser: argparse.ArgumentParser, *sections: str) -> No
 
     `segflow.commands.main` puts the recipe's values before the settings. So no verb's code depends on recipes it was
     not told of.
-
-    Source: ours.
     """
     parser.add_argument(
         "--settings",
@@ -88,7 +81,7 @@ def add_settings_argument(parser: argparse.ArgumentParser, *sections: str) -> No
 
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what a verb with a network runs on. Source: ours."""
+    """Declare what a verb with a network runs on."""
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
     )

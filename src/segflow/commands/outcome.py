@@ -10,11 +10,11 @@ import pandas as pd
 
 from segflow.contracts.errors import PlanError
 from segflow.contracts.labels import Labels
-from segflow.contracts.model_card import ModelCard
+from segflow.contracts.model import ModelCard
 from segflow.contracts.scores import Summary
-from segflow.io.dataset import read_description
-from segflow.io.files import read_contract
-from segflow.reporting import StageTime
+from segflow.images.dataset import read_description
+from segflow.reporting.data import StageTime
+from segflow.storage.files import read_contract
 
 __all__ = ["Outcome", "read_outcome", "stage_times"]
 
@@ -71,8 +71,6 @@ def read_outcome(folder: Path) -> Outcome:
 
     Raises:
         PlanError: The experiment is not finished.
-
-    Source: ours.
     """
     package = folder / "model"
     if not (package / "model.json").exists():
@@ -95,8 +93,6 @@ def stage_times(folder: Path) -> tuple[StageTime, ...]:
 
     Returns:
         Stages that ran, in order, their jobs summed.
-
-    Source: ours.
     """
     found = []
     for stage in _STAGES:

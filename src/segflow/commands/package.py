@@ -8,17 +8,17 @@ from pathlib import Path
 
 from segflow.commands.console import console
 from segflow.commands.options import add_settings_argument, configuration_of
-from segflow.contracts.model_card import ModelCard
+from segflow.contracts.model import ModelCard
 from segflow.contracts.plan import Plan
 from segflow.contracts.scores import PostProcessing, Selection
-from segflow.io.files import read_contract, write_atomically, write_text
-from segflow.io.plans import read_plan
-from segflow.io.versions import versions
-from segflow.recipes import InferenceRecipe, parse_settings
+from segflow.nnunet.plans import read_plan
+from segflow.recipes.inference import InferenceRecipe
+from segflow.recipes.settings import parse_settings
+from segflow.storage.files import read_contract, versions, write_atomically, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     parser.add_argument("--fingerprint", type=Path, required=True, help="dataset_fingerprint.json")
     parser.add_argument("--plan", type=Path, required=True, help="plans.json")

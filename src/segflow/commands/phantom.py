@@ -8,15 +8,15 @@ from pathlib import Path
 from segflow.commands.console import console, progress_bar
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
-from segflow.io.files import write_json
-from segflow.io.images import write_image, write_labels
-from segflow.phantom import PhantomCase, make_case
+from segflow.images.read import write_image, write_labels
+from segflow.phantom.case import PhantomCase, make_case
+from segflow.storage.files import write_json
 
 ENDING = ".nii.gz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("folder", type=Path, help="where to write; must not hold a data set yet")
     parser.add_argument("--cases", type=int, default=12, help="how many (default 12)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other cases (default 0)")
@@ -27,8 +27,6 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         DatasetError: The folder already holds a data set.
-
-    Source: ours.
     """
     description = options.folder / "dataset.json"
     if description.exists():

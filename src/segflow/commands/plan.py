@@ -9,14 +9,17 @@ from segflow.commands.console import console
 from segflow.commands.options import add_settings_argument
 from segflow.contracts.errors import ConfigurationError, DatasetError, PlanError
 from segflow.contracts.plan import Plan
-from segflow.io.dataset import channel_names, read_description
-from segflow.io.plans import custom_configurations, read_fingerprint, read_plan, write_parts, write_plan
-from segflow.planning import PlanInput, make_plan
-from segflow.recipes import PlannerRecipe, parse_settings
+from segflow.images.dataset import channel_names, read_description
+from segflow.nnunet.fingerprint import read_fingerprint
+from segflow.nnunet.parts import write_parts
+from segflow.nnunet.plans import custom_configurations, read_plan, write_plan
+from segflow.planning.plan import PlanInput, make_plan
+from segflow.recipes.planner import PlannerRecipe
+from segflow.recipes.settings import parse_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     parser.add_argument("--fingerprint", type=Path, required=True, help="dataset_fingerprint.json")
     parser.add_argument(

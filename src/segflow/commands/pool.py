@@ -77,8 +77,6 @@ def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> It
 
     Raises:
         SegflowError: A process died, which mostly means that memory ran out.
-
-    Source: ours.
     """
     if not cases:
         return

@@ -13,17 +13,17 @@ from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import ConfigurationError, PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Operation, PostProcessing, Selection
-from segflow.io.dataset import read_description
-from segflow.io.files import digest_of, read_contract, write_text
-from segflow.io.formats import label_ending
-from segflow.io.images import read_geometry, read_labels, write_labels
-from segflow.io.labelmaps import list_label_maps
-from segflow.postprocessing import apply
+from segflow.images.dataset import read_description
+from segflow.images.formats import label_ending
+from segflow.images.read import read_geometry, read_labels, write_labels
+from segflow.selection.pieces import apply
+from segflow.storage.files import digest_of, read_contract, write_text
+from segflow.storage.manifests import list_label_maps
 from segflow.volumes.labelmaps import label_dtype
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("--postprocessing", type=Path, required=True, help="postprocessing.json")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     source = parser.add_mutually_exclusive_group(required=True)

@@ -13,16 +13,17 @@ from segflow.commands.pool import map_cases
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import PostProcessing, Selection, Summary
-from segflow.io.dataset import read_description
-from segflow.io.files import read_contract, write_text
-from segflow.io.images import read_geometry, read_labels
-from segflow.metrics import target_key
-from segflow.postprocessing import search
-from segflow.recipes import PostprocessingRecipe, parse_settings
+from segflow.images.dataset import read_description
+from segflow.images.read import read_geometry, read_labels
+from segflow.metrics.overlap import target_key
+from segflow.recipes.selection import PostprocessingRecipe
+from segflow.recipes.settings import parse_settings
+from segflow.selection.search import search
+from segflow.storage.files import read_contract, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("--selection", type=Path, required=True, help="selection.json")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     parser.add_argument("--output", type=Path, required=True, help="postprocessing.json")

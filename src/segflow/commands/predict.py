@@ -15,20 +15,18 @@ import torch
 from segflow.commands.console import console, logger, progress_bar
 from segflow.commands.options import add_device_arguments
 from segflow.contracts.arrays import LabelMap
-from segflow.contracts.case import CaseRecord
-from segflow.contracts.dataset import Case
+from segflow.contracts.case import Case, CaseRecord
 from segflow.contracts.errors import ConfigurationError, PredictionError, SegflowError
-from segflow.contracts.prediction import PredictedCase, Prediction
-from segflow.io.files import digest_of, key_of, read_contract, write_text
-from segflow.io.formats import digest_of_image, ending_of, label_ending
-from segflow.io.images import read_case, write_labels
-from segflow.io.inputs import Inputs, find_inputs
-from segflow.io.ledger import Ledger, ledger
-from segflow.io.probabilities import write_probabilities
-from segflow.io.versions import versions
+from segflow.contracts.model import PredictedCase, Prediction
+from segflow.images.formats import digest_of_image, ending_of, label_ending
+from segflow.images.inputs import Inputs, find_inputs
+from segflow.images.read import read_case, write_labels
 from segflow.prediction.overlap import overlapped
 from segflow.prediction.predictor import Predictor, ReadyCase
 from segflow.recipes.inference import Precision
+from segflow.storage.files import digest_of, key_of, read_contract, versions, write_text
+from segflow.storage.ledger import Ledger, ledger
+from segflow.storage.probabilities import write_probabilities
 
 T = TypeVar("T")
 
@@ -36,7 +34,7 @@ _SHARD = re.compile(r"([0-9]+)/([0-9]+)", re.ASCII)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("--model", type=Path, required=True, help="model package: the folder with model.json")
     parser.add_argument(
         "--input",

@@ -8,32 +8,30 @@ from pathlib import Path
 
 import torch
 
-from segflow.commands.options import (
-    add_device_arguments,
-    add_settings_argument,
-    fold_of,
-)
+from segflow.commands.options import add_device_arguments, add_settings_argument, fold_of
 from segflow.commands.resume import label_cases
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Preparation
-from segflow.io.dataset import read_description
-from segflow.io.files import digest_of, key_of, read_contract
-from segflow.io.formats import label_ending
-from segflow.io.images import write_labels
-from segflow.io.manifests import read_prepared
-from segflow.io.plans import read_folds, read_preparation
-from segflow.io.probabilities import write_probabilities
-from segflow.io.store import CaseStore
+from segflow.images.dataset import read_description
+from segflow.images.formats import label_ending
+from segflow.images.read import write_labels
 from segflow.network.device import choose_device
+from segflow.nnunet.folds import read_folds
+from segflow.nnunet.parts import read_preparation
 from segflow.prediction.ensemble import FoldEnsemble, load_ensemble
 from segflow.prediction.labelling import label_map
-from segflow.recipes import InferenceRecipe, parse_settings
+from segflow.recipes.inference import InferenceRecipe
+from segflow.recipes.settings import parse_settings
+from segflow.storage.cases import CaseStore
+from segflow.storage.files import digest_of, key_of, read_contract
+from segflow.storage.manifests import read_prepared
+from segflow.storage.probabilities import write_probabilities
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     parser.add_argument(
         "--preparation", type=Path, required=True, help="plan's preparation/CONFIGURATION.json"

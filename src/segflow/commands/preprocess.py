@@ -19,19 +19,20 @@ from segflow.commands.raw_cases import (
     for_each_case,
 )
 from segflow.contracts.artefacts import Manifest
-from segflow.contracts.dataset import Case, Dataset
+from segflow.contracts.case import Case, Dataset
 from segflow.contracts.errors import ConfigurationError, DatasetError
 from segflow.contracts.plan import Preparation
-from segflow.io.dataset import read_dataset
-from segflow.io.files import key_of, write_text
-from segflow.io.images import read_case
-from segflow.io.plans import read_plan, read_preparation
-from segflow.io.store import CaseStore
-from segflow.preprocessing import prepare_case
+from segflow.images.dataset import read_dataset
+from segflow.images.read import read_case
+from segflow.nnunet.parts import read_preparation
+from segflow.nnunet.plans import read_plan
+from segflow.preprocessing.prepare import prepare_case
+from segflow.storage.cases import CaseStore
+from segflow.storage.files import key_of, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     add_case_arguments(parser)
     parser.add_argument("--plan", type=Path, help="plans.json; or --preparation")
     parser.add_argument(

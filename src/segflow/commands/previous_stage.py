@@ -11,17 +11,18 @@ import numpy as np
 from segflow.commands.console import progress_bar
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.artefacts import Manifest
-from segflow.io.dataset import read_description
-from segflow.io.files import digest_of, write_atomically, write_text
-from segflow.io.formats import label_ending
-from segflow.io.images import read_labels
-from segflow.io.plans import read_folds, read_preparation
-from segflow.io.store import CaseStore
-from segflow.preprocessing import prepare_labels
+from segflow.images.dataset import read_description
+from segflow.images.formats import label_ending
+from segflow.images.read import read_labels
+from segflow.nnunet.folds import read_folds
+from segflow.nnunet.parts import read_preparation
+from segflow.preprocessing.prepare import prepare_labels
+from segflow.storage.cases import CaseStore
+from segflow.storage.files import digest_of, write_atomically, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     parser.add_argument(
         "--preparation",

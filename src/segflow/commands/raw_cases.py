@@ -13,10 +13,10 @@ from typing import TypeVar
 from segflow.commands.console import logger, progress_bar
 from segflow.commands.pool import map_cases
 from segflow.contracts.artefacts import CheckedCase, CheckReport
-from segflow.contracts.dataset import Case, Dataset
+from segflow.contracts.case import Case, Dataset
 from segflow.contracts.errors import DatasetError
-from segflow.io.files import read_contract
-from segflow.io.formats import digest_of_image
+from segflow.images.formats import digest_of_image
+from segflow.storage.files import read_contract
 
 __all__ = ["CaseDigests", "add_case_arguments", "case_digests", "checked_cases", "for_each_case", "warn"]
 
@@ -27,7 +27,7 @@ MAX_WARNINGS_SHOWN = 10
 
 
 def add_case_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the data set, and what such verbs have in common. Source: ours."""
+    """Declare the data set, and what such verbs have in common."""
     parser.add_argument("dataset", type=Path, help="folder with dataset.json, imagesTr and labelsTr")
     parser.add_argument(
         "--check",
@@ -52,14 +52,14 @@ class CaseDigests:
     checked: dict[str, str]
 
     def of(self, case: Case) -> tuple[str, ...]:
-        """One per file, images first. Source: ours."""
+        """One per file, images first."""
         files = [*case.images, *([case.label] if case.label else [])]
         names = [os.path.relpath(file, self.folder) for file in files]
         return tuple(self.checked.get(name) or digest_of_image(self.folder / name) for name in names)
 
 
 def checked_cases(reports: Sequence[Path]) -> list[CheckedCase]:
-    """All cases that reports of the check name. Source: ours."""
+    """All cases that reports of the check name."""
     return [case for report in reports for case in read_contract(CheckReport, report).cases]
 
 
@@ -69,8 +69,6 @@ def case_digests(dataset: Dataset, cases: Sequence[CheckedCase]) -> CaseDigests:
     Args:
         dataset: The data set.
         cases: Those that have been checked.
-
-    Source: ours.
     """
     checked = {name: digest for case in cases for name, digest in (case.images | case.label).items()}
     return CaseDigests(dataset.folder, checked)
@@ -92,8 +90,6 @@ def for_each_case(
 
     Raises:
         DatasetError: Of all cases that failed, up to ten in words.
-
-    Source: ours.
     """
     results: dict[str, R] = {}
     faults: list[str] = []
@@ -111,13 +107,13 @@ def for_each_case(
 
 
 def warn(lines: Sequence[str]) -> None:
-    """Show warnings, as far as they do not flood the screen. Source: ours."""
+    """Show warnings, as far as they do not flood the screen."""
     for line in first_of(lines, MAX_WARNINGS_SHOWN):
         logger.warning("%s", line)
 
 
 def first_of(lines: Sequence[str], most: int) -> list[str]:
-    """Some of the lines, and how many there are beyond. Source: ours."""
+    """Some of the lines, and how many there are beyond."""
     hidden = len(lines) - most
     return [*lines[:most], *([f"... and {hidden} more"] if hidden > 0 else [])]
 

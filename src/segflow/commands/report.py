@@ -9,31 +9,25 @@ from pathlib import Path
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
 from segflow.contracts.artefacts import CheckReport
-from segflow.contracts.dataset import Case
-from segflow.contracts.network_card import NetworkCard
+from segflow.contracts.case import Case
+from segflow.contracts.model import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
-from segflow.fingerprint.together import dataset_warnings
-from segflow.io.dataset import read_dataset
-from segflow.io.files import read_contract, write_text
-from segflow.io.formats import label_ending
-from segflow.io.images import read_image, read_labels
-from segflow.io.plans import read_fingerprint, read_plan
-from segflow.recipes import TrainingRecipe
-from segflow.reporting import (
-    History,
-    Overlay,
-    ReportData,
-    cautions,
-    cut_slice,
-    draw_overlay,
-    render_report,
-    representative_cases,
-)
-from segflow.reporting.spread import mean_dice
+from segflow.fingerprint.consistency import dataset_warnings
+from segflow.images.dataset import read_dataset
+from segflow.images.formats import label_ending
+from segflow.images.read import read_image, read_labels
+from segflow.nnunet.fingerprint import read_fingerprint
+from segflow.nnunet.plans import read_plan
+from segflow.recipes.training import TrainingRecipe
+from segflow.reporting.data import History, Overlay, ReportData
+from segflow.reporting.overlay import cut_slice, draw_overlay
+from segflow.reporting.page import render_report
+from segflow.reporting.text import cautions, mean_dice, representative_cases
+from segflow.storage.files import read_contract, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("results", type=Path, help="folder of one recipe's results on one data set")
     parser.add_argument(
         "--dataset", type=Path, required=True, help="folder of the data set, for the pictures"
@@ -49,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Gather, render, write. Source: ours."""
+    """Gather, render, write."""
     outcome = read_outcome(options.results)
     options.also_read = [options.results / name for name in ("model/model.json", "final/summary.json")]
     folder, card = outcome.folder, outcome.card

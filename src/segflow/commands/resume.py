@@ -7,8 +7,8 @@ from pathlib import Path
 
 from segflow.commands.console import progress_bar
 from segflow.contracts.artefacts import Manifest
-from segflow.io.files import digest_of, write_text
-from segflow.io.ledger import ledger
+from segflow.storage.files import digest_of, write_text
+from segflow.storage.ledger import ledger
 
 __all__ = ["label_cases"]
 
@@ -24,8 +24,6 @@ def label_cases(
             name, and is still whole, is not made again.
         make: Writes the files of a case and gives their paths, the label map's first.
         manifest: Gets a digest per case, once all are there.
-
-    Source: ours.
     """
     digests: dict[str, str] = {}
     unfinished = manifest.with_name("unfinished.jsonl")

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Metrics, Summary
-from segflow.io.files import write_text
-from segflow.metrics import target_key
+from segflow.metrics.overlap import target_key
+from segflow.storage.files import write_text
 
 __all__ = ["score_table", "write_scores"]
 
@@ -30,8 +30,6 @@ def score_table(summary: Summary, labels: Labels, metrics: Sequence[str]) -> Tab
 
     Returns:
         Something that a rich console can print.
-
-    Source: ours.
     """
     table = Table(
         title=f"{len(summary.metric_per_case)} cases: mean (cases in which it is defined)",
@@ -64,8 +62,6 @@ def write_scores(path: Path, summary: Summary, labels: Labels) -> None:
         path: The CSV file.
         summary: Of all cases.
         labels: Their vocabulary.
-
-    Source: ours.
     """
     asked = summary.foreground_mean.asked
     names = {name: Metrics.model_fields[name].alias or name for name in asked}

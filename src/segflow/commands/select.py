@@ -12,13 +12,14 @@ from segflow.commands.console import console
 from segflow.commands.options import add_settings_argument
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.scores import Candidate, Selection, Summary
-from segflow.ensembling import bootstrap, select
-from segflow.io.files import read_contract, write_text
-from segflow.recipes import SelectionRecipe, parse_settings
+from segflow.recipes.selection import SelectionRecipe
+from segflow.recipes.settings import parse_settings
+from segflow.selection.choose import bootstrap, select
+from segflow.storage.files import read_contract, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument(
         "--candidates",
         type=Path,
@@ -36,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         ConfigurationError: Two candidates have the same name.
         PlanError: No candidate has a score, or they were scored on different cases.
+
     """
     recipe = parse_settings(SelectionRecipe, "selection", options.settings)
     summaries = {file.parent.name: read_contract(Summary, file) for file in options.candidates}

@@ -8,16 +8,16 @@ from pathlib import Path
 from rich.console import Console
 
 from segflow.commands.outcome import read_outcome, stage_times
-from segflow.reporting import Closing, closing_summary
+from segflow.reporting.closing import Closing, closing_summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("results", type=Path, help="folder of one recipe's results on one data set")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Best model, Dice per class with its spread, time per stage, where things are. Source: ours."""
+    """Best model, Dice per class with its spread, time per stage, where things are."""
     outcome = read_outcome(options.results)
     closing = Closing(
         dataset=outcome.card.dataset,

@@ -12,38 +12,36 @@ import torch
 
 from segflow.commands.console import logger, progress_bar
 from segflow.commands.interruption import stop_requests
-from segflow.commands.options import (
-    add_device_arguments,
-    add_settings_argument,
-    devices_for,
-    fold_of,
-)
+from segflow.commands.options import add_device_arguments, add_settings_argument, devices_for, fold_of
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import TrainingError
-from segflow.contracts.folds import Fold
 from segflow.contracts.labels import Labels
-from segflow.contracts.network_card import NetworkCard
-from segflow.contracts.plan import Configuration
-from segflow.io.dataset import read_description
-from segflow.io.files import digest_of, key_of, read_contract, write_text
-from segflow.io.manifests import read_prepared
-from segflow.io.networks import save_network
-from segflow.io.peer_checkpoints import load_weights
-from segflow.io.plans import read_configuration, read_folds
-from segflow.io.store import CaseStore
-from segflow.io.weights import CheckpointFile
-from segflow.io.workspace import workspace
+from segflow.contracts.model import NetworkCard
+from segflow.contracts.plan import Configuration, Fold
+from segflow.images.dataset import read_description
 from segflow.network.device import choose_device
-from segflow.planning import features_per_stage
-from segflow.recipes import AugmentationRecipe, PlannerRecipe, TrainingRecipe, parse_settings
-from segflow.training import EpochRecord, Pretrained, TrainingJob, train
+from segflow.nnunet.checkpoints import load_weights
+from segflow.nnunet.folds import read_folds
+from segflow.nnunet.parts import read_configuration
+from segflow.planning.topology import features_per_stage
+from segflow.recipes.planner import PlannerRecipe
+from segflow.recipes.settings import parse_settings
+from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
+from segflow.storage.cases import CaseStore
+from segflow.storage.files import digest_of, key_of, read_contract, write_text
+from segflow.storage.manifests import read_prepared
+from segflow.storage.weights import CheckpointFile, save_network
+from segflow.storage.workspace import workspace
+from segflow.training.job import Pretrained, TrainingJob
+from segflow.training.loop import train
 from segflow.training.memory import fits_in_memory
+from segflow.training.monitor import EpochRecord
 
 _KEY_LENGTH = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
     parser.add_argument("--network", type=Path, required=True, help="plan's network/CONFIGURATION.json")
     parser.add_argument("--folds", type=Path, required=True, help="splits_final.json")

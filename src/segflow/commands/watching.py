@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from segflow.commands.console import logger
 from segflow.contracts.errors import ConfigurationError
-from segflow.io.files import write_atomically
 from segflow.reporting.progress import draw_progress
+from segflow.storage.files import write_atomically
 
 __all__ = ["Watch"]
 
@@ -38,7 +38,7 @@ class Watch:
             _import_writer()
 
     def __call__(self, state: Mapping[str, Any]) -> None:
-        """Draw, unless that was done a moment ago, and log the epochs that have not been logged yet. Source: ours."""
+        """Draw, unless that was done a moment ago, and log the epochs that have not been logged yet."""
         history = state["history"]
         if len(history) > self._seen:
             self.show(history, redraw=time.monotonic() - self._drawn >= _REDRAW_S)
@@ -49,8 +49,6 @@ class Watch:
         Args:
             history: A record per epoch, as plain data.
             redraw: Make a new picture.
-
-        Source: ours.
         """
         try:
             if self._logs is not None:

@@ -17,7 +17,7 @@ _DRY_RUN = ("--dry-run", "--quiet", "host", "progress", "--nocolor", "--cores", 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments. Source: ours."""
+    """Declare the verb's arguments."""
     parser.usage = "segflow why [options as for snakemake, such as --configfile my.yaml]"
     parser.set_defaults(takes_others=True)
 
@@ -27,8 +27,6 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         ConfigurationError: Snakemake refuses the configuration; its own message follows.
-
-    Source: ours.
     """
     command = [sys.executable, "-m", "snakemake", *options.others, *_DRY_RUN]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603

@@ -1,15 +1,66 @@
-"""One case on its way through the stages."""
+"""One case on its way through the stages.
+
+A labelled data set, as found on disk.
+What stages ask of their callers, so that no stage needs to know about files or screens.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 from segflow.contracts.arrays import Image, LabelMap, Voxels
 from segflow.contracts.codec import Contract
-from segflow.contracts.labels import Target
+from segflow.contracts.labels import Labels, Target
 
-__all__ = ["CaseRecord", "Geometry", "RawCase", "TrainingCase"]
+__all__ = [
+    "Case",
+    "CaseReader",
+    "CaseRecord",
+    "CheckpointStore",
+    "Dataset",
+    "Geometry",
+    "Progress",
+    "RawCase",
+    "Stop",
+    "TrainingCase",
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One subject: an image file per channel, and a label file if it is a training case."""
+
+    identifier: str
+    images: tuple[Path, ...]
+    label: Path | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A raw data set.
+
+    Attributes:
+        folder: Where dataset.json lies.
+        name: The folder's name, or the name the file gives.
+        channel_names: One per channel, in channel order; they choose the normalisation.
+        labels: Classes or regions.
+        file_ending: With its dot, as in ".nii.gz".
+        n_declared: `numTraining` of the file (the planner counts with it).
+        cases: In the order of their identifiers.
+        folds_file: A splits_final.json that came with the data, if any.
+    """
+
+    folder: Path
+    name: str
+    channel_names: tuple[str, ...]
+    labels: Labels
+    file_ending: str
+    n_declared: int
+    cases: tuple[Case, ...]
+    folds_file: Path | None = None
 
 
 class Geometry(Contract):
@@ -96,3 +147,39 @@ class TrainingCase:
     labels: LabelMap
     locations: Mapping[Target, Voxels]
     previous_stage: LabelMap | None = None
+
+
+class CaseReader(Protocol):
+    """Gives preprocessed cases by identifier. Must survive being copied into a worker process."""
+
+    def read(self, identifier: str) -> TrainingCase:
+        """The case; cheap, since its arrays are memory maps."""
+        ...
+
+
+class CheckpointStore(Protocol):
+    """Keeps the state of an unfinished training."""
+
+    def load(self) -> dict[str, Any] | None:
+        """The last saved state, or None."""
+        ...
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the saved state, atomically. Tensors, numbers, strings, lists and dicts only."""
+        ...
+
+
+class Stop(Protocol):
+    """Tells whether work should be put down; asked between steps."""
+
+    def __call__(self) -> bool:
+        """True as soon as a stop was asked for."""
+        ...
+
+
+class Progress(Protocol):
+    """A progress bar."""
+
+    def advance(self, steps: int = 1, *, note: str = "") -> None:
+        """Move on, and show a short note beside the bar."""
+        ...

@@ -40,8 +40,6 @@ class Contract(BaseModel):
 
         Raises:
             SegflowError: (of class `error`) with one line per fault, each with its key path.
-
-        Source: ours.
         """
         try:
             return cls.model_validate(data)
@@ -50,7 +48,7 @@ class Contract(BaseModel):
             raise error(f"{where}: " + "; ".join(lines)) from None
 
     def to_json(self) -> str:
-        """The contract as indented JSON text with a final newline. Source: ours."""
+        """The contract as indented JSON text with a final newline."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2) + "\n"
 
 

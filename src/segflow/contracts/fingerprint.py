@@ -49,6 +49,7 @@ class Fingerprint(Contract):
         median_relative_size_after_cropping: Median over cases of voxels after / before the crop to non-zero.
         shapes_after_crop: Per case, voxels along z, y, x.
         spacings: Per case, millimetres along z, y, x.
+
     """
 
     foreground_intensity_properties_per_channel: dict[str, IntensityProperties]

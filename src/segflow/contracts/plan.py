@@ -1,13 +1,54 @@
-"""A plan: how a data set is prepared and which networks are trained on it. Source: method.md section 6."""
+"""A plan: how a data set is prepared and which networks are trained on it. Source: method.md section 6.
+
+The names of configurations.
+Cross-validation folds. Source: method.md section 10.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from segflow.contracts.codec import Contract
 from segflow.contracts.fingerprint import IntensityProperties
 
-__all__ = ["Architecture", "Configuration", "Normalization", "Plan", "Preparation"]
+__all__ = [
+    "CONFIGURATION_NAMES",
+    "SAFE_NAME",
+    "Architecture",
+    "Configuration",
+    "ConfigurationName",
+    "Fold",
+    "Normalization",
+    "Plan",
+    "Preparation",
+    "in_order",
+]
+
+#: Names of files and folders are made of them; "+" joins those of a pair.
+SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+#: One of those below, or of a plan that somebody has edited.
+ConfigurationName = Annotated[str, Field(pattern=SAFE_NAME)]
+
+#: Those the planner makes. Simpler first: ties in model selection go to the first.
+CONFIGURATION_NAMES: tuple[str, ...] = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of configurations without repetition: the planner's, simpler first, then others as they come."""
+    given = dict.fromkeys(names)
+    known = [name for name in CONFIGURATION_NAMES if name in given]
+    return (*known, *(name for name in given if name not in CONFIGURATION_NAMES))
+
+
+class Fold(Contract):
+    """Identifiers of the cases a network is trained on and of those it never sees."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+
 
 Normalization = Literal["zscore", "ct", "none", "rescale_0_1", "rgb_0_1"]
 

@@ -1,8 +1,11 @@
-"""The data fingerprint: one part per case, then pooled. Source: method.md section 5."""
+"""The data fingerprint: one part per case, then pooled. Source: method.md section 5.
+
+Exact statistics of intensities that were drawn many times over. Source: method.md section 5.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +13,120 @@ from numpy.typing import NDArray
 
 from segflow.contracts.case import RawCase
 from segflow.contracts.errors import DatasetError
-from segflow.contracts.fingerprint import CaseMeasurement, Fingerprint
-from segflow.fingerprint.statistics import DrawnIntensities, intensity_properties
+from segflow.contracts.fingerprint import CaseMeasurement, Fingerprint, IntensityProperties
 from segflow.volumes.crop import bounding_box, crop, nonzero_voxels
 
-__all__ = ["CaseFingerprint", "draw_intensities", "measure_case", "pool_cases", "samples_per_case"]
+__all__ = [
+    "CaseFingerprint",
+    "DrawnIntensities",
+    "draw_intensities",
+    "intensity_properties",
+    "measure_case",
+    "pool_cases",
+    "samples_per_case",
+]
+
+_SIGN = np.uint32(1 << 31)
+
+
+@dataclass(frozen=True)
+class DrawnIntensities:
+    """Which values were drawn from one case, and how often; both empty without foreground.
+
+    Attributes:
+        values: Ascending, each once, float32.
+        cumulative: Draws of a value or of one before it.
+    """
+
+    values: NDArray[np.float32]
+    cumulative: NDArray[np.int64]
+
+    @property
+    def total(self) -> int:
+        """Draws."""
+        return int(self.cumulative[-1]) if len(self.cumulative) else 0
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Draws of each value."""
+        return np.diff(self.cumulative, prepend=0)
+
+    def at_most(self, limits: NDArray[np.float32]) -> NDArray[np.int64]:
+        """How many draws are no larger than each limit."""
+        found = np.searchsorted(self.values, limits, side="right")
+        return np.concatenate(([0], self.cumulative))[found]
+
+
+def intensity_properties(samples: Sequence[DrawnIntensities]) -> IntensityProperties:
+    """The statistics of all draws, as if they stood one by one in one array.
+
+    Args:
+        samples: One per case; at least one is not empty.
+
+    Returns:
+        Extremes, median and percentiles as numpy gives them for that array; mean and standard deviation from sums in
+        float64.
+
+    Source: method.md section 5: the array is float32, or float64 if a case without foreground is among the cases.
+    """
+    drawn = [sample for sample in samples if sample.total]
+    total = sum(sample.total for sample in drawn)
+    dtype = np.float32 if len(drawn) == len(samples) else np.float64
+    positions = [(total - 1) * share for share in (0.005, 0.5, 0.995)]
+    ranks = np.array(
+        [rank for position in positions for rank in (int(position), min(int(position) + 1, total - 1))]
+    )
+    ordered = _order_statistics(drawn, ranks).astype(dtype).reshape(3, 2)
+    low, high = (_between(ordered[i], positions[i] % 1) for i in (0, 2))
+    middle = ordered[1] if positions[1] % 1 else ordered[1, :1]
+    exact = [(sample.values.astype(np.float64), sample.counts) for sample in drawn]
+    mean = sum(float((values * counts).sum()) for values, counts in exact) / total
+    variance = sum(float(((values - mean) ** 2 * counts).sum()) for values, counts in exact) / total
+    return IntensityProperties(
+        max=float(max(sample.values[-1] for sample in drawn)),
+        mean=mean,
+        median=float(middle.mean()),
+        min=float(min(sample.values[0] for sample in drawn)),
+        percentile_00_5=low,
+        percentile_99_5=high,
+        std=float(np.sqrt(variance)),
+    )
+
+
+def _order_statistics(samples: Sequence[DrawnIntensities], ranks: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The draws that stand at some places, counted from 0, once all are in order.
+
+    Bisection over the float32 numbers between the extremes, for all ranks at once: 32 looks at each case, and no array
+    of all draws.
+    """
+    low = np.full(len(ranks), min(_key(sample.values[:1])[0] for sample in samples), np.uint64)
+    high = np.full(len(ranks), max(_key(sample.values[-1:])[0] for sample in samples), np.uint64)
+    while (low < high).any():
+        middle = (low + high) // 2
+        limits = _value(middle.astype(np.uint32))
+        enough = sum(sample.at_most(limits) for sample in samples) > ranks
+        high = np.where(enough, middle, high)
+        low = np.where(enough, low, middle + 1)
+    return _value(low.astype(np.uint32))
+
+
+def _key(values: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Whole numbers in the order of the float32 numbers they stand for."""
+    bits = values.view(np.uint32)
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def _value(keys: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """The inverse of `_key`."""
+    return np.where(keys & _SIGN, keys ^ _SIGN, ~keys).view(np.float32)
+
+
+def _between(pair: NDArray[np.floating], share: float) -> float:
+    """Linear interpolation between two neighbours, rounded as numpy's percentile does."""
+    lower, upper = float(pair[0]), float(pair[1])
+    step = float(pair[1] - pair[0])
+    return lower + step * share if share < 0.5 else upper - step * (1 - share)
+
 
 TOTAL_SAMPLES = 10**8  # foreground intensities drawn from the whole data set, per channel
 _SEED = 1234
@@ -118,6 +230,7 @@ def pool_cases(parts: Iterable[CaseFingerprint], n_channels: int) -> Fingerprint
         DatasetError: No case has any foreground.
 
     Source: method.md section 5.
+
     """
     cases = tuple(parts)
     if not any(part.intensities[0].total for part in cases):

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segflow.contracts.case import RawCase
-from segflow.contracts.dataset import Case
+from segflow.contracts.case import Case, RawCase
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
 
@@ -56,6 +55,7 @@ def case_warnings(raw: RawCase, case: Case, found: Sequence[int], labels: Labels
         One line each, naming the case.
 
     Source: method.md section 4: the peer means to warn of a label file without foreground, but never does.
+
     """
     if not found or set(found) & set(labels.foreground_values):
         return raw.warnings

@@ -38,6 +38,7 @@ def soft_dice_loss(
         Scalar between -1 and 0.
 
     Source: method.md section 14.
+
     """
     if mask is not None:
         p, y = p * mask, y * mask

@@ -17,11 +17,11 @@ class Parts(Protocol):
     """
 
     def sum(self, mine: Tensor) -> Tensor:
-        """The sum over all parts. Source: ours."""
+        """The sum over all parts."""
         ...
 
     def mean(self, mine: Tensor) -> Tensor:
-        """From the mean over these patches to the mean over the batch. Source: ours."""
+        """From the mean over these patches to the mean over the batch."""
         ...
 
 
@@ -29,11 +29,11 @@ class _Whole:
     """All patches are here."""
 
     def sum(self, mine: Tensor) -> Tensor:
-        """As it is. Source: ours."""
+        """As it is."""
         return mine
 
     def mean(self, mine: Tensor) -> Tensor:
-        """As it is. Source: ours."""
+        """As it is."""
         return mine
 
 

@@ -1,16 +1,142 @@
-"""A plan's architecture as a torch module."""
+"""A plan's architecture as a torch module.
+
+The descending half of a U-Net, plain or residual.
+The ascending half of a U-Net, with a segmentation head at every resolution.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from segflow.contracts.plan import Architecture
-from segflow.network.decoder import Decoder
-from segflow.network.encoder import Encoder
+from segflow.network.blocks import CONVOLUTION, TRANSPOSED, ConvBlock, ResidualBlock
 from segflow.network.weights import initialise_
 
-__all__ = ["UNet", "arranged", "build_network", "memory_format"]
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "UNet",
+    "arranged",
+    "build_network",
+    "memory_format",
+]
+
+_BLOCKS: Final[dict[str, type[ConvBlock] | type[ResidualBlock]]] = {
+    "plain": ConvBlock,
+    "residual": ResidualBlock,
+}
+
+
+class Encoder(nn.Module):
+    """Stages of blocks; the first block of a stage carries its stride. Source: method.md section 11."""
+
+    def __init__(self, architecture: Architecture, input_channels: int) -> None:
+        super().__init__()
+        self.stem = _stem(architecture, input_channels)
+        n_in = input_channels if self.stem is None else architecture.features[0]
+        stages = []
+        for index, n_out in enumerate(architecture.features):
+            stages.append(_stage(architecture, index, n_in))
+            n_in = n_out
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The feature maps of every stage.
+
+        Args:
+            x: Images, (b, c, *spatial).
+
+        Returns:
+            One tensor per stage, full resolution first.
+
+        Source: method.md section 11.
+        """
+        if self.stem is not None:
+            x = self.stem(x)
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+def _stem(architecture: Architecture, input_channels: int) -> ConvBlock | None:
+    """Residual encoders begin with one convolution block: a shortcut needs feature maps to start from."""
+    if architecture.encoder == "plain":
+        return None
+    ones = (1,) * architecture.dimensions
+    return ConvBlock(input_channels, architecture.features[0], kernel=architecture.kernels[0], stride=ones)
+
+
+def _stage(architecture: Architecture, index: int, n_in: int) -> nn.Sequential:
+    block = _BLOCKS[architecture.encoder]
+    n_out, kernel = architecture.features[index], architecture.kernels[index]
+    ones = (1,) * architecture.dimensions
+    first = block(n_in, n_out, kernel=kernel, stride=architecture.strides[index])
+    rest = [
+        block(n_out, n_out, kernel=kernel, stride=ones) for _ in range(1, architecture.encoder_blocks[index])
+    ]
+    return nn.Sequential(first, *rest)
+
+
+class Decoder(nn.Module):
+    """Per level: upsample, join with the encoder's feature maps, convolve; a 1x1 convolution as head.
+
+    Lists run from the coarsest level to full resolution.
+
+    Source: method.md section 11.
+    """
+
+    def __init__(self, architecture: Architecture, output_channels: int) -> None:
+        super().__init__()
+        levels = range(architecture.n_stages - 2, -1, -1)
+        self.transpconvs = nn.ModuleList(_upsampling(architecture, level) for level in levels)
+        self.stages = nn.ModuleList(_stage_decoder(architecture, level) for level in levels)
+        head = CONVOLUTION[architecture.dimensions]
+        self.seg_layers = nn.ModuleList(
+            head(architecture.features[level], output_channels, 1) for level in levels
+        )
+
+    def forward(self, features: Sequence[Tensor], *, all_levels: bool) -> list[Tensor]:
+        """Logits from the encoder's feature maps.
+
+        Args:
+            features: One tensor per encoder stage, full resolution first.
+            all_levels: Apply the head of every level, not of the last alone.
+
+        Returns:
+            Logits (b, outputs, *spatial), full resolution first; a single entry unless `all_levels`.
+
+        Source: method.md section 11.
+        """
+        x = features[-1]
+        logits: list[Tensor] = []
+        last = len(self.stages) - 1
+        for level, skip in enumerate(reversed(features[:-1])):
+            x = torch.cat((self.transpconvs[level](x), skip), dim=1)
+            x = self.stages[level](x)
+            if all_levels or level == last:
+                logits.append(self.seg_layers[level](x))
+        return logits[::-1]
+
+
+def _upsampling(architecture: Architecture, level: int) -> nn.Module:
+    stride = architecture.strides[level + 1]
+    transposed = TRANSPOSED[architecture.dimensions]
+    return transposed(architecture.features[level + 1], architecture.features[level], stride, stride)
+
+
+def _stage_decoder(architecture: Architecture, level: int) -> nn.Sequential:
+    """Convolutions with the kernel of the encoder stage whose feature maps they join."""
+    n, kernel = architecture.features[level], architecture.kernels[level]
+    ones = (1,) * architecture.dimensions
+    first = ConvBlock(2 * n, n, kernel=kernel, stride=ones)
+    rest = [ConvBlock(n, n, kernel=kernel, stride=ones) for _ in range(1, architecture.decoder_blocks[level])]
+    return nn.Sequential(first, *rest)
 
 
 class UNet(nn.Module):
@@ -78,8 +204,6 @@ def arranged(network: UNet, device: str) -> UNet:
 
     Returns:
         The same network.
-
-    Source: ours.
     """
     layout = memory_format(network.dimensions, torch.device(device).type)
     network.to(device, memory_format=layout)  # type: ignore[call-overload]  # missing in torch's annotations
@@ -94,8 +218,6 @@ def memory_format(dimensions: int, device_type: str) -> torch.memory_format:
     Args:
         dimensions: Spatial axes, 2 or 3.
         device_type: "cpu" or "cuda".
-
-    Source: ours.
     """
     if device_type != "cpu":
         return torch.contiguous_format

@@ -1,13 +1,25 @@
-"""Initial weights."""
+"""Initial weights.
+
+Weights that a network did not train itself: all that fits is taken over, or a list says what does not.
+"""
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Iterable, Mapping
+from typing import Final
 
+import torch
+from torch import Tensor, nn
+
+from segflow.contracts.errors import TrainingError
 from segflow.network.blocks import LEAK, ResidualBlock
 
-__all__ = ["initialise_"]
+__all__ = [
+    "initialise_",
+    "listed",
+    "load_body_",
+    "load_whole_",
+]
 
 
 def initialise_(network: nn.Module, generator: torch.Generator) -> None:
@@ -34,3 +46,71 @@ def initialise_(network: nn.Module, generator: torch.Generator) -> None:
         if isinstance(module, ResidualBlock):
             nn.init.zeros_(module.conv2.norm.weight)
             nn.init.zeros_(module.conv2.norm.bias)
+
+
+#: Layers that depend on the classes. Source: method.md section 24.
+_HEAD: Final = "decoder.seg_layers."
+
+
+def load_whole_(network: nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
+    """Take over all weights.
+
+    Args:
+        network: Is changed, unless something does not fit.
+        weights: In our names.
+        where: Their file, for messages.
+
+    Raises:
+        TrainingError: A tensor is missing, of another shape, or not of this network; all of them are listed.
+    """
+    _load_(network, weights, where, without=())
+
+
+def load_body_(network: nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
+    """Take over all weights but those of the segmentation heads, which stay as they are.
+
+    Args:
+        network: Is changed, unless something does not fit.
+        weights: In our names.
+        where: Their file, for messages.
+
+    Raises:
+        TrainingError: A tensor is missing, of another shape, or not of this network; all of them are listed.
+
+    Source: method.md section 24; that nothing may be left over is ours.
+    """
+    _load_(network, weights, where, without=(_HEAD,))
+
+
+def listed(faults: Iterable[str]) -> str:
+    """A line for each."""
+    return "\n".join(f"  {fault}" for fault in faults)
+
+
+def _load_(network: nn.Module, weights: Mapping[str, Tensor], where: str, without: tuple[str, ...]) -> None:
+    own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(without)}
+    given = {name: tensor for name, tensor in weights.items() if not name.startswith(without)}
+    faults = _differences(own, given)
+    if faults:
+        raise TrainingError(
+            f"the weights of {where} are those of another network ({len(faults)} tensors do not fit); they can be "
+            f"used with the plan that they were trained with:\n{listed(faults)}"
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(given[name])
+
+
+def _differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    faults = []
+    for name, tensor in own.items():
+        if name not in given:
+            faults.append(f"{name}: {_shape(tensor)} here, missing there")
+        elif given[name].shape != tensor.shape:
+            faults.append(f"{name}: {_shape(tensor)} here, {_shape(given[name])} there")
+    faults += [f"{name}: missing here, {_shape(given[name])} there" for name in given if name not in own]
+    return faults
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape))

@@ -9,8 +9,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from segflow.contracts.arrays import Image, Shape3, SpacingMm
-from segflow.phantom.anatomy import Anatomy, draw_anatomy
-from segflow.phantom.shapes import Structures, coordinates_mm, half_extent_mm, render, smooth_field
+from segflow.phantom.anatomy import (
+    Anatomy,
+    Structures,
+    coordinates_mm,
+    draw_anatomy,
+    half_extent_mm,
+    render,
+    smooth_field,
+)
 
 __all__ = ["PhantomCase", "make_case"]
 
@@ -60,8 +67,6 @@ def make_case(index: int, seed: int) -> PhantomCase:
 
     Returns:
         The case. Its arrays have about 28-40 by 44-64 by 40-60 voxels.
-
-    Source: ours.
     """
     generator = np.random.default_rng([seed, index])
     anatomy = draw_anatomy(generator)

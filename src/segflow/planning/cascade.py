@@ -48,6 +48,7 @@ def plan_low_resolution(
         The low resolution, or None if it would save less than half the voxels.
 
     Source: method.md section 6.7.
+
     """
     low = list(spacing_mm)
     patch_voxels, median_voxels = math.prod(full_patch), math.prod(median_shape)

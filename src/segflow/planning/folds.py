@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from segflow.contracts.errors import PlanError
-from segflow.contracts.folds import Fold
+from segflow.contracts.plan import Fold
 
 __all__ = ["N_FOLDS", "check_folds", "make_folds"]
 
@@ -55,6 +55,7 @@ def check_folds(folds: Sequence[Fold], identifiers: Sequence[str], *, where: str
         PlanError: A fold names a case that does not exist, is empty, or trains on what it is tested on.
 
     Source: ours (the peer only prints a warning when they overlap).
+
     """
     known = set(identifiers)
     for number, fold in enumerate(folds):

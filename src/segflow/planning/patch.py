@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segflow.contracts.errors import PlanError
-from segflow.planning.memory import activations
-from segflow.planning.topology import Topology, topology
+from segflow.planning.topology import Topology, activations, topology
 from segflow.recipes.planner import PlannerRecipe
 
 __all__ = ["Sizing", "size_patch_and_batch"]

@@ -1,4 +1,8 @@
-"""From fingerprint to plan: the rule-based parameters, put together. Source: method.md section 6."""
+"""From fingerprint to plan: the rule-based parameters, put together. Source: method.md section 6.
+
+Which normalisation each channel gets. Source: method.md section 7.
+The peer's name for what reads a data set's files. Source: method.md section 3.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,93 @@ import numpy as np
 
 from segflow.contracts.errors import PlanError
 from segflow.contracts.fingerprint import Fingerprint
-from segflow.contracts.plan import Architecture, Configuration, Plan
+from segflow.contracts.plan import Architecture, Configuration, Normalization, Plan
 from segflow.planning.cascade import plan_low_resolution
-from segflow.planning.features import features_per_stage
-from segflow.planning.memory import per_stage
-from segflow.planning.normalisation import mask_normalization, normalizations
 from segflow.planning.patch import Sizing, size_patch_and_batch
-from segflow.planning.reader import reader_name
 from segflow.planning.spacing import axis_order, inverse_order, median_shape_at, target_spacing
+from segflow.planning.topology import features_per_stage, per_stage
 from segflow.recipes.planner import PlannerRecipe
-from segflow.volumes.axes import reorder
+from segflow.volumes.crop import reorder
 
-__all__ = ["PlanInput", "make_plan"]
+__all__ = [
+    "PlanInput",
+    "make_plan",
+    "mask_normalization",
+    "normalizations",
+    "reader_name",
+]
+
+MASK_BELOW_RELATIVE_SIZE = 0.75  # of the image that is left by the crop, in the median
+
+_BY_CHANNEL_NAME: dict[str, Normalization] = {
+    "ct": "ct",
+    "nonorm": "none",
+    "zscore": "zscore",
+    "rescale_to_0_1": "rescale_0_1",
+    "rgb_to_0_1": "rgb_0_1",
+}
+
+
+def normalizations(channel_names: Sequence[str]) -> tuple[Normalization, ...]:
+    """The scheme of each channel, by its name; z-score for every unknown name.
+
+    Args:
+        channel_names: As in dataset.json.
+
+    Returns:
+        One per channel.
+
+    Source: method.md section 7.
+    """
+    return tuple(_BY_CHANNEL_NAME.get(name.casefold(), "zscore") for name in channel_names)
+
+
+def mask_normalization(schemes: Sequence[Normalization], relative_size: float) -> tuple[bool, ...]:
+    """Whether a channel's statistics leave out the zeros around the subject.
+
+    Args:
+        schemes: One per channel.
+        relative_size: Median share of voxels that the crop to non-zero keeps.
+
+    Returns:
+        One per channel.
+
+    Source: method.md section 7.
+    """
+    return tuple(scheme == "zscore" and relative_size < MASK_BELOW_RELATIVE_SIZE for scheme in schemes)
+
+
+_DEFAULT = "SimpleITKIO"
+_FLAT_TIF, _TIF = "NaturalImage2DIO", "Tiff3DIO"
+_BY_ENDING = {
+    ".png": "NaturalImage2DIO",
+    ".bmp": "NaturalImage2DIO",
+    ".tif": _TIF,
+    ".tiff": _TIF,
+    ".nii": "NibabelIO",
+}
+_NAMES = {*_BY_ENDING.values(), _DEFAULT, "SimpleITKIOWithReorient", "NibabelIOWithReorient"}
+
+
+def reader_name(file_ending: str, fingerprint: Fingerprint, *, wanted: str | None = None) -> str:
+    """Which of its readers the peer would use; segflow writes the name to plans.json for it.
+
+    Args:
+        file_ending: Of image files, with its dot.
+        fingerprint: Tells flat .tif images from volumes.
+        wanted: `overwrite_image_reader_writer` of dataset.json; a name the peer does not know is passed over.
+
+    Returns:
+        The name of a class of the peer.
+
+    Source: method.md sections 2, 3.
+    """
+    if wanted in _NAMES:
+        return str(wanted)
+    ending = file_ending.lower()
+    if ending == ".tif" and all(shape[0] == 1 for shape in fingerprint.shapes_after_crop):
+        return _FLAT_TIF
+    return _BY_ENDING.get(ending, _DEFAULT)
 
 
 @dataclass(frozen=True, kw_only=True)

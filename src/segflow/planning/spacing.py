@@ -73,6 +73,7 @@ def median_shape_at(fingerprint: Fingerprint, spacing_mm: Sequence[float]) -> tu
         Voxels along z, y, x; x.5 between two middle cases.
 
     Source: method.md section 6.3.
+
     """
     ratio = np.asarray(fingerprint.spacings) / np.asarray(spacing_mm)
     shapes = np.rint(ratio * np.asarray(fingerprint.shapes_after_crop))

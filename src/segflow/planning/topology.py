@@ -1,4 +1,8 @@
-"""How often, and along which axes, a U-Net pools. Source: method.md section 6.4."""
+"""How often, and along which axes, a U-Net pools. Source: method.md section 6.4.
+
+Feature maps per stage.
+How many activations a network keeps, in closed form. Source: method.md section 6.5.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,71 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Topology", "topology"]
+from segflow.recipes.planner import PlannerRecipe
+
+__all__ = [
+    "Topology",
+    "activations",
+    "features_per_stage",
+    "per_stage",
+    "topology",
+]
+
+
+def features_per_stage(recipe: PlannerRecipe, n_stages: int, dimensions: int) -> tuple[int, ...]:
+    """Feature maps of each stage: doubled, up to a limit.
+
+    Args:
+        recipe: Holds the base and the limits.
+        n_stages: Resolutions, the bottleneck included.
+        dimensions: 2 or 3.
+
+    Returns:
+        One entry per stage.
+
+    Source: method.md section 6.5.
+    """
+    limit = recipe.max_features_2d if dimensions == 2 else recipe.max_features_3d
+    return tuple(min(limit, recipe.base_features * 2**stage) for stage in range(n_stages))
+
+
+def per_stage(blocks: tuple[int, ...], n_stages: int) -> tuple[int, ...]:
+    """One entry per stage, the last one repeated. Source: method.md section 6.5."""
+    return tuple(blocks[min(stage, len(blocks) - 1)] for stage in range(n_stages))
+
+
+def activations(found: Topology, recipe: PlannerRecipe, *, n_outputs: int) -> int:
+    """The memory estimate of one sample: output elements of all convolutions of a training step.
+
+    With F_i features, v_i voxels and B_i blocks at stage i of S:
+    plain:    sum_i B_i F_i v_i + sum_{i<S-1} (D + 1) F_i v_i + K v_0,
+    residual: F_0 v_0 + sum_i 2 B_i F_i v_i + sum_{i>0} F_i v_i + sum_{i<S-1} (D + 1) F_i v_i + K v_0,
+    where D counts the decoder's convolutions and K the entries of the label table.
+
+    Args:
+        found: Strides and patch.
+        recipe: Encoder and features.
+        n_outputs: K.
+
+    Returns:
+        A count of numbers, not of bytes.
+
+    Source: method.md section 6.5.
+    """
+    n_stages, dimensions = len(found.strides), len(found.patch)
+    features = features_per_stage(recipe, n_stages, dimensions)
+    blocks = per_stage(recipe.encoder_blocks, n_stages)
+    voxels, size = [], list(found.patch)
+    for stride in found.strides:
+        size = [edge // step for edge, step in zip(size, stride, strict=True)]
+        voxels.append(math.prod(size))
+    maps = [f * v for f, v in zip(features, voxels, strict=True)]
+    decoder = (recipe.decoder_blocks + 1) * sum(maps[:-1]) + n_outputs * voxels[0]
+    if recipe.encoder == "plain":
+        return sum(b * m for b, m in zip(blocks, maps, strict=True)) + decoder
+    residual = sum(2 * b * m for b, m in zip(blocks, maps, strict=True))
+    return maps[0] + residual + sum(maps[1:]) + decoder
+
 
 POOL_SPACING_RATIO = 2.0  # an axis this much coarser than the finest does not pool (or convolve) yet
 
@@ -43,6 +111,7 @@ def topology(
         The stages, and `size` rounded up to what they divide.
 
     Source: method.md section 6.4; a limit is ours.
+
     """
     axes = range(len(size))
     spacing, current = list(spacing_mm), [float(value) for value in size]

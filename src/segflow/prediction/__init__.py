@@ -1,5 +1,1 @@
 """A model package, loaded: from an image to its label map. `from segflow.prediction import Predictor`."""
-
-from segflow.prediction.predictor import Predictor
-
-__all__ = ["Predictor"]

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import CaseRecord
 from segflow.contracts.labels import Labels
-from segflow.ensembling import average
-from segflow.export import ScoreStream, assemble, score_slabs
 from segflow.prediction.labelling import Keep, as_probabilities, label_map
+from segflow.prediction.restore import ScoreStream, assemble, score_slabs
+from segflow.selection.average import average
 from segflow.volumes.labelmaps import pick_labels
 
 __all__ = ["averaged_label_map"]
@@ -39,6 +39,7 @@ def averaged_label_map(
         (z, y, x), unsigned.
 
     Source: method.md sections 17, 18 and 21.
+
     """
     if len(streams) == 1:
         return label_map(streams[0], record, labels, threads=threads, keep=keep)

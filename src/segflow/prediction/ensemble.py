@@ -12,12 +12,12 @@ from segflow.contracts.arrays import Image, LabelMap
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, Preparation
-from segflow.export import ScoreStream
-from segflow.inference import Network, sliding_window, with_probabilities
-from segflow.io.networks import load_network
-from segflow.network import arranged
-from segflow.network.heap import keep_freed_memory
+from segflow.network.device import keep_freed_memory
+from segflow.network.unet import arranged
+from segflow.prediction.restore import ScoreStream
+from segflow.prediction.sliding_window import Network, sliding_window, with_probabilities
 from segflow.recipes.inference import InferenceRecipe
+from segflow.storage.weights import load_network
 from segflow.volumes.labelmaps import one_hot
 
 __all__ = ["FoldEnsemble", "load_ensemble"]
@@ -90,8 +90,6 @@ def load_ensemble(
 
     Raises:
         PredictionError: A file is missing or damaged, or has another number of outputs than there are labels.
-
-    Source: ours.
     """
     if device == "cpu":
         keep_freed_memory()

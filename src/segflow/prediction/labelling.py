@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from segflow.contracts.arrays import LabelMap, Scores
 from segflow.contracts.case import CaseRecord
 from segflow.contracts.labels import Labels
-from segflow.export import ScoreStream, assemble, label_slabs, score_slabs
+from segflow.prediction.restore import ScoreStream, assemble, label_slabs, score_slabs
 from segflow.volumes.labelmaps import pick_labels, probabilities
 
 __all__ = ["Keep", "as_probabilities", "label_map"]

@@ -38,8 +38,6 @@ def overlapped(
 
     Yields:
         Every item and what `write` gave for it, in order.
-
-    Source: ours.
     """
     if ahead == 0:
         for item in items:

@@ -15,21 +15,20 @@ from segflow.contracts.arrays import LabelMap, Scores, SpacingMm
 from segflow.contracts.case import CaseRecord, Geometry, RawCase
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
-from segflow.contracts.model_card import ModelCard
+from segflow.contracts.model import ModelCard
 from segflow.contracts.plan import Plan, Preparation
-from segflow.io.dataset import read_description
-from segflow.io.files import read_contract
-from segflow.io.formats import FLAT_SPACING
-from segflow.io.plans import read_plan
+from segflow.images.dataset import read_description
+from segflow.images.formats import FLAT_SPACING
 from segflow.network.device import choose_device
-from segflow.postprocessing import apply
+from segflow.nnunet.plans import read_plan
 from segflow.prediction.averaging import averaged_label_map
 from segflow.prediction.ensemble import FoldEnsemble, load_ensemble
 from segflow.prediction.labelling import Keep
-from segflow.preprocessing import PreparedCase, prepare_case, prepare_labels
+from segflow.preprocessing.prepare import PreparedCase, prepare_case, prepare_labels
 from segflow.recipes.inference import InferenceRecipe, Precision
-from segflow.volumes.axes import transpose_spatial
-from segflow.volumes.crop import uncrop_probabilities
+from segflow.selection.pieces import apply
+from segflow.storage.files import read_contract
+from segflow.volumes.crop import transpose_spatial, uncrop_probabilities
 
 __all__ = ["Predictor", "ReadyCase"]
 

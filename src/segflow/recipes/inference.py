@@ -24,6 +24,7 @@ class InferenceRecipe(Contract):
             first axis after transposing, and passed over by a 2D network.
         average: What is averaged over mirrored axes, tiles and folds, and then resampled.
         precision: Of the network's arithmetic; auto: float16 on a GPU, float32 on a CPU. Sums are float32 always.
+
     """
 
     step: Annotated[float, Field(gt=0, le=1)] = 0.5

@@ -41,6 +41,7 @@ class PlannerRecipe(Contract):
         low_resolution_step: Factor by which 3d_lowres is made coarser until its patch covers enough.
         resample_first: Resample images before they are normalised, rather than after.
         spacing_mm: A target spacing along z, y, x of 3d_fullres, in place of the rule's.
+
     """
 
     plans_name: str = "nnUNetPlans"

@@ -28,8 +28,6 @@ def settings_of(section: str, values: Contract, *, only: Collection[str] | None 
 
     Returns:
         "section.field=JSON", in the order of the fields; fields that are None are left out.
-
-    Source: ours.
     """
     plain = values.model_dump(mode="json")
     return tuple(
@@ -52,8 +50,6 @@ def parse_settings(kind: type[C], section: str, words: Iterable[str]) -> C:
 
     Raises:
         ConfigurationError: A word has no "=", or names a field that does not exist, or the value is not allowed.
-
-    Source: ours.
     """
     given: dict[str, Any] = {}
     for word in words:

@@ -12,8 +12,7 @@ from rich.text import Text
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Summary
 from segflow.reporting.data import StageTime
-from segflow.reporting.spread import spreads
-from segflow.reporting.text import ABSENT, dice_text, duration_text
+from segflow.reporting.text import ABSENT, dice_text, duration_text, spreads
 
 __all__ = ["Closing", "closing_summary"]
 
@@ -51,8 +50,6 @@ def closing_summary(closing: Closing) -> Group:
 
     Returns:
         Something that a rich console can print.
-
-    Source: ours.
     """
     suffix = ", post-processed" if closing.postprocessed else ""
     title = Text.assemble(

@@ -49,8 +49,6 @@ class History:
 
         Returns:
             The columns.
-
-        Source: ours.
         """
         table = list(rows)
 
@@ -117,6 +115,7 @@ class ReportData:
         stages: In the order in which they ran.
         provenance: (what, value) pairs: versions, device, seed, settings.
         warnings: Sentences that qualify the results.
+
     """
 
     dataset: str

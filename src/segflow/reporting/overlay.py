@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from segflow.contracts.arrays import Image, LabelMap, Mask, SpacingMm
 from segflow.contracts.labels import Labels
-from segflow.metrics import members
-from segflow.reporting.colours import class_colour
+from segflow.metrics.overlap import members
+from segflow.reporting.figures import class_colour
 
 __all__ = ["SlicePair", "cut_slice", "draw_overlay"]
 
@@ -65,8 +65,6 @@ def cut_slice(
 
     Returns:
         The slice, feet down if it is not axial.
-
-    Source: ours.
     """
     axis = 0 if reference.shape[0] == 1 else int(np.argmax(spacing_mm))
     n = reference.shape[axis]
@@ -95,8 +93,6 @@ def draw_overlay(pair: SlicePair, labels: Labels) -> bytes:
 
     Returns:
         A PNG file.
-
-    Source: ours.
     """
     figure = Figure(figsize=(_PANEL_INCHES, 2 * _PANEL_INCHES), dpi=_DPI, facecolor=_BACKDROP)
     FigureCanvasAgg(figure)

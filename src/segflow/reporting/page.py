@@ -9,12 +9,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from segflow.contracts.scores import Step
-from segflow.metrics import target_key
-from segflow.reporting.colours import class_colour
-from segflow.reporting.curves import draw_curves
+from segflow.metrics.overlap import target_key
 from segflow.reporting.data import Overlay, ReportData
+from segflow.reporting.figures import HEIGHT, WIDTH, class_colour, draw_curves
 from segflow.reporting.rows import candidate_rows, case_rows, class_rows, network_rows, ranges
-from segflow.reporting.strips import HEIGHT, WIDTH
 from segflow.reporting.text import dice_text, duration_text, number_text, percent_text, shape_text
 
 __all__ = ["render_report"]
@@ -30,8 +28,6 @@ def render_report(data: ReportData) -> str:
 
     Returns:
         HTML that needs no other file and no network.
-
-    Source: ours.
     """
     environment = Environment(
         loader=PackageLoader("segflow", "reporting"),

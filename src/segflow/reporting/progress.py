@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from segflow.reporting.colours import class_colour
+from segflow.reporting.figures import class_colour
 
 __all__ = ["draw_progress"]
 
@@ -31,8 +31,6 @@ def draw_progress(records: Sequence[Mapping[str, Any]], target_names: Sequence[s
 
     Returns:
         A PNG file.
-
-    Source: ours.
     """
     figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)

@@ -12,11 +12,10 @@ import numpy as np
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.plan import Architecture, Configuration
 from segflow.contracts.scores import CaseScores, Resampled
-from segflow.metrics import target_key
-from segflow.reporting.colours import class_colour
+from segflow.metrics.overlap import target_key
 from segflow.reporting.data import ReportData
-from segflow.reporting.spread import Spread, mean_dice, spreads
-from segflow.reporting.strips import Scale, Strip, common_scale, strip_of
+from segflow.reporting.figures import Scale, Strip, class_colour, common_scale, strip_of
+from segflow.reporting.text import Spread, mean_dice, spreads
 
 __all__ = [
     "CandidateRow",
@@ -100,8 +99,6 @@ def case_name(case: CaseScores, file_ending: str) -> str:
 
     Returns:
         The name of the reference file without the ending.
-
-    Source: ours.
     """
     return PurePosixPath(case.reference_file).name.removesuffix(file_ending)
 
@@ -114,8 +111,6 @@ def class_rows(data: ReportData) -> tuple[tuple[ClassRow, ...], Scale]:
 
     Returns:
         Rows in the order of the targets, and the plots' scale.
-
-    Source: ours.
     """
     cases = data.summary.metric_per_case
     names = [case_name(case, data.file_ending) for case in cases]
@@ -134,8 +129,6 @@ def candidate_rows(data: ReportData) -> tuple[CandidateRow, ...]:
 
     Returns:
         Best score first; those without a score last.
-
-    Source: ours.
     """
     keys = [target_key(target) for target in data.labels.targets]
     bootstrap = data.selection.bootstrap
@@ -164,8 +157,6 @@ def case_rows(data: ReportData) -> tuple[CaseRow, ...]:
 
     Returns:
         Worst mean first, since these are the ones to look at.
-
-    Source: ours.
     """
     keys = [target_key(target) for target in data.labels.targets]
     rows = [
@@ -210,8 +201,6 @@ def ranges(fingerprint: Fingerprint) -> tuple[tuple[Range, ...], tuple[Range, ..
 
     Returns:
         Spacings in millimetres, then shapes in voxels, each along z, y, x.
-
-    Source: ours.
     """
     return _per_axis(fingerprint.spacings), _per_axis(fingerprint.shapes_after_crop)
 

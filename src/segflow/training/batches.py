@@ -15,22 +15,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segflow.augmentation import (
+from segflow.augmentation.patches import annotated_target, draw_start, is_forced, read_patch
+from segflow.augmentation.pipeline import (
     Example,
     Patch,
     Settings,
     augment,
     draw_augmentation,
-    initial_patch_shape,
     needed_box,
     plain,
 )
+from segflow.augmentation.spatial import initial_patch_shape
 from segflow.contracts.arrays import LabelMap, Shape3, Voxels
-from segflow.contracts.case import TrainingCase
-from segflow.contracts.folds import Fold
+from segflow.contracts.case import CaseReader, TrainingCase
 from segflow.contracts.labels import Target
-from segflow.contracts.protocols import CaseReader
-from segflow.sampling import annotated_target, draw_start, is_forced, read_patch
+from segflow.contracts.plan import Fold
 
 __all__ = ["Batch", "BatchMaker"]
 

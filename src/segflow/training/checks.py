@@ -1,4 +1,4 @@
-"""What a training cannot be started with. Source: ours."""
+"""What a training cannot be started with."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
-from segflow.contracts.case import TrainingCase
+from segflow.contracts.case import CaseReader, TrainingCase
 from segflow.contracts.errors import SegflowError, TrainingError
-from segflow.contracts.folds import Fold
-from segflow.contracts.plan import Configuration
-from segflow.contracts.protocols import CaseReader
+from segflow.contracts.plan import Configuration, Fold
 
 __all__ = ["check_cases", "check_devices", "check_patch"]
 
@@ -50,8 +48,6 @@ def check_patch(configuration: Configuration) -> None:
 
     Raises:
         TrainingError: Too few stages, or an edge that its strides don't divide.
-
-    Source: ours.
     """
     strides = configuration.architecture.strides
     if len(strides) < 2:
@@ -78,8 +74,6 @@ def check_cases(fold: Fold, reader: CaseReader, *, configuration: Configuration,
 
     Raises:
         TrainingError: With the case.
-
-    Source: ours.
     """
     if not fold.train:
         raise TrainingError("the fold has no training cases; check the folds file")

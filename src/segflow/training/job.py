@@ -8,16 +8,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from segflow.augmentation import Settings, target_shapes
-from segflow.contracts.folds import Fold
+from segflow.augmentation.pipeline import Settings
+from segflow.augmentation.targets import target_shapes
+from segflow.contracts.case import CaseReader
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import Configuration
-from segflow.contracts.protocols import CaseReader
-from segflow.losses import build_loss, deep_supervision_weights
-from segflow.network import build_network
-from segflow.network.transfer import load_body_
-from segflow.recipes.augmentation import AugmentationRecipe
-from segflow.recipes.training import TrainingRecipe
+from segflow.contracts.plan import Configuration, Fold
+from segflow.losses.compound import build_loss, deep_supervision_weights
+from segflow.network.unet import build_network
+from segflow.network.weights import load_body_
+from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.training.batches import BatchMaker
 from segflow.training.step import Learner
 from segflow.training.team import ALONE, Team
@@ -141,6 +140,7 @@ def batch_maker(job: TrainingJob, reader: CaseReader, team: Team = ALONE) -> Bat
         The maker. Without validation cases there are no validation batches.
 
     Source: method.md sections 12 and 13.
+
     """
     configuration, recipe = job.configuration, job.training
     settings = Settings(

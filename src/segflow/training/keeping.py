@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from segflow.contracts.protocols import CheckpointStore
+from segflow.contracts.case import CheckpointStore
 from segflow.training.job import TrainingJob
 from segflow.training.state import Memory, checkpoint_from
 from segflow.training.step import Learner
@@ -28,7 +28,7 @@ class Keeper:
         return time.monotonic() - self._last >= self._job.checkpoint_s
 
     def save(self, learner: Learner, memory: Memory) -> None:
-        """Save the state. Source: ours."""
+        """Save the state."""
         if self._team.leads:
             self._checkpoints.save(checkpoint_from(learner, memory, self._job.parts))
         self._last = time.monotonic()

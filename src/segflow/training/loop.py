@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segflow.contracts.case import CaseReader, CheckpointStore, Progress, Stop
 from segflow.contracts.errors import Interrupted, TrainingError
-from segflow.contracts.protocols import CaseReader, CheckpointStore, Progress, Stop
-from segflow.network.heap import keep_freed_memory
+from segflow.network.device import keep_freed_memory
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch, BatchMaker
 from segflow.training.checks import check_cases, check_devices, check_patch

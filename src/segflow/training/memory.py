@@ -1,4 +1,4 @@
-"""Memory that does not suffice, in words that help. Source: ours."""
+"""Memory that does not suffice, in words that help."""
 
 from __future__ import annotations
 
@@ -37,8 +37,6 @@ def fits_in_memory(what: str, *, device: str) -> Iterator[None]:
 
     Raises:
         TrainingError: Memory ran out.
-
-    Source: ours.
     """
     try:
         yield
@@ -52,7 +50,7 @@ def fits_in_memory(what: str, *, device: str) -> Iterator[None]:
 
 
 def ran_out(error: RuntimeError) -> bool:
-    """Whether an error of torch means that memory ran out, on a GPU or on the CPU. Source: ours."""
+    """Whether an error of torch means that memory ran out, on a GPU or on the CPU."""
     text = str(error)
     return isinstance(error, torch.OutOfMemoryError) or any(
         all(word in text for word in words) for words in _OUT_OF_MEMORY

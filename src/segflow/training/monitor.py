@@ -125,8 +125,6 @@ def epochs_without_gain(history: Sequence[EpochRecord]) -> int:
 
     Returns:
         0 if there are none, if the last one was the best, or if no epoch has a pseudo-Dice to compare.
-
-    Source: ours.
     """
     best, since = -math.inf, 0
     for record in history:

@@ -3,8 +3,6 @@
 The caller's process computes nothing. It shows the progress, knows whether to stop, and can end the others whatever
 they are doing: one that waits on its GPU for a dead one could not end itself. So a process that raises or dies ends the
 training with an error at once, one that hangs does when the others' patience is over, and nobody waits for ever.
-
-Source: ours.
 """
 
 from __future__ import annotations
@@ -26,8 +24,8 @@ from typing import Any, Final
 
 import torch
 
+from segflow.contracts.case import Progress, Stop
 from segflow.contracts.errors import Interrupted, TrainingError
-from segflow.contracts.protocols import Progress, Stop
 from segflow.training.rank import Ask, Call, End, Fate, Log, Step, run_rank
 
 __all__ = ["run_ranks"]
@@ -62,8 +60,6 @@ def run_ranks(
         Interrupted: The first process put its work down.
         TrainingError: A process raised or died.
         torch.OutOfMemoryError: Memory ran out in one.
-
-    Source: ours.
     """
     threads = max(1, torch.get_num_threads() // len(devices))  # the caller's, which it does not need itself
     with tempfile.TemporaryDirectory(prefix="segflow-") as folder:

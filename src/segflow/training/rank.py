@@ -88,8 +88,6 @@ def run_rank(number: int, call: Call, line: Connection) -> None:
         number: Its rank.
         call: What to do.
         line: To the process that started it.
-
-    Source: ours.
     """
     _leave_signals_to_parent()
     torch.set_num_threads(call.threads)

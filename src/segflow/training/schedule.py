@@ -34,6 +34,7 @@ def is_over(history: Sequence[EpochRecord], recipe: TrainingRecipe) -> bool:
         recipe: Number of epochs, and patience.
 
     Source: method.md section 15 for the number; patience is ours.
+
     """
     if len(history) >= recipe.epochs:
         return True

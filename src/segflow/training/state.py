@@ -1,4 +1,4 @@
-"""What a checkpoint holds: enough to go on as if training had never stopped. Source: ours."""
+"""What a checkpoint holds: enough to go on as if training had never stopped."""
 
 from __future__ import annotations
 
@@ -58,8 +58,6 @@ def copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Args:
         weights: A network's state.
-
-    Source: ours.
     """
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
 
@@ -73,8 +71,6 @@ def checkpoint_from(learner: Learner, memory: Memory, job_parts: Mapping[str, st
         learner: Network and optimiser.
         memory: The epochs behind, and the one begun.
         job_parts: What the training was asked to do, as text per part.
-
-    Source: ours.
     """
     return {
         "version": _VERSION,
@@ -103,8 +99,6 @@ def restore_(checkpoint: Mapping[str, Any], learner: Learner, job_parts: Mapping
 
     Raises:
         TrainingError: The checkpoint belongs to another training.
-
-    Source: ours.
     """
     if checkpoint.get("version") != _VERSION:
         raise TrainingError("the checkpoint was written by another version; delete it to train anew")
@@ -126,8 +120,6 @@ def remembered(checkpoint: Mapping[str, Any]) -> Memory:
 
     Args:
         checkpoint: As of `checkpoint_from`.
-
-    Source: ours.
     """
     history = [
         EpochRecord(**(record | {"pseudo_dice": tuple(record["pseudo_dice"])}))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segflow.contracts.labels import Labels
-from segflow.losses import DeepSupervisionLoss
-from segflow.network import UNet, arranged, memory_format
+from segflow.losses.compound import DeepSupervisionLoss
+from segflow.network.unet import UNet, arranged, memory_format
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch
 from segflow.training.monitor import count_overlap
@@ -100,6 +100,7 @@ class Learner:
             The loss of the whole batch, and (3, targets) counts of these patches as of `count_overlap`.
 
         Source: method.md section 15.
+
         """
         self.network.eval()
         loss, logits = self._forward(batch)

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from segflow.losses import WHOLE, Parts
+from segflow.losses.parts import WHOLE, Parts
 
 __all__ = ["ALONE", "Lost", "Team", "join"]
 
@@ -53,11 +53,11 @@ class Team:
         return self.rank == 0
 
     def positions(self, batch_size: int) -> range:
-        """Which patches of a batch are this process's. Source: ours."""
+        """Which patches of a batch are this process's."""
         return range(self.rank, batch_size, self.size)
 
     def parts(self, batch_size: int) -> Parts:
-        """How a loss is made from this process's patches. Source: ours."""
+        """How a loss is made from this process's patches."""
         share = len(self.positions(batch_size)) / batch_size
         return WHOLE if self.size == 1 else _Parts(self, share)
 
@@ -72,8 +72,6 @@ class Team:
 
         Raises:
             Lost: A process has ended.
-
-        Source: ours.
         """
         if self.size == 1:
             return mine
@@ -81,7 +79,7 @@ class Team:
         return total.to(mine.device)
 
     def any(self, mine: bool) -> bool:  # noqa: FBT001  as the function of that name
-        """True for all if it is so for one: nobody stops while the others wait for it. Source: ours."""
+        """True for all if it is so for one: nobody stops while the others wait for it."""
         return mine if self.size == 1 else bool(self.sum(torch.tensor(int(mine))))
 
     def sum_gradients_(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -95,8 +93,6 @@ class Team:
 
         Raises:
             Lost: A process has ended.
-
-        Source: ours.
         """
         if self.size == 1:
             return
@@ -163,8 +159,6 @@ def join(rank: int, devices: tuple[str, ...], *, meeting: Path) -> Team:
 
     Raises:
         Lost: The others did not come.
-
-    Source: ours.
     """
     device = torch.device(devices[rank])
     cuda = device.type == "cuda"

@@ -40,8 +40,6 @@ def open_batches(maker: BatchMaker, *, first: int, stop: int, workers: int) -> I
 
     Raises:
         TrainingError: (by the iterator) making a batch failed, or a worker died.
-
-    Source: ours.
     """
     if workers == 0:
         yield _made_here(maker, first, stop)
@@ -79,7 +77,7 @@ class _Loader:
         self._workers = workers
 
     def set_thread_id(self, worker: int) -> None:
-        """Called by batchgenerators in the new process, before the first batch. Source: ours."""
+        """Called by batchgenerators in the new process, before the first batch."""
         self._next += worker
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's handler
@@ -133,7 +131,7 @@ class _Workers:
         return batch
 
     def close(self) -> None:
-        """End the processes. Source: ours."""
+        """End the processes."""
         self._closing.set()
         self._augmenter._finish()
         self._watch.join()

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from segflow.contracts.arrays import LabelMap, Mask, SpacingMm
-from segflow.volumes.crop import bounding_box
-from segflow.volumes.holes import fill_holes
+from segflow.volumes.crop import bounding_box, fill_holes
 
 __all__ = ["fill_enclosed", "keep_largest", "remove_small", "voxel_mm3"]
 
@@ -50,8 +49,6 @@ def remove_small(
 
     Returns:
         A new label map of the same shape and type.
-
-    Source: ours.
     """
     mm3 = voxel_mm3(label_map.shape, spacing_mm)
     return _without_components(label_map, labels, lambda voxels: voxels * mm3 < min_volume_mm3)
@@ -87,8 +84,6 @@ def fill_enclosed(label_map: LabelMap, labels: Collection[int], fill: int) -> La
 
     Returns:
         A new label map of the same shape and type.
-
-    Source: ours.
     """
     mask = np.isin(label_map, list(labels))
     result = label_map.copy()
@@ -117,7 +112,5 @@ def voxel_mm3(shape: Sequence[int], spacing_mm: SpacingMm) -> float:
 
     Returns:
         Cubic millimetres.
-
-    Source: ours.
     """
     return math.prod(mm for size, mm in zip(shape, spacing_mm, strict=True) if size > 1)

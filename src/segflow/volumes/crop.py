@@ -1,25 +1,132 @@
-"""Cutting an image to its non-zero box, and putting a result back. Source: method.md section 4."""
+"""Cutting an image to its non-zero box, and putting a result back. Source: method.md section 4.
+
+Reordering of spatial axes, so that the axis of coarsest spacing comes first.
+Filling the holes of a mask: what `scipy.ndimage.binary_fill_holes` does, several times faster on large volumes.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segflow.contracts.arrays import Image, LabelMap, Mask, Scores, Shape3
-from segflow.volumes.holes import fill_holes
 
 __all__ = [
     "Box",
     "bounding_box",
     "crop",
     "crop_mask",
+    "fill_holes",
     "mark_outside",
     "nonzero_voxels",
+    "reorder",
+    "transpose_spatial",
     "uncrop",
     "uncrop_probabilities",
 ]
+
+T = TypeVar("T")
+
+
+def reorder(values: Sequence[T], order: Sequence[int]) -> tuple[T, ...]:
+    """Pick `values` (one per axis) in the order of `order`.
+
+    Args:
+        values: One entry per spatial axis.
+        order: Source axis of each target axis.
+
+    Returns:
+        As many entries as `order`.
+
+    Source: method.md section 6.2.
+    """
+    return tuple(values[axis] for axis in order)
+
+
+def transpose_spatial(array: NDArray[Any], order: Sequence[int]) -> NDArray[Any]:
+    """Reorder the last three axes of an array.
+
+    Args:
+        array: (..., z, y, x).
+        order: Source axis of each target axis, a permutation of 0, 1, 2.
+
+    Returns:
+        A view, (..., a, b, c).
+
+    Source: method.md section 6.2.
+    """
+    leading = array.ndim - len(order)
+    return np.transpose(array, (*range(leading), *(leading + axis for axis in order)))
+
+
+def fill_holes(mask: Mask) -> Mask:
+    """Add the voxels that no path of face neighbours outside the mask joins to the border.
+
+    Args:
+        mask: (z, y, x).
+
+    Returns:
+        A new mask.
+
+    Source: method.md section 4.
+    """
+    # A rim of True stands for the end of the array, so that a step never leaves it.
+    free = np.pad(~mask, 1, constant_values=False)
+    reached = _border(free)
+    for axis in (0, 1):
+        _sweep(np.moveaxis(free, axis, 0), np.moveaxis(reached, axis, 0))
+    _spread(free, reached)
+    inside = (slice(1, -1),) * 3
+    return ~reached[inside]
+
+
+def _border(free: Mask) -> Mask:
+    """The free voxels of the outermost layer."""
+    reached = np.zeros_like(free)
+    for axis in range(3):
+        for layer in (1, -2):
+            place = (slice(None),) * axis + (layer,)
+            reached[place] = free[place]
+    return reached
+
+
+def _sweep(free: Mask, reached: Mask) -> None:
+    """Go on from reached voxels along straight lines of the first axis: most of an image's surroundings at once."""
+    for order in (range(1, len(free)), range(len(free) - 2, -1, -1)):
+        before = order[0] - order.step
+        for here in order:
+            reached[here] |= free[here] & reached[before]
+            before = here
+
+
+def _spread(free: Mask, reached: Mask) -> None:
+    """Go on step by step to what no straight line reaches."""
+    steps = np.array([sign * stride for stride in free.strides for sign in (1, -1)])  # one byte a voxel
+    flat_free, flat_reached = free.ravel(), reached.reshape(-1)
+    found = _next_to(free, reached)
+    while len(found):
+        flat_reached[found] = True
+        neighbours = (found[:, None] + steps).ravel()
+        found = np.unique(neighbours[flat_free[neighbours] & ~flat_reached[neighbours]])
+
+
+def _next_to(free: Mask, reached: Mask) -> NDArray[np.intp]:
+    """Flat indices of free voxels that are not reached but have a neighbour that is; a slice at a time."""
+    rows, size = [], free[0].size
+    for z in range(1, len(free) - 1):
+        here = reached[z]
+        near = reached[z - 1] | reached[z + 1]
+        near[1:] |= here[:-1]
+        near[:-1] |= here[1:]
+        near[:, 1:] |= here[:, :-1]
+        near[:, :-1] |= here[:, 1:]
+        near &= free[z] & ~here
+        rows.append(np.flatnonzero(near) + z * size)
+    return np.concatenate(rows)
+
 
 #: Half-open (start, stop) per axis.
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -148,6 +255,7 @@ def uncrop_probabilities(scores: Scores, box: Box, shape: Shape3, *, has_regions
         (k, *shape).
 
     Source: method.md section 17.
+
     """
     whole: Scores = uncrop(scores, box, shape)
     if not has_regions:

@@ -98,6 +98,7 @@ def one_hot(label_map: LabelMap, values: Sequence[int]) -> Image:
         (len(values), z, y, x), float32.
 
     Source: method.md section 13, step 14.
+
     """
     channels: NDArray[np.bool_] = np.stack([label_map == value for value in values])
     return channels.astype(np.float32)

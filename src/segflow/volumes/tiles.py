@@ -64,6 +64,7 @@ def gaussian_weights(patch: Sequence[int], sigma: float) -> NDArray[np.float32]:
         (*patch).
 
     Source: method.md section 16, but in float32: in float16 a sixth of the weights are subnormal.
+
     """
     weights = np.ones(())
     for size in patch:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from segflow.contracts.codec import Contract
-from segflow.contracts.names import CONFIGURATION_NAMES, ConfigurationName
+from segflow.contracts.plan import CONFIGURATION_NAMES, ConfigurationName
 
 __all__ = ["WorkflowConfig"]
 

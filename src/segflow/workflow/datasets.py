@@ -1,4 +1,7 @@
-"""The data sets of an experiment, as the workflow needs to know them before any job runs."""
+"""The data sets of an experiment, as the workflow needs to know them before any job runs.
+
+Which cases are handled by one job. Adding a case changes one chunk; the number of chunks is bounded.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,47 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.io.dataset import list_files, read_description
-from segflow.io.plans import read_folds
+from segflow.images.dataset import list_files, read_description
+from segflow.nnunet.folds import read_folds
 from segflow.planning.folds import N_FOLDS
-from segflow.workflow.chunks import chunk_count, chunk_of
 from segflow.workflow.config import WorkflowConfig
 
-__all__ = ["SourceData", "read_sources"]
+__all__ = [
+    "SourceData",
+    "chunk_count",
+    "chunk_of",
+    "read_sources",
+]
+
+
+def chunk_count(n_cases: int, *, cases: int, most: int) -> int:
+    """How many chunks a data set is cut into: a power of two, so that a growing data set splits chunks in halves.
+
+    Args:
+        n_cases: Of the data set.
+        cases: To aim at per chunk.
+        most: Upper limit of the number of chunks.
+
+    Returns:
+        1, 2, 4, ...
+    """
+    count = 1
+    while count * cases < n_cases and count * 2 <= most:
+        count *= 2
+    return count
+
+
+def chunk_of(identifier: str, count: int) -> int:
+    """The chunk of a case. It depends on the identifier alone, not on which other cases there are.
+
+    Args:
+        identifier: Of the case.
+        count: Number of chunks.
+
+    Returns:
+        0 to count - 1.
+    """
+    return int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:8]) % count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +93,6 @@ def read_sources(config: WorkflowConfig) -> dict[str, SourceData]:
     Raises:
         DatasetError: A dataset.json is missing or wrong, or there are no images.
         ConfigurationError: A fold is asked for that a data set does not have.
-
-    Source: ours.
     """
     found = {Path(folder).name: _read(folder, config) for folder in config.dataset_folders}
     for name, source in found.items():

@@ -36,7 +36,7 @@ class Device:
 
 
 def devices() -> tuple[Device, ...]:
-    """The GPUs this job may use, each once, by whatever name; none without a driver. Source: ours."""
+    """The GPUs this job may use, each once, by whatever name; none without a driver."""
     text = os.environ.get(VISIBLE)
     names = entries(text or "")
     if text is not None and not names:
@@ -54,10 +54,7 @@ def devices() -> tuple[Device, ...]:
 
 
 def entries(text: str) -> tuple[str, ...]:
-    """The names in CUDA_VISIBLE_DEVICES, up to the first that is none, such as -1: CUDA stops there too.
-
-    Source: ours.
-    """
+    """The names in CUDA_VISIBLE_DEVICES, up to the first that is none, such as -1: CUDA stops there too."""
     return tuple(itertools.takewhile(_ENTRY.fullmatch, (entry.strip() for entry in text.split(","))))
 
 
@@ -93,7 +90,7 @@ def _told_to_cuda(leased: Sequence[Device]) -> dict[str, str]:
 
 @contextmanager
 def only(leased: Sequence[Device]) -> Iterator[None]:
-    """Let CUDA, once it starts in the block, see these devices alone. Source: ours."""
+    """Let CUDA, once it starts in the block, see these devices alone."""
     changes = _told_to_cuda(leased)
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)

@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from segflow.contracts.provenance import Provenance
-from segflow.io.files import digest_of, write_text
-from segflow.io.versions import versions
+from segflow.contracts.artefacts import Provenance
+from segflow.storage.files import digest_of, versions, write_text
 
 __all__ = ["end_with_parent", "provenance_file", "recorded"]
 
@@ -25,10 +24,7 @@ _WRITTEN = ("output", "manifest", "history", "work", "log", "parts")
 
 
 def end_with_parent() -> None:
-    """Be told to stop (SIGTERM) when the workflow dies, so that a killed workflow leaves no job behind.
-
-    Source: ours.
-    """
+    """Be told to stop (SIGTERM) when the workflow dies, so that a killed workflow leaves no job behind."""
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -37,7 +33,7 @@ def end_with_parent() -> None:
 
 
 def provenance_file(result: Path) -> Path:
-    """Where the provenance of a result lies: beside it. Source: ours."""
+    """Where the provenance of a result lies: beside it."""
     return result.with_name(f"{result.name}.provenance")
 
 
@@ -53,8 +49,6 @@ def recorded(options: argparse.Namespace, command: Sequence[str], code: Mapping[
             says in `also_read` which of its files it has read.
         command: As it was called.
         code: Module to digest.
-
-    Source: ours.
     """
     result = getattr(options, "manifest", None) or getattr(options, "output", None)
     if result is None:

@@ -54,8 +54,6 @@ def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str
 
     Raises:
         ConfigurationError: There are fewer, or the locks cannot be used.
-
-    Source: ours.
     """
     if count == 0:
         yield entries(os.environ.get(VISIBLE, ""))

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segflow.contracts.errors import ConfigurationError, PlanError
-from segflow.contracts.names import CONFIGURATION_NAMES, SAFE_NAME, in_order
-from segflow.contracts.plan import Plan
-from segflow.io.plans import read_plan
-from segflow.recipes.files import recipe_named
+from segflow.contracts.plan import CONFIGURATION_NAMES, SAFE_NAME, Plan, in_order
+from segflow.nnunet.plans import read_plan
 from segflow.recipes.planner import PlannerRecipe
-from segflow.recipes.recipe import Recipe
+from segflow.recipes.recipe import Recipe, recipe_named
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.recipes import plan_names, with_changes
 
@@ -45,7 +43,7 @@ class Plans:
     cascades: tuple[str, ...]
 
     def cases_of(self, recipe: str, configuration: str) -> tuple[str, str]:
-        """Plan and configuration whose preparation and prepared cases a configuration reads. Source: ours."""
+        """Plan and configuration whose preparation and prepared cases a configuration reads."""
         plan, same = self.of[recipe], self.same_cases[configuration]
         return (self.sharing[plan] if same in _AT_FULL_RESOLUTION else plan), same
 
@@ -67,8 +65,6 @@ def read_plans(config: WorkflowConfig, recipes: Mapping[str, Recipe]) -> Plans:
         ConfigurationError: Two recipes plan differently under one name, an edited plan is for one plan only, or a
             configuration is named that no plan can have.
         PlanError: The edited plan cannot be understood.
-
-    Source: ours.
     """
     of = plan_names(recipes)
     planning = {plan: recipes[name].planning for name, plan in of.items()}

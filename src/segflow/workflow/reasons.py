@@ -49,8 +49,6 @@ def planned_jobs(dry_run: str) -> list[PlannedJobs]:
 
     Returns:
         In the order of their first job; the target rule `all` is left out.
-
-    Source: ours.
     """
     counts: Counter[tuple[str, bool, str]] = Counter()
     head: re.Match[str] | None = None

@@ -1,15 +1,26 @@
-"""Recipes of an experiment: named or from a file, with the changes its configuration asks for."""
+"""Recipes of an experiment: named or from a file, with the changes its configuration asks for.
+
+Weights that trainings begin with: files of the user's, which decide the result by their content.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import cache
+from pathlib import Path
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.recipes.files import SECTIONS, changed, find_recipe
-from segflow.recipes.recipe import Recipe
+from segflow.recipes.recipe import SECTIONS, Recipe, changed, find_recipe
+from segflow.storage.files import digest_of
 from segflow.workflow.config import WorkflowConfig
 
-__all__ = ["plan_names", "read_recipes", "with_changes"]
+__all__ = [
+    "check_pretrained",
+    "digest_words",
+    "plan_names",
+    "read_recipes",
+    "with_changes",
+]
 
 
 def read_recipes(config: WorkflowConfig) -> dict[str, Recipe]:
@@ -25,8 +36,6 @@ def read_recipes(config: WorkflowConfig) -> dict[str, Recipe]:
     Raises:
         ConfigurationError: There is no such recipe, a key that no recipe has, a value that is not allowed, or two
             recipes of one name.
-
-    Source: ours.
     """
     found: dict[str, Recipe] = {}
     for entry in config.recipe_names:
@@ -48,8 +57,6 @@ def plan_names(recipes: Mapping[str, Recipe]) -> dict[str, str]:
 
     Raises:
         ConfigurationError: Two recipes plan differently under one name.
-
-    Source: ours.
     """
     by_plan: dict[str, tuple[str, Recipe]] = {}
     for name, recipe in recipes.items():
@@ -68,8 +75,45 @@ def with_changes(recipe: Recipe, config: WorkflowConfig) -> Recipe:
 
     Raises:
         ConfigurationError: A key that no recipe has, or a value that is not allowed.
-
-    Source: ours.
     """
     changes = {section: getattr(config, section) for section in SECTIONS}
     return changed(recipe, changes, where="configuration")
+
+
+_DIGITS = 12
+
+
+def check_pretrained(recipes: Mapping[str, Recipe], names: Collection[str]) -> None:
+    """Refuse weights that are not there, and configurations that no plan has.
+
+    Args:
+        recipes: By name.
+        names: Of all configurations that a plan may have.
+
+    Raises:
+        ConfigurationError: With the recipe and the file or the configuration.
+    """
+    for recipe in recipes.values():
+        given = recipe.training.pretrained
+        files = {} if given is None else given if isinstance(given, dict) else {"": given}
+        for name, file in files.items():
+            key = f"recipe '{recipe.name}': 'training.pretrained{name and '.'}{name}'"
+            if name and name not in names:
+                raise ConfigurationError(
+                    f"{key}: there is no such configuration; choose of {', '.join(names)}"
+                )
+            if not Path(file).is_file():
+                raise ConfigurationError(f"{key}: there is no file {file}")
+
+
+@cache
+def digest_words(file: str | None) -> tuple[str, ...]:
+    """What stands for a file of weights among the parameters of a rule: its content, not its name or age.
+
+    Args:
+        file: The file, if there is one.
+
+    Returns:
+        One word, or none.
+    """
+    return () if file is None else (f"training.pretrained={digest_of(Path(file))[:_DIGITS]}",)

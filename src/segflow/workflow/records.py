@@ -22,8 +22,6 @@ def keep_records(results: Path, *, live: Path = _LIVE) -> None:
     Args:
         results: The folder of all results.
         live: Where Snakemake keeps its records, a file per result.
-
-    Source: ours.
     """
     kept = results / "records"
     fresh = results / "records.new"
@@ -42,8 +40,6 @@ def recover_records(results: Path, *, live: Path = _LIVE) -> bool:
 
     Returns:
         Whether that was done.
-
-    Source: ours.
     """
     kept = results / "records"
     if next(_files(live), None) is not None or not kept.is_dir():

@@ -1,0 +1,172 @@
+"""Where to cut a training patch, and cutting it. All shapes have three axes; a 2D patch is one voxel thick.
+
+Source: method.md section 12.
+
+Reading a small part of a large memory-mapped array. Source: ours; figures in docs/decisions/0011.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping, Sequence
+from itertools import product
+from types import EllipsisType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segflow.contracts.arrays import Shape3, Voxels
+from segflow.contracts.labels import Labels, Target
+
+__all__ = [
+    "annotated_target",
+    "announce",
+    "draw_start",
+    "is_forced",
+    "read_patch",
+]
+
+
+def announce(part: NDArray[Any]) -> None:
+    """Tell the system that a part of a memory map is about to be read, so that it fetches all of it at once.
+
+    Without that, each row that is not in memory yet is waited for by itself. Does nothing for other arrays, and where
+    the system has no such call.
+
+    Args:
+        part: (..., y, x), a view.
+    """
+    mapping = _mapping_of(part)
+    if mapping is None or not hasattr(mmap, "MADV_WILLNEED") or part.size == 0:
+        return
+    origin = np.frombuffer(mapping, np.uint8).ctypes.data
+    rows, columns = part.shape[-2:]
+    length = (rows - 1) * part.strides[-2] + columns * part.itemsize
+    first = part.ctypes.data - origin
+    steps = part.strides[:-2]
+    for index in product(*map(range, part.shape[:-2])):
+        start = first + sum(step * i for step, i in zip(steps, index, strict=True))
+        page = start // mmap.PAGESIZE * mmap.PAGESIZE
+        mapping.madvise(mmap.MADV_WILLNEED, page, start + length - page)
+
+
+def _mapping_of(array: NDArray[Any]) -> mmap.mmap | None:
+    base: Any = array
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return base if isinstance(base, mmap.mmap) else None
+
+
+T = TypeVar("T", bound=np.generic)
+
+
+def is_forced(j: int, *, batch_size: int, foreground_share: float) -> bool:
+    """True if patch j of a batch must be centred on a foreground voxel: the last ones are.
+
+    Args:
+        j: Position in the batch, from 0.
+        batch_size: Patches per batch.
+        foreground_share: Share of patches that are forced.
+
+    Source: method.md section 12.
+    """
+    return j >= round(batch_size * (1 - foreground_share))
+
+
+def annotated_target(locations: Mapping[Target, Voxels], labels: Labels) -> Target | None:
+    """The key under which locations of all annotated voxels are kept, if there is an ignore label.
+
+    Args:
+        locations: Of a case.
+        labels: Classes or regions.
+
+    Returns:
+        The key that is no target, or None.
+
+    Source: method.md sections 9.2 and 12.
+    """
+    if labels.ignore is None:
+        return None
+    return next((key for key in locations if key not in labels.targets), None)
+
+
+def draw_start(
+    rng: np.random.Generator,
+    case_shape: Shape3,
+    *,
+    read_shape: Shape3,
+    patch_shape: Shape3,
+    locations: Mapping[Target, Voxels],
+) -> Shape3:
+    """Draw the first voxel of a patch: around one of the locations, or anywhere if there are none.
+
+    With pad = read - patch, enlarged where the case is smaller than what is read, a start lies in
+    [-ceil(pad / 2), case + ceil(pad / 2) - read]. Around a location only the lower limit holds.
+
+    Args:
+        rng: Source of randomness.
+        case_shape: Voxels of the case.
+        read_shape: Voxels to be read.
+        patch_shape: Voxels of the final patch.
+        locations: Voxels to choose from: a key uniformly, then one of its voxels. Empty keys don't count.
+
+    Returns:
+        The first voxel along z, y, x; may be negative.
+
+    Source: method.md section 12.
+    """
+    lowest, highest = _start_range(case_shape, read_shape=read_shape, patch_shape=patch_shape)
+    keys = [key for key, voxels in locations.items() if len(voxels) > 0]
+    if not keys:
+        z, y, x = (int(rng.integers(lo, hi + 1)) for lo, hi in zip(lowest, highest, strict=True))
+        return z, y, x
+    voxels = locations[keys[int(rng.integers(len(keys)))]]
+    voxel = voxels[int(rng.integers(len(voxels)))]
+    z, y, x = (max(lo, int(v) - size // 2) for lo, v, size in zip(lowest, voxel, read_shape, strict=True))
+    return z, y, x
+
+
+def _start_range(
+    case_shape: Shape3, *, read_shape: Shape3, patch_shape: Shape3
+) -> tuple[list[int], list[int]]:
+    lowest, highest = [], []
+    for case, read, patch in zip(case_shape, read_shape, patch_shape, strict=True):
+        pad = max(read - patch, read - case)
+        half = -(-pad // 2)
+        lowest.append(-half)
+        highest.append(case + half - read)
+    return lowest, highest
+
+
+def read_patch(array: NDArray[T], start: Sequence[int], shape: Sequence[int], *, fill: int) -> NDArray[T]:
+    """Copy a box out of an array, reading no more than the box.
+
+    Args:
+        array: (..., z, y, x); may be a memory map.
+        start: First voxel along the last three axes; may lie outside.
+        shape: Voxels along the last three axes.
+        fill: Value of voxels outside the array.
+
+    Returns:
+        (..., *shape), contiguous, writable and independent of the array.
+
+    Source: method.md section 12.
+
+    """
+    inside: list[slice | EllipsisType] = [...]
+    target: list[slice | EllipsisType] = [...]
+    n_inside = []
+    for first, size, limit in zip(start, shape, array.shape[-3:], strict=True):
+        low, high = max(first, 0), min(first + size, limit)
+        inside.append(slice(low, high))
+        target.append(slice(low - first, high - first))
+        n_inside.append(max(high - low, 0))
+    patch: NDArray[T] = np.empty((*array.shape[:-3], *shape), dtype=array.dtype)
+    if n_inside != list(shape):
+        patch.fill(fill)
+    if min(n_inside) > 0:
+        part = array[tuple(inside)]
+        announce(part)
+        patch[tuple(target)] = part
+    return patch

@@ -1,0 +1,70 @@
+"""Oddities that only all cases of a data set together show.
+
+Apart from `integrity`: a change there, which concerns single cases, measures no case anew.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from segflow.contracts.artefacts import CheckedCase
+from segflow.contracts.case import Dataset
+from segflow.contracts.labels import Labels
+
+__all__ = ["absent_labels", "dataset_warnings", "equal_images"]
+
+
+def dataset_warnings(dataset: Dataset, checked: Sequence[CheckedCase]) -> tuple[str, ...]:
+    """The same images twice, and labels that never occur.
+
+    Args:
+        dataset: The data set.
+        checked: Those of its cases that have been checked, and perhaps others.
+
+    Returns:
+        One line each; nothing as long as some cases have not been checked.
+    """
+    by_name = {case.identifier: case for case in checked}
+    cases = [by_name[case.identifier] for case in dataset.cases if case.identifier in by_name]
+    if len(cases) < len(dataset.cases):
+        return ()
+    return (*equal_images(cases), *absent_labels(cases, dataset.labels))
+
+
+def equal_images(cases: Sequence[CheckedCase]) -> tuple[str, ...]:
+    """Cases whose image files are the same byte by byte: the same scan twice, maybe in training and validation.
+
+    Args:
+        cases: Some or all of a data set.
+
+    Returns:
+        One line per group of equal cases.
+    """
+    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for case in cases:
+        groups[tuple(digest for _, digest in sorted(case.images.items()))].append(case.identifier)
+    return tuple(
+        f"cases {', '.join(names)} have the same images, byte by byte"
+        for names in groups.values()
+        if len(names) > 1
+    )
+
+
+def absent_labels(cases: Sequence[CheckedCase], labels: Labels) -> tuple[str, ...]:
+    """Labels that occur in no case, so that nothing can be learned of them.
+
+    Args:
+        cases: All of a data set.
+        labels: The label table.
+
+    Returns:
+        One line per label.
+    """
+    found = {value for case in cases for value in case.label_values}
+    names = {value: name for name, value in labels.entries}
+    return tuple(
+        f"label {value}{f' ({names[value]})' if value in names else ''} occurs in no case"
+        for value in labels.foreground_values
+        if value not in found
+    )

@@ -1,0 +1,125 @@
+"""Which image files there are: their endings, and the files that belong to them. Source: method.md section 3."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from segflow.storage.files import digest_of, key_of
+
+__all__ = [
+    "ENDINGS",
+    "FLAT_ENDINGS",
+    "FLAT_SPACING",
+    "LOSSY_ENDINGS",
+    "TIFF_ENDINGS",
+    "WITHOUT_SPACING",
+    "companions",
+    "digest_of_image",
+    "ending_of",
+    "label_ending",
+    "read_side_file",
+    "side_file",
+]
+
+TIFF_ENDINGS = (".tif", ".tiff")
+LOSSY_ENDINGS = (".jpg", ".jpeg")
+#: Pictures of one slice.
+FLAT_ENDINGS = (".png", ".bmp", *LOSSY_ENDINGS)
+#: All that can be read, in lower case; upper case is the same format.
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", *FLAT_ENDINGS, *TIFF_ENDINGS)
+#: They say nothing of millimetres that could be relied on.
+WITHOUT_SPACING = (*FLAT_ENDINGS, *TIFF_ENDINGS)
+#: A 2D file's third spacing, or this times its largest: never resampled, always coarsest.
+FLAT_SPACING = 999.0
+_LABELS_BESIDE_LOSSY = ".png"
+_CHANNEL = re.compile(r"(?P<case>.+)_\d{4}")
+_DATA_FILE = re.compile(rb"^ElementDataFile\s*=\s*(?P<name>.*?)\s*$(?P<rest>.*)", re.MULTILINE | re.DOTALL)
+_HEADER_BYTES = 1 << 16  # more than any header of a .mhd, which is text
+
+
+def ending_of(file: Path) -> str:
+    """The format of a file, by its name: one of `ENDINGS`, or ""."""
+    name = file.name.lower()
+    return next((ending for ending in ENDINGS if name.endswith(ending)), "")
+
+
+def label_ending(ending: str) -> str:
+    """The ending of a data set's label maps: that of its images, but .png for JPEG, which is lossy.
+
+    Args:
+        ending: `file_ending` of dataset.json.
+    """
+    return _LABELS_BESIDE_LOSSY if ending.lower() in LOSSY_ENDINGS else ending
+
+
+def side_file(file: Path) -> Path | None:
+    """The JSON file that holds a picture's spacing, if the format needs one and it is there.
+
+    Args:
+        file: Of an image, as in `CASE_0000.tif`, or of a label map, as in `CASE.tif`; the side file is `CASE.json`.
+
+    Source: method.md section 3.
+    """
+    ending = ending_of(file)
+    if ending not in WITHOUT_SPACING:
+        return None
+    stem = file.name[: -len(ending)]
+    channel = _CHANNEL.fullmatch(stem)
+    names = [stem, channel["case"]] if channel else [stem]
+    return next((path for name in names if (path := file.with_name(f"{name}.json")).exists()), None)
+
+
+def read_side_file(file: Path) -> tuple[float, float, float]:
+    """Read a side file.
+
+    Args:
+        file: {"spacing": [z, y, x]}, in millimetres.
+
+    Returns:
+        The spacing.
+
+    Raises:
+        ValueError: It holds something else.
+
+    Source: method.md section 3.
+    """
+    try:
+        z, y, x = (float(value) for value in json.loads(file.read_text(encoding="utf-8"))["spacing"])
+    except (KeyError, TypeError, ValueError):
+        z = y = x = 0.0
+    if not all(0 < value < float("inf") for value in (z, y, x)):
+        raise ValueError(
+            f'its side file {file} must hold {{"spacing": [z, y, x]}}, three positive numbers (mm)'
+        )
+    return z, y, x
+
+
+def companions(file: Path) -> tuple[Path, ...]:
+    """Further files that an image's content depends on, as far as they exist.
+
+    Args:
+        file: Of an image or a label map.
+
+    Returns:
+        The side file of a picture, or the files that the header of a .mhd names.
+    """
+    side = side_file(file)
+    if side is not None:
+        return (side,)
+    if ending_of(file) != ".mhd" or not file.exists():
+        return ()
+    with file.open("rb") as header:
+        found = _DATA_FILE.search(header.read(_HEADER_BYTES))
+    if found is None or found["name"] == b"LOCAL":
+        return ()
+    names = found["rest"].strip().splitlines() if found["name"].startswith(b"LIST") else [found["name"]]
+    files = (file.parent / name.decode("utf-8", "replace") for name in names)
+    return tuple(path for path in files if path.is_file())
+
+
+def digest_of_image(file: Path) -> str:
+    """SHA-256 of an image file, and of its companions if it has any, in hexadecimal."""
+    digests = [digest_of(part) for part in (file, *companions(file))]
+    return digests[0] if len(digests) == 1 else key_of(*digests)

@@ -1,0 +1,172 @@
+"""Checkpoints of the peer: files that are pickled, read without unpickling anything.
+
+They hold numbers of numpy beside tensors and plain data. When such a file is read, numpy's names stand for the few
+functions below, which make plain numbers; any other name is refused.
+
+Source: method.md section 15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segflow.contracts.errors import PredictionError
+from segflow.contracts.model import NetworkCard
+from segflow.nnunet.tensor_names import from_peer, to_peer
+from segflow.storage.weights import load_tensors, save_tensors
+
+__all__ = [
+    "PEER_TRAINER",
+    "PeerCheckpoint",
+    "load_peer_checkpoint",
+    "load_weights",
+    "save_peer_checkpoint",
+]
+
+#: The peer's trainer whose networks segflow's are.
+PEER_TRAINER: Final = "nnUNetTrainer"
+
+_THEIRS, _OURS = "network_weights", "weights"
+_NUMBERS: Final = "biuf"  # kinds of numpy's numbers
+
+
+@dataclass(frozen=True)
+class PeerCheckpoint:
+    """What segflow takes from a checkpoint of the peer's.
+
+    Attributes:
+        weights: In segflow's names.
+        trainer: Name of the peer's class.
+        configuration: Its name.
+        epochs: Trained.
+        mirroring: The peer averages over mirrored inputs when it predicts.
+    """
+
+    weights: dict[str, Tensor]
+    trainer: str
+    configuration: str
+    epochs: int
+    mirroring: bool
+
+
+class _NumberType:
+    """In place of numpy.dtype: such as "f8", and its byte order."""
+
+    def __init__(self, name: str, *_: Any) -> None:
+        self.name = name
+        self.order = "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = str(state[1])
+
+
+def _number(kind: _NumberType, content: bytes) -> bool | int | float:
+    """In place of the function that makes numpy's scalars."""
+    dtype = np.dtype(f"{kind.order}{kind.name}")
+    if dtype.kind not in _NUMBERS:
+        raise TypeError(f"{dtype} is not a number")
+    (value,) = np.frombuffer(content, dtype).tolist()
+    return bool(value) if dtype.kind == "b" else value
+
+
+#: By the names that numpy 1 and numpy 2 write.
+_ALLOWED: Final[list[Callable[..., Any] | tuple[Callable[..., Any], str]]] = [
+    (_number, "numpy.core.multiarray.scalar"),
+    (_number, "numpy._core.multiarray.scalar"),
+    (_NumberType, "numpy.dtype"),
+]
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a file of segflow's (model.pt) or a checkpoint of the peer's (checkpoint_final.pth).
+
+    Args:
+        path: The file.
+
+    Returns:
+        Tensors on the CPU, in segflow's names.
+
+    Raises:
+        PredictionError: The file is missing, damaged, holds more than tensors and plain data, or is neither.
+        TrainingError: The peer's network is one that segflow does not have.
+
+    Source: method.md sections 11, 15.
+    """
+    content = _load(path)
+    if _is_state(content.get(_THEIRS)):
+        return from_peer(content[_THEIRS], where=str(path))
+    if _is_state(content.get(_OURS)):
+        return dict(content[_OURS])
+    raise PredictionError(
+        f"{path} is neither a weights file of segflow (model.pt) nor a checkpoint of nnU-Net (checkpoint_final.pth)"
+    )
+
+
+def load_peer_checkpoint(path: Path) -> PeerCheckpoint:
+    """A checkpoint of the peer's.
+
+    Args:
+        path: Such as fold_0/checkpoint_final.pth.
+
+    Raises:
+        PredictionError: The file is missing, damaged, holds more than tensors and plain data, or is no such checkpoint.
+        TrainingError: The peer's network is one that segflow does not have.
+
+    Source: method.md section 15.
+    """
+    content = _load(path)
+    arguments = content.get("init_args")
+    if not _is_state(content.get(_THEIRS)) or not isinstance(arguments, Mapping):
+        raise PredictionError(f"{path} is not a checkpoint of nnU-Net")
+    return PeerCheckpoint(
+        weights=from_peer(content[_THEIRS], where=str(path)),
+        trainer=str(content.get("trainer_name")),
+        configuration=str(arguments.get("configuration")),
+        epochs=int(content.get("current_epoch") or 0),
+        mirroring=bool(content.get("inference_allowed_mirroring_axes")),
+    )
+
+
+def save_peer_checkpoint(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    card: NetworkCard,
+    *,
+    mirroring: bool,
+) -> None:
+    """Write a checkpoint with which the peer predicts, or that it takes as pretrained weights.
+
+    Args:
+        path: Such as fold_0/checkpoint_final.pth.
+        weights: Our state.
+        card: Of the network.
+        mirroring: Let the peer average over mirrored inputs.
+
+    Source: method.md sections 15, 18.
+
+    """
+    configuration = card.configuration
+    content = {
+        _THEIRS: to_peer(weights, configuration.architecture),
+        "trainer_name": PEER_TRAINER,
+        "init_args": {"configuration": configuration.name, "fold": card.fold},
+        "current_epoch": card.epochs,
+        "inference_allowed_mirroring_axes": tuple(range(configuration.dimensions)) if mirroring else None,
+    }
+    save_tensors(path, content)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    with torch.serialization.safe_globals(_ALLOWED):
+        return load_tensors(path)
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(tensor, Tensor) for tensor in value.values())

@@ -1,0 +1,1 @@
+"""The empirical parameters: evaluation, the choice among candidates, and post-processing."""

@@ -1,0 +1,217 @@
+"""Candidates for the best model, and the choice among them.
+
+How much the order of candidates depends on which cases there happened to be: a bootstrap over cases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segflow.contracts.errors import PlanError
+from segflow.contracts.plan import in_order
+from segflow.contracts.scores import Bootstrap, Candidate, Resampled, Selection, Summary
+
+__all__ = [
+    "bootstrap",
+    "candidate_members",
+    "candidate_name",
+    "pair_name",
+    "replicate_scores",
+    "select",
+]
+
+
+def pair_name(first: str, second: str) -> str:
+    """The name of the ensemble of two configurations.
+
+    Args:
+        first: Name of the earlier configuration in candidate order.
+        second: Name of the later one.
+
+    Returns:
+        Such as "2d+3d_fullres".
+    """
+    return candidate_name((first, second))
+
+
+def candidate_name(configurations: Sequence[str]) -> str:
+    """The name of a candidate.
+
+    Args:
+        configurations: Names of one configuration or of two.
+
+    Returns:
+        Such as "3d_fullres" or "2d+3d_fullres".
+    """
+    return "+".join(configurations)
+
+
+def candidate_members(configurations: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Everything that is compared: each configuration alone, then each pair of them.
+
+    Args:
+        configurations: Names of those that were trained; the planner's in any order, others in theirs.
+
+    Returns:
+        One or two names per candidate, in the order that settles ties.
+
+    Source: method.md section 22.
+    """
+    names = in_order(configurations)
+    return (*((name,) for name in names), *combinations(names, 2))
+
+
+def select(
+    candidates: Sequence[Candidate], *, prefer_single_within: float = 0.0, bootstrap: Bootstrap | None = None
+) -> Selection:
+    """Choose the candidate with the highest foreground mean Dice, or a simpler one that is nearly as good.
+
+    On a tie the earlier one wins, so candidates belong in the order of `candidate_members`: simpler first.
+    A candidate whose score is NaN never wins, wherever it stands. There is no significance test.
+
+    Args:
+        candidates: With their out-of-fold scores.
+        prefer_single_within: Of the candidates that lack at most so much of the highest score, those of the fewest
+            configurations are preferred, and of these the highest.
+        bootstrap: Uncertainty of their order, kept with the choice; it has no part in it.
+
+    Returns:
+        The best, and all candidates as given.
+
+    Raises:
+        PlanError: There is no candidate with a score: then nothing speaks for any of them, and a silent
+            choice would look like a measured one.
+
+    Source: method.md section 22; NaN and the preference are ours.
+    """
+    scored = [c for c in candidates if not math.isnan(c.foreground_mean_dice)]
+    if not scored:
+        names = ", ".join(c.name for c in candidates) or "none"
+        raise PlanError(
+            f"no candidate has a score (candidates: {names}): "
+            "no class occurs in any reference or prediction; "
+            "check that the training labels are not all background"
+        )
+    best = max(scored, key=lambda c: c.foreground_mean_dice)
+    if prefer_single_within > 0:
+        lowest = best.foreground_mean_dice - prefer_single_within
+        near = [c for c in scored if c.foreground_mean_dice >= lowest]
+        best = max(near, key=lambda c: (-len(c.configurations), c.foreground_mean_dice))
+    return Selection(
+        best=best,
+        candidates=tuple(candidates),
+        prefer_single_within=prefer_single_within,
+        bootstrap=bootstrap,
+    )
+
+
+#: Source: the customary number; an interval's end is then known to about 0.1 of its half-width.
+_REPLICATES = 1000
+_SEED = 0
+_INTERVAL = (2.5, 97.5)
+#: Sums in another order differ in the last bits; scores that agree to so many decimals are a tie.
+_DECIMALS = 12
+
+
+def bootstrap(
+    summaries: Mapping[str, Summary], *, replicates: int = _REPLICATES, seed: int = _SEED
+) -> Bootstrap:
+    """Draw cases anew, again and again, and see how candidates fare.
+
+    In each replicate a candidate's score is what `evaluation.summarise` would give: the mean over targets of the mean
+    over cases, what is undefined left out. The highest comes first, and on a tie the earlier candidate; one without a
+    score in a replicate has no rank there.
+
+    Args:
+        summaries: By candidate, simpler first; all of the same cases.
+        replicates: How many.
+        seed: Of the draw.
+
+    Returns:
+        Interval, shares of ranks, and probability of being best, of every candidate.
+
+    Raises:
+        PlanError: The candidates were not scored on the same cases.
+
+    Source: ours, after Wiesenfarth et al. 2021.
+    """
+    dice = _dice(summaries)
+    scores = replicate_scores(dice, replicates=replicates, seed=seed)
+    ranks = _rank_shares(scores)
+    found = tuple(
+        Resampled(
+            name=name,
+            interval=_interval(scores[i]),
+            rank_shares=tuple(ranks[i]),
+            probability_best=ranks[i][0],
+        )
+        for i, name in enumerate(summaries)
+    )
+    return Bootstrap(replicates=replicates, seed=seed, cases=dice.shape[1], candidates=found)
+
+
+def replicate_scores(dice: NDArray[np.float64], *, replicates: int, seed: int) -> NDArray[np.float64]:
+    """Foreground mean Dice of every candidate in every replicate.
+
+    Args:
+        dice: (candidate, case, target); NaN where undefined.
+        replicates: How many.
+        seed: Of the draw.
+
+    Returns:
+        (candidate, replicate); NaN where no target occurs in any drawn case.
+    """
+    cases = dice.shape[1]
+    generator = np.random.default_rng(seed)
+    times = generator.multinomial(cases, np.full(cases, 1 / cases), size=replicates).astype(np.float64)
+    defined = ~np.isnan(dice)
+    per_target = _ratio(times @ np.where(defined, dice, 0.0), times @ defined.astype(np.float64))
+    occurs = ~np.isnan(per_target)
+    total = np.where(occurs, per_target, 0.0).sum(axis=-1)
+    return _ratio(total, occurs.sum(axis=-1).astype(np.float64)).round(_DECIMALS)
+
+
+def _dice(summaries: Mapping[str, Summary]) -> NDArray[np.float64]:
+    """(candidate, case, target)."""
+    tables = []
+    expected: list[str] | None = None
+    for name, summary in summaries.items():
+        files = sorted(case.reference_file for case in summary.metric_per_case)
+        expected = expected or files
+        if files != expected:
+            odd = sorted(set(files) ^ set(expected)) or ["a case that is there twice"]
+            raise PlanError(
+                f"candidate {name} was scored on other cases than the first candidate (see {odd[0]}); "
+                "a comparison needs the same ones: evaluate all candidates on the same folds"
+            )
+        cases = sorted(summary.metric_per_case, key=lambda case: case.reference_file)
+        tables.append([[case.metrics[key].dice for key in summary.mean] for case in cases])
+    return np.array(tables, dtype=np.float64)
+
+
+def _rank_shares(scores: NDArray[np.float64]) -> list[list[float]]:
+    """Share of replicates by candidate and rank."""
+    n, replicates = scores.shape
+    order = np.argsort(np.where(np.isnan(scores), np.inf, -scores), axis=0, kind="stable")
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(n)[:, None], axis=0)
+    ranked = ~np.isnan(scores)
+    return [(np.bincount(ranks[i][ranked[i]], minlength=n) / replicates).tolist() for i in range(n)]
+
+
+def _interval(scores: NDArray[np.float64]) -> tuple[float, float]:
+    defined = scores[~np.isnan(scores)]
+    if not defined.size:
+        return math.nan, math.nan
+    low, high = np.percentile(defined, _INTERVAL)
+    return float(low), float(high)
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
+    return found

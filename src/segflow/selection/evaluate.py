@@ -1,0 +1,218 @@
+"""Means over cases and targets, and the union of folds.
+
+Scores of one case.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segflow.contracts.arrays import LabelMap, SpacingMm
+from segflow.contracts.errors import PredictionError
+from segflow.contracts.labels import Labels, Target
+from segflow.contracts.scores import CaseScores, Summary
+from segflow.metrics.overlap import (
+    confusion_matrix,
+    mean_metrics,
+    members,
+    overlap_metrics,
+    target_counts,
+    target_key,
+)
+
+__all__ = [
+    "OVERLAP_METRICS",
+    "SURFACE_METRICS",
+    "Surfaces",
+    "merge_folds",
+    "score_case",
+    "summarise",
+]
+
+#: Always computed.
+OVERLAP_METRICS = ("dice", "iou")
+#: Computed where they are asked for.
+SURFACE_METRICS = ("hd95", "assd", "nsd")
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """Which surface distances are asked for.
+
+    Attributes:
+        metrics: Names, of `SURFACE_METRICS`.
+        tolerance_mm: Of the normalised surface Dice.
+        spacing_mm: Of the case, along z, y, x.
+    """
+
+    metrics: tuple[str, ...]
+    tolerance_mm: float
+    spacing_mm: SpacingMm
+
+
+def score_case(
+    prediction: LabelMap,
+    reference: LabelMap,
+    labels: Labels,
+    *,
+    prediction_file: str,
+    reference_file: str,
+    surfaces: Surfaces | None = None,
+) -> CaseScores:
+    """Compare a predicted with an annotated label map, target by target.
+
+    Voxels whose reference is the ignore label are left out. A target in neither map has Dice and IoU NaN;
+    one that is only predicted has 0.
+
+    Args:
+        prediction: Original space, (z, y, x).
+        reference: The same shape.
+        labels: Their vocabulary; its targets are scored.
+        prediction_file: Where the prediction came from.
+        reference_file: Where the reference came from.
+        surfaces: Distances to measure as well.
+
+    Returns:
+        Metrics per target, sorted by key, and the two file names.
+
+    Raises:
+        PredictionError: The shapes differ.
+
+    Source: method.md section 20; distances `segflow.metrics.surface`.
+    """
+    if prediction.shape != reference.shape:
+        raise PredictionError(
+            f"{prediction_file} has shape {prediction.shape}, but its reference {reference_file} has "
+            f"{reference.shape}; predict this case again from the image that the reference belongs to"
+        )
+    confusion = confusion_matrix(reference, prediction, labels)
+    metrics = {}
+    for target in labels.targets:
+        found = overlap_metrics(target_counts(confusion, target))
+        if surfaces is not None:
+            found = found.model_copy(update=_distances(prediction, reference, target, labels, surfaces))
+        metrics[target_key(target)] = found
+    return CaseScores(
+        metrics=dict(sorted(metrics.items())),
+        prediction_file=prediction_file,
+        reference_file=reference_file,
+    )
+
+
+def _distances(
+    prediction: LabelMap, reference: LabelMap, target: Target, labels: Labels, surfaces: Surfaces
+) -> dict[str, float]:
+    from segflow.metrics.surface import (  # noqa: PLC0415  needs scipy
+        SurfaceDistances,
+        assd_mm,
+        hd95_mm,
+        nsd,
+        surface_distances,
+    )
+
+    kinds: dict[str, Callable[[SurfaceDistances], float]] = {
+        "hd95": hd95_mm,
+        "assd": assd_mm,
+        "nsd": lambda found: nsd(found, surfaces.tolerance_mm),
+    }
+    values = members(target)
+    found = surface_distances(
+        np.isin(prediction, values),
+        np.isin(reference, values),
+        surfaces.spacing_mm,
+        None if labels.ignore is None else reference == labels.ignore,
+    )
+    return {name: kinds[name](found) for name in surfaces.metrics}
+
+
+def summarise(
+    cases: Sequence[CaseScores], labels: Labels, *, nsd_tolerance_mm: float | None = None
+) -> Summary:
+    """Average the scores of cases.
+
+    `mean` leaves out, for each target, the cases in which a metric is undefined. `foreground_mean` likewise
+    leaves out targets that occur in no case. The peer does not (method.md section 25, number 4): there, one
+    absent class makes `foreground_mean` NaN. Without absent classes the values are the same.
+
+    Args:
+        cases: In any order.
+        labels: Their vocabulary.
+        nsd_tolerance_mm: Of the normalised surface Dice, where it was measured.
+
+    Returns:
+        Means per target and over targets, and the cases sorted by reference file.
+
+    Raises:
+        PredictionError: There are no cases, or a case lacks a target or has other metrics than the first.
+
+    Source: method.md section 20, except for absent classes (ours).
+    """
+    if not cases:
+        raise PredictionError("there are no scored cases to summarise; predict and evaluate some first")
+    keys = sorted(target_key(target) for target in labels.targets)
+    for case in cases:
+        missing = [key for key in keys if key not in case.metrics]
+        if missing:
+            raise PredictionError(
+                f"{case.prediction_file} has no score for {', '.join(missing)}; "
+                "it was evaluated with other labels: evaluate it again"
+            )
+    _check_metrics(cases)
+    mean = {key: mean_metrics([case.metrics[key] for case in cases]) for key in keys}
+    return Summary(
+        foreground_mean=mean_metrics(list(mean.values())),
+        mean=mean,
+        metric_per_case=tuple(sorted(cases, key=lambda case: case.reference_file)),
+        nsd_tolerance_mm=nsd_tolerance_mm,
+    )
+
+
+def merge_folds(folds: Sequence[Summary], labels: Labels) -> Summary:
+    """Summarise the cases of all folds as one cross-validation.
+
+    Every case weighs the same, whatever the size of its fold.
+
+    Args:
+        folds: One summary per fold.
+        labels: Their vocabulary.
+
+    Returns:
+        Means over all cases.
+
+    Raises:
+        PredictionError: A case is in two folds, or there are no cases, or folds were evaluated differently.
+
+    Source: method.md section 22.
+
+    """
+    cases = [case for fold in folds for case in fold.metric_per_case]
+    times = Counter(case.reference_file for case in cases)
+    twice = sorted(name for name, n in times.items() if n > 1)
+    if twice:
+        raise PredictionError(
+            f"these cases are in the validation set of more than one fold: {', '.join(twice)}; "
+            "check the folds file"
+        )
+    tolerances = {fold.nsd_tolerance_mm for fold in folds}
+    if len(tolerances) > 1:
+        raise PredictionError(
+            "folds were evaluated with different tolerances of the normalised surface Dice; evaluate them again"
+        )
+    return summarise(cases, labels, nsd_tolerance_mm=next(iter(tolerances), None))
+
+
+def _check_metrics(cases: Sequence[CaseScores]) -> None:
+    first = _asked(cases[0])
+    for case in cases:
+        if _asked(case) != first:
+            raise PredictionError(
+                f"{case.prediction_file} has other metrics than {cases[0].prediction_file}; evaluate them together"
+            )
+
+
+def _asked(case: CaseScores) -> set[tuple[str, ...]]:
+    return {metrics.asked for metrics in case.metrics.values()}

@@ -1,0 +1,1 @@
+"""Files that stages write and read again: whole or absent, and never unpickled."""

@@ -1,0 +1,132 @@
+"""Class probabilities on disk: a byte per voxel and class, compressed, a few planes in memory at a time.
+
+A file is a .npz as numpy reads it, with these arrays:
+
+    probabilities   (z, k, y, x), uint8: probabilities times 255, on the crop of the transposed raw image
+    box             (3, 2): where the crop lies in the transposed raw image, half-open
+    shape           (3,): of the transposed raw image
+    transpose       (3,): axis of the transposed image for each axis of the raw one
+
+Source: ours; docs/decisions/0013 has the figures.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+
+from segflow.contracts.arrays import Scores
+from segflow.contracts.case import CaseRecord
+from segflow.contracts.errors import PredictionError
+from segflow.contracts.plan import Preparation
+from segflow.storage.files import open_atomically
+from segflow.volumes.crop import transpose_spatial, uncrop_probabilities
+
+__all__ = ["probability_slabs", "read_probabilities", "write_probabilities"]
+
+_SCALE: Final = 255
+_MEMBER: Final = "probabilities"
+_COMPRESSION: Final = 1  # zlib's fastest; the best makes files a sixth smaller in three times the time
+_FORMAT: Final = (1, 0)  # of numpy's array files
+_SLAB_BYTES: Final = 2**24
+
+
+class _Keep(Protocol):
+    """Takes consecutive planes."""
+
+    def __call__(self, planes: Scores, /) -> None:
+        """Args: planes: (k, n, y, x)."""
+
+
+@contextmanager
+def write_probabilities(
+    path: Path, record: CaseRecord, preparation: Preparation, *, n_outputs: int
+) -> Iterator[_Keep]:
+    """Write a case's probabilities as they come; the file appears when all have come.
+
+    Args:
+        path: Ends in .npz.
+        record: Of the case.
+        preparation: For the axis order.
+        n_outputs: Classes or regions.
+
+    Returns:
+        A context manager around a function that takes consecutive planes (k, n, y, x) of the crop of the transposed raw
+        image.
+    """
+    z, y, x = record.shape_after_crop
+    header = {"descr": "|u1", "fortran_order": False, "shape": (z, n_outputs, y, x)}
+    placement = {
+        "box": record.crop_box,
+        "shape": record.shape_before_crop,
+        "transpose": preparation.transpose_backward,
+    }
+    with (
+        open_atomically(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION) as archive,
+    ):
+        for name, values in placement.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, np.array(values), version=_FORMAT)
+        with archive.open(f"{_MEMBER}.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+
+            def keep(planes: Scores, /) -> None:
+                file.write(np.rint(planes * _SCALE).astype(np.uint8).swapaxes(0, 1).tobytes())
+
+            yield keep
+
+
+def probability_slabs(path: Path) -> Iterator[Scores]:
+    """Read what `write_probabilities` wrote, some planes at a time: as many for all files of a case.
+
+    Yields:
+        Consecutive planes (k, n, y, x), float32, of the crop of the transposed raw image.
+
+    Raises:
+        PredictionError: The file is missing or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{_MEMBER}.npy") as file:
+            np.lib.format.read_magic(file)
+            (z, k, y, x), _, dtype = np.lib.format.read_array_header_1_0(file)
+            if dtype != np.uint8:
+                raise ValueError(f"{dtype} instead of bytes")  # noqa: TRY301  told below, with the file's name
+            planes = max(1, _SLAB_BYTES // (k * y * x))
+            for start in range(0, z, planes):
+                n = min(planes, z - start)
+                content = np.frombuffer(file.read(n * k * y * x), np.uint8)
+                yield np.divide(content.reshape(n, k, y, x).swapaxes(0, 1), _SCALE, dtype=np.float32)
+    except FileNotFoundError:
+        raise PredictionError(f"{path} does not exist; predict again with probabilities") from None
+    except (EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as problem:
+        raise PredictionError(f"{path} is damaged ({problem}); predict again with probabilities") from None
+
+
+def read_probabilities(path: Path, *, has_regions: bool) -> Scores:
+    """Read what `write_probabilities` wrote.
+
+    Args:
+        path: The file.
+        has_regions: Outside the crop all regions have probability 0; of classes, the background has 1.
+
+    Returns:
+        (k, z, y, x), float32, on the raw image's grid.
+
+    Raises:
+        PredictionError: The file is missing or damaged.
+
+    Source: method.md section 17.
+
+    """
+    inside = np.concatenate(list(probability_slabs(path)), axis=1)
+    with np.load(path, allow_pickle=False) as stored:
+        box, shape, transpose = (stored[name].tolist() for name in ("box", "shape", "transpose"))
+    whole = uncrop_probabilities(inside, box, tuple(shape), has_regions=has_regions)
+    return np.ascontiguousarray(transpose_spatial(whole, transpose))

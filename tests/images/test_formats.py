@@ -1,0 +1,118 @@
+"""Endings, and files that belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segflow.images.formats import (
+    ENDINGS,
+    companions,
+    digest_of_image,
+    ending_of,
+    label_ending,
+    read_side_file,
+    side_file,
+)
+from segflow.storage.files import digest_of
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("stem", ["a", "a.b c-ü", "2024.01.02", "a.nii"])
+def test_endings(ending, stem):
+    assert ending_of(Path(f"{stem}{ending}")) == ending_of(Path(f"{stem}{ending.upper()}")) == ending
+
+
+@pytest.mark.parametrize("name", ["a", "a.gz", "a.nii.gz.txt", "nii"])
+def test_no_ending(name):
+    assert ending_of(Path(name)) == ""
+
+
+def test_labels_are_never_lossy():
+    assert {ending: label_ending(ending) for ending in ENDINGS if label_ending(ending) != ending} == {
+        ".jpg": ".png",
+        ".jpeg": ".png",
+    }
+    assert (label_ending(".JPG"), label_ending(".NII.GZ")) == (".png", ".NII.GZ")
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "found"),
+    [
+        ("a_0000.tif", "a.json", True),
+        ("a_0001.TIFF", "a.json", True),
+        ("a.b ü_0000.png", "a.b ü.json", True),
+        ("a.tif", "a.json", True),
+        ("a_0001.tif", "a_0001.json", True),
+        ("a_000.tif", "a.json", False),
+        ("a_0000.nii.gz", "a.json", False),
+        ("a_0000.tif", "b.json", False),
+    ],
+)
+def test_side_file(name, side, found, tmp_path):
+    (tmp_path / side).touch()
+    assert side_file(tmp_path / name) == (tmp_path / side if found else None)
+
+
+def test_the_own_side_file_goes_first(tmp_path):
+    for name in ("a.json", "a_0001.json"):
+        (tmp_path / name).touch()
+    assert side_file(tmp_path / "a_0001.tif") == tmp_path / "a_0001.json"
+
+
+def test_spacing_of_a_side_file(tmp_path):
+    (tmp_path / "a.json").write_text('{"spacing": [5, 0.5, 0.25], "more": 1}')
+    assert read_side_file(tmp_path / "a.json") == (5.0, 0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[1, 1, 1]",
+        '{"spacing": [1, 1]}',
+        '{"spacing": [0, 1, 1]}',
+        '{"spacing": [NaN, 1, 1]}',
+        '{"spacing": "1"}',
+    ],
+)
+def test_wrong_side_file(content, tmp_path):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ValueError, match=r"a\.json must hold .*three positive numbers"):
+        read_side_file(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("ElementDataFile = a.raw", ["a.raw"]),
+        ("ElementDataFile=a b.zraw\n", ["a b.zraw"]),
+        ("ElementDataFile = LOCAL\n\x00a.raw", []),
+        ("ElementDataFile = LIST\na.raw\na b.zraw\n", ["a.raw", "a b.zraw"]),
+        ("ElementDataFile = missing.raw", []),
+        ("", []),
+    ],
+)
+def test_files_that_a_header_names(line, names, tmp_path):
+    for name in ("a.raw", "a b.zraw"):
+        (tmp_path / name).touch()
+    (tmp_path / "a.mhd").write_text(f"NDims = 3\n{line}")
+    assert companions(tmp_path / "a.mhd") == tuple(tmp_path / name for name in names)
+
+
+def test_a_missing_header_names_nothing(tmp_path):
+    assert companions(tmp_path / "a.mhd") == ()
+
+
+@pytest.mark.parametrize(("name", "beside"), [("a.mhd", "a.raw"), ("a_0000.tif", "a.json")])
+def test_a_digest_covers_what_belongs_to_the_file(name, beside, tmp_path):
+    file = tmp_path / name
+    file.write_text("ElementDataFile = a.raw")
+    alone = digest_of_image(file)
+    assert alone == digest_of(file)
+    digests = {alone}
+    for content in ("one", "two"):
+        (tmp_path / beside).write_text(content)
+        digests.add(digest_of_image(file))
+    assert len(digests) == 3

@@ -1,0 +1,260 @@
+"""NIfTI files that the library would read though it should not."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import struct
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from segflow.contracts.case import Case
+from segflow.contracts.errors import DatasetError
+from segflow.images import nifti
+from segflow.images.read import read_image, read_labels, verify_files
+
+
+@pytest.fixture
+def archive(tmp_path):
+    array = np.random.default_rng(0).integers(0, 200, (6, 40, 50)).astype(np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "a_0000.nii.gz"))
+    return tmp_path / "a_0000.nii.gz", array
+
+
+def test_a_plain_file_beside_an_archive(archive):
+    """The library would read the header of one and the voxels of the other."""
+    file, array = archive
+    other = file.with_name("a_0000.nii")
+    sitk.WriteImage(sitk.GetImageFromArray(array * 0), str(other))
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(file))).max() == 0  # or this check can go
+    with pytest.raises(
+        DatasetError, match=r"case a: cannot read .*a_0000\.nii\.gz: a_0000\.nii lies beside it"
+    ):
+        read_image([file], case="a")
+    np.testing.assert_array_equal(read_labels(other, case="a"), array * 0)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_whole_archives_are_read(archive, parts, monkeypatch):
+    """Archives of several parts, too, whose last bytes give the length of the last part only."""
+    file, array = archive
+    content = gzip.decompress(file.read_bytes())
+    cuts = np.linspace(0, len(content), parts + 1).astype(int)
+    file.write_bytes(b"".join(gzip.compress(content[a:b]) for a, b in itertools.pairwise(cuts)))
+    counted = []
+    monkeypatch.setattr(nifti, "_length", counted.append)
+    image, _ = read_image([file], case="a")
+    np.testing.assert_array_equal(image[0], array)
+    assert not counted  # nothing is decompressed twice
+
+
+def test_an_archive_with_a_long_name(archive):
+    """The name it was packed under stands before the content."""
+    file, _ = archive
+    expected = nifti.placement(file)
+    content = gzip.decompress(file.read_bytes())
+    with file.open("wb") as stream, gzip.GzipFile(filename="n" * 9000, mode="wb", fileobj=stream) as packed:
+        packed.write(content)
+    assert nifti.placement(file) == expected != ""
+    assert nifti.complain(file) is None
+
+
+def test_an_archive_without_compression(archive):
+    file, array = archive
+    file.write_bytes(gzip.decompress(file.read_bytes()))
+    np.testing.assert_array_equal(read_image([file], case="a")[0][0], array)
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(DatasetError, match="ends before its last voxel"):
+        read_image([file], case="a")
+
+
+def test_a_changed_bit_is_found_by_the_checksum(archive):
+    file, _ = archive
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"case a: cannot read .*a_0000\.nii\.gz: its checksum is wrong"):
+        read_image([file], case="a")
+
+
+@pytest.mark.parametrize(("kind", "is_ours"), [("u1", False), ("f4", True)])
+def test_large_volumes_of_integers_are_the_library_s(kind, is_ours, tmp_path, monkeypatch):
+    monkeypatch.setattr(nifti, "_LARGE_BYTES", 1000)
+    array = np.random.default_rng(0).integers(0, 200, (20, 40, 50)).astype(kind)
+    file = written(tmp_path / "a_0000.nii.gz", array)
+    assert (nifti.voxels(file) is not None) == is_ours
+    np.testing.assert_array_equal(read_image([file], case="a")[0][0], array)
+    content = bytearray(file.read_bytes())
+    content[-6] ^= 1
+    file.write_bytes(content)
+    assert (nifti.verify(file) is None) == is_ours  # reading has looked, or nobody yet
+
+
+def test_a_changed_bit_in_what_the_library_reads(tmp_path):
+    """It looks at the checksum of small files only."""
+    array = np.random.default_rng(0).integers(0, 1 << 20, (40, 50, 60))  # of 64 bits
+    file = written(tmp_path / "a_0000.nii.gz", array)
+    case = Case("a", (file,), file)
+    verify_files(case)
+    content = bytearray(file.read_bytes())
+    content[-6] ^= 1
+    file.write_bytes(content)
+    read_image([file], case="a")
+    with pytest.raises(DatasetError, match=r"case a: cannot trust .*a_0000\.nii\.gz: its checksum is wrong"):
+        verify_files(case)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (1, 3, 4, 5), (2, 3, 4, 5)], ids=str)
+def test_what_is_no_number_is_refused(value, ending, kind, shape, tmp_path):
+    """The library would turn it into zero."""
+    array = np.ones(shape, kind)
+    array[..., 1, 2, 3] = value
+    file = written(tmp_path / f"a_0000{ending}", array)
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(file)))[..., 1, 2, 3].max() == 0  # or this reader can go
+    with pytest.raises(DatasetError, match=r"case a: .*a_0000\.nii.* holds NaN or infinite voxels"):
+        read_image([file], case="a")
+
+
+def test_placement_of_no_nifti(tmp_path):
+    (tmp_path / "a.nii").write_bytes(b"something else")
+    assert nifti.placement(tmp_path / "a.nii") == ""
+
+
+def written(path, array, pixel=None):
+    image = sitk.GetImageFromArray(array, isVector=False)
+    image.SetSpacing([0.5 + axis for axis in range(image.GetDimension())])
+    sitk.WriteImage(image if pixel is None else sitk.Cast(image, pixel), str(path))
+    return path
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (4, 5)], ids=["3D", "2D"])
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "f4"])
+def test_files_are_written_as_the_library_writes_them(kind, shape, tmp_path):
+    """Byte by byte, where the placement is one that it gives back."""
+    array = np.random.default_rng(0).integers(0, 9, shape).astype(kind)
+    expected = written(tmp_path / "library.nii", array)
+    nifti.write_placed(tmp_path / "ours.nii", array, nifti.placement(expected))
+    assert (tmp_path / "ours.nii").read_bytes() == expected.read_bytes()
+    nifti.write_placed(tmp_path / "ours.nii.gz", array, nifti.placement(expected))
+    assert gzip.decompress((tmp_path / "ours.nii.gz").read_bytes()) == expected.read_bytes()
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 3, 4, 5), (3, 4, 5), (1, 4, 5), (4, 5)], ids=str)
+def test_ordinary_files_are_read_as_the_library_reads_them(kind, ending, shape, tmp_path, monkeypatch):
+    array = np.random.default_rng(0).integers(0, 9, shape).astype(kind)
+    file = written(tmp_path / f"a{ending}", array)
+    np.testing.assert_array_equal(nifti.voxels(file), array[0] if shape[:-3] == (1,) else array)
+    monkeypatch.setattr("segflow.images.decode._itk", None)
+    image, geometry = read_image([file], case="a")
+    found = read_labels(file, case="a") if len(image) == 1 else None
+    monkeypatch.undo()
+    expected, same = as_the_library_reads(file, monkeypatch)
+    np.testing.assert_array_equal(image, expected)
+    assert geometry == same
+    if found is not None:
+        np.testing.assert_array_equal(found, expected[0])
+        assert found.dtype == np.int16
+        assert found.flags.writeable
+
+
+def as_the_library_reads(file, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("segflow.images.nifti.voxels", lambda _: None)
+        return read_image([file], case="a")
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "values"),
+    [(80, "3f", (-0.5, 1.5, 2.5)), (68, "h", (1006,)), (112, "2f", (2.0, 1.0)), (80, "3f", (0.5, 0.0, 2.5))],
+    ids=["mirrored", "displacement", "scaled", "without extent"],
+)
+@pytest.mark.parametrize("codes", [(0, 0), (1, 0), (1, 1)], ids=str)
+def test_odd_headers_are_the_library_s(place, kind, values, codes, tmp_path, monkeypatch):
+    """It flips directions and signs on its way, and it is right by definition."""
+    file = written(tmp_path / "a_0000.nii", np.random.default_rng(0).normal(size=(3, 4, 5)).astype("f4"))
+    content = bytearray(file.read_bytes())
+    struct.pack_into(f"<{kind}", content, place, *values)
+    struct.pack_into("<2h", content, 252, *codes)
+    file.write_bytes(content)
+    assert nifti.voxels(file) is None
+    image, geometry = read_image([file], case="a")
+    expected, same = as_the_library_reads(file, monkeypatch)
+    np.testing.assert_array_equal(image, expected)
+    assert geometry == same
+
+
+def test_zeros_between_the_parts_of_an_archive(archive):
+    """Padding of tapes; the library would take what follows for zeros."""
+    file, array = archive
+    content = gzip.decompress(file.read_bytes())
+    file.write_bytes(gzip.compress(content[:5000]) + bytes(512) + gzip.compress(content[5000:]))
+    np.testing.assert_array_equal(read_image([file], case="a")[0][0], array)
+    np.testing.assert_array_equal(read_labels(file, case="a"), array)
+
+
+def test_an_archive_under_the_name_of_a_plain_file(archive):
+    file, _ = archive
+    plain = file.rename(file.with_name("a_0000.nii"))
+    for read in (lambda: read_image([plain], case="a"), lambda: read_labels(plain, case="a")):
+        with pytest.raises(DatasetError, match=r"case a: cannot read .*a_0000\.nii"):
+            read()
+
+
+def test_the_other_byte_order(tmp_path):
+    array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    file = written(tmp_path / "a.nii", array)
+    content = bytearray(file.read_bytes())
+    for start, size, count in ((0, 4, 1), (40, 2, 8), (70, 2, 2), (76, 4, 11), (252, 2, 2), (256, 4, 18)):
+        for item in range(count):
+            part = slice(start + item * size, start + (item + 1) * size)
+            content[part] = content[part][::-1]
+    content[352:] = array.astype(">i2").tobytes()
+    file.write_bytes(content)
+    np.testing.assert_array_equal(nifti.voxels(file), array)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(file))), array)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((2, 3, 4), np.int64),
+        np.zeros((2, 3, 4), np.complex64),
+    ],
+    ids=["64 bits", "complex"],
+)
+def test_other_files_are_the_library_s(array, tmp_path):
+    assert nifti.voxels(written(tmp_path / "a.nii.gz", array)) is None
+
+
+def test_scaled_values_are_the_library_s(tmp_path):
+    file = written(tmp_path / "a.nii", np.ones((2, 3, 4), np.uint8))
+    content = bytearray(file.read_bytes())
+    content[112:120] = np.array([2, 1], "<f4").tobytes()
+    file.write_bytes(content)
+    assert nifti.voxels(file) is None
+    assert set(np.unique(read_labels(file, case="a"))) == {3}
+
+
+def test_a_cut_file_whose_header_says_that_voxels_have_no_bits(tmp_path):
+    file = written(tmp_path / "a.nii", np.ones((2, 3, 4), np.uint8))
+    content = bytearray(file.read_bytes()[:-5])
+    content[72:74] = b"\0\0"
+    file.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"case a: cannot read .*a\.nii: it ends before its last voxel"):
+        read_labels(file, case="a")
+
+
+@pytest.mark.parametrize("cut", [10, 200, 1])
+def test_damaged_label_maps_are_refused(cut, archive):
+    file, _ = archive
+    content = file.read_bytes()
+    file.write_bytes(content[:-cut] if cut > 1 else content[:-8] + b"\0\0\0\0" + content[-4:])
+    with pytest.raises(DatasetError, match=r"case a: cannot read .*a_0000\.nii\.gz"):
+        read_labels(file, case="a")

@@ -1,0 +1,146 @@
+"""TIFF: what SimpleITK reads, what it must not be trusted with, and damaged files."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+import tifffile
+
+from segflow.contracts.errors import DatasetError
+from segflow.images.read import read_geometry, read_image, read_labels
+from segflow.images.tiff import survey
+
+GREY = {"photometric": "minisblack"}
+
+
+def noise(shape, kind="uint8"):
+    array = np.random.default_rng(0).integers(0, 200, shape)
+    return (array % 2).astype(bool) if kind == "bool" else array.astype(kind)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "uint32",
+        "int32",
+        "uint64",
+        "int64",
+        "float16",
+        "float32",
+        "float64",
+        "bool",
+    ],
+)
+def test_value_types(kind, axes, tmp_path):
+    array = (
+        noise((3, 40, 50)[-axes:], kind)
+        if kind != "int8"
+        else noise((3, 40, 50)[-axes:], "uint8").astype("int8")
+    )
+    tifffile.imwrite(tmp_path / "a_0000.tif", array, **GREY)
+    image, geometry = read_image([tmp_path / "a_0000.tif"], case="a")
+    np.testing.assert_array_equal(image[0], array.reshape(geometry.shape))
+    np.testing.assert_array_equal(read_labels(tmp_path / "a_0000.tif", case="a"), image[0])
+    assert read_geometry(tmp_path / "a_0000.tif", case="a") == geometry
+    assert geometry.file_dimensions == axes
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int32"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"compression": "zlib"},
+        {"compression": "zlib", "predictor": True},
+        {"tile": (16, 16)},
+        {"tile": (16, 16), "compression": "zlib"},
+        {"bigtiff": True},
+        {"bigtiff": True, "tile": (16, 16)},
+        {"byteorder": ">"},
+        {"byteorder": ">", "tile": (16, 16)},
+        {"rowsperstrip": 7},
+        {"photometric": "miniswhite"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("axes", [2, 3])
+def test_layouts(kind, layout, axes, tmp_path):
+    array = noise((6, 40, 50)[-axes:], kind)
+    tifffile.imwrite(tmp_path / "a_0000.tif", array, **(GREY | layout))
+    image, geometry = read_image([tmp_path / "a_0000.tif"], case="a")
+    np.testing.assert_array_equal(image[0], array.reshape(geometry.shape))
+
+
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("pages", [1, 2])
+def test_colours(planes, kind, pages, tmp_path):
+    array = noise((pages, 40, 50, 3), kind)
+    stored = np.moveaxis(array, -1, 1) if planes == "separate" else array
+    with tifffile.TiffWriter(tmp_path / "a_0000.tif") as file:
+        for page in stored:
+            file.write(np.ascontiguousarray(page), photometric="rgb", planarconfig=planes, metadata=None)
+    image, geometry = read_image([tmp_path / "a_0000.tif"], case="a")
+    np.testing.assert_array_equal(image, np.moveaxis(array, -1, 0))
+    assert geometry.shape == (pages, 40, 50)
+
+
+def test_a_palette_holds_labels_not_colours(tmp_path):
+    labels = noise((40, 50)) % 3
+    tifffile.imwrite(tmp_path / "a.tif", labels, photometric="palette", colormap=noise((3, 256), "uint16"))
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif", case="a")[0], labels)
+
+
+@pytest.mark.parametrize(
+    "layout", [{}, {"compression": "zlib"}, {"tile": (16, 16)}, {"bigtiff": True}], ids=str
+)
+@pytest.mark.parametrize("kind", ["uint8", "float64"])
+def test_a_file_that_was_cut_short_is_refused(layout, kind, tmp_path, capfd):
+    file = tmp_path / "a_0000.tif"
+    array = noise((5, 40, 50), kind)
+    tifffile.imwrite(file, array, **(GREY | layout))
+    content, refused = file.read_bytes(), []
+    cuts = [*range(0, len(content), len(content) // 50), len(content) - 300]
+    for cut in cuts:
+        file.write_bytes(content[:cut])
+        try:
+            found, _ = read_image([file], case="a")
+        except DatasetError as problem:
+            refused.append(str(problem))
+        else:
+            np.testing.assert_array_equal(found[0], array, err_msg=f"cut at {cut} of {len(content)}")
+    assert len(refused) >= len(cuts) - 1
+    assert all(line.startswith(f"case a: cannot read {file}: ") for line in refused)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_pages_that_differ(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a_0000.tif") as file:
+        file.write(noise((40, 50)), metadata=None)
+        file.write(noise((20, 50)), metadata=None)
+    with pytest.raises(DatasetError, match="its pages differ in size or type"):
+        read_image([tmp_path / "a_0000.tif"], case="a")
+
+
+def test_a_directory_that_never_ends(tmp_path):
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, noise((40, 50)), metadata=None, **GREY)
+    content = bytearray(file.read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    content[start + 2 + 12 * count : start + 6 + 12 * count] = struct.pack("<I", start)
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="circle"):
+        survey(file)
+
+
+def test_survey_reads_no_voxel(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", noise((3, 40, 50)), **GREY)
+    found = survey(tmp_path / "a.tif")
+    assert (found.shape, found.channels, found.simple) == ((3, 40, 50), 1, True)

@@ -1,0 +1,215 @@
+"""Tiles and their average, against the untiled result and a plain restatement."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from segflow.contracts.plan import Architecture
+from segflow.network.unet import build_network
+from segflow.prediction.sliding_window import sliding_window
+from segflow.recipes.inference import InferenceRecipe
+from segflow.volumes.tiles import gaussian_weights, tile_corners
+
+MODULE = sys.modules["segflow.prediction.sliding_window"]  # the package has a function of that name
+PLAIN = InferenceRecipe(mirroring=False)
+MIRRORED = InferenceRecipe()
+
+
+def pointwise(batch):
+    """Two outputs from one channel, voxel by voxel."""
+    return torch.cat([batch[:, :1] * 3 - 1, torch.tanh(batch[:, :1])], dim=1)
+
+
+def by_numpy(image):
+    values = image[:1].astype(np.float64)
+    return np.concatenate([values * 3 - 1, np.tanh(values)])
+
+
+def convolution(dimensions, seed=0):
+    kind = {2: nn.Conv2d, 3: nn.Conv3d}[dimensions]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return kind(1, 2, 3, padding="same").eval()
+
+
+def image_of(*shape, seed=0, channels=1):
+    image = np.random.default_rng(seed).normal(size=(channels, *shape)).astype(np.float32)
+    image.setflags(write=False)
+    return image
+
+
+def predict(networks, image, patch, recipe=PLAIN):
+    return np.concatenate(list(chunks_of(networks, image, patch, recipe)), axis=1)
+
+
+def chunks_of(networks, image, patch, recipe=PLAIN):
+    return sliding_window(networks, image, patch, recipe, n_outputs=2, device="cpu")
+
+
+@pytest.mark.parametrize("recipe", [PLAIN, MIRRORED], ids=["plain", "mirrored"])
+@pytest.mark.parametrize("step", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("shape", "patch"),
+    [
+        ((8, 8, 8), (8, 8, 8)),
+        ((17, 9, 20), (8, 8, 8)),
+        ((5, 9, 3), (8, 8, 8)),  # smaller than the patch
+        ((1, 30, 4), (2, 8, 6)),
+        ((3, 11, 9), (8, 8)),
+        ((3, 5, 20), (8, 8)),
+    ],
+)
+def test_a_pointwise_network_is_undisturbed(shape, patch, step, recipe):
+    image = image_of(*shape)
+    found = predict([pointwise], image, patch, recipe.model_copy(update={"step": step}))
+    assert found.dtype == np.float32
+    assert found.flags.c_contiguous
+    np.testing.assert_allclose(found, by_numpy(image), atol=1e-5)
+
+
+def plain_restatement(network, image, patch, step):
+    """One tile after the other, in float64, on an image no smaller than the patch."""
+    weights = gaussian_weights(patch, 0.125).astype(np.float64)
+    total, norm = np.zeros((2, *image.shape[1:])), np.zeros(image.shape[1:])
+    for corner in tile_corners(image.shape[1:], patch, step):
+        tile = tuple(slice(start, start + edge) for start, edge in zip(corner, patch, strict=True))
+        with torch.inference_mode():
+            logits = network(torch.from_numpy(image[(slice(None), *tile)].copy())[None])[0].double().numpy()
+        total[(slice(None), *tile)] += logits * weights
+        norm[tile] += weights
+    return total / norm
+
+
+def test_tiles_are_weighted():
+    image, patch = image_of(13, 20, 9), (8, 8, 8)
+    network = convolution(3)
+    expected = plain_restatement(network, image, patch, 0.5)
+    np.testing.assert_allclose(predict([network], image, patch), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(16, 24, 16), (30, 41, 27)], ids=["one tile", "many tiles"])
+def test_a_whole_network_equals_one_of_float64(shape):
+    """The peer's half-precision sums would be off by 0.01 to 0.1 at the corners (method.md section 16)."""
+    plan = Architecture(
+        encoder="plain",
+        features=(8, 16, 32),
+        strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+        kernels=((3, 3, 3),) * 3,
+        encoder_blocks=(2, 2, 2),
+        decoder_blocks=(2, 2),
+    )
+    image, patch = image_of(*shape), (16, 24, 16)
+    network = build_network(plan, input_channels=1, output_channels=2, seed=0).eval()
+    found = predict([network], image, patch)
+    expected = plain_restatement(network.double(), image.astype(np.float64), patch, 0.5)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_flat_patches_slide_over_each_slice():
+    image, patch = image_of(4, 13, 9), (8, 8)
+    network = convolution(2)
+    found = predict([network], image, patch)
+    for plane in range(4):
+        expected = plain_restatement(network, image[:, plane], patch, 0.5)
+        np.testing.assert_allclose(found[:, plane], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "before", "after"), [((5, 8, 8), (1, 0, 0), (2, 0, 0)), ((8, 3, 6), (0, 2, 1), (0, 3, 1))]
+)
+def test_small_images_are_padded_with_zeros(shape, before, after):
+    image, inner_network = image_of(*shape), convolution(3)
+    ramp = torch.arange(512.0).reshape(8, 8, 8)  # so that the position in the patch matters
+
+    def network(batch):
+        return inner_network(batch) + ramp
+
+    widths = [(0, 0), *zip(before, after, strict=True)]
+    with torch.inference_mode():
+        whole = network(torch.from_numpy(np.pad(image, widths))[None])[0].numpy()
+    inner = tuple(slice(low, low + edge) for low, edge in zip(before, shape, strict=True))
+    found = predict([network], image, (8, 8, 8))
+    np.testing.assert_allclose(found, whole[(slice(None), *inner)], rtol=1e-5, atol=1e-5)
+
+
+def test_networks_are_averaged():
+    image = image_of(9, 12, 8)
+    networks = [convolution(3, seed) for seed in range(3)]
+    single = [predict([network], image, (8, 8, 8)) for network in networks]
+    np.testing.assert_allclose(predict(networks, image, (8, 8, 8)), np.mean(single, axis=0), atol=1e-5)
+
+
+def test_mirroring_changes_a_network_without_symmetry():
+    image, network = image_of(8, 8, 8), convolution(3)
+    flips = [axes for n in range(4) for axes in itertools.combinations((1, 2, 3), n)]
+    with torch.inference_mode():
+        outputs = [
+            torch.flip(network(torch.from_numpy(np.flip(image, axes).copy())[None])[0], axes)
+            for axes in flips
+        ]
+    expected = torch.stack(outputs).mean(dim=0).numpy()
+    np.testing.assert_allclose(predict([network], image, (8, 8, 8), MIRRORED), expected, atol=1e-5)
+    assert np.abs(predict([network], image, (8, 8, 8)) - expected).max() > 0.01
+
+
+def test_two_fold_mirroring():
+    image, network = image_of(8, 8, 8), convolution(3)
+    both = [image, np.flip(image, 3)]
+    with torch.inference_mode():
+        outputs = [network(torch.from_numpy(one.copy())[None])[0] for one in both]
+    expected = (outputs[0] + torch.flip(outputs[1], (3,))).numpy() / 2
+    found = predict([network], image, (8, 8, 8), InferenceRecipe(mirroring=("x",)))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("voxels", [1, 8**3 * 3, 10**9])
+def test_batching_of_tiles_does_not_matter(voxels, monkeypatch):
+    image, network, patch = image_of(17, 12, 20), convolution(3), (8, 8, 8)
+    sizes = []
+
+    def watched(batch):
+        sizes.append(len(batch))
+        return network(batch)
+
+    expected = plain_restatement(network, image, patch, 0.5)
+    monkeypatch.setattr(MODULE, "BATCH_VOXELS", voxels)
+    np.testing.assert_allclose(predict([watched], image, patch), expected, atol=1e-5)
+    n_tiles = len(list(tile_corners(image.shape[1:], patch, 0.5)))
+    assert sum(sizes) == n_tiles
+    assert max(sizes) == min(n_tiles, max(1, voxels // 8**3))
+
+
+def test_planes_come_as_soon_as_no_tile_touches_them(monkeypatch):
+    monkeypatch.setattr(MODULE, "BATCH_VOXELS", 1)
+    image, patch, seen = image_of(65, 12, 9), (24, 8, 8), []
+
+    def watched(batch):
+        seen.append(len(batch))
+        return torch.cat([batch, batch], dim=1)
+
+    corners = list(tile_corners(image.shape[1:], patch, 0.5))
+    done, sizes = 0, []
+    for chunk in chunks_of([watched], image, patch):
+        np.testing.assert_allclose(chunk[0], image[0, done : done + chunk.shape[1]], atol=1e-6)
+        done += chunk.shape[1]
+        sizes.append(chunk.shape[1])
+        assert sum(seen) == sum(z < done for z, *_ in corners)
+    assert done == 65
+    assert max(sizes) == 8
+
+
+def test_all_channels_reach_the_network():
+    image = image_of(8, 8, 8, channels=3)
+    found = predict([lambda batch: batch[:, 1:]], image, (8, 8, 8))
+    np.testing.assert_allclose(found, image[1:], atol=1e-6)
+
+
+def test_no_network():
+    with pytest.raises(ValueError, match="no network"):
+        predict([], image_of(8, 8, 8), (8, 8, 8))

@@ -1,0 +1,148 @@
+"""A small run to report on."""
+
+from __future__ import annotations
+
+from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
+from segflow.contracts.labels import Labels
+from segflow.contracts.plan import Architecture, Configuration, Plan
+from segflow.contracts.scores import (
+    Bootstrap,
+    Candidate,
+    CaseScores,
+    Metrics,
+    Operation,
+    PostProcessing,
+    Resampled,
+    Selection,
+    Step,
+    Summary,
+)
+from segflow.metrics.overlap import mean_metrics
+from segflow.reporting.data import History, Overlay, ReportData, StageTime
+
+LABELS = Labels((("background", 0), ("organ", 1), ("lesion <b>", 2)))
+NAN = float("nan")
+
+
+def summary(*rows, labels=LABELS):
+    """A summary with one row of Dice values per case."""
+    keys = [str(target) for target in labels.targets]
+
+    def metrics(dice):
+        return Metrics(dice=dice, iou=dice, fn=1, fp=1, tn=1, tp=1, n_pred=2, n_ref=2)
+
+    cases = tuple(
+        CaseScores(
+            metrics={key: metrics(dice) for key, dice in zip(keys, row, strict=True)},
+            prediction_file=f"predicted/case_{i}.nii.gz",
+            reference_file=f"labels/case_{i}.nii.gz",
+        )
+        for i, row in enumerate(rows)
+    )
+    mean = {key: mean_metrics([case.metrics[key] for case in cases]) for key in keys}
+    return Summary(foreground_mean=mean_metrics(list(mean.values())), mean=mean, metric_per_case=cases)
+
+
+def history(fold=0, epochs=3):
+    names = ("epoch", "train_loss", "validation_loss", "mean_pseudo_dice", "ema_pseudo_dice")
+    rows = [dict(zip(names, (i, "-0.1", -0.2, 0.5, 0.4), strict=True)) for i in range(epochs)]
+    return History.from_rows("3d_fullres", fold, rows)
+
+
+def intensities():
+    return IntensityProperties(
+        max=9, mean=4.5, median=4, min=0, percentile_00_5=0.1, percentile_99_5=8.9, std=1.5
+    )
+
+
+def plan():
+    network = Architecture(
+        encoder="plain",
+        features=(32, 64, 128),
+        strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)),
+        kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
+        encoder_blocks=(2, 2, 2),
+        decoder_blocks=(2, 2),
+    )
+    configuration = Configuration(
+        name="3d_fullres",
+        data_identifier="3d",
+        spacing_mm=(3.0, 1.0, 1.0),
+        patch_shape=(16, 64, 48),
+        median_shape=(18.5, 70, 60),
+        batch_size=2,
+        batch_dice=False,
+        normalization=("zscore",),
+        mask_normalization=(False,),
+        architecture=network,
+    )
+    return Plan(
+        dataset_name="Dataset001_Sample",
+        plans_name="nnUNetPlans",
+        median_spacing_mm=(3, 1, 1),
+        median_shape=(18, 70, 60),
+        transpose_forward=(0, 1, 2),
+        transpose_backward=(0, 1, 2),
+        configurations={"3d_fullres": configuration},
+        intensities={"0": intensities()},
+    )
+
+
+def candidate(name, score):
+    return Candidate(
+        name=name, configurations=tuple(name.split("+")), foreground_mean_dice=score, summary="summary.json"
+    )
+
+
+def bootstrap():
+    rows = {
+        "2d": ((NAN, NAN), (0.0, 0.0, 0.0)),
+        "3d_fullres": ((0.71, 0.88), (0.912, 0.086, 0.002)),
+        "2d+3d_fullres": ((0.69, 0.83), (0.088, 0.912, 0.0)),
+    }
+    found = tuple(
+        Resampled(name=name, interval=interval, rank_shares=shares, probability_best=shares[0])
+        for name, (interval, shares) in rows.items()
+    )
+    return Bootstrap(replicates=1000, seed=0, cases=3, candidates=found)
+
+
+def report_data(**changes):
+    scores = changes.pop("summary", summary((0.9, 0.8), (0.7, NAN), (0.95, 0.6)))
+    keep = Operation(name="keep_largest", labels=(1,))
+    small = Operation(name="remove_small", labels=(1, 2), min_volume_mm3=12.5)
+    values = {
+        "dataset": "Dataset001_Sample",
+        "labels": LABELS,
+        "channel_names": ("T1",),
+        "file_ending": ".nii.gz",
+        "fingerprint": Fingerprint(
+            foreground_intensity_properties_per_channel={"0": intensities()},
+            median_relative_size_after_cropping=0.5,
+            shapes_after_crop=((10, 20, 30), (12, 24, 30)),
+            spacings=((3.0, 1.0, 1.0), (2.0, 1.0, 0.5)),
+        ),
+        "plan": plan(),
+        "selection": Selection(
+            best=candidate("3d_fullres", 0.8),
+            candidates=(candidate("2d", NAN), candidate("3d_fullres", 0.8), candidate("2d+3d_fullres", 0.75)),
+            bootstrap=bootstrap(),
+        ),
+        "summary": scores,
+        "candidate_summaries": {"3d_fullres": scores},
+        "postprocessing": PostProcessing(
+            operations=(keep,),
+            steps=(
+                Step(operation=keep, target="1", dice_before=0.5, dice_after=0.6, accepted=True),
+                Step(operation=small, target="foreground", dice_before=0.6, dice_after=0.59, accepted=False),
+            ),
+            foreground_mean_dice_before=0.5,
+            foreground_mean_dice_after=0.6,
+        ),
+        "histories": (history(1), history(0)),
+        "overlays": (Overlay("case_0", "best", 0.85, b"\x89PNG", "axial slice 1 of 2"),),
+        "stages": (StageTime("plan", 1), StageTime("train", 7200, 2)),
+        "provenance": (("segflow", "0.1.0"),),
+        "warnings": ("Trained for a moment.",),
+    }
+    return ReportData(**{**values, **changes})
