@@ -240,7 +240,7 @@ def test_a_cascade_is_prepared_as_the_full_resolution(tmp_path):
 def test_training_does_not_depend_on_the_peers_format():
     """A change there must not train anything anew."""
     assert "segflow.nnunet.plans" in closure("segflow.commands.plan")
-    names = {name for name in closure("segflow.commands.train") if name.startswith("segflow.io.plans")}
+    names = {name for name in closure("segflow.commands.train") if name.startswith("segflow.nnunet")}
     assert names == {"segflow.nnunet.folds", "segflow.nnunet.parts"}
 
 
