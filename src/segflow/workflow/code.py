@@ -19,7 +19,7 @@ from grimp.exceptions import SourceSyntaxError
 
 from segflow.contracts.errors import ConfigurationError
 
-__all__ = ["closure", "code_of"]
+__all__ = ["closure", "code_of", "digest_of_code"]
 
 _DIGITS = 12
 #: What draws pictures and writes logs beside a training decides no result, nor does what it imports (decision 0009).
@@ -44,10 +44,10 @@ def closure(module: str) -> dict[str, str]:
     """
     package = module.partition(".")[0]
     modules = {module, *_graph(package, module == _ASIDE).find_upstream_modules(module)}
-    found = {name: _digest(_file(name)) for name in modules}
+    found = {name: digest_of_code(_file(name)) for name in modules}
     for name in modules:
         folder = name if _file(name).stem == "__init__" else name.rpartition(".")[0]
-        found |= {f"{folder}/{file.name}": _digest(file) for file in _data_files(_file(name).parent)}
+        found |= {f"{folder}/{file.name}": digest_of_code(file) for file in _data_files(_file(name).parent)}
     return dict(sorted(found.items()))
 
 
@@ -61,10 +61,14 @@ def _graph(package: str, with_aside: bool) -> grimp.ImportGraph:  # noqa: FBT001
     try:
         graph = grimp.build_graph(package, cache_dir=None)
     except SourceSyntaxError as problem:
-        raise ConfigurationError(f"{problem.filename}, line {problem.lineno}: not valid Python") from None
+        raise _not_python(problem.filename, problem.lineno) from None
     if _ASIDE in graph.modules and not with_aside:
         graph.remove_module(_ASIDE)
     return graph
+
+
+def _not_python(file: Path | str, line: int | None) -> ConfigurationError:
+    return ConfigurationError(f"{file}, line {line or 1}: not valid Python")
 
 
 def _file(module: str) -> Path:
@@ -79,10 +83,18 @@ def _data_files(folder: Path) -> tuple[Path, ...]:
 
 
 @cache
-def _digest(file: Path) -> str:
+def digest_of_code(file: Path) -> str:
+    """Digest of a file: of a module's syntax tree without docstrings, of a data file's content.
+
+    Raises:
+        ConfigurationError: The module is not valid Python.
+    """
     content = file.read_bytes()
     if file.suffix == ".py":
-        content = _text(ast.parse(content, filename=str(file))).encode("ascii")
+        try:
+            content = _text(ast.parse(content, filename=str(file))).encode("ascii")
+        except (SyntaxError, ValueError) as problem:  # the latter for a zero byte, before Python 3.12
+            raise _not_python(file, getattr(problem, "lineno", None)) from None
     return hashlib.sha256(content).hexdigest()[:_DIGITS]
 
 
