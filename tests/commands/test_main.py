@@ -176,7 +176,8 @@ def test_planning_verbs_start_without_torch():
 
 
 def test_training_needs_no_image_library():
-    code = "import sys; import segflow.training.loop, segflow.prediction.sliding_window; sys.exit('SimpleITK' in sys.modules)"
+    modules = "segflow.training.loop, segflow.prediction.sliding_window"
+    code = f"import sys; import {modules}; sys.exit('SimpleITK' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
