@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segflow.workflow.reasons import PlannedJobs, planned_jobs
+from segflow.workflow.snakemake import PlannedJobs, planned_jobs
 
 PARAMS = (
     "Params have changed since last execution: Union of exclusive params before and now across all output:"

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.io import Wildcards
 
 from segflow.contracts.errors import ConfigurationError, SegflowError
 from segflow.workflow.config import WorkflowConfig
@@ -31,10 +30,15 @@ try:
 except SegflowError as problem:
     raise WorkflowError(str(problem)) from None
 
+
+class Experiment(dict):
+    """A data set and a recipe, to be used as wildcards."""
+
+    __getattr__ = dict.__getitem__
+
+
 EXPERIMENTS = [
-    Wildcards(fromdict={"dataset": dataset, "recipe": recipe})
-    for dataset in SOURCES
-    for recipe in RECIPES
+    Experiment(dataset=dataset, recipe=recipe) for dataset in SOURCES for recipe in RECIPES
 ]
 
 # What is computed once per data set, ...
@@ -93,6 +97,14 @@ def benchmark_of(job, folder=EXPERIMENT):
 if workflow.is_main_process:
     stop_jobs_when_interrupted()
     recover_records(Path(RESULTS))
+
+
+def hold_results():
+    """Keep other calls away from this folder until this one ends."""
+    try:
+        hold_folder()
+    except SegflowError as problem:
+        raise WorkflowError(str(problem)) from None
 
 
 def settle():

@@ -14,6 +14,7 @@ from segflow.nnunet.plans import read_plan
 from segflow.recipes.settings import settings_of
 from segflow.selection.choose import candidate_members, candidate_name
 from segflow.workflow.code import code_of
+from segflow.workflow.recipes import pretrained_words, training_words
 
 CASCADE, LOW_RESOLUTION = "3d_cascade_fullres", "3d_lowres"
 
@@ -28,14 +29,6 @@ def of_dataset(attribute):
     return lambda wildcards: getattr(SOURCES[wildcards.dataset], attribute)
 
 
-description = ancient(of_dataset("description"))
-meaning = of_dataset("meaning")
-
-
-def raw_files(wildcards):
-    return SOURCES[wildcards.dataset].chunks[int(wildcards.chunk)]
-
-
 def all_chunks(template):
     """The files of all chunks of cases."""
     return lambda wildcards: expand(
@@ -43,6 +36,8 @@ def all_chunks(template):
     )
 
 
+description = ancient(of_dataset("description"))
+meaning = of_dataset("meaning")
 check_reports = all_chunks(CHECK)
 
 
@@ -58,10 +53,8 @@ def of_cases(template, name="configuration"):
     """
 
     def file(wildcards):
-        plan, configuration = PLANS.cases_of(wildcards.recipe, getattr(wildcards, name, name))
-        return expand(
-            template, dataset=wildcards.dataset, plan=plan, configuration=configuration
-        )
+        plan, configuration = PLANS.cases_of(wildcards.recipe, wildcards.get(name, name))
+        return expand(template, dataset=wildcards.dataset, plan=plan, configuration=configuration)
 
     return file
 
@@ -136,13 +129,16 @@ def durable_outputs(wildcards):
 
 def settings(section):
     """What a stage reads of the recipe."""
-    return lambda wildcards: list(
-        settings_of(section, getattr(RECIPES[wildcards.recipe], section))
-    )
+    return lambda wildcards: list(settings_of(section, getattr(RECIPES[wildcards.recipe], section)))
 
 
 def training_settings(wildcards):
-    return list(PLANS.training_settings(RECIPES[wildcards.recipe], wildcards.configuration))
+    name = wildcards.configuration
+    return training_words(RECIPES[wildcards.recipe], name, is_cascade=name in PLANS.cascades)
+
+
+def pretrained_weights(wildcards):
+    return pretrained_words(RECIPES[wildcards.recipe], wildcards.configuration)
 
 
 def planning_option(wildcards):
@@ -150,49 +146,3 @@ def planning_option(wildcards):
     if CONFIG.plan is not None:
         return ["--edited", CONFIG.plan]
     return ["--settings", *settings_of("planning", PLANS.planning[wildcards.plan])]
-
-
-def probability_option(wildcards):
-    """Probabilities are kept only where pairs are formed."""
-    several = CONFIG.configurations == "auto" or len(CONFIG.configurations) > 1
-    return "--save-probabilities" if CONFIG.ensembles and several else ""
-
-
-# What decides no result.
-
-
-def previous_stage_option(wildcards, input):
-    return ["--previous-stage", *input.previous] if input.previous else []
-
-
-def pretrained_option(wildcards, resources):
-    """The file's content decides, which is among the settings; its name does not."""
-    file = RECIPES[wildcards.recipe].training.pretrained_file(wildcards.configuration)
-    return [] if file is None else ["--pretrained", file]
-
-
-def hardware(wildcards, resources):
-    """The configured device, with GPUs of its own, or the CPU where the call grants no GPU."""
-    gpus = resources.get("gpu", 0)
-    device = CONFIG.device if gpus else "cpu"
-    return ["--device", device, "--gpus", gpus if CONFIG.device != "cpu" else 0]
-
-
-def side_options(wildcards, resources):
-    """How a training makes its batches, how often it is saved, and what is written beside its result."""
-    wanted = CONFIG.resources
-    workers = [] if wanted.workers is None else ["--workers", wanted.workers]
-    logs = ["--tensorboard"] if wanted.tensorboard else []
-    return [*workers, "--checkpoint-minutes", f"{wanted.checkpoint_minutes:g}", *logs]
-
-
-def network_threads(wildcards):
-    """CPU threads of a job that uses a network: an equal share of the cores for each GPU of the call."""
-    share = (granted(workflow, "_cores") or 8) // (granted(workflow, "gpu") or 1)
-    return CONFIG.resources.threads or max(1, share)
-
-
-def training_threads(wildcards):
-    """CPU threads of a training: such a share for each of its GPUs."""
-    shares = network_threads(wildcards) * CONFIG.resources.gpus
-    return CONFIG.resources.threads or min(shares, workflow.cores or 8)

@@ -87,9 +87,7 @@ def hold_folder() -> None:
     try:
         _LOCK.acquire()
     except Timeout:
-        raise ConfigurationError(
-            "another call is at work in this folder; wait for it, or stop it"
-        ) from None
+        raise ConfigurationError("another call is at work in this folder; wait for it, or stop it") from None
 
 
 def stop_jobs_when_interrupted() -> None:
@@ -212,7 +210,9 @@ def _explain(reason: str) -> str:
 def _changed_params(old: list[str], new: list[str]) -> str:
     """Code by module, settings by name with both values."""
     modules = sorted({word.partition("@")[0] for word in (*old, *new) if "@" in word})
-    before, now = ({k: v for k, _, v in (word.partition("=") for word in words if "=" in word)} for words in (old, new))
+    before, now = (
+        {k: v for k, _, v in (word.partition("=") for word in words if "=" in word)} for words in (old, new)
+    )
     said = [f"code changed: {', '.join(modules)}"] if modules else []
     said += [
         f"{name}: {before.get(name, 'nothing')} → {now.get(name, 'nothing')}"
