@@ -100,12 +100,12 @@ def test_a_list_of_one_is_no_region():
         (
             {"background": 0, "w": [1, 2], "c": 2},
             [0, 2],
-            "'regions_class_order' holds 0, which is no foreground label",
+            "'regions_class_order' holds 0, which is not a foreground label",
         ),
         (
             {"background": 0, "w": [1, 2], "ignore": 3},
             [3],
-            "'regions_class_order' holds 3, which is no foreground",
+            "'regions_class_order' holds 3, which is not a foreground",
         ),
         (
             {"background": 0, "w": [1, 2], "c": 2},
