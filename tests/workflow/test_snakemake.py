@@ -193,7 +193,7 @@ class TestAssumptions:
 
 def test_a_second_call_in_a_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    call = "from segflow.workflow.snakemake import hold_folder; hold_folder(); print('held', flush=True); input()"
+    call = "from segflow.workflow.snakemake import hold_folder; lock = hold_folder(); print('held', flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", call], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as first:
@@ -201,8 +201,7 @@ def test_a_second_call_in_a_folder_is_refused(tmp_path, monkeypatch):
         with pytest.raises(ConfigurationError, match="another call is at work in this folder"):
             snakemake.hold_folder()
         first.kill()
-    snakemake.hold_folder()
-    snakemake._LOCK.release()
+    snakemake.hold_folder().release()
 
 
 # Settling.

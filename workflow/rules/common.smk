@@ -101,8 +101,9 @@ if workflow.is_main_process:
 
 def hold_results():
     """Keep other calls away from this folder until this one ends."""
+    global results_lock
     try:
-        hold_folder()
+        results_lock = hold_folder()
     except SegflowError as problem:
         raise WorkflowError(str(problem)) from None
 

@@ -19,12 +19,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
-from filelock import FileLock, Timeout
 
 from segflow.contracts.errors import ConfigurationError
+from segflow.processes.locks import try_lock
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 __all__ = [
     "PlannedJobs",
@@ -39,7 +42,7 @@ __all__ = [
 ]
 
 _RECORDS = Path(".snakemake", "metadata")
-_LOCK = FileLock(Path(".snakemake", "segflow.lock"), timeout=0)
+_LOCK = Path(".snakemake", "segflow.lock")
 
 _HEAD = re.compile(r"^(?:local)?(?P<kind>rule|checkpoint) (?P<rule>\w+):$")
 _REASON = re.compile(r"^ {4}reason: (?P<reason>.+)$")
@@ -76,18 +79,22 @@ def search_programs(workflow: Any, launcher: Path) -> None:
     os.environ["PATH"] = os.pathsep.join(folders)
 
 
-def hold_folder() -> None:
+def hold_folder() -> FileLock:
     """Keep other calls away from this folder until this one ends, however it ends.
 
     The kernel's lock needs no `--unlock` after a crash, which is why the profiles turn Snakemake's own off.
 
+    Returns:
+        The lock, which is free again when nothing refers to it any more.
+
     Raises:
         ConfigurationError: Another call holds it.
     """
-    try:
-        _LOCK.acquire()
-    except Timeout:
-        raise ConfigurationError("another call is at work in this folder; wait for it, or stop it") from None
+    _LOCK.parent.mkdir(exist_ok=True)
+    lock = try_lock(_LOCK)
+    if lock is None:
+        raise ConfigurationError("another call is at work in this folder; wait for it, or stop it")
+    return lock
 
 
 def stop_jobs_when_interrupted() -> None:
