@@ -193,7 +193,7 @@ class TestAssumptions:
 
 def test_a_second_call_in_a_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    call = "from segflow.workflow.snakemake import hold_folder; lock = hold_folder(); print('held', flush=True); input()"
+    call = "from segflow.workflow.snakemake import hold_folder; x = hold_folder(); print('held', flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", call], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as first:
