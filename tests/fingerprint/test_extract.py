@@ -12,7 +12,7 @@ from segflow.contracts.errors import DatasetError
 from segflow.fingerprint import extract
 from segflow.fingerprint.extract import draw_intensities, measure_case, pool_cases, samples_per_case
 from segflow.images.dataset import read_dataset
-from segflow.images.read import read_case
+from segflow.images.cases import read_case
 
 
 def raw_case(image, labels, spacing_mm=(3.0, 2.0, 1.0)):

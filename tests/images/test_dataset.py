@@ -8,7 +8,7 @@ import pytest
 from io_samples import FILES
 
 from segflow.contracts.errors import DatasetError
-from segflow.images.dataset import find_cases, list_files, read_dataset, read_description, stray_labels
+from segflow.images.dataset import list_files, read_dataset, read_description, stray_labels
 
 
 def test_sound(make):

@@ -6,7 +6,7 @@ import pytest
 from io_samples import FILES
 
 from segflow.contracts.errors import DatasetError
-from segflow.images.dataset import find_cases, list_files, read_dataset, reader_warnings, stray_labels
+from segflow.images.dataset import list_files, read_dataset, reader_warnings, stray_labels
 
 
 @pytest.mark.parametrize("ending", [".NII.GZ", ".PNG", ".Tif"])

@@ -12,8 +12,8 @@ import SimpleITK as sitk
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
-from segflow.images import decode
-from segflow.images.read import read_geometry, read_image, read_labels, write_labels
+from segflow.images import itk
+from segflow.images.cases import read_geometry, read_image, read_labels, write_labels
 
 FLAT = [".png", ".bmp", ".jpg", ".jpeg"]
 VOLUMES = [".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".tif", ".tiff"]
@@ -263,7 +263,7 @@ def test_geometry_is_read_without_voxels(tmp_path, monkeypatch):
         file = save(tmp_path / f"a{ending}", noise((3, 4, 5)).astype(np.uint8))
         _, expected = read_image([file], case="a")
         with monkeypatch.context() as patch:
-            patch.delattr(decode.sitk.ImageFileReader, "Execute")
+            patch.delattr(itk.sitk.ImageFileReader, "Execute")
             assert read_geometry(file, case="a") == expected
         file.unlink()
 

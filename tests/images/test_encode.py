@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 
 from segflow.contracts.errors import DatasetError
-from segflow.images import encode
-from segflow.images.read import read_geometry, read_image, read_labels, write_image, write_labels
+from segflow.images import image_files as encode
+from segflow.images.cases import read_geometry, read_image, read_labels, write_image, write_labels
 from segflow.storage.files import digest_of
 
 EXACT = [".nii.gz", ".nii", ".mha", ".mhd"]

@@ -12,7 +12,7 @@ from segflow.images.formats import (
     digest_of_image,
     ending_of,
     label_ending,
-    read_side_file,
+
     side_file,
 )
 from segflow.storage.files import digest_of

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from segflow.images.hush import hushed
+from segflow.images.itk import captured_stderr as hushed
 
 
 def test_lines_become_values(capfd):

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from segflow.contracts.case import Case
 from segflow.contracts.errors import DatasetError
 from segflow.images import nifti
-from segflow.images.read import read_image, read_labels, verify_files
+from segflow.images.cases import read_image, read_labels
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_ordinary_files_are_read_as_the_library_reads_them(kind, ending, shape, 
     array = np.random.default_rng(0).integers(0, 9, shape).astype(kind)
     file = written(tmp_path / f"a{ending}", array)
     np.testing.assert_array_equal(nifti.voxels(file), array[0] if shape[:-3] == (1,) else array)
-    monkeypatch.setattr("segflow.images.decode._itk", None)
+    monkeypatch.setattr("segflow.images.itk.read", None)
     image, geometry = read_image([file], case="a")
     found = read_labels(file, case="a") if len(image) == 1 else None
     monkeypatch.undo()

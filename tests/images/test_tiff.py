@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from segflow.contracts.errors import DatasetError
-from segflow.images.read import read_geometry, read_image, read_labels
+from segflow.images.cases import read_geometry, read_image, read_labels
 from segflow.images.tiff import survey
 
 GREY = {"photometric": "minisblack"}

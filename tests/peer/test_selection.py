@@ -18,7 +18,7 @@ from scipy import ndimage
 from stage_calls import call
 
 from segflow.contracts.labels import Labels
-from segflow.images.read import read_labels
+from segflow.images.cases import read_labels
 from segflow.selection.average import average
 from segflow.volumes.labelmaps import pick_labels
 

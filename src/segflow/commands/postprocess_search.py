@@ -13,8 +13,8 @@ from segflow.commands.pool import map_cases
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import PostProcessing, Selection, Summary
+from segflow.images.cases import read_geometry, read_labels
 from segflow.images.dataset import read_description
-from segflow.images.read import read_geometry, read_labels
 from segflow.metrics.overlap import target_key
 from segflow.recipes.selection import PostprocessingRecipe
 from segflow.recipes.settings import parse_settings
