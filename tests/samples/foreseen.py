@@ -148,7 +148,7 @@ FORESEEN = {
     "code of the comparison": (edit("commands/compare.py"), {"compare"}),
     "code of the screen's summary": (edit("commands/summary.py"), set()),
     "code of prediction of new images": (edit("commands/predict.py"), set()),
-    "code of the exchange of networks": (edit("commands/import_nnunet.py"), set()),
+    "code of the exchange of networks": (edit("nnunet/packages.py"), set()),
     "code of the picture of a training": (edit("reporting/progress.py"), set()),
     "code that shows a training": (edit("commands/watching.py"), set()),
     "a comment in every module": (comment_everywhere, set()),

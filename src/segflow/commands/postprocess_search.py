@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     file = options.selection.parent / selection.best.summary
     summary = read_contract(Summary, file)
     options.also_read = [file]
-    if recipe.asks_nothing:
+    if recipe.is_empty:
         mean = summary.foreground_mean.dice
         nothing = PostProcessing(
             operations=(), steps=(), foreground_mean_dice_before=mean, foreground_mean_dice_after=mean
