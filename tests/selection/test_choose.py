@@ -8,7 +8,7 @@ import pytest
 
 from segflow.contracts.errors import PlanError
 from segflow.contracts.scores import Candidate
-from segflow.selection.choose import candidate_members, candidate_name, pair_name, select
+from segflow.selection.choose import candidate_members, candidate_name, select
 
 
 def candidates(**scores):
@@ -19,7 +19,7 @@ def candidates(**scores):
 
 
 def test_names():
-    assert pair_name("2d", "3d_fullres") == "2d+3d_fullres"
+    assert candidate_name(("2d", "3d_fullres")) == "2d+3d_fullres"
     assert candidate_name(("2d",)) == "2d"
 
 

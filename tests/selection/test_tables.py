@@ -10,8 +10,7 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Operation
 from segflow.metrics.overlap import confusion_matrix
 from segflow.selection import pieces as pieces_module
-from segflow.selection.pieces import apply, connected, cut
-from segflow.selection.search import confusion, relabelled
+from segflow.selection.pieces import apply, confusion, connected, cut, relabelled
 
 THREE = Labels((("background", 0), ("a", 1), ("b", 2), ("c", 3)))
 IGNORE = Labels((*THREE.entries, ("ignore", 4)))
