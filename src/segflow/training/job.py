@@ -15,7 +15,7 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, Fold
 from segflow.losses.compound import build_loss, deep_supervision_weights
 from segflow.network.unet import build_network
-from segflow.network.weights import load_body_
+from segflow.network.weights import load_weights_
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.training.batches import BatchMaker
 from segflow.training.step import Learner
@@ -122,9 +122,11 @@ def make_learner(job: TrainingJob, team: Team = ALONE) -> Learner:
         seed=job.seed,
     )
     if job.pretrained is not None:
-        load_body_(network, job.pretrained.weights, where=job.pretrained.where)
-    parts = team.parts(configuration.batch_size)
-    loss = build_loss(job.labels, recipe, job.scale_weights, batch_dice=configuration.batch_dice, parts=parts)
+        load_weights_(network, job.pretrained.weights, where=job.pretrained.where, heads=False)
+    reduction = team.reduction(configuration.batch_size)
+    loss = build_loss(
+        job.labels, recipe, job.scale_weights, batch_dice=configuration.batch_dice, reduction=reduction
+    )
     return Learner(network, loss, recipe=recipe, labels=job.labels, device=job.device, team=team)
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from segflow.losses.parts import WHOLE, Parts
+from segflow.losses.reduction import SINGLE_PROCESS, Reduction
 
 __all__ = ["ALONE", "Lost", "Team", "join"]
 
@@ -56,10 +56,10 @@ class Team:
         """Which patches of a batch are this process's."""
         return range(self.rank, batch_size, self.size)
 
-    def parts(self, batch_size: int) -> Parts:
+    def reduction(self, batch_size: int) -> Reduction:
         """How a loss is made from this process's patches."""
         share = len(self.positions(batch_size)) / batch_size
-        return WHOLE if self.size == 1 else _Parts(self, share)
+        return SINGLE_PROCESS if self.size == 1 else _Reduction(self, share)
 
     def sum(self, mine: Tensor) -> Tensor:
         """The sum over all processes, the same bits in each; gradients flow back to this one's part.
@@ -109,7 +109,7 @@ ALONE: Final = Team()
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _Reduction:
     """A batch that is spread over the processes; they may have unequal shares of it."""
 
     team: Team
