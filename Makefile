@@ -10,24 +10,31 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 WORKFLOW = $(wildcard Snakefile) workflow
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-all lint format clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile \
-		| while IFS='|' read -r verb does; do printf '  make %-8s %s\n' "$$verb" "$$does"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile \
+		| while IFS='|' read -r verb does; do printf '  make %-9s %s\n' "$$verb" "$$does"; done
 	@echo "Settings: PYTHON=python3.11  CORES=4  GPUS=2  PIP_ARGS=...  PYTEST_ARGS='-k fold'"
 
 demo: $(STAMP) demo/phantom/dataset.json ## Make a synthetic data set and run the whole pipeline on it (results in demo/results)
 	@$(BIN)/snakemake --configfile config/demo.yaml --cores $(CORES) --resources gpu=$(GPUS)
 
-test: lint ## Check style, types and imports, then run the tests that need neither GPU, SLURM nor the peer
+test: lint ## Check style, types and imports, then run the tests of a few minutes
 	@echo "== tests"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not peer and not gpu and not slurm" $(PYTEST_ARGS)
+	@$(PYTEST) -n 2 -m "not slow and not slurm and not peer and not gpu" $(PYTEST_ARGS)
+
+test-all: $(STAMP) ## Run the long tests that `make test` leaves out: the whole tables, SLURM where it is installed
+	@echo "== long tests"
+	@$(PYTEST) -n 2 -m "slow and not slurm and not peer and not gpu" $(PYTEST_ARGS)
+	@echo "== slurm"
+	@$(PYTEST) -m slurm tests/slurm $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Check style, types, imports and the workflow's format
 	@echo "== style";    $(BIN)/ruff check && $(BIN)/ruff format --check

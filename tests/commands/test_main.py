@@ -20,7 +20,7 @@ from segflow.commands import manifest
 from segflow.commands.main import VERBS, main
 from segflow.contracts.errors import ConfigurationError
 from segflow.storage.files import read_json
-from segflow.workflow.code import installed
+from segflow.workflow.code import closure
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -91,7 +91,7 @@ def test_a_job_has_a_record_and_a_failed_one_none(manifest_call, tmp_path, monke
     found = read_json(record, error=ConfigurationError)
     assert found["command"] == ["segflow", *manifest_call, "--job"]
     assert list(found["inputs"]) == [str(tmp_path / "chunk_0.json")]
-    assert found["code"] == installed().closure("segflow.commands.manifest")
+    assert found["code"] == closure("segflow.commands.manifest")
     record.unlink()
     (tmp_path / "chunk_0.json").write_text("{")
     assert main([*manifest_call, "--job"]) == 1
@@ -105,10 +105,7 @@ def test_a_verb_gets_a_name_for_its_code(manifest_call, monkeypatch):
     monkeypatch.setattr(main_module, "end_with_parent", lambda: None)
     for words in (manifest_call, manifest_call, [*manifest_call, "--job"]):
         assert main(words) == 0
-    closure = installed().closure
-    monkeypatch.setattr(
-        type(installed()), "closure", lambda self, name: closure(name) | {"segflow.storage.files": "x"}
-    )
+    monkeypatch.setattr(main_module, "closure", lambda name: closure(name) | {"segflow.storage.files": "x"})
     assert main(manifest_call) == 0
     assert len(set(codes[:3])) == 1
     assert codes[3] != codes[0]
@@ -176,7 +173,8 @@ def test_planning_verbs_start_without_torch():
 
 
 def test_training_needs_no_image_library():
-    code = "import sys; import segflow.training.loop, segflow.prediction.sliding_window; sys.exit('SimpleITK' in sys.modules)"
+    modules = "segflow.training.loop, segflow.prediction.sliding_window"
+    code = f"import sys; import {modules}; sys.exit('SimpleITK' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from segflow.commands.options import add_settings_argument, configuration_of, devices_for, fold_of
+from segflow.commands.options import add_settings_argument, devices_for, fold_of
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.plan import Fold
 
@@ -19,9 +19,9 @@ def test_a_missing_fold_names_those_there_are():
 
 
 def test_a_missing_configuration_names_those_there_are(plan):
-    assert configuration_of(plan, "2d").name == "2d"
+    assert plan.configuration("2d").name == "2d"
     with pytest.raises(ConfigurationError, match="no configuration '3d_lowres'; it has 2d"):
-        configuration_of(plan, "3d_lowres")
+        plan.configuration("3d_lowres")
 
 
 def test_settings_are_words_of_the_sections_named(capsys):

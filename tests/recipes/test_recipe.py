@@ -1,53 +1,207 @@
-"""The default recipe holds the method's numbers."""
+"""The recipes that come with segflow: their values, and where they are found."""
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import pytest
+import yaml
 
-from segflow.recipes.recipe import recipe_named
+from segflow.commands.main import VERBS
+from segflow.contracts.errors import ConfigurationError
+from segflow.recipes import presets
+from segflow.recipes.listing import default_listing
+from segflow.recipes.recipe import SECTIONS, Recipe, find_recipe, recipe_named, recipe_names
+from segflow.workflow.code import closure
 
-# (path, value) as in method.md sections 6.4-6.6, 12-16
-VALUES = [
-    ("planning.memory_3d", 560e6),
-    ("planning.memory_2d", 85e6),
-    ("planning.reference_batch_3d", 2),
-    ("planning.reference_batch_2d", 12),
-    ("planning.gpu_memory_gb", 8),
-    ("planning.dataset_share", 0.05),
-    ("planning.max_features_3d", 320),
-    ("planning.max_features_2d", 512),
-    ("training.epochs", 1000),
-    ("training.iterations", 250),
-    ("training.validation_iterations", 50),
-    ("training.learning_rate", 0.01),
-    ("training.schedule_exponent", 0.9),
-    ("training.momentum", 0.99),
-    ("training.weight_decay", 3e-5),
-    ("training.gradient_clip_norm", 12),
-    ("training.foreground_share", 0.33),
-    ("augmentation.rotation_3d_deg", 30),
-    ("augmentation.rotation_2d_deg", 180),
-    ("augmentation.scaling", (0.7, 1.4)),
-    ("augmentation.gamma_split", (0.7, 1.5)),
-    ("planning.low_resolution_step", 1.03),
-    ("planning.max_poolings", None),
-    ("training.loss", "dice_ce"),
-    ("training.schedule_epochs", None),
-    ("training.patience", None),
-    ("augmentation.p_elastic", 0),
-    ("inference.step", 0.5),
-    ("inference.gaussian_sigma", 1 / 8),
-    ("inference.mirroring", True),
-    ("selection.prefer_single_within", 0),
-    ("postprocessing.largest_component", True),
-    ("postprocessing.remove_below_mm3", ()),
-    ("postprocessing.fill_holes", False),
-]
+FOLDER = Path(presets.__file__).parent
+FILES = sorted(FOLDER.glob("*.yaml"))
+BASE = recipe_named("nnunet")
+
+#: nnU-Net's presets, method.md section 6.6: planner, plans name, R in 3D and 2D, reference GPU, c, whether B0 fits.
+TABLE = {
+    "nnunet": ("ExperimentPlanner", "nnUNetPlans", 560e6, 85e6, 8, 0.05, False),
+    "resenc": ("ResEncUNetPlanner", "nnUNetResEncUNetPlans", 680e6, 135e6, 8, 0.05, True),
+    "resenc-m": ("nnUNetPlannerResEncM", "nnUNetResEncUNetMPlans", 680e6, 135e6, 8, 1, True),
+    "resenc-l": ("nnUNetPlannerResEncL", "nnUNetResEncUNetLPlans", 2.1e9, 380e6, 24, 1, True),
+    "resenc-xl": ("nnUNetPlannerResEncXL", "nnUNetResEncUNetXLPlans", 3.6e9, 560e6, 40, 1, True),
+}
+#: Other recipes: every value that differs from nnunet's. nnunet-2021: method.md section 26, left column.
+OTHERS = {
+    "flare21": {
+        "training": {
+            "epochs": 300,
+            "schedule_epochs": 1000,
+            "loss": "dice_topk",
+            "deep_supervision_weights": (0.7, 0.2, 0.1),
+        },
+        "inference": {"mirroring": ("x",)},
+    },
+    "nnunet-2018": {
+        "planning": {
+            "plans_name": "nnUNetPlans2018",
+            "planner": "nnunet-2018",
+            "budget": "voxels",
+            "memory_3d": 128**3,
+            "memory_2d": 256**2,
+            "reference_batch_2d": 42,
+            "full_batch_must_fit": True,
+            "start_patch": "median",
+            "batch_rounding": "down",
+            "base_features": 30,
+            "max_poolings": 5,
+            "low_resolution_step": 2,
+        },
+        "augmentation": {"p_elastic": 0.2},
+    },
+    "nnunet-2021": {
+        "planning": {
+            "plans_name": "nnUNetPlans2021",
+            "planner": "nnunet-2021",
+            "memory_3d": pytest.approx(520e6 * 32 / 30),
+            "memory_2d": pytest.approx(19_739_648 * 32 / 30),
+            "reference_batch_2d": 50,
+            "start_patch": "finest_512",
+            "batch_rounding": "down",
+            "low_resolution_step": 1.01,
+            "resample_first": True,
+        },
+        "inference": {"average": "probabilities"},
+    },
+}
+#: Defaults as in method.md sections 6.4-6.6, 12-16, 22, 23.
+DEFAULTS = {
+    "planning": {
+        "reference_batch_3d": 2,
+        "reference_batch_2d": 12,
+        "max_features_3d": 320,
+        "max_features_2d": 512,
+        "low_resolution_step": 1.03,
+        "max_poolings": None,
+    },
+    "training": {
+        "epochs": 1000,
+        "iterations": 250,
+        "validation_iterations": 50,
+        "learning_rate": 0.01,
+        "schedule_exponent": 0.9,
+        "momentum": 0.99,
+        "weight_decay": 3e-5,
+        "gradient_clip_norm": 12,
+        "foreground_share": 0.33,
+        "loss": "dice_ce",
+        "schedule_epochs": None,
+        "patience": None,
+    },
+    "augmentation": {
+        "rotation_3d_deg": 30,
+        "rotation_2d_deg": 180,
+        "scaling": (0.7, 1.4),
+        "gamma_split": (0.7, 1.5),
+        "p_elastic": 0,
+    },
+    "inference": {"step": 0.5, "gaussian_sigma": 1 / 8, "mirroring": True},
+    "selection": {"prefer_single_within": 0},
+    "postprocessing": {"largest_component": True, "remove_below_mm3": (), "fill_holes": False},
+}
 
 
-@pytest.mark.parametrize(("path", "value"), VALUES, ids=[path for path, _ in VALUES])
-def test_value(path, value):
-    found = recipe_named("nnunet")
-    for name in path.split("."):
-        found = getattr(found, name)
-    assert found == value
+@pytest.mark.parametrize("section", SECTIONS)
+def test_defaults(section):
+    found = getattr(BASE, section).model_dump()
+    assert found == found | DEFAULTS[section]
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_presets_of_nnunet(name):
+    found = recipe_named(name)
+    recipe = found.planning
+    assert (
+        recipe.planner,
+        recipe.plans_name,
+        recipe.memory_3d,
+        recipe.memory_2d,
+        recipe.reference_gpu_gb,
+        recipe.dataset_share,
+        recipe.full_batch_must_fit,
+    ) == TABLE[name]
+    assert recipe.gpu_memory_gb == recipe.reference_gpu_gb
+    network = ("plain", (2,), 2) if name == "nnunet" else ("residual", (1, 3, 4, 6), 1)
+    assert (recipe.encoder, recipe.encoder_blocks, recipe.decoder_blocks) == network
+    assert (recipe.reference_batch_3d, recipe.reference_batch_2d) == (2, 12)
+    assert found == BASE.model_copy(update={"name": name, "planning": recipe})
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_recipes(name):
+    found = recipe_named(name).model_dump()
+    expected = BASE.model_dump() | {"name": name}
+    for section, values in OTHERS[name].items():
+        expected[section] |= values
+    assert found == expected
+
+
+def test_every_recipe_is_tested():
+    assert set(TABLE) | set(OTHERS) == {file.stem for file in FILES}
+    assert recipe_names() == ("nnunet", *sorted((set(TABLE) | set(OTHERS)) - {"nnunet"}))
+
+
+def test_the_listing_is_generated_from_the_models():
+    """After a change of a default or its description: python -m segflow.recipes.listing."""
+    text = (FOLDER / "nnunet.yaml").read_text(encoding="utf-8")
+    assert text == default_listing()
+    assert Recipe.model_validate({"name": "nnunet", **yaml.safe_load(text)}) == BASE == Recipe(name="nnunet")
+    described = [line for line in text.splitlines() if line.startswith("  # ")]
+    assert any("Length of the learning-rate schedule" in line for line in described)
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if file.stem != "nnunet"], ids=lambda file: file.stem
+)
+def test_files_contain_only_what_differs(file):
+    content = yaml.safe_load(file.read_text())
+    base = recipe_named(content.pop("based_on")).model_dump(mode="json")
+    same = [key for section, values in content.items() for key in values if base[section][key] == values[key]]
+    assert not same
+
+
+@pytest.mark.parametrize("name", ["nnunett", "../presets/nnunet", "nnunet.yaml/", "", "NNUNET", "__init__"])
+def test_an_unknown_name_lists_the_known(name):
+    message = (
+        f"there is no recipe '{name}'; choose one of nnunet, flare21, nnunet-2018, nnunet-2021, resenc, "
+        "resenc-l, resenc-m, resenc-xl, or name"
+    )
+    for find in (recipe_named, find_recipe):
+        with pytest.raises(ConfigurationError, match=message):
+            find(name)
+
+
+def test_a_file_may_be_based_on_any_of_them(tmp_path):
+    (tmp_path / "mine.yaml").write_text("based_on: resenc-l\nplanning: {gpu_memory_gb: 12}")
+    found = find_recipe(str(tmp_path / "mine.yaml"))
+    assert found.name == "mine"
+    assert found.planning == recipe_named("resenc-l").planning.model_copy(update={"gpu_memory_gb": 12})
+
+
+@pytest.mark.parametrize("module", sorted({module for module, _ in VERBS.values()}))
+def test_no_stage_depends_on_the_list_of_recipes(module):
+    """Else a new recipe would repeat the stages of experiments that do not use it."""
+    names = {name for name in closure(f"segflow.commands.{module}") if name.startswith("segflow.recipes")}
+    assert not [
+        name for name in names if "presets" in name or name.endswith((".recipe", ".listing", ".yaml"))
+    ]
+
+
+def test_the_link_in_config(repository):
+    link = repository / "config" / "recipes"
+    if not link.is_dir():
+        pytest.skip("this checkout was made without links")
+    assert link.resolve() == FOLDER.resolve()
+
+
+def test_a_wheel_has_them(repository):
+    project = tomllib.loads((repository / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["segflow"]
+    packed = {file for pattern in patterns for file in (repository / "src" / "segflow").glob(pattern)}
+    assert {file.resolve() for file in FILES} <= {file.resolve() for file in packed}

@@ -15,6 +15,7 @@ from segflow.contracts.plan import Fold
 from segflow.training import loop
 from segflow.training.batches import BatchMaker
 from segflow.training.loop import train
+from segflow.training.parallel import Group
 
 SHORT = {"epochs": 2, "iterations": 3, "validation_iterations": 2}
 
@@ -142,9 +143,14 @@ class Ticking:
 )
 def test_saved_within_an_epoch_when_the_last_time_is_long_ago(store, monkeypatch, seconds, expected):
     saved, save = [], store.save
-    monkeypatch.setattr(store, "save", lambda state: (saved.append((len(state["history"]), len(state["losses"]))), save(state)))
+    monkeypatch.setattr(
+        store,
+        "save",
+        lambda state: (saved.append((len(state["history"]), len(state["losses"]))), save(state)),
+    )
     monkeypatch.setattr(loop, "time", Ticking())
-    run(dataclasses.replace(make_job(recipe=SHORT), checkpoint_s=seconds), store)
+    job = dataclasses.replace(make_job(recipe=SHORT), checkpoint_s=seconds)
+    loop.train_in_group(Group(), Bar(), lambda: False, job, Reader(), store)
     assert saved == expected
 
 

@@ -36,7 +36,9 @@ JOBS = {
     "classes-patch": short(3, batch_dice=False, seed=2),  # see "top-k": torch 2.6 rounds otherwise
     "ignore-patch": short(batch_dice=False, labels=IGNORE),
     "top-k": replace(
-        short(batch_dice=True, labels=IGNORE, seed=2),  # with seed 1, rounding decides the slope of an activation
+        short(
+            batch_dice=True, labels=IGNORE, seed=2
+        ),  # with seed 1, rounding decides the slope of an activation
         training=TrainingRecipe(**SHORT, loss="dice_topk", deep_supervision_weights=(2.0, 1.0)),
     ),
     "regions-batch": short(3, batch_dice=True, labels=REGIONS),

@@ -79,8 +79,8 @@ def test_a_file_may_say_nothing(text, name, file):
         ("training: 7", r"mine\.yaml: 'training': "),
         ("epochs: 7", r"mine\.yaml: unknown key 'epochs': "),
         ("training: {epochs: 7", r"mine\.yaml is not valid YAML: "),
-        ("[training]", r"mine\.yaml must hold sections such as 'training'"),
-        ("training", r"mine\.yaml must hold sections such as 'training'"),
+        ("[training]", r"mine\.yaml must contain sections such as 'training'"),
+        ("training", r"mine\.yaml must contain sections such as 'training'"),
         ("!!python/object/apply:os.getcwd []", r"mine\.yaml is not valid YAML: "),
     ],
 )

@@ -8,28 +8,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.contracts.plan import Configuration, Fold, Plan
+from segflow.contracts.plan import Fold
 
 __all__ = [
     "add_device_arguments",
     "add_settings_argument",
-    "configuration_of",
     "devices_for",
     "fold_of",
 ]
-
-
-def configuration_of(plan: Plan, name: str) -> Configuration:
-    """A configuration by name.
-
-    Raises:
-        ConfigurationError: The plan has none of that name.
-    """
-    if name not in plan.configurations:
-        raise ConfigurationError(
-            f"the plan for {plan.dataset_name} has no configuration '{name}'; it has {', '.join(plan.configurations)}"
-        )
-    return plan.configurations[name]
 
 
 def fold_of(folds: Sequence[Fold], number: int) -> Fold:

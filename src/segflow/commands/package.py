@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from segflow.commands.console import console
-from segflow.commands.options import add_settings_argument, configuration_of
+from segflow.commands.options import add_settings_argument
 from segflow.contracts.model import ModelCard
 from segflow.contracts.plan import Plan
 from segflow.contracts.scores import PostProcessing, Selection
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _previous_stages(plan: Plan, chosen: tuple[str, ...]) -> tuple[str, ...]:
-    before = (configuration_of(plan, name).previous_stage for name in chosen)
+    before = (plan.configuration(name).previous_stage for name in chosen)
     return tuple(dict.fromkeys(name for name in before if name is not None and name not in chosen))
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from segflow.commands.chunks import add_chunk_argument, cases_of_chunk
 from segflow.commands.console import console
-from segflow.commands.options import configuration_of
 from segflow.commands.raw_cases import (
     CaseDigests,
     add_case_arguments,
@@ -121,7 +120,7 @@ def _preparations(options: argparse.Namespace) -> dict[str, Preparation]:
     plan = read_plan(options.plan)
     found: dict[str, Preparation] = {}
     for name in options.configuration or plan.configurations:
-        preparation = plan.preparation(configuration_of(plan, name).name)
+        preparation = plan.preparation(name)
         alike = next((other for other, same in found.items() if same == preparation), None)
         if alike is None:
             found[name] = preparation

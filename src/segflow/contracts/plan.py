@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from segflow.contracts.codec import Contract
+from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import IntensityProperties
 
 __all__ = [
@@ -176,9 +177,25 @@ class Plan(Contract):
     configurations: dict[str, Configuration]
     intensities: dict[str, IntensityProperties]
 
+    def configuration(self, name: str) -> Configuration:
+        """A configuration by name.
+
+        Raises:
+            ConfigurationError: The plan has none of that name.
+        """
+        if name not in self.configurations:
+            raise ConfigurationError(
+                f"the plan for {self.dataset_name} has no configuration '{name}'; "
+                f"it has {', '.join(self.configurations)}"
+            )
+        return self.configurations[name]
+
     def preparation(self, name: str) -> Preparation:
-        """How the cases of a configuration are prepared. Source: method.md section 9.1."""
-        configuration = self.configurations[name]
+        """How the cases of a configuration are prepared; the name as for `configuration`.
+
+        Source: method.md section 9.1.
+        """
+        configuration = self.configuration(name)
         return Preparation(
             spacing_mm=configuration.spacing_mm,
             normalization=configuration.normalization,

@@ -1,4 +1,1 @@
-"""Fixed parameters: what the method decides before it sees the data.
-
-Named recipes and recipe files are read by `segflow.recipes.files`, which needs a YAML parser and is not passed on here.
-"""
+"""Fixed parameters: what the method decides before it sees the data. Frozen pydantic models hold their defaults."""

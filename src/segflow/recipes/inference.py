@@ -1,4 +1,4 @@
-"""Fixed parameters of prediction. Source: method.md section 16."""
+"""Fixed parameters of prediction."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
 
 class InferenceRecipe(Contract):
-    """How a trained network is slid over an image.
+    """Sliding-window prediction. Source: method.md section 16.
 
     Attributes:
-        step: Distance of two neighbouring tiles as a share of the patch.
-        gaussian_sigma: Of the tile's weight map, as a share of the patch.
-        mirroring: Average over all combinations of mirrored axes: of all axes, of none, or of those named. z is the
-            first axis after transposing, and passed over by a 2D network.
-        average: What is averaged over mirrored axes, tiles and folds, and then resampled.
-        precision: Of the network's arithmetic; auto: float16 on a GPU, float32 on a CPU. Sums are float32 always.
-
+        step: Distance between neighbouring tiles as a share of the patch.
+        gaussian_sigma: Standard deviation of a tile's weight map as a share of the patch.
+        mirroring: Average over all combinations of mirrored axes: true (all axes), false, or a list of axes, as in
+            [y, x]. z is the first axis after transposing; 2D networks ignore it.
+        average: What is averaged over mirrored axes, tiles and folds, and then resampled: logits, or probabilities
+            (section 26).
+        precision: Arithmetic of the network: auto (float16 on a GPU, float32 on a CPU), float32, float16 or bfloat16.
+            Sums are always float32. On CPUs with bfloat16 units, bfloat16 takes a third of the time and changes some
+            labels at borders.
     """
 
     step: Annotated[float, Field(gt=0, le=1)] = 0.5

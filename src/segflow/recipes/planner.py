@@ -1,4 +1,4 @@
-"""Fixed parameters of planning. Source: method.md sections 6.4-6.7."""
+"""Fixed parameters of planning."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class PlannerRecipe(Contract):
-    """What the planner takes as given.
+    """Parameters of the planner. Source: method.md sections 6.4-6.7; values of nnU-Net v1, section 26.
 
     Attributes:
-        plans_name: Name written to plans.json, in the peer's vocabulary.
-        planner: Name of the peer's planner with these values, written to plans.json.
-        data_name: Plans name that prepared cases of 2d and 3d_fullres are called by in plans.json; its own without one.
-        encoder: Plain convolutions or residual blocks.
-        budget: What fits the GPU is a number of activations, or of voxels of a patch.
-        memory_3d, memory_2d: The activations or voxels that fit the reference GPU (method.md 6.6, R).
-        reference_batch_3d, reference_batch_2d: Batch size those figures belong to (B0).
+        plans_name: Name of the plan, written to plans.json.
+        planner: nnU-Net's planner class with these values, written to plans.json.
+        data_name: Name of the prepared data of 2d and 3d_fullres in plans.json; null: plans_name.
+        encoder: plain (convolutions) or residual (blocks).
+        budget: Unit of the memory budget: activations of a sample, or voxels of its patch.
+        memory_3d, memory_2d: How many of them fit the reference GPU (section 6.6, R).
+        reference_batch_3d, reference_batch_2d: Batch size of the memory budget (section 6.6, B0).
         reference_gpu_gb: Memory of the reference GPU.
-        gpu_memory_gb: Memory to plan for; the budget scales in proportion.
-        start_patch: The search begins with a patch of fixed volume; with one whose finest axis has 512 voxels, and in
-            2D the median image; or with the median image. Isotropic in mm and no larger than it in the first two.
-        batch_rounding: Of the batch that fits, to the nearest whole number or down.
-        dataset_share: A batch covers at most this share of all the voxels of the data set (c).
+        gpu_memory_gb: Memory of the GPU to plan for; the budget scales in proportion.
+        start_patch: Where the search for a patch begins: volume (256^3 or 2048^2 voxels), finest_512 (512 voxels along
+            the finest axis; in 2D the median image), or median (the median image).
+        batch_rounding: Round the batch that fits to the nearest whole number, or down.
+        dataset_share: A batch covers at most this share of all voxels of the data set (section 6.6, c).
         full_batch_must_fit: Shrink the patch until the reference batch fits, rather than a batch of 2.
-        base_features: Feature maps of the first stage; doubled per stage.
-        max_features_3d, max_features_2d: Upper limit of the doubling.
-        min_edge: Shortest edge of a feature map, in voxels.
-        max_poolings: Along an axis; no limit if None.
-        encoder_blocks: Blocks per encoder stage, the last entry repeated.
+        base_features: Feature maps of the first stage; doubled at each further stage up to a limit (section 6.5).
+        max_features_3d, max_features_2d: That limit.
+        min_edge: Shortest edge of a feature map, in voxels (section 6.4).
+        max_poolings: Maximum number of poolings along an axis; null: no limit.
+        encoder_blocks: Convolutions (plain) or blocks (residual) per encoder stage; the last entry is repeated.
         decoder_blocks: Convolutions per decoder stage.
-        low_resolution_step: Factor by which 3d_lowres is made coarser until its patch covers enough.
+        low_resolution_step: Factor by which the spacing of 3d_lowres grows until a patch covers a quarter of the median
+            image (section 6.7).
         resample_first: Resample images before they are normalised, rather than after.
-        spacing_mm: A target spacing along z, y, x of 3d_fullres, in place of the rule's.
-
+        spacing_mm: Target spacing of 3d_fullres along z, y, x; null: the rule decides.
     """
 
     plans_name: str = "nnUNetPlans"

@@ -1,7 +1,4 @@
-"""All fixed parameters of the method, together. Values and sources only; no code paths.
-
-Recipes as files: those that come with segflow, by name, and those a user writes.
-"""
+"""All fixed parameters of the method together; recipes by name, and from YAML files."""
 
 from __future__ import annotations
 
@@ -19,18 +16,14 @@ from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.selection import PostprocessingRecipe, SelectionRecipe
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 
-__all__ = [
-    "SECTIONS",
-    "Recipe",
-    "changed",
-    "find_recipe",
-    "recipe_named",
-    "recipe_names",
-]
+__all__ = ["SECTIONS", "Recipe", "changed", "find_recipe", "recipe_named", "recipe_names"]
+
+_DEFAULT = "nnunet"
+_PRESETS = Path(__file__).with_name("presets")
 
 
 class Recipe(Contract):
-    """Everything that is decided before a data set is seen. Each stage is told its own section only."""
+    """Everything that is decided before a data set is seen; its defaults are the recipe `nnunet`."""
 
     name: str
     planning: PlannerRecipe = PlannerRecipe()
@@ -42,23 +35,15 @@ class Recipe(Contract):
 
 
 SECTIONS = tuple(name for name in Recipe.model_fields if name != "name")
-_DEFAULT = "nnunet"
-_ENDINGS = (".yaml", ".yml")
 
 
 def find_recipe(entry: str) -> Recipe:
-    """A recipe by name, or from a file.
-
-    Args:
-        entry: A name, or a YAML file that says what it is `based_on` and which values of which sections differ.
-
-    Returns:
-        The recipe; that of a file is called as the file, without its ending.
+    """A recipe by name, or from a YAML file; the latter is named after the file, without its ending.
 
     Raises:
         ConfigurationError: There is no such recipe, a key that no recipe has, or a value that is not allowed.
     """
-    return _read(Path(entry)) if entry.endswith(_ENDINGS) else recipe_named(entry)
+    return _read(Path(entry)) if entry.endswith((".yaml", ".yml")) else recipe_named(entry)
 
 
 @cache
@@ -66,18 +51,18 @@ def recipe_named(name: str) -> Recipe:
     """A recipe that comes with segflow.
 
     Raises:
-        ConfigurationError: There is none of that name; the message lists those there are.
+        ConfigurationError: There is none of that name; the message lists those that exist.
     """
     if name not in recipe_names():
         raise ConfigurationError(
             f"there is no recipe '{name}'; choose one of {', '.join(recipe_names())}, or name a YAML file"
         )
-    return _read(_presets() / f"{name}.yaml")
+    return Recipe(name=name) if name == _DEFAULT else _read(_PRESETS / f"{name}.yaml")
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Names of the recipes that come with segflow, the default one first."""
-    found = {file.stem for file in _presets().glob("*.yaml")}
+    """Names of the recipes that come with segflow, the default first."""
+    found = {file.stem for file in _PRESETS.glob("*.yaml")}
     return (_DEFAULT, *sorted(found - {_DEFAULT}))
 
 
@@ -85,12 +70,9 @@ def changed(recipe: Recipe, changes: Mapping[str, Any], *, where: str) -> Recipe
     """A recipe with other values.
 
     Args:
-        recipe: The recipe, which stays as it is.
-        changes: Section to key to value; null stands for "as it is".
+        recipe: The original, which is not modified.
+        changes: Section to key to value; null leaves a value unchanged.
         where: The file, for messages.
-
-    Returns:
-        The changed recipe.
 
     Raises:
         ConfigurationError: A key that no recipe has, or a value that is not allowed.
@@ -104,10 +86,6 @@ def changed(recipe: Recipe, changes: Mapping[str, Any], *, where: str) -> Recipe
     return Recipe.parse(merged, where=where, error=ConfigurationError)
 
 
-def _presets() -> Path:
-    return Path(__file__).with_name("presets")
-
-
 def _read(file: Path) -> Recipe:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
@@ -116,14 +94,8 @@ def _read(file: Path) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise ConfigurationError(f"{file} is not valid YAML: {problem}") from None
     if not isinstance(content, dict):
-        raise ConfigurationError(f"{file} must hold sections such as 'training'")
+        raise ConfigurationError(f"{file} must contain sections such as 'training'")
     if "name" in content:
-        raise ConfigurationError(f"{file}: a recipe is called as its file; leave out 'name'")
-    return changed(_base(file, content.pop("based_on", None)), content, where=str(file))
-
-
-def _base(file: Path, name: str | None) -> Recipe:
-    """What a file's values are changes of, under the file's name."""
-    if name is None and file == _presets() / f"{_DEFAULT}.yaml":
-        return Recipe(name=_DEFAULT)
-    return recipe_named(str(name or _DEFAULT)).model_copy(update={"name": file.stem})
+        raise ConfigurationError(f"{file}: a recipe is named after its file; remove 'name'")
+    base = recipe_named(str(content.pop("based_on", None) or _DEFAULT))
+    return changed(base.model_copy(update={"name": file.stem}), content, where=str(file))

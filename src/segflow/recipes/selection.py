@@ -1,7 +1,4 @@
-"""Fixed parameters of the choice among models. Source: method.md section 22.
-
-Fixed parameters of the post-processing search. Source: method.md section 23; all but the first are ours.
-"""
+"""Fixed parameters of model selection and of the post-processing search."""
 
 from __future__ import annotations
 
@@ -13,28 +10,28 @@ from segflow.contracts.codec import Contract
 
 __all__ = ["PostprocessingRecipe", "SelectionRecipe"]
 
+Volume = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
 
 class SelectionRecipe(Contract):
-    """How the best candidate is chosen.
+    """How the best candidate is chosen. Source: method.md section 22.
 
     Attributes:
-        prefer_single_within: Take the best single configuration if its mean Dice is lower than that of the best pair by
-            at most so much; 0: the highest wins, as in the peer.
+        prefer_single_within: Choose the best single configuration if its mean Dice is at most this much below that of
+            the best pair; 0: the highest score wins, as in nnU-Net.
     """
 
     prefer_single_within: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
-Volume = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
 class PostprocessingRecipe(Contract):
-    """Which operations are tried, in this order.
+    """Which operations are tried, in this order. Source: method.md section 23 for the first.
 
     Attributes:
-        largest_component: Keep the largest component only, of the whole foreground and of each target.
-        remove_below_mm3: Remove components smaller than one of these volumes (mm2 of flat images), ascending.
-        fill_holes: Fill the background that a target encloses.
+        largest_component: Keep only the largest component, of the whole foreground and of each target.
+        remove_below_mm3: Remove components smaller than one of these volumes (mm2 in flat images), in ascending order,
+            as in [10, 100].
+        fill_holes: Fill background that a target encloses.
     """
 
     largest_component: bool = True
@@ -51,6 +48,6 @@ class PostprocessingRecipe(Contract):
         return self
 
     @property
-    def asks_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """No operation is tried."""
         return not (self.largest_component or self.remove_below_mm3 or self.fill_holes)

@@ -1,7 +1,7 @@
-"""A section of a recipe as plain words, one per value: `training.learning_rate=0.01`.
+"""A section of a recipe as words of a command line, one per value: `training.learning_rate=0.01`.
 
-That is how the workflow hands a stage just the values it reads: they stand on its command line, and Snakemake compares
-them word by word. A value carries its name, so that two values that trade places are a change.
+The workflow passes a stage only the values it reads. Snakemake compares parameters word by word, so each word names its
+value: two values that are swapped are a change.
 """
 
 from __future__ import annotations
@@ -19,15 +19,9 @@ C = TypeVar("C", bound=Contract)
 
 
 def settings_of(section: str, values: Contract, *, only: Collection[str] | None = None) -> tuple[str, ...]:
-    """Every value of a section, spelled in one way only.
+    """The values of a section (or only some fields) as "section.field=JSON", in the order of the fields.
 
-    Args:
-        section: Such as "training".
-        values: The section.
-        only: Fields to give; None for all.
-
-    Returns:
-        "section.field=JSON", in the order of the fields; fields that are None are left out.
+    Equal values give equal words; fields that are None are left out.
     """
     plain = values.model_dump(mode="json")
     return tuple(
@@ -38,18 +32,15 @@ def settings_of(section: str, values: Contract, *, only: Collection[str] | None 
 
 
 def parse_settings(kind: type[C], section: str, words: Iterable[str]) -> C:
-    """The section that words describe; what they leave out has its default.
+    """The inverse of `settings_of`: a section from words; fields that no word names have their defaults.
 
     Args:
-        kind: Of the section.
-        section: Its name; words of other sections are passed over.
-        words: Such as "training.epochs=100"; later ones win.
-
-    Returns:
-        The section.
+        kind: The section's model.
+        section: Its name; words of other sections are ignored.
+        words: Such as "training.epochs=100"; later ones win. A value that is not JSON is text.
 
     Raises:
-        ConfigurationError: A word has no "=", or names a field that does not exist, or the value is not allowed.
+        ConfigurationError: A word has no "=", names a field that does not exist, or has a value that is not allowed.
     """
     given: dict[str, Any] = {}
     for word in words:
@@ -63,7 +54,6 @@ def parse_settings(kind: type[C], section: str, words: Iterable[str]) -> C:
 
 
 def _value(text: str) -> Any:
-    """JSON where it is JSON, else the text itself."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:

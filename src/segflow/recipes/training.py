@@ -1,7 +1,4 @@
-"""Fixed parameters of training. Source: method.md sections 12, 14, 15.
-
-Fixed parameters of augmentation. Source: method.md sections 12.1 and 13.
-"""
+"""Fixed parameters of training and augmentation."""
 
 from __future__ import annotations
 
@@ -14,8 +11,11 @@ from segflow.contracts.plan import ConfigurationName
 
 __all__ = ["AugmentationRecipe", "LossName", "TrainingRecipe"]
 
+LossName = Literal["dice_ce", "dice_topk", "ce", "dice"]
+Positive = Annotated[int, Field(ge=1)]
 Range = tuple[float, float]
 Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 #: Distance of the nodes of a deformation, as a share of the longest edge: below, they would be too many.
 NodeDistance = Annotated[float, Field(ge=0.02, le=1)]
 #: Displacement of a node, as a share of that distance: above, a deformation could fold.
@@ -23,13 +23,18 @@ NodeShift = Annotated[float, Field(ge=0, le=0.4)]
 
 
 class AugmentationRecipe(Contract):
-    """Probability and range of every transform, in the order they are applied.
+    """Probability and range of every transform, in the order they are applied. Source: method.md sections 12.1, 13.
 
-    `p_*` is the probability per patch, `p_*_channel` that of each channel once the transform fires.
-    Angles are in degrees, and images are interpolated linearly.
-    A `*_split` range is drawn from its part below 1 or above 1 with equal probability.
-    `elastic_scale` is the distance of the nodes of a deformation as a share of the patch's longest edge, and
-    `elastic_magnitude` how far a node may move, as a share of that distance.
+    `p_*` is the probability per patch, `p_*_channel` and `p_*_label` that of each channel or label of such a patch.
+    Angles are in degrees. A `*_split` range is drawn from its part below 1 or above 1 with equal probability.
+
+    Attributes:
+        rotation_2d_elongated_deg, elongated_ratio: Largest angle of 2D patches whose edges differ by more than a ratio.
+        anisotropy_ratio: 3D patches whose first edge is shorter by more than this are transformed in plane only.
+        elastic_scale: Elastic deformation: distance of the nodes as a share of the patch's longest edge.
+        elastic_magnitude: How far a node may move, as a share of that distance.
+        p_cascade_morphology: Augmentation of the previous stage's label map, in a cascade.
+        cascade_remove_max_share: Only components smaller than this share of the patch are removed.
     """
 
     rotation_3d_deg: float = 30.0
@@ -67,33 +72,30 @@ class AugmentationRecipe(Contract):
     cascade_remove_max_share: float = 0.15
 
 
-Positive = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-LossName = Literal["dice_ce", "dice_topk", "ce", "dice"]
-
-
 class TrainingRecipe(Contract):
-    """How a network is trained.
+    """How a network is trained. Source: method.md sections 12, 14, 15.
 
     Attributes:
         epochs: Length of training.
-        schedule_epochs: Length of the learning-rate schedule; None for that of training.
-        patience: End when the moving mean of the pseudo-Dice has not risen for so many epochs; None for never.
+        schedule_epochs: Length of the learning-rate schedule; null: that of training.
+        patience: End when the moving mean of the pseudo-Dice has not risen for this many epochs; null: never.
         iterations: Training batches per epoch.
-        validation_iterations: Batches of the fold's held-out cases scored per epoch.
+        validation_iterations: Batches of held-out cases scored per epoch.
         learning_rate: At epoch 0.
-        schedule_exponent: Of the polynomial decay (1 - epoch / length) ** exponent.
+        schedule_exponent: Exponent of the polynomial decay (1 - epoch / length) ** exponent.
         momentum: Of SGD with Nesterov momentum.
         weight_decay: On all parameters.
         gradient_clip_norm: Gradients are scaled down to this norm.
         foreground_share: Share of a batch's patches that are centred on a foreground voxel.
-        loss: Dice and cross-entropy, with equal weights; top-k: with the mean over the voxels that cost most.
-        top_k_share: Of each patch's voxels (with regions, of its voxels in all of them) that a top-k loss looks at.
-        deep_supervision: Score every decoder resolution but the coarsest.
-        deep_supervision_weights: Of the first outputs, full resolution first, in place of the rule's; others are 0.
-        base_width: Feature maps of the first stage in place of the plan's; later stages double it.
+        loss: dice_ce (Dice and cross-entropy, equal weights), dice_topk (Dice and the cross-entropy of the voxels with
+            the highest loss), ce or dice.
+        top_k_share: Share of a patch's voxels that dice_topk uses.
+        deep_supervision: Also compute the loss at lower decoder resolutions, except the coarsest.
+        deep_supervision_weights: Weights of the first outputs, full resolution first, as in [0.7, 0.2, 0.1]; others are
+            0. null: halved per resolution.
+        base_width: Feature maps of the first stage in place of the plan's; doubled at each further stage.
         batch_size: Patches per batch in place of the plan's, by configuration.
-        pretrained: File of weights to begin with, segflow's or the peer's: of all configurations, or by configuration.
+        pretrained: File of weights to begin with, segflow's or nnU-Net's: one, or one by configuration (section 24).
     """
 
     epochs: Positive = 1000
@@ -124,11 +126,11 @@ class TrainingRecipe(Contract):
             )
         if self.deep_supervision_weights is not None and self.deep_supervision_weights[0] == 0:
             raise ValueError(
-                "the first of training.deep_supervision_weights, of full resolution, must be above 0"
+                "the first of training.deep_supervision_weights, that of full resolution, must be above 0"
             )
         return self
 
     def pretrained_file(self, configuration: str) -> str | None:
-        """The weights that a configuration begins with, if any. Source: method.md section 24."""
+        """The file of weights that a configuration begins with, if any."""
         given = self.pretrained
         return given.get(configuration) if isinstance(given, dict) else given

@@ -39,8 +39,8 @@ from torch.multiprocessing.spawn import start_processes
 
 from segflow.contracts.case import Progress, Stop
 from segflow.contracts.errors import Interrupted, SegflowError, TrainingError
-from segflow.training.memory import ran_out
 from segflow.processes.signals import follow_parent
+from segflow.training.memory import ran_out
 
 __all__ = ["SINGLE", "ConnectionLostError", "Ended", "Group", "run_ranks"]
 
@@ -67,7 +67,7 @@ class Group:
     """One process among those of a training, and sums over all of them.
 
     All processes must call the same methods in the same order. With a single process nothing is sent. It is also the
-    `Parts` of a loss (`segflow.losses.parts`).
+    `Reduction` of a loss (`segflow.losses.reduction`).
 
     Attributes:
         rank: Number of this process.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segflow.losses.compound import build_loss
 from segflow.network.unet import arranged, build_network, memory_format
-from segflow.network.weights import load_body_
+from segflow.network.weights import load_weights_
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch
 from segflow.training.job import TrainingJob
@@ -51,7 +51,7 @@ class Learner:
             seed=job.seed,
         )
         if job.pretrained is not None:
-            load_body_(network, job.pretrained.weights, where=job.pretrained.where)
+            load_weights_(network, job.pretrained.weights, where=job.pretrained.where, heads=False)
         self._device = torch.device(job.device)
         self._layout = memory_format(network.dimensions, self._device.type)
         self.network = arranged(network, job.device)
@@ -61,7 +61,7 @@ class Learner:
             recipe,
             job.scale_weights,
             batch_dice=configuration.batch_dice,
-            parts=group.sharing(configuration.batch_size),
+            reduction=group.sharing(configuration.batch_size),
         )
         self._labels = job.labels
         self._group = group

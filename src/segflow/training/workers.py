@@ -21,8 +21,8 @@ import torch
 from batchgenerators.dataloading.data_loader import DataLoader
 
 from segflow.contracts.errors import SegflowError, TrainingError
-from segflow.training.batches import Batch, BatchMaker
 from segflow.processes.signals import follow_parent
+from segflow.training.batches import Batch, BatchMaker
 
 __all__ = ["open_batches"]
 
