@@ -11,7 +11,6 @@ from segflow.losses.compound import (
     ClassLoss,
     DeepSupervisionLoss,
     RegionLoss,
-    Terms,
     build_loss,
     deep_supervision_weights,
 )
@@ -45,18 +44,6 @@ def test_the_labels_choose_the_loss():
     assert built(CLASSES, batch_dice=True).loss == ClassLoss(batch_dice=True)
     assert built(IGNORE).loss == ClassLoss(batch_dice=False, ignore=3)
     assert built(REGIONS).loss == RegionLoss(batch_dice=False, ignore_last=True)
-
-
-@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
-def test_the_recipe_names_the_terms(labels):
-    terms = {
-        "dice_ce": Terms(),
-        "dice_topk": Terms(share=0.3),
-        "ce": Terms(dice=False),
-        "dice": Terms(entropy=False),
-    }
-    for name, expected in terms.items():
-        assert built(labels, loss=name, top_k_share=0.3).loss.terms == expected
 
 
 def plain_terms(logits, target, *, share, ignore, batch_dice):

@@ -69,5 +69,5 @@ def test_rgb():
 
 @pytest.mark.parametrize("values", [[0, 256], [-1, 255]])
 def test_rgb_out_of_range(values):
-    with pytest.raises(DatasetError, match=r"must keep within 0\.\.255, so rename the channel"):
+    with pytest.raises(DatasetError, match=r"must be within 0\.\.255, so rename the channel"):
         one_channel(values, "rgb_0_1")

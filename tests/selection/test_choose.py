@@ -59,15 +59,10 @@ def test_nothing_to_choose_by(scores):
     ("within", "best"), [(0, "a+b"), (0.004, "a+b"), (0.01, "b"), (0.011, "b"), (0.5, "b")]
 )
 def test_a_single_one_that_is_nearly_as_good(within, best):
-    scores = {"a": 0.70, "b": 0.75, "c": math.nan, "a+b": 0.76, "b+c": 0.755}
+    scores = {"a": 0.70, "b": 0.75, "c": math.nan, "d": 0.75, "a+b": 0.76, "b+c": 0.755}
     selection = select(candidates(**scores), prefer_single_within=within)
     assert selection.best.name == best
     assert selection.prefer_single_within == within
-
-
-def test_near_singles_go_by_score_then_order():
-    scores = {"a": 0.74, "b": 0.75, "d": 0.75, "a+b": 0.76}
-    assert select(candidates(**scores), prefer_single_within=0.1).best.name == "b"
 
 
 def summary(rows):
@@ -90,12 +85,8 @@ def summary(rows):
 
 def random_dice(seed=0, cases=30, candidates=3):
     generator = np.random.default_rng(seed)
-    hardness = generator.uniform(0.5, 0.9, (cases, 1))
-    dice = (
-        hardness
-        + generator.normal(0, 0.02, (candidates, cases, 2))
-        + np.array([[[0.0]], [[0.002]], [[0.03]]])
-    )
+    dice = generator.uniform(0.5, 0.9, (cases, 1)) + generator.normal(0, 0.02, (candidates, cases, 2))
+    dice += np.array([[[0.0]], [[0.002]], [[0.03]]])
     dice[generator.random(dice.shape) < 0.1] = NAN
     return dice
 
@@ -125,14 +116,6 @@ def test_a_clear_winner_and_two_that_are_alike():
         assert found.probability_best == found.rank_shares[0]
         low, high = found.interval
         assert low < summary(rows.tolist()).foreground_mean.dice < high
-
-
-def test_the_interval_is_that_of_a_mean():
-    generator = np.random.default_rng(1)
-    values = generator.normal(0.8, 0.05, 200)
-    (found,) = bootstrap({"a": summary([[v] for v in values])}).candidates
-    width = found.interval[1] - found.interval[0]
-    assert width == pytest.approx(2 * 1.96 * values.std() / math.sqrt(200), rel=0.1)
 
 
 def test_the_draw_is_paired():

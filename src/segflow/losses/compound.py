@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,69 +12,52 @@ from segflow.contracts.labels import Labels
 from segflow.losses.cross_entropy import binary_cross_entropy, cross_entropy
 from segflow.losses.dice import soft_dice_loss
 from segflow.losses.reduction import SINGLE_PROCESS, Reduction
-from segflow.recipes.training import LossName, TrainingRecipe
+from segflow.recipes.training import TrainingRecipe
 
 __all__ = [
     "ClassLoss",
     "DeepSupervisionLoss",
     "RegionLoss",
-    "Terms",
     "build_loss",
     "deep_supervision_weights",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
-    """The terms that are added up, with equal weights.
-
-    Attributes:
-        dice: Minus the soft Dice.
-        entropy: Cross-entropy.
-        share: Part of each patch's voxels, those of highest cross-entropy, over which its mean is taken; 1 for all.
-    """
-
-    dice: bool = True
-    entropy: bool = True
-    share: float = 1.0
-
-
-#: What the names of losses mean; `dice_topk` takes the share from the recipe.
-_TERMS: Final[dict[LossName, Terms]] = {
-    "dice_ce": Terms(),
-    "dice_topk": Terms(),
-    "ce": Terms(dice=False),
-    "dice": Terms(entropy=False),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassLoss:
-    """Cross-entropy and Dice on the softmax over classes that exclude each other.
-
-    Dice leaves out the background.
+class _OutputLoss:
+    """The loss of one output: cross-entropy and Dice, added up with equal weights.
 
     Attributes:
         batch_dice: Sum Dice over the batch.
-        ignore: Target value of voxels that do not count, if there is one.
+        entropy: Use the cross-entropy.
+        dice: Use the Dice loss.
+        share: Part of each patch's voxels, those of highest cross-entropy, over which its mean is taken; 1 for all.
         reduction: Over the processes that share a batch.
-        terms: Terms that are added up.
     """
 
     batch_dice: bool
-    ignore: int | None = None
+    entropy: bool = True
+    dice: bool = True
+    share: float = 1.0
     reduction: Reduction = SINGLE_PROCESS
-    terms: Terms = Terms()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassLoss(_OutputLoss):
+    """The loss on the softmax over classes that exclude each other; Dice leaves out the background.
+
+    Attributes:
+        ignore: Target value of voxels that do not count, if there is one.
+    """
+
+    ignore: int | None = None
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of one output.
+        """The loss, a scalar.
 
         Args:
             logits: (b, c, *spatial), background first.
             target: Class of each voxel, (b, *spatial), any integer type.
-
-        Returns:
-            Scalar.
         """
         log_p = torch.log_softmax(logits.float(), dim=1)
         y = target.long().unsqueeze(1)
@@ -84,9 +66,9 @@ class ClassLoss:
             mask = y != self.ignore
             y = y * mask
         terms, reduction = [], self.reduction
-        if self.terms.entropy:
-            terms.append(cross_entropy(log_p, y, share=self.terms.share, mask=mask, reduction=reduction))
-        if self.terms.dice:
+        if self.entropy:
+            terms.append(cross_entropy(log_p, y, share=self.share, mask=mask, reduction=reduction))
+        if self.dice:
             classes = torch.arange(1, logits.shape[1], device=y.device).view(1, -1, *[1] * (y.ndim - 2))
             p, y = log_p[:, 1:].exp(), y == classes
             terms.append(soft_dice_loss(p, y, batch_dice=self.batch_dice, mask=mask, reduction=reduction))
@@ -94,45 +76,32 @@ class ClassLoss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionLoss:
-    """Binary cross-entropy and Dice on the sigmoid of regions that may overlap.
+class RegionLoss(_OutputLoss):
+    """The loss on the sigmoid of regions that may overlap, with the binary cross-entropy.
 
     Attributes:
-        batch_dice: Sum Dice over the batch.
         ignore_last: The target's last channel marks voxels that do not count.
-        reduction: Over the processes that share a batch.
-        terms: Terms that are added up.
     """
 
-    batch_dice: bool
     ignore_last: bool = False
-    reduction: Reduction = SINGLE_PROCESS
-    terms: Terms = Terms()
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of one output.
+        """The loss, a scalar.
 
         Args:
             logits: (b, r, *spatial).
             target: Boolean, (b, r, *spatial), or r + 1 channels with `ignore_last`.
-
-        Returns:
-            Scalar.
         """
         logits = logits.float()
-        mask = None
+        y, mask = target, None
         if self.ignore_last:
-            target, mask = target[:, :-1], ~target[:, -1:].bool()
+            y, mask = target[:, :-1], ~target[:, -1:].bool()
         terms, reduction = [], self.reduction
-        if self.terms.entropy:
-            terms.append(
-                binary_cross_entropy(logits, target, share=self.terms.share, mask=mask, reduction=reduction)
-            )
-        if self.terms.dice:
+        if self.entropy:
+            terms.append(binary_cross_entropy(logits, y, share=self.share, mask=mask, reduction=reduction))
+        if self.dice:
             p = torch.sigmoid(logits)
-            terms.append(
-                soft_dice_loss(p, target, batch_dice=self.batch_dice, mask=mask, reduction=reduction)
-            )
+            terms.append(soft_dice_loss(p, y, batch_dice=self.batch_dice, mask=mask, reduction=reduction))
         return sum(terms[1:], start=terms[0])
 
 
@@ -156,15 +125,18 @@ def build_loss(
     Returns:
         A callable of (list of logits, list of targets), full resolution first.
     """
-    terms = _TERMS[recipe.loss]
-    if recipe.loss == "dice_topk":
-        terms = replace(terms, share=recipe.top_k_share)
+    base = _OutputLoss(
+        batch_dice=batch_dice,
+        entropy=recipe.loss != "dice",
+        dice=recipe.loss != "ce",
+        share=recipe.top_k_share if recipe.loss == "dice_topk" else 1.0,
+        reduction=reduction,
+    )
     loss: Callable[[Tensor, Tensor], Tensor]
     if labels.has_regions:
-        ignore_last = labels.ignore is not None
-        loss = RegionLoss(batch_dice=batch_dice, ignore_last=ignore_last, reduction=reduction, terms=terms)
+        loss = RegionLoss(**vars(base), ignore_last=labels.ignore is not None)
     else:
-        loss = ClassLoss(batch_dice=batch_dice, ignore=labels.ignore, reduction=reduction, terms=terms)
+        loss = ClassLoss(**vars(base), ignore=labels.ignore)
     return DeepSupervisionLoss(loss, tuple(weights))
 
 

@@ -13,7 +13,9 @@ place of surface elements.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ from scipy import ndimage
 
 from segflow.contracts.arrays import Mask, SpacingMm
 
-__all__ = ["SurfaceDistances", "assd_mm", "hd95_mm", "nsd", "surface_distances"]
+__all__ = ["SurfaceDistances", "assd_mm", "hd95_mm", "nsd", "surface_distances", "surface_metrics"]
 
 _PERCENTILE = 95
 
@@ -73,6 +75,18 @@ def surface_distances(
         in_prediction=True,
         in_reference=True,
     )
+
+
+def surface_metrics(
+    distances: SurfaceDistances, names: Iterable[str], tolerance_mm: float
+) -> dict[str, float]:
+    """Some of "hd95", "assd" and "nsd", by name."""
+    functions: dict[str, Callable[[SurfaceDistances], float]] = {
+        "hd95": hd95_mm,
+        "assd": assd_mm,
+        "nsd": partial(nsd, tolerance_mm=tolerance_mm),
+    }
+    return {name: functions[name](distances) for name in names}
 
 
 def hd95_mm(distances: SurfaceDistances) -> float:

@@ -113,13 +113,8 @@ def bootstrap(
     scores = replicate_scores(dice, replicates=replicates, seed=seed)
     ranks = _rank_shares(scores)
     found = tuple(
-        Resampled(
-            name=name,
-            interval=_interval(scores[i]),
-            rank_shares=tuple(ranks[i]),
-            probability_best=ranks[i][0],
-        )
-        for i, name in enumerate(summaries)
+        Resampled(name=name, interval=_interval(own), rank_shares=tuple(shares), probability_best=shares[0])
+        for name, own, shares in zip(summaries, scores, ranks, strict=True)
     )
     return Bootstrap(replicates=replicates, seed=seed, cases=dice.shape[1], candidates=found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,34 +88,19 @@ def score_case(
         )
     confusion = confusion_matrix(reference, prediction, labels)
     metrics = {}
-    for target in labels.targets:
+    for target in sorted(labels.targets, key=target_key):
         found = overlap_metrics(target_counts(confusion, target))
         if surfaces is not None:
             found = found.model_copy(update=_distances(prediction, reference, target, labels, surfaces))
         metrics[target_key(target)] = found
-    return CaseScores(
-        metrics=dict(sorted(metrics.items())),
-        prediction_file=prediction_file,
-        reference_file=reference_file,
-    )
+    return CaseScores(metrics=metrics, prediction_file=prediction_file, reference_file=reference_file)
 
 
 def _distances(
     prediction: LabelMap, reference: LabelMap, target: Target, labels: Labels, surfaces: Surfaces
 ) -> dict[str, float]:
-    from segflow.metrics.surface import (  # noqa: PLC0415  needs scipy
-        SurfaceDistances,
-        assd_mm,
-        hd95_mm,
-        nsd,
-        surface_distances,
-    )
+    from segflow.metrics.surface import surface_distances, surface_metrics  # noqa: PLC0415  needs scipy
 
-    kinds: dict[str, Callable[[SurfaceDistances], float]] = {
-        "hd95": hd95_mm,
-        "assd": assd_mm,
-        "nsd": lambda found: nsd(found, surfaces.tolerance_mm),
-    }
     values = members(target)
     found = surface_distances(
         np.isin(prediction, values),
@@ -123,7 +108,7 @@ def _distances(
         surfaces.spacing_mm,
         None if labels.ignore is None else reference == labels.ignore,
     )
-    return {name: kinds[name](found) for name in surfaces.metrics}
+    return surface_metrics(found, surfaces.metrics, surfaces.tolerance_mm)
 
 
 def summarise(

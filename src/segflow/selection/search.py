@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.errors import PredictionError
@@ -35,21 +35,13 @@ _Operations = tuple[Operation, ...]
 _Question = tuple[Target | None, _Operations]
 
 
-class Mapper(Protocol):
-    """`map`, or a pool's ordered counterpart."""
-
-    def __call__(self, function: Callable[[LoadPair], Pieces], cases: Sequence[LoadPair], /) -> Iterable[Any]:
-        """The function's value for each case, in order."""
-        ...
-
-
 def search(
     cases: Sequence[LoadPair],
     labels: Labels,
     recipe: PostprocessingRecipe | None = None,
     *,
     on_case: Callable[[], None] | None = None,
-    mapper: Mapper = map,
+    mapper: Callable[..., Iterable[Any]] = map,
 ) -> PostProcessing:
     """Find the operations that raise the cross-validated Dice.
 
