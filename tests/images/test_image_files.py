@@ -15,7 +15,7 @@ from io_samples import read_one, save, somewhere
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images import image_files, itk
-from segflow.images.cases import read_geometry, read_image, read_labels, write_image, write_labels
+from segflow.images.cases import read_geometry, read_labels, write_image, write_labels
 from segflow.images.formats import ENDINGS
 from segflow.images.itk import captured_stderr
 from segflow.storage.files import digest_of
@@ -256,7 +256,7 @@ def test_what_libraries_print_is_collected_and_not_shown(capfd):
         os.write(2, b"  one\n\n\x1b[2Ka progress bar\ntwo\n")
         assert lines == []
     assert lines == ["one", "two"]
-    with pytest.raises(KeyError), captured_stderr():
+    with pytest.raises(KeyError), captured_stderr():  # noqa: PT012
         os.write(2, b"hidden")
         raise KeyError
     os.write(2, b"after")

@@ -133,7 +133,7 @@ FORESEEN = {
     "code of the network": (edit("network/blocks.py"), since("train")),
     "code of inference": (edit("prediction/sliding_window.py"), since("predict_fold")),
     "code of export": (edit("prediction/restore.py"), since("predict_fold")),
-    "code of averaging": (edit("selection/average.py"), since("ensemble")),
+    "code of averaging": (edit("prediction/averaging.py"), since("ensemble")),
     "code of evaluation": (edit("selection/evaluate.py"), since("evaluate")),
     "code of merging folds": (edit("commands/crossvalidate.py"), since("crossvalidate")),
     "code of selection": (edit("selection/choose.py"), since("select")),

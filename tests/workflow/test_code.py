@@ -29,7 +29,6 @@ DO_MORE = {
     "segflow.__main__: sys.exit(main())",
     f"{DISPATCHER}: os.environ.setdefault('GOMP_SPINCOUNT', '20000')",
     f"{DISPATCHER}: os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')",
-    "segflow.workflow.leases: os.register_at_fork(after_in_child=_close_copies)",
 }
 
 # What can import by a computed name. A module is looked for where it is imported, so that no alias hides it.

@@ -163,7 +163,7 @@ time.sleep(60)
 CHILD = """
 import signal, sys, time
 from pathlib import Path
-from segflow.workflow.job import end_with_parent
+from segflow.processes.signals import end_with_parent
 def note(number, frame):
     Path(sys.argv[1], "told").write_text(str(number))
     sys.exit(0)

@@ -13,12 +13,10 @@ from segflow.images.dataset import read_description
 from segflow.images.formats import label_ending
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_preparation
-from segflow.prediction.restore import assemble
-from segflow.selection.average import average
+from segflow.prediction.averaging import averaged_label_map
 from segflow.storage.cases import CaseStore
 from segflow.storage.files import digest_of, key_of
 from segflow.storage.probabilities import probability_slabs
-from segflow.volumes.labelmaps import pick_labels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,10 +47,9 @@ def run(options: argparse.Namespace) -> None:
 
     def make(case: str) -> list[Path]:
         record = store.record(case)
-        parts = zip(*map(probability_slabs, members(case)), strict=True)
-        slabs = (pick_labels(average(part), labels, are_probabilities=True) for part in parts)
+        found = averaged_label_map(list(map(probability_slabs, members(case))), record, preparation, labels)
         file: Path = options.output / f"{case}{label_ending(description['file_ending'])}"
-        write_labels(file, assemble(slabs, record, preparation, labels), record.geometry)
+        write_labels(file, found, record.geometry)
         return [file]
 
     common = key_of(options.code, preparation.to_json(), repr(labels))

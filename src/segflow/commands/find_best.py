@@ -15,8 +15,8 @@ from types import ModuleType
 from segflow.commands import ensemble, evaluate, postprocess, postprocess_search, select
 from segflow.commands.console import console, progress_bar
 from segflow.commands.options import add_settings_argument
-from segflow.commands.pool import map_cases
 from segflow.contracts.errors import ConfigurationError
+from segflow.processes.pool import map_cases
 from segflow.selection.choose import candidate_members, candidate_name
 
 #: Two configurations and a fold.

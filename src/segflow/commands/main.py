@@ -14,10 +14,11 @@ from types import FrameType
 from segflow import __version__
 from segflow.commands.console import console, log_to, logger
 from segflow.contracts.errors import SegflowError
+from segflow.processes.gpus import leased_gpus
+from segflow.processes.signals import end_with_parent
 from segflow.storage.files import key_of
 from segflow.workflow.code import closure
-from segflow.workflow.job import end_with_parent, recorded
-from segflow.workflow.leases import leased_gpus
+from segflow.workflow.job import recorded
 
 __all__ = ["VERBS", "main"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from segflow.commands.console import console, progress_bar
 from segflow.commands.options import add_settings_argument
-from segflow.commands.pool import map_cases
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 from segflow.images.cases import read_geometry, read_labels
 from segflow.images.dataset import read_description
 from segflow.metrics.overlap import target_key
+from segflow.processes.pool import map_cases
 from segflow.recipes.selection import PostprocessingRecipe
 from segflow.recipes.settings import parse_settings
 from segflow.selection.search import search
@@ -67,7 +67,7 @@ def _say(found: PostProcessing, labels: Labels) -> None:
     for step in found.steps:
         if step.accepted:
             console.print(
-                f"{step.operation.words} of {names.get(step.target, 'all foreground together')}: "
+                f"{step.operation.description} of {names.get(step.target, 'the whole foreground')}: "
                 f"Dice {step.dice_before:.4f} to {step.dice_after:.4f}"
             )
     if not found.operations:

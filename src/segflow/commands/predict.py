@@ -21,8 +21,8 @@ from segflow.contracts.model import PredictedCase, Prediction
 from segflow.images.cases import read_case, write_labels
 from segflow.images.dataset import Inputs, find_inputs
 from segflow.images.formats import digest_of_image, ending_of, label_ending
-from segflow.prediction.overlap import overlapped
 from segflow.prediction.predictor import Predictor, ReadyCase
+from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
 from segflow.storage.files import digest_of, key_of, read_contract, versions, write_text
 from segflow.storage.ledger import Ledger, ledger
@@ -255,7 +255,9 @@ def _worked_through(job: _Job, inputs: Inputs, ahead: int) -> tuple[dict[str, Pr
     title = f"predict with {job.predictor.card.selection.best.name}"
     with (
         progress_bar(title, len(inputs.cases)) as bar,
-        closing(overlapped(inputs.cases.values(), job.read, job.predict, job.write, ahead=ahead)) as outcomes,
+        closing(
+            read_compute_write(inputs.cases.values(), job.read, job.predict, job.write, ahead=ahead)
+        ) as outcomes,
     ):
         for case, outcome in outcomes:
             if isinstance(outcome, _Failed):

@@ -20,8 +20,8 @@ from segflow.images.formats import label_ending
 from segflow.network.device import choose_device
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_preparation
-from segflow.prediction.ensemble import FoldEnsemble, load_ensemble
-from segflow.prediction.labelling import label_map
+from segflow.prediction.restore import label_map
+from segflow.prediction.sliding_window import FoldEnsemble, load_ensemble
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.settings import parse_settings
 from segflow.storage.cases import CaseStore
@@ -71,14 +71,14 @@ class _Job:
         stream = self.ensemble.scores(case.image, self.preparation, case.previous_stage)
         file = self.output / f"{identifier}{self.ending}"
         if not self.save_probabilities:
-            found = label_map(stream, record, self.labels, threads=self.threads)
+            found = label_map(stream, record, threads=self.threads)
             write_labels(file, found, record.geometry)
             return [file]
         probabilities = self.output / "probabilities" / f"{identifier}.npz"
         with write_probabilities(
             probabilities, record, self.preparation, n_outputs=self.labels.n_outputs
         ) as keep:
-            found = label_map(stream, record, self.labels, threads=self.threads, keep=keep)
+            found = label_map(stream, record, threads=self.threads, keep=keep)
         write_labels(file, found, record.geometry)
         return [file, probabilities]
 

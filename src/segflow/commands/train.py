@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 
 from segflow.commands.console import logger, progress_bar
-from segflow.commands.interruption import stop_requests
 from segflow.commands.options import add_device_arguments, add_settings_argument, devices_for, fold_of
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import TrainingError
@@ -24,6 +23,7 @@ from segflow.nnunet.checkpoints import load_weights
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_configuration
 from segflow.planning.topology import features_per_stage
+from segflow.processes.signals import stop_requests
 from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.settings import parse_settings
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe

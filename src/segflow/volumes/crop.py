@@ -1,8 +1,4 @@
-"""Cutting an image to its non-zero box, and putting a result back. Source: method.md section 4.
-
-Reordering of spatial axes, so that the axis of coarsest spacing comes first.
-Filling the holes of a mask: what `scipy.ndimage.binary_fill_holes` does, several times faster on large volumes.
-"""
+"""Order of axes, and the crop to the non-zero box: there and back. Source: method.md sections 4, 6.2 and 17."""
 
 from __future__ import annotations
 
@@ -17,6 +13,7 @@ from segflow.contracts.arrays import Image, LabelMap, Mask, Scores, Shape3
 __all__ = [
     "Box",
     "bounding_box",
+    "bounding_slices",
     "crop",
     "crop_mask",
     "fill_holes",
@@ -24,54 +21,120 @@ __all__ = [
     "nonzero_voxels",
     "reorder",
     "transpose_spatial",
-    "uncrop",
     "uncrop_probabilities",
 ]
 
 T = TypeVar("T")
+#: Half-open (start, stop) per axis.
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+OUTSIDE = -1  # label of voxels that are background and outside the non-zero mask
 
 
 def reorder(values: Sequence[T], order: Sequence[int]) -> tuple[T, ...]:
-    """Pick `values` (one per axis) in the order of `order`.
-
-    Args:
-        values: One entry per spatial axis.
-        order: Source axis of each target axis.
-
-    Returns:
-        As many entries as `order`.
-
-    Source: method.md section 6.2.
-    """
+    """One value per axis, in the order of `order`: the source axis of each target axis."""
     return tuple(values[axis] for axis in order)
 
 
 def transpose_spatial(array: NDArray[Any], order: Sequence[int]) -> NDArray[Any]:
-    """Reorder the last three axes of an array.
+    """Reorder the last three axes of an array (..., z, y, x); a view.
 
     Args:
-        array: (..., z, y, x).
+        array: Any array.
         order: Source axis of each target axis, a permutation of 0, 1, 2.
-
-    Returns:
-        A view, (..., a, b, c).
-
-    Source: method.md section 6.2.
     """
     leading = array.ndim - len(order)
     return np.transpose(array, (*range(leading), *(leading + axis for axis in order)))
 
 
-def fill_holes(mask: Mask) -> Mask:
-    """Add the voxels that no path of face neighbours outside the mask joins to the border.
+def nonzero_voxels(image: Image) -> Mask:
+    """Voxels (z, y, x) where any channel of an image (c, z, y, x) is not zero."""
+    found = image[0] != 0
+    for channel in image[1:]:
+        found |= channel != 0
+    return found
+
+
+def crop_mask(mask: Mask) -> tuple[Box, Mask]:
+    """Cut a mask (z, y, x) to its box, then fill its holes; filling before the cut would be the same but slower.
+
+    Returns:
+        The box, and the filled mask inside it.
+    """
+    box = bounding_box(mask)
+    inside = crop(mask, box)
+    # An empty mask keeps its extent: there is nothing to fill.
+    if inside.all() or not inside.any():
+        return box, inside
+    return box, fill_holes(inside)
+
+
+def bounding_box(mask: Mask) -> Box:
+    """The tight box around the true voxels of a mask (z, y, x); the whole array if there are none."""
+    if not mask.any():
+        return _box((0, size) for size in mask.shape)
+    found = []
+    while mask.ndim:  # then the projection along the first axis, for the others
+        hits = np.flatnonzero(mask.any(axis=tuple(range(1, mask.ndim))))
+        found.append((int(hits[0]), int(hits[-1]) + 1))
+        mask = np.asarray(mask[slice(*found[-1])].any(axis=0))
+    return _box(found)
+
+
+def bounding_slices(mask: Mask) -> tuple[slice, ...]:
+    """The tight box around the true voxels as an index; empty if there are none."""
+    if not mask.any():
+        return (slice(0, 0),) * mask.ndim
+    return tuple(slice(start, stop) for start, stop in bounding_box(mask))
+
+
+def crop(array: NDArray[Any], box: Box) -> NDArray[Any]:
+    """Cut the last three axes of an array (..., z, y, x) to a box; a view."""
+    index: tuple[Any, ...] = (..., *(slice(start, stop) for start, stop in box))
+    return array[index]
+
+
+def mark_outside(labels: LabelMap, mask: Mask) -> None:
+    """Set background voxels outside the mask to -1, in place; both (z, y, x), the labels signed."""
+    np.putmask(labels, (labels == 0) & ~mask, OUTSIDE)
+
+
+def uncrop_probabilities(
+    scores: Scores, box: Box, shape: Shape3, order: Sequence[int], *, has_regions: bool
+) -> Scores:
+    """Undo crop and transposition of probabilities: outside the box, the background is certain.
 
     Args:
-        mask: (z, y, x).
+        scores: (k, z, y, x), of the box's size.
+        box: Half-open (start, stop) per axis.
+        shape: Spatial shape before the crop.
+        order: Source axis of each axis of the result.
+        has_regions: There is no background among the outputs: all are 0 outside.
+
+    Returns:
+        (k, z, y, x), on the raw image's grid.
+
+    Source: method.md section 17.
+    """
+    whole = np.zeros((len(scores), *shape), scores.dtype)
+    if not has_regions:
+        whole[0] = 1
+    crop(whole, box)[...] = scores
+    return np.ascontiguousarray(transpose_spatial(whole, order))
+
+
+def _box(edges: Any) -> Box:
+    first, second, third = edges
+    return (first, second, third)
+
+
+def fill_holes(mask: Mask) -> Mask:
+    """Add the voxels that no path of face neighbours outside the mask (z, y, x) joins to the border.
+
+    What `scipy.ndimage.binary_fill_holes` does, several times faster on large volumes.
 
     Returns:
         A new mask.
-
-    Source: method.md section 4.
     """
     # A rim of True stands for the end of the array, so that a step never leaves it.
     free = np.pad(~mask, 1, constant_values=False)
@@ -94,7 +157,7 @@ def _border(free: Mask) -> Mask:
 
 
 def _sweep(free: Mask, reached: Mask) -> None:
-    """Go on from reached voxels along straight lines of the first axis: most of an image's surroundings at once."""
+    """Extend the reached voxels along straight lines of the first axis: most of an image's surroundings at once."""
     for order in (range(1, len(free)), range(len(free) - 2, -1, -1)):
         before = order[0] - order.step
         for here in order:
@@ -103,7 +166,7 @@ def _sweep(free: Mask, reached: Mask) -> None:
 
 
 def _spread(free: Mask, reached: Mask) -> None:
-    """Go on step by step to what no straight line reaches."""
+    """Extend the reached voxels step by step to what no straight line reaches."""
     steps = np.array([sign * stride for stride in free.strides for sign in (1, -1)])  # one byte a voxel
     flat_free, flat_reached = free.ravel(), reached.reshape(-1)
     found = _next_to(free, reached)
@@ -126,143 +189,3 @@ def _next_to(free: Mask, reached: Mask) -> NDArray[np.intp]:
         near &= free[z] & ~here
         rows.append(np.flatnonzero(near) + z * size)
     return np.concatenate(rows)
-
-
-#: Half-open (start, stop) per axis.
-Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-
-OUTSIDE = -1  # label of voxels that are background and outside the non-zero mask
-
-
-def nonzero_voxels(image: Image) -> Mask:
-    """Voxels where any channel is not zero.
-
-    Args:
-        image: (c, z, y, x).
-
-    Returns:
-        (z, y, x).
-
-    Source: method.md section 4.
-    """
-    found = image[0] != 0
-    for channel in image[1:]:
-        found |= channel != 0
-    return found
-
-
-def crop_mask(mask: Mask) -> tuple[Box, Mask]:
-    """Cut a mask to its box, then fill its holes: voxels that no path of face neighbours joins to the outside.
-
-    Filling before the cut would give the same, and take longer.
-
-    Args:
-        mask: (z, y, x).
-
-    Returns:
-        The box, and the filled mask inside it.
-
-    Source: method.md section 4.
-    """
-    box = bounding_box(mask)
-    inside = crop(mask, box)
-    # An empty mask keeps its extent: there is nothing to fill.
-    if inside.all() or not inside.any():
-        return box, inside
-    return box, fill_holes(inside)
-
-
-def bounding_box(mask: Mask) -> Box:
-    """The tight box around the true voxels; the whole array if there are none.
-
-    Args:
-        mask: (z, y, x).
-
-    Returns:
-        Half-open (start, stop) per axis.
-
-    Source: method.md section 4.
-    """
-    if not mask.any():
-        return _box((0, size) for size in mask.shape)
-    found = []
-    while mask.ndim:  # then its shadow along the first axis, which tells of the others
-        hits = np.flatnonzero(mask.any(axis=tuple(range(1, mask.ndim))))
-        found.append((int(hits[0]), int(hits[-1]) + 1))
-        mask = np.asarray(mask[slice(*found[-1])].any(axis=0))
-    return _box(found)
-
-
-def crop(array: NDArray[Any], box: Box) -> NDArray[Any]:
-    """Cut the last three axes to a box.
-
-    Args:
-        array: (..., z, y, x).
-        box: Half-open (start, stop) per axis.
-
-    Returns:
-        A view.
-
-    Source: method.md section 4.
-    """
-    index: tuple[Any, ...] = (..., *(slice(start, stop) for start, stop in box))
-    return array[index]
-
-
-def mark_outside(labels: LabelMap, mask: Mask) -> None:
-    """Set background voxels outside the mask to -1, in place.
-
-    Args:
-        labels: (z, y, x), signed.
-        mask: (z, y, x).
-
-    Source: method.md section 4.
-    """
-    np.putmask(labels, (labels == 0) & ~mask, OUTSIDE)
-
-
-def uncrop(array: NDArray[Any], box: Box, shape: Shape3, fill: float = 0) -> NDArray[Any]:
-    """Put a cropped array back into a full-size one; the inverse of `crop`.
-
-    Args:
-        array: (..., z, y, x), of the box's size.
-        box: Half-open (start, stop) per axis.
-        shape: Spatial shape of the result.
-        fill: Value outside the box.
-
-    Returns:
-        (..., *shape), of the same type.
-
-    Source: method.md section 17.
-    """
-    if array.shape[-3:] == tuple(shape):
-        return array
-    whole = np.full((*array.shape[:-3], *shape), fill, dtype=array.dtype)
-    crop(whole, box)[...] = array
-    return whole
-
-
-def uncrop_probabilities(scores: Scores, box: Box, shape: Shape3, *, has_regions: bool) -> Scores:
-    """Put cropped probabilities back: outside, the background is certain.
-
-    Args:
-        scores: (k, z, y, x), of the box's size.
-        box: Half-open (start, stop) per axis.
-        shape: Spatial shape of the result.
-        has_regions: There is no background among the outputs: all are 0 outside.
-
-    Returns:
-        (k, *shape).
-
-    Source: method.md section 17.
-
-    """
-    whole: Scores = uncrop(scores, box, shape)
-    if not has_regions:
-        whole[0] = uncrop(scores[0], box, shape, fill=1)
-    return whole
-
-
-def _box(edges: Any) -> Box:
-    first, second, third = edges
-    return (first, second, third)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
-import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,20 +13,10 @@ from typing import Any
 from segflow.contracts.artefacts import Provenance
 from segflow.storage.files import digest_of, versions, write_text
 
-__all__ = ["end_with_parent", "provenance_file", "recorded"]
+__all__ = ["provenance_file", "recorded"]
 
-_PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal a process gets when its parent dies
 #: Options that name what a command writes; any other path is read.
 _WRITTEN = ("output", "manifest", "history", "work", "log", "parts")
-
-
-def end_with_parent() -> None:
-    """Be told to stop (SIGTERM) when the workflow dies, so that a killed workflow leaves no job behind."""
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died meanwhile
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def provenance_file(result: Path) -> Path:

@@ -1,0 +1,130 @@
+"""Files of one case that lie elsewhere, hold several channels, or lack their spacing; and odd names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from io_samples import save
+
+from segflow.contracts.case import Case, Geometry
+from segflow.contracts.errors import DatasetError
+from segflow.images.cases import read_case, read_geometry, read_image, read_labels, write_image, write_labels
+
+GOOD = np.zeros((3, 4, 5))
+GEOMETRY = Geometry(
+    shape=(3, 4, 5),
+    spacing_mm=(2.5, 1.5, 0.5),
+    file_dimensions=3,
+    file_spacing_mm=(0.5, 1.5, 2.5),
+    origin_mm=(-12.5, 7.25, 100.0),
+    direction=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+)
+
+
+def turned(image):
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+
+
+def moved(image):
+    image.SetOrigin((0, 0.1, 0))
+
+
+def moved_by_rounding(image):
+    image.SetOrigin((0, 1e-4, 0))
+
+
+@pytest.mark.parametrize("name", ["one_0001.mha", "one.mha"])
+@pytest.mark.parametrize(
+    ("change", "words"), [(turned, "direction"), (moved, "origin"), (moved_by_rounding, None)]
+)
+def test_files_that_lie_elsewhere_are_a_warning(name, change, words, write_case, tmp_path):
+    case = write_case([GOOD, GOOD + 1], GOOD)
+    image = sitk.ReadImage(str(tmp_path / name))
+    change(image)
+    sitk.WriteImage(image, str(tmp_path / name))
+    raw = read_case(case, channels=2)
+    assert raw.image.max() == 1
+    if words is None:
+        assert raw.warnings == ()
+    else:
+        (warning,) = raw.warnings
+        assert warning.startswith(
+            f"case one: {tmp_path / name} and {tmp_path / 'one_0000.mha'} differ in {words};"
+        )
+
+
+def test_no_warning_without_reason(write_case):
+    assert read_case(write_case([GOOD, GOOD], GOOD), channels=2).warnings == ()
+
+
+def test_files_of_several_channels(tmp_path):
+    colours = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    files = [
+        save(tmp_path / "a_0000.png", colours[..., 0]),
+        save(tmp_path / "a_0001.png", colours, is_vector=True),
+        save(tmp_path / "a_0002.png", colours[..., 1]),
+    ]
+    image, _ = read_image(files, case="a")
+    expected = [colours[..., 0], *np.moveaxis(colours, -1, 0), colours[..., 1]]
+    np.testing.assert_array_equal(image[:, 0], expected)
+    raw = read_case(Case("a", tuple(files)), channels=5)
+    np.testing.assert_array_equal(raw.image, image)
+
+
+STACK = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+
+
+def test_a_stack_without_a_side_file(tmp_path):
+    case = Case("a", (save(tmp_path / "a_0000.tif", STACK),), save(tmp_path / "label.tif", STACK))
+    raw = read_case(case, channels=1)
+    assert raw.geometry.spacing_mm == (1, 1, 1)
+    (warning,) = raw.warnings
+    assert warning == (
+        f"case a: there is no {tmp_path / 'a.json'} with the spacing of a_0000.tif, so it is taken for 1 mm along "
+        "all axes"
+    )
+
+
+def test_a_stack_lends_its_spacing_to_its_labels(tmp_path):
+    case = Case("a", (save(tmp_path / "a_0000.tif", STACK),), save(tmp_path / "label.tif", STACK))
+    (tmp_path / "a.json").write_text('{"spacing": [3, 2, 1]}')
+    raw = read_case(case, channels=1)
+    assert (raw.geometry.spacing_mm, raw.warnings) == ((3, 2, 1), ())
+    (tmp_path / "label.json").write_text('{"spacing": [3, 2, 1]}')
+    assert read_case(case, channels=1).warnings == ()
+    (tmp_path / "label.json").write_text('{"spacing": [3, 3, 1]}')
+    with pytest.raises(DatasetError, match=r"case a: .*label\.tif has spacing \(3\.0, 3\.0, 1\.0\)"):
+        read_case(case, channels=1)
+
+
+def test_a_wrong_side_file(tmp_path):
+    file = save(tmp_path / "a_0000.tif", STACK)
+    (tmp_path / "a.json").write_text("[3, 2, 1]")
+    for read in (lambda: read_image([file], case="a"), lambda: read_geometry(file, case="a")):
+        with pytest.raises(
+            DatasetError, match=r"^case a: cannot read .*a_0000\.tif: its side file .*a\.json must hold"
+        ):
+            read()
+
+
+def test_labels_in_jpeg(tmp_path):
+    file = save(tmp_path / "a.jpg", np.zeros((4, 5), np.uint8))
+    with pytest.raises(
+        DatasetError, match=r"case a: label file .*a\.jpg is JPEG, .*save the labels as \.png"
+    ):
+        read_labels(file, case="a")
+
+
+@pytest.mark.parametrize("identifier", ["a b", "a.b", "ünï-ç_ö", "a_0001", "c.nii.gz"])
+@pytest.mark.parametrize("ending", [".nii.gz", ".mhd", ".tif"])
+def test_odd_identifiers(identifier, ending, tmp_path):
+    files = [tmp_path / f"{identifier}_000{number}{ending}" for number in range(2)]
+    for file in files:
+        write_image(file, np.float32(STACK), GEOMETRY)
+    image, geometry = read_image(files, case=identifier)
+    np.testing.assert_array_equal(image, [STACK, STACK])
+    label = tmp_path / "out" / f"{identifier}{ending}"
+    write_labels(label, STACK, geometry)
+    np.testing.assert_array_equal(read_labels(label, case=identifier), STACK)
+    assert read_geometry(label, case=identifier) == geometry

@@ -1,0 +1,41 @@
+"""The summary of an experiment on a terminal."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from report_samples import LABELS, NAN, summary
+from rich.console import Console
+
+from segflow.reporting.data import StageTime
+from segflow.reporting.terminal import Experiment, terminal_summary
+
+
+def shown(**changes):
+    values = {
+        "dataset": "Dataset001_[bold]",
+        "best": "2d+3d_fullres",
+        "labels": LABELS,
+        "summary": summary((0.9, 0.8), (0.7, NAN)),
+        "package": Path("results/model"),
+        "report": Path("results/report.html"),
+        "stages": (StageTime("plan", 1.5), StageTime("train", 3600, 5)),
+    }
+    console = Console(file=io.StringIO(), width=80)
+    console.print(terminal_summary(Experiment(**{**values, **changes})))
+    return console.file.getvalue()
+
+
+def test_everything_is_shown():
+    text = shown(postprocessed=True)
+    for words in ("Dataset001_[bold]", "2d+3d_fullres, post-processed", "0.800", "± 0.141", "lesion <b>"):
+        assert words in text
+    for words in ("results/model", "results/report.html", "1 h 00 min", "total"):
+        assert words in text
+
+
+def test_what_is_unknown_is_left_out():
+    text = shown(stages=(), summary=summary((0.9, 0.8)))
+    assert "stage" not in text
+    assert "±" not in text
