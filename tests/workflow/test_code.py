@@ -353,6 +353,8 @@ def only_defines(node: ast.stmt) -> bool:
             for name in (target.elts if isinstance(target, ast.Tuple) else [target])
         ]
         return all(isinstance(name, ast.Name) for name in flat)
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'":
+        return True  # is not executed then
     if isinstance(node, ast.If):
         return (
             ast.unparse(node.test) == "TYPE_CHECKING"
