@@ -80,11 +80,11 @@ def our_job(job, plan, description):
 def steps_ours(job):
     from segflow.network.device import keep_freed_memory
     from segflow.training.batches import Batch
-    from segflow.training.job import make_learner
+    from segflow.training.step import Learner
 
     keep_freed_memory()  # as training does
     plan, description = read_plan_json(job)
-    learner = make_learner(our_job(job, plan, description))
+    learner = Learner(our_job(job, plan, description))
     image, targets = random_batch(job, plan)
     return repeated(job, lambda: learner.learn(Batch(image, tuple(targets))))
 
@@ -122,7 +122,7 @@ def a_case(read_shape):
 def samples_ours(job):
     from segflow.augmentation.spatial import initial_patch_shape
     from segflow.contracts.case import TrainingCase
-    from segflow.training.job import batch_maker
+    from segflow.training.batches import BatchMaker
 
     plan, description = read_plan_json(job)
     made = our_job(job, plan, description)
@@ -134,7 +134,7 @@ def samples_ours(job):
         def read(self, _identifier):
             return TrainingCase(image, labels, voxels)
 
-    maker = batch_maker(made, Reader())
+    maker = BatchMaker(made, Reader())
     numbers = iter(range(10**6))
     return [seconds / job["batch"] for seconds in repeated(job, lambda: maker.make(next(numbers)))]
 

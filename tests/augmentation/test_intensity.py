@@ -1,18 +1,22 @@
-"""Noise, brightness, contrast, gamma."""
+"""Changes of intensity and sharpness."""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from scipy import ndimage
 
 from segflow.augmentation.intensity import (
-    FactorDraw,
-    NoiseDraw,
     add_noise_,
     bend_gamma_,
+    blur_,
     change_brightness_,
     change_contrast_,
+    draw_blur,
     draw_factors,
+    draw_low_resolution,
     draw_noise,
+    lower_resolution_,
 )
 from segflow.recipes.training import AugmentationRecipe
 
@@ -24,21 +28,21 @@ def image():
 
 def test_noise_has_its_standard_deviation_and_can_be_replayed(image):
     first, second = image.clone(), image.clone()
-    add_noise_(first, NoiseDraw(0.05, 7))
-    add_noise_(second, NoiseDraw(0.05, 7))
+    add_noise_(first, (0.05, 7))
+    add_noise_(second, (0.05, 7))
     assert torch.equal(first, second)
     assert float((first - image).std()) == pytest.approx(0.05, rel=0.05)
 
 
 def test_brightness(image):
     expected = image * torch.tensor([0.8, 1.1]).view(2, 1, 1, 1)
-    change_brightness_(image, FactorDraw((0.8, 1.1)))
+    change_brightness_(image, (0.8, 1.1))
     torch.testing.assert_close(image, expected)
 
 
 def test_contrast_keeps_mean_and_limits(image):
     before = image.double().numpy()
-    change_contrast_(image, FactorDraw((0.75, 1.25)))
+    change_contrast_(image, (0.75, 1.25))
     for c, factor in enumerate((0.75, 1.25)):
         x = before[c]
         expected = np.clip((x - x.mean()) * factor + x.mean(), x.min(), x.max())
@@ -48,7 +52,7 @@ def test_contrast_keeps_mean_and_limits(image):
 @pytest.mark.parametrize("inverted", [False, True])
 def test_gamma_by_its_formula(image, inverted):
     before = image.double().numpy()
-    bend_gamma_(image, FactorDraw((0.7, 1.5)), inverted=inverted)
+    bend_gamma_(image, (0.7, 1.5), inverted=inverted)
     for c, gamma in enumerate((0.7, 1.5)):
         x = -before[c] if inverted else before[c]
         value_range = max(x.max() - x.min(), 1e-7)
@@ -60,15 +64,15 @@ def test_gamma_by_its_formula(image, inverted):
 @pytest.mark.parametrize("inverted", [False, True])
 def test_gamma_of_a_constant_image_is_the_image(inverted):
     image = torch.full((1, 4, 4, 4), 2.5)
-    bend_gamma_(image, FactorDraw((0.7,)), inverted=inverted)
+    bend_gamma_(image, (0.7,), inverted=inverted)
     torch.testing.assert_close(image, torch.full((1, 4, 4, 4), 2.5))
 
 
 def test_factors_below_and_above_one_are_equally_likely():
     rng = np.random.default_rng(0)
     draws = [draw_factors(rng, (0.7, 1.5), p=0.3, channels=2) for _ in range(4000)]
-    fired = [draw for draw in draws if draw is not None]
-    factors = np.array([draw.factors for draw in fired])
+    fired = [factors for factors in draws if factors is not None]
+    factors = np.array(fired)
     assert len(fired) / 4000 == pytest.approx(0.3, abs=0.02)
     assert (factors < 1).mean() == pytest.approx(0.5, abs=0.03)
     assert (factors.min(), factors.max()) == pytest.approx((0.7, 1.5), abs=0.01)
@@ -79,4 +83,44 @@ def test_how_often_there_is_noise():
     rng = np.random.default_rng(0)
     fired = [d for d in (draw_noise(rng, AugmentationRecipe()) for _ in range(4000)) if d is not None]
     assert len(fired) / 4000 == pytest.approx(0.1, abs=0.015)
-    assert 0 <= min(d.std for d in fired) < max(d.std for d in fired) <= 0.1
+    assert 0 <= min(std for std, _ in fired) < max(std for std, _ in fired) <= 0.1
+
+
+def test_blur_of_the_chosen_channel(image):
+    before = image.clone()
+    sigmas = (0.55, 0.8, 1.0)
+    blur_(image, (None, sigmas))
+    assert torch.equal(image[0], before[0])
+    expected = before[1].double().numpy()
+    for axis, (sigma, radius) in enumerate(zip(sigmas, (1, 2, 3), strict=True)):
+        weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+        expected = ndimage.correlate1d(expected, weights / weights.sum(), axis=axis, mode="mirror")
+    np.testing.assert_allclose(image[1].numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("first_axis", [0, 1])
+def test_low_resolution_as_in_torch(image, first_axis):
+    before = image.clone()
+    lower_resolution_(image, (0.6, None), first_axis=first_axis)
+    assert torch.equal(image[1], before[1])
+    small = (round(8 * 0.6) if first_axis == 0 else 8, round(9 * 0.6), round(10 * 0.6))
+    down = F.interpolate(before[:1, None], size=small, mode="nearest-exact")
+    expected = F.interpolate(down, size=(8, 9, 10), mode="trilinear")[0, 0]
+    torch.testing.assert_close(image[0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_how_often_an_image_is_blurred_or_of_low_resolution():
+    rng = np.random.default_rng(0)
+    recipe = AugmentationRecipe()
+    blurs = [draw_blur(rng, recipe, channels=2, dimensions=3) for _ in range(4000)]
+    lows = [draw_low_resolution(rng, recipe, channels=2) for _ in range(4000)]
+    fired = [sigmas for sigmas in blurs if sigmas is not None]
+    assert len(fired) / 4000 == pytest.approx(0.2, abs=0.02)
+    sigmas = np.array([s for channels in fired for s in channels if s is not None])
+    assert len(sigmas) / (2 * len(fired)) == pytest.approx(0.5, abs=0.05)
+    assert (sigmas.min(), sigmas.max()) == pytest.approx((0.5, 1.0), abs=0.01)
+    fired = [factors for factors in lows if factors is not None]
+    assert len(fired) / 4000 == pytest.approx(0.25, abs=0.02)
+    factors = [f for channels in fired for f in channels if f is not None]
+    assert len(factors) / (2 * len(fired)) == pytest.approx(0.5, abs=0.05)
+    assert (min(factors), max(factors)) == pytest.approx((0.5, 1.0), abs=0.01)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from segflow.augmentation.mirror import MirrorDraw
 from segflow.augmentation.pipeline import Patch, Settings, augment, draw_augmentation, needed_box, plain
 from segflow.augmentation.spatial import SpatialDraw, initial_patch_shape
 from segflow.augmentation.targets import CascadeDraw
@@ -42,7 +41,7 @@ def quiet(rng, chosen, **changes):
     """A draw of which only what is named fires."""
     draw = draw_augmentation(rng, chosen)
     nothing = {f.name: None for f in dataclasses.fields(draw)}
-    nothing |= {"spatial": SpatialDraw(), "mirror": MirrorDraw(()), "cascade": CascadeDraw()}
+    nothing |= {"spatial": SpatialDraw(), "mirror_axes": (), "cascade": CascadeDraw()}
     return dataclasses.replace(draw, **(nothing | changes))
 
 
@@ -98,7 +97,7 @@ def test_thin_patches_are_transformed_in_plane():
 def test_channels_with_a_mask_are_zero_outside():
     chosen = settings((8, 8, 8), zero_outside=(False, True))
     whole = patch((8, 8, 8))
-    draw = quiet(np.random.default_rng(0), chosen, mirror=MirrorDraw((1,)))
+    draw = quiet(np.random.default_rng(0), chosen, mirror_axes=(1,))
     example = augment(cut(whole, (0, 0, 0), (8, 8, 8)), draw, chosen, read_shape=(8, 8, 8))
     outside = torch.flip(whole.labels < 0, [1])
     assert not example.image[1][outside].any()
@@ -125,3 +124,19 @@ def test_validation_examples_are_plain():
     example = plain(whole, chosen)
     assert torch.equal(example.image, whole.image)
     assert torch.equal(example.targets[0], whole.labels.clamp(min=0))
+
+
+def test_mirrored_axes_of_image_and_labels():
+    chosen = settings((8, 6, 4))
+    whole = patch((8, 6, 4))
+    draw = quiet(np.random.default_rng(0), chosen, mirror_axes=(0, 2))
+    example = augment(cut(whole, (0, 0, 0), (8, 6, 4)), draw, chosen, read_shape=(8, 6, 4))
+    assert torch.equal(example.image, torch.flip(whole.image, [1, 3]))
+    assert torch.equal(example.targets[0], torch.flip(whole.labels, [0, 2]).clamp(min=0))
+
+
+def test_each_axis_is_mirrored_half_the_time():
+    rng = np.random.default_rng(0)
+    draws = [draw_augmentation(rng, settings((8, 6))).mirror_axes for _ in range(2000)]
+    for axes in [(), (0,), (1,), (0, 1)]:
+        assert draws.count(axes) / 2000 == pytest.approx(0.25, abs=0.03)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from segflow.augmentation.elastic import (
+from segflow.augmentation.separable import (
     apply_along_axes,
     gaussian_matrix,
     linear_matrix,

@@ -1,11 +1,23 @@
-"""Targets of the network's outputs."""
+"""Targets of the network's outputs, and imperfect labels of a previous stage."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 
-from segflow.augmentation.targets import make_targets, target_shapes
+from segflow.augmentation.targets import (
+    CascadeDraw,
+    Morphology,
+    Removal,
+    draw_cascade,
+    make_targets,
+    one_hot,
+    perturb_,
+    target_shapes,
+)
 from segflow.contracts.labels import Labels
+from segflow.recipes.training import AugmentationRecipe
 
 CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
 REGIONS = Labels((("background", 0), ("both", (1, 2)), ("b", 2), ("ignore", 3)), (1, 2))
@@ -40,3 +52,72 @@ def test_regions_become_channels_with_ignore_last(label_map):
     assert torch.equal(full[0], (label_map == 1) | (label_map == 2))
     assert torch.equal(full[1], label_map == 2)
     assert torch.equal(full[2], label_map == 3)
+
+
+OPERATIONS = {
+    "dilate": ndimage.binary_dilation,
+    "erode": lambda mask, ball: ndimage.binary_erosion(mask, ball, border_value=1),
+    "close": lambda mask, ball: OPERATIONS["erode"](ndimage.binary_dilation(mask, ball), ball),
+    "open": lambda mask, ball: ndimage.binary_dilation(OPERATIONS["erode"](mask, ball), ball),
+}
+
+
+@pytest.fixture
+def mask():
+    field = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(20, 22, 24)), 3)
+    return field > 0.02
+
+
+@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+@pytest.mark.parametrize("radius", [1.0, 2.5])
+def test_morphology_with_a_ball(mask, operation, radius):
+    r = int(radius)
+    ball = (np.indices((2 * r + 1,) * 3) - r).astype(float).__pow__(2).sum(0) <= radius**2
+    channels = torch.tensor(mask[None]).float()
+    perturb_(channels, CascadeDraw((Morphology(0, operation, radius),)), max_share=0.15)
+    np.testing.assert_array_equal(channels[0].numpy() > 0, OPERATIONS[operation](mask, ball))
+
+
+def test_added_voxels_are_taken_from_the_other_labels():
+    channels = torch.zeros(2, 1, 9)
+    channels[0, 0, :3] = 1
+    channels[1, 0, 3:6] = 1
+    perturb_(channels, CascadeDraw((Morphology(0, "dilate", 1.0),)), max_share=0.15)
+    assert channels[0, 0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0, 0]
+    assert channels[1, 0].tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("choice", "gone"), [(0.0, slice(0, 1)), (0.99, slice(3, 5))])
+def test_one_small_component_is_removed(choice, gone):
+    channels = torch.zeros(1, 4, 10)
+    channels[0, 0, [0, 3, 4]] = 1
+    channels[0, 2:, 2:8] = 1  # 12 of 40 voxels: not small
+    expected = channels.clone()
+    expected[0, 0, gone] = 0
+    perturb_(channels, CascadeDraw(removals=(Removal(0, choice),)), max_share=0.15)
+    assert torch.equal(channels, expected)
+
+
+@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_empty_and_full_labels(operation, value):
+    channels = torch.full((1, 4, 4), value)
+    draw = CascadeDraw((Morphology(0, operation, 3.0),), (Removal(0, 0.5),))
+    perturb_(channels, draw, max_share=0.15)
+    assert torch.equal(channels, torch.full((1, 4, 4), value))
+
+
+def test_one_channel_per_label():
+    channels = one_hot(torch.tensor([[-1, 0], [1, 2]]), (1, 2))
+    assert channels.tolist() == [[[0, 0], [1, 0]], [[0, 0], [0, 1]]]
+
+
+def test_how_often():
+    rng = np.random.default_rng(0)
+    draws = [draw_cascade(rng, AugmentationRecipe(), n_labels=3) for _ in range(4000)]
+    steps = [step for draw in draws for step in draw.morphology]
+    assert len(steps) / 4000 == pytest.approx(0.4 * 0.5 * 3, abs=0.05)
+    assert sum(len(draw.removals) for draw in draws) / 4000 == pytest.approx(0.2 * 0.5 * 3, abs=0.04)
+    assert {step.label for step in steps} == {0, 1, 2}
+    assert {step.operation for step in steps} == set(OPERATIONS)
+    assert 1 <= min(step.radius for step in steps) < max(step.radius for step in steps) <= 8

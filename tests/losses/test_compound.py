@@ -1,4 +1,4 @@
-"""Cross-entropy + Dice, with classes, regions and ignore, against float64 references."""
+"""Every loss, with classes, regions and ignore, against float64 references; weights of resolutions."""
 
 import dataclasses
 
@@ -7,10 +7,17 @@ import pytest
 import torch
 
 from segflow.contracts.labels import Labels
-from segflow.losses.compound import ClassLoss, RegionLoss, Terms, build_loss
+from segflow.losses.compound import (
+    ClassLoss,
+    DeepSupervisionLoss,
+    RegionLoss,
+    build_loss,
+    deep_supervision_weights,
+)
 from segflow.recipes.training import TrainingRecipe
 
 E = 1e-5
+NAMES = ["dice_ce", "dice_topk", "ce", "dice"]
 CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
 IGNORE = Labels((*CLASSES.entries, ("ignore", 3)))
 REGIONS = Labels((("background", 0), ("both", (1, 2)), ("b", 2), ("ignore", 3)), (1, 2))
@@ -18,50 +25,6 @@ REGIONS = Labels((("background", 0), ("both", (1, 2)), ("b", 2), ("ignore", 3)),
 
 def dice(p, y):
     return (2 * (p * y).sum() + E) / (p.sum() + y.sum() + E)
-
-
-def class_reference(logits, target, ignore):
-    logits = logits.double().numpy()
-    p = np.exp(logits - logits.max(1, keepdims=True))
-    p /= p.sum(1, keepdims=True)
-    target = target.numpy()
-    valid = target != ignore
-    entropy = -np.mean([np.log(p[b, target[b, v], v]) for b, v in np.argwhere(valid)])
-    scores = [
-        dice(p[b, c] * valid[b], (target[b] == c) * valid[b])
-        for b in range(len(p))
-        for c in range(1, p.shape[1])
-    ]
-    return entropy - np.mean(scores)
-
-
-@pytest.mark.parametrize("ignore", [None, 3])
-def test_classes(ignore):
-    generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(2, 3, 20, generator=generator)
-    target = torch.randint(0, 3 if ignore is None else 4, (2, 20), generator=generator, dtype=torch.int16)
-    loss = ClassLoss(batch_dice=False, ignore=ignore)(logits, target)
-    assert loss.item() == pytest.approx(class_reference(logits, target, ignore), rel=1e-5)
-
-
-@pytest.mark.parametrize("ignore_last", [False, True])
-def test_regions(ignore_last):
-    generator = torch.Generator().manual_seed(2)
-    logits = torch.randn(1, 2, 20, generator=generator)
-    target = torch.rand(1, 3 if ignore_last else 2, 20, generator=generator) > 0.6
-    valid = ~target[0, 2].numpy() if ignore_last else np.ones(20, bool)
-    p = 1 / (1 + np.exp(-logits[0].double().numpy()))[:, valid]
-    y = target[0, :2].numpy()[:, valid]
-    entropy = -np.mean(np.where(y, np.log(p), np.log(1 - p)))
-    expected = entropy - np.mean([dice(p[c], y[c]) for c in range(2)])
-    loss = RegionLoss(batch_dice=False, ignore_last=ignore_last)(logits, target)
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_everything_ignored_gives_no_gradient():
-    logits = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    ClassLoss(batch_dice=True, ignore=3)(logits, torch.full((1, 8), 3)).backward()
-    assert not logits.grad.any()
 
 
 def test_arguments_are_not_changed():
@@ -81,18 +44,6 @@ def test_the_labels_choose_the_loss():
     assert built(CLASSES, batch_dice=True).loss == ClassLoss(batch_dice=True)
     assert built(IGNORE).loss == ClassLoss(batch_dice=False, ignore=3)
     assert built(REGIONS).loss == RegionLoss(batch_dice=False, ignore_last=True)
-
-
-@pytest.mark.parametrize("labels", [CLASSES, REGIONS], ids=["classes", "regions"])
-def test_the_recipe_names_the_terms(labels):
-    terms = {
-        "dice_ce": Terms(),
-        "dice_topk": Terms(share=0.3),
-        "ce": Terms(dice=False),
-        "dice": Terms(entropy=False),
-    }
-    for name, expected in terms.items():
-        assert built(labels, loss=name, top_k_share=0.3).loss.terms == expected
 
 
 def plain_terms(logits, target, *, share, ignore, batch_dice):
@@ -118,11 +69,11 @@ def plain_terms(logits, target, *, share, ignore, batch_dice):
 
 @pytest.mark.parametrize("batch_dice", [False, True])
 @pytest.mark.parametrize("ignore", [None, 3])
-@pytest.mark.parametrize("name", ["dice_ce", "dice_topk", "ce", "dice"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_loss_of_classes(name, ignore, batch_dice):
     generator = torch.Generator().manual_seed(4)
     logits = torch.randn(3, 3, 37, generator=generator)
-    target = torch.randint(0, 3 if ignore is None else 4, (3, 37), generator=generator)
+    target = torch.randint(0, 3 if ignore is None else 4, (3, 37), generator=generator, dtype=torch.int16)
     labels = CLASSES if ignore is None else IGNORE
     found = built(labels, loss=name, top_k_share=0.2, batch_dice=batch_dice)([logits], [target])
     share = 0.2 if name == "dice_topk" else 1
@@ -132,7 +83,7 @@ def test_every_loss_of_classes(name, ignore, batch_dice):
 
 
 @pytest.mark.parametrize("ignore_last", [False, True])
-@pytest.mark.parametrize("name", ["dice_ce", "dice_topk", "ce", "dice"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_loss_of_regions(name, ignore_last):
     generator = torch.Generator().manual_seed(5)
     logits = torch.randn(2, 2, 30, generator=generator)
@@ -152,10 +103,33 @@ def test_every_loss_of_regions(name, ignore_last):
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["dice_topk", "ce", "dice"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("labels", [IGNORE, REGIONS], ids=["classes", "regions"])
 def test_no_loss_learns_from_what_nobody_has_annotated(labels, name):
     logits = torch.randn(1, labels.n_outputs, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
     target = torch.ones(1, 3, 8, dtype=torch.bool) if labels.has_regions else torch.full((1, 8), 3)
     built(labels, loss=name)([logits], [target]).backward()
     assert not logits.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("n", "given", "expected"),
+    [
+        (4, None, (4 / 7, 2 / 7, 1 / 7, 0)),
+        (2, None, (1, 0)),
+        (1, None, (1,)),
+        (5, (0.7, 0.2, 0.1), (0.7, 0.2, 0.1, 0, 0)),
+        (3, (7, 2, 1), (0.7, 0.2, 0.1)),
+        (2, (0.7, 0.2, 0.1), (7 / 9, 2 / 9)),
+        (1, (0.7, 0.2, 0.1), (1,)),
+    ],
+)
+def test_weights_of_resolutions(n, given, expected):
+    assert deep_supervision_weights(n, given) == pytest.approx(expected)
+
+
+def test_weighted_sum_without_the_outputs_of_weight_zero():
+    loss = DeepSupervisionLoss(lambda output, target: (output - target).sum(), (0.75, 0.25, 0.0))
+    outputs = [torch.tensor([8.0]), torch.tensor([4.0]), torch.tensor([float("nan")])]
+    targets = [torch.tensor([0.0]), torch.tensor([0.0])]
+    assert loss(outputs, targets).item() == 7

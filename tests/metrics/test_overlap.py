@@ -1,30 +1,101 @@
-"""Dice, IoU and means, with their empty cases."""
+"""Counts against hand-made maps and a mask-by-mask oracle; Dice, IoU and means, with their empty cases."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from segflow.metrics.overlap import Counts, dice, iou, mean_metrics, nan_mean, overlap_metrics
+from segflow.contracts.errors import PredictionError
+from segflow.contracts.labels import Labels
+from segflow.metrics import overlap as module
+from segflow.metrics.overlap import (
+    Counts,
+    confusion_matrix,
+    dice,
+    iou,
+    mean_metrics,
+    members,
+    nan_mean,
+    overlap_metrics,
+    target_counts,
+    target_key,
+)
+
+CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
+REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), regions_class_order=(1, 2))
+IGNORE = Labels((("background", 0), ("a", 1), ("b", 2), ("ignore", 3)))
 
 
-def test_hand_made():
-    counts = Counts(tp=3, fp=1, fn=2, tn=4)
-    assert dice(counts) == 6 / 9
-    assert iou(counts) == 3 / 6
+def frozen(values, dtype=np.uint8):
+    array = np.asarray(values, dtype=dtype)
+    array.setflags(write=False)
+    return array
 
 
-def test_absent_everywhere_is_undefined():
-    counts = Counts(tp=0, fp=0, fn=0, tn=9)
-    assert math.isnan(dice(counts))
-    assert math.isnan(iou(counts))
+def test_counts_by_hand():
+    reference = frozen([[[0, 0, 1, 1, 2, 2]]])
+    prediction = frozen([[[0, 1, 1, 2, 2, 0]]])
+    confusion = confusion_matrix(reference, prediction, CLASSES)
+    np.testing.assert_array_equal(confusion, [[1, 1, 0], [0, 1, 1], [1, 0, 1]])
+    assert target_counts(confusion, 1) == Counts(tp=1, fp=1, fn=1, tn=3)
+    assert target_counts(confusion, 2) == Counts(tp=1, fp=1, fn=1, tn=3)
+    assert target_counts(confusion, (1, 2)) == Counts(tp=3, fp=1, fn=1, tn=1)
 
 
-@pytest.mark.parametrize(("fp", "fn"), [(1, 0), (0, 1), (1, 1)])
-def test_no_overlap_is_zero(fp, fn):
-    assert dice(Counts(tp=0, fp=fp, fn=fn, tn=5)) == 0
-    assert iou(Counts(tp=0, fp=fp, fn=fn, tn=5)) == 0
+def test_ignored_voxels_are_left_out():
+    reference = frozen([3, 3, 1, 0])
+    prediction = frozen([1, 0, 1, 1])
+    confusion = confusion_matrix(reference, prediction, IGNORE)
+    assert confusion.sum() == 2
+    assert target_counts(confusion, 1) == Counts(tp=1, fp=1, fn=0, tn=0)
+
+
+@pytest.mark.parametrize("stray", [-1, 3, 200])
+def test_unknown_values_are_background(stray):
+    confusion = confusion_matrix(frozen([1, 0], np.int16), frozen([stray, stray], np.int16), CLASSES)
+    np.testing.assert_array_equal(confusion, [[1, 0, 0], [1, 0, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS, IGNORE])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.uint64])
+def test_like_masks(labels, dtype, monkeypatch):
+    monkeypatch.setattr(module, "_CHUNK_VOXELS", 7)
+    generator = np.random.default_rng(1)
+    reference = frozen(generator.integers(0, 4 if labels.ignore else 3, (3, 4, 5)), dtype)
+    prediction = frozen(generator.integers(0, 3, (5, 4, 3)), dtype).T
+    counted = reference != 3
+    confusion = confusion_matrix(reference, prediction, labels)
+    for target in labels.targets:
+        r, p = (np.isin(array[counted], members(target)) for array in (reference, prediction))
+        expected = Counts(
+            tp=int((r & p).sum()), fp=int((~r & p).sum()), fn=int((r & ~p).sum()), tn=int((~r & ~p).sum())
+        )
+        assert target_counts(confusion, target) == expected
+
+
+def test_shapes_must_agree():
+    with pytest.raises(PredictionError, match=r"\(2,\) and \(3,\)"):
+        confusion_matrix(frozen([0, 0, 0]), frozen([0, 0]), CLASSES)
+
+
+def test_keys_and_members():
+    assert [target_key(t) for t in (1, (1, 2), (3,))] == ["1", "(1, 2)", "(3,)"]
+    assert [members(t) for t in (1, (1, 2))] == [(1,), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        (Counts(tp=3, fp=1, fn=2, tn=4), (6 / 9, 3 / 6)),
+        (Counts(tp=0, fp=1, fn=0, tn=5), (0, 0)),
+        (Counts(tp=0, fp=0, fn=1, tn=5), (0, 0)),
+        (Counts(tp=0, fp=0, fn=0, tn=9), (math.nan, math.nan)),  # in neither map
+    ],
+)
+def test_dice_and_iou(counts, expected):
+    assert (dice(counts), iou(counts)) == pytest.approx(expected, nan_ok=True)
 
 
 def test_metrics_of_a_case_are_whole_numbers_in_json():
@@ -43,13 +114,10 @@ def test_metrics_of_a_case_are_whole_numbers_in_json():
     assert (metrics.n_pred, metrics.n_ref) == (4, 5)
 
 
-def test_nan_mean():
+def test_means_leave_out_what_is_undefined():
     assert nan_mean([1, math.nan, 2]) == 1.5
     assert math.isnan(nan_mean([math.nan]))
     assert math.isnan(nan_mean([]))
-
-
-def test_mean_leaves_out_what_is_undefined():
     absent = overlap_metrics(Counts(tp=0, fp=0, fn=0, tn=10))
     present = overlap_metrics(Counts(tp=3, fp=1, fn=2, tn=4))
     mean = mean_metrics([absent, present])

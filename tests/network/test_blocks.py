@@ -31,5 +31,7 @@ def test_fresh_residual_block_is_its_shortcut():
 
 def test_residual_block_without_change_has_a_bare_shortcut():
     block = ResidualBlock(4, 4, kernel=(3, 3, 3), stride=(1, 1, 1))
-    assert block.pool is None
-    assert block.skip is None
+    assert block.pool is block.skip is None
+    initialise_(block, torch.Generator().manual_seed(0))
+    assert torch.equal(block.conv1.norm.weight, torch.ones(4))
+    assert not block.conv2.norm.weight.any()

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.plan import Architecture
+from segflow.network.device import choose_device
 from segflow.network.unet import build_network
 
 
@@ -82,3 +84,8 @@ def test_same_seed_same_weights_and_the_global_generator_is_left_alone():
     assert not all(torch.equal(a[name], c[name]) for name in a)
     assert torch.equal(before, torch.get_rng_state())
     assert all(np.isfinite(tensor.numpy()).all() for tensor in a.values())
+
+
+def test_an_unknown_device():
+    with pytest.raises(ConfigurationError, match="must be 'auto', 'cpu' or 'cuda'"):
+        choose_device("tpu")

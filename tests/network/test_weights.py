@@ -1,11 +1,13 @@
-"""Initial weights have the spread the method asks for."""
+"""Initial weights have the spread of the method; those of another network are loaded whole or not at all."""
 
 import pytest
 import torch
 from torch import nn
 
-from segflow.network.blocks import ConvBlock, ResidualBlock
-from segflow.network.weights import initialise_
+from segflow.contracts.errors import TrainingError
+from segflow.contracts.plan import Architecture
+from segflow.network.unet import build_network
+from segflow.network.weights import initialise_, load_weights_
 
 
 @pytest.mark.parametrize(
@@ -18,11 +20,48 @@ def test_kaiming_normal_with_fan_in(module, fan_in):
     assert not module.bias.any()
 
 
-def test_normalisation_starts_as_identity_but_the_last_of_a_residual_block_as_zero():
-    plain = ConvBlock(2, 3, kernel=(3, 3), stride=(1, 1))
-    residual = ResidualBlock(2, 3, kernel=(3, 3), stride=(1, 1))
-    for module in (plain, residual):
-        initialise_(module, torch.Generator().manual_seed(0))
-    assert torch.equal(plain.norm.weight, torch.ones(3))
-    assert torch.equal(residual.conv1.norm.weight, torch.ones(3))
-    assert not residual.conv2.norm.weight.any()
+PLAN = Architecture(
+    encoder="plain",
+    features=(4, 8, 16),
+    strides=((1, 1), (2, 2), (2, 2)),
+    kernels=((3, 3),) * 3,
+    encoder_blocks=(2,) * 3,
+    decoder_blocks=(2,) * 2,
+)
+
+
+def network(plan=PLAN, *, channels=1, outputs=3, seed=0):
+    return build_network(plan, input_channels=channels, output_channels=outputs, seed=seed)
+
+
+@pytest.mark.parametrize(("heads", "outputs"), [(True, 3), (False, 3), (False, 5)])
+def test_weights_are_loaded_with_or_without_the_heads(heads, outputs):
+    own, other = network(seed=1), network(seed=2, outputs=outputs)
+    before = {name: tensor.clone() for name, tensor in own.state_dict().items()}
+    load_weights_(own, other.state_dict(), where="x", heads=heads)
+    for name, tensor in own.state_dict().items():
+        stays = "seg_layers" in name and not heads
+        assert torch.equal(tensor, before[name] if stays else other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("heads", [True, False])
+def test_every_tensor_that_does_not_fit_is_listed_and_nothing_changes(heads):
+    own = network()
+    before = {name: tensor.clone() for name, tensor in own.state_dict().items()}
+    given = {**network(channels=2, seed=5).state_dict(), "decoder.extra.weight": torch.zeros(2, 3)}
+    del given["encoder.stages.1.0.norm.bias"]
+    with pytest.raises(TrainingError) as caught:
+        load_weights_(own, given, where="other.pt", heads=heads)
+    message, *lines = str(caught.value).splitlines()
+    assert message.startswith("the weights of other.pt are those of another network (3 tensors do not fit)")
+    assert lines == [
+        "  encoder.stages.0.0.conv.weight: 4 x 1 x 3 x 3 here, 4 x 2 x 3 x 3 there",
+        "  encoder.stages.1.0.norm.bias: 8 here, missing there",
+        "  decoder.extra.weight: missing here, 2 x 3 there",
+    ]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in own.state_dict().items())
+
+
+def test_other_classes_are_another_network_with_its_heads():
+    with pytest.raises(TrainingError, match=r"seg_layers.0.bias: 3 here, 5 there"):
+        load_weights_(network(), network(outputs=5).state_dict(), where="x")

@@ -1,4 +1,4 @@
-"""Where targets are, against the rule said again in other words."""
+"""Voxels of targets, compared with an independent implementation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def oracle(label_map, targets):
     ],
     ids=["classes", "ignore", "regions", "regions-ignore"],
 )
-def test_like_the_rule(labels, targets, frozen):
+def test_like_the_oracle(labels, targets, frozen):
     label_map = frozen(np.random.default_rng(0).integers(-1, 4, (9, 10, 11)).astype(np.int8))
     found = target_locations(label_map, labels)
     expected = oracle(label_map, targets)
@@ -66,4 +66,4 @@ def test_an_absent_target_draws_nothing(frozen):
     label_map = frozen(np.random.default_rng(0).integers(0, 2, (6, 6, 6)).astype(np.int8) * 2)
     found = target_locations(label_map, CLASSES)
     assert found[1].shape == (0, 3)
-    np.testing.assert_array_equal(found[2], oracle(label_map, (2,))[2])  # as if label 1 had not been asked
+    np.testing.assert_array_equal(found[2], oracle(label_map, (2,))[2])  # as if there were no label 1

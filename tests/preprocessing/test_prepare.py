@@ -1,4 +1,4 @@
-"""A whole case: order of the steps, shapes, and what lies outside."""
+"""A whole case: order of the steps, shapes, and what is outside the mask."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from case_samples import CLASSES, configuration_of, preparation_of, raw_case
+from case_samples import CLASSES, INTENSITIES, configuration_of, preparation_of, raw_case
 from skimage.transform import resize
 
 from segflow.contracts.labels import Labels
@@ -83,10 +83,11 @@ def test_many_labels_need_sixteen_bits():
 
 
 def test_channels_are_independent():
-    image = np.arange(1, 17, dtype=np.float32).reshape(2, 2, 2, 2)
-    found = prepared(raw_case(image), configuration_of(normalization=("none", "zscore"))).image
+    image = np.arange(1, 25, dtype=np.float32).reshape(3, 2, 2, 2)
+    found = prepared(raw_case(image), configuration_of(normalization=("none", "zscore", "ct"))).image
     np.testing.assert_array_equal(found[0], image[0])
     np.testing.assert_allclose(found[1], (image[1] - 12.5) / image[1].std(), rtol=1e-6)
+    np.testing.assert_allclose(found[2], (image[2] - INTENSITIES.mean) / INTENSITIES.std, rtol=1e-6)
 
 
 def test_normalised_before_resampled():
@@ -97,7 +98,7 @@ def test_normalised_before_resampled():
     expected = resize(scaled, (8, 12, 9), order=3, mode="edge", clip=True, anti_aliasing=False)
     assert found.image.dtype == np.float32
     np.testing.assert_allclose(found.image[0], expected, atol=2e-5)
-    assert abs(float(found.image.mean())) > 1e-6  # normalised after it, the mean would be nought
+    assert abs(float(found.image.mean())) > 1e-6  # normalised after it, the mean would be 0
 
 
 def test_cropped_before_normalised():
@@ -107,7 +108,7 @@ def test_cropped_before_normalised():
     np.testing.assert_allclose(found.image[0], (inside - inside.mean()) / inside.std(), atol=1e-5)
 
 
-def test_masked_zscore_leaves_the_outside():
+def test_masked_zscore_of_the_crop_leaves_the_outside():
     image = np.zeros((1, 6, 6, 6), np.float32)
     image[0, 1:5, 2:4, 2:4] = np.random.default_rng(0).uniform(50, 60, (4, 2, 2))
     image[0, 2:4, 1:5, 2:4] = np.random.default_rng(1).uniform(50, 60, (2, 4, 2))
@@ -118,13 +119,6 @@ def test_masked_zscore_leaves_the_outside():
     np.testing.assert_allclose(
         found.image[0][cropped > 0], (inside - inside.mean()) / inside.std(), atol=1e-4
     )
-
-
-def test_ct_uses_each_channels_intensities():
-    image = np.full((2, 1, 1, 2), 500.0)
-    image[1] = 60
-    found = prepared(raw_case(image), configuration_of(normalization=("ct", "ct")))
-    np.testing.assert_allclose(found.image[:, 0, 0, 0], [2, 1])
 
 
 def test_anisotropic_slices_are_not_mixed():
@@ -140,18 +134,16 @@ def test_anisotropic_slices_are_not_mixed():
     np.testing.assert_array_equal(found.labels, np.repeat([0, 0, 0, 0, 1, 1, 1, 1], 16).reshape(8, 4, 4))
 
 
-def test_flat_configuration_keeps_the_first_axis():
-    raw = raw_case(body((6, 10, 10), margin=1), np.ones((6, 10, 10)), spacing_mm=(2.5, 1.0, 1.0))
-    found = prepared(raw, configuration_of((0.5, 2.0)))
-    assert found.image.shape == (1, 4, 16, 4)
-    assert found.labels.shape == (4, 16, 4)
-
-
-def test_target_grid():
-    deep = preparation_of(configuration_of((2.0, 1.0, 0.5)))
-    assert target_grid((10, 10, 10), (1.0, 1.0, 1.0), deep) == ((5, 10, 20), (2.0, 1.0, 0.5))
-    flat = preparation_of(configuration_of((1.0, 0.5)))
-    assert target_grid((10, 10, 10), (7.0, 1.0, 1.0), flat) == ((10, 10, 20), (7.0, 1.0, 0.5))
+def test_target_grid_of_a_2d_configuration_keeps_the_first_axis():
+    volume = preparation_of(configuration_of((2.0, 1.0, 0.5)))
+    assert target_grid((10, 10, 10), (1.0, 1.0, 1.0), volume) == ((5, 10, 20), (2.0, 1.0, 0.5))
+    slices = configuration_of((1.0, 0.5))
+    assert target_grid((10, 10, 10), (7.0, 1.0, 1.0), preparation_of(slices)) == (
+        (10, 10, 20),
+        (7.0, 1.0, 0.5),
+    )
+    found = prepared(raw_case(np.ones((1, 6, 8, 8)), np.ones((6, 8, 8)), (2.5, 1.0, 1.0)), slices)
+    assert found.image.shape[1:] == found.labels.shape == (6, 8, 16)
 
 
 def test_locations_are_those_of_the_prepared_labels():
@@ -165,7 +157,7 @@ def test_locations_are_those_of_the_prepared_labels():
 
 @pytest.mark.parametrize("spacing_mm", [(1.0, 2.0, 3.0), (0.7, 1.0, 1.5), (5.0, 0.5, 0.6)])
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
-def test_previous_stage_takes_the_same_road(spacing_mm, order):
+def test_previous_stage_is_resampled_like_labels(spacing_mm, order):
     label_map = np.random.default_rng(0).integers(0, 3, (12, 10, 9))
     label_map[:2], label_map[:, :2], label_map[:, :, :2] = 0, 0, 0
     raw = raw_case(body(), label_map, spacing_mm=(1.0, 2.0, 3.0))

@@ -1,4 +1,4 @@
-"""What test_parallel.py runs in the processes of a team: they import it from here."""
+"""What test_parallel.py runs in the processes of a group, which import it from here."""
 
 import os
 import signal
@@ -9,33 +9,32 @@ import numpy as np
 import torch
 from tiny_problem import Reader, Store
 
-from segflow.training.job import batch_maker, make_learner
-from segflow.training.loop import _train
+from segflow.training.batches import BatchMaker
+from segflow.training.loop import train_in_group
+from segflow.training.step import Learner
 
 
-def learn_all(team, progress, stop, jobs, folder):
+def learn_all(group, progress, stop, jobs, folder):
     """Train every job, and leave what each process has in the end."""
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(os.getpid(), number)  # the caller's business
     for name, job in jobs.items():
-        memory, learner = _train(team, progress, stop, job, Reader(), Store())
-        losses = [
-            [record.train_loss, record.validation_loss, *record.pseudo_dice] for record in memory.history
-        ]
+        state, learner = train_in_group(group, progress, stop, job, Reader(), Store())
+        losses = [[r.train_loss, r.validation_loss, *r.pseudo_dice] for r in state.history]
         done = {"weights": learner.network.state_dict(), "losses": losses}
-        torch.save(done, Path(folder, f"{name}_{team.rank}"))
-    torch.save(_overflow_in_the_second(team, job), Path(folder, f"overflow_{team.rank}"))
+        torch.save(done, Path(folder, f"{name}_{group.rank}"))
+    torch.save(_overflow_in_the_second(group, job), Path(folder, f"overflow_{group.rank}"))
 
 
-def _overflow_in_the_second(team, job):
+def _overflow_in_the_second(group, job):
     """Two steps with scaled gradients, as on a GPU; in the first they overflow in one process only."""
-    learner, maker = make_learner(job, team), batch_maker(job, Reader(), team)
+    learner, maker = Learner(job, group), BatchMaker(job, Reader(), group)
     learner.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     # Not torch's fused one, which is for the CPU: with momentum it cannot leave out its first step.
     learner.optimizer = torch.optim.SGD(learner.network.parameters(), lr=0.01, momentum=0.99, nesterov=True)
     weight = next(learner.network.parameters())
     states = [weight.detach().clone()]
-    hook = weight.register_hook(lambda gradient: gradient * (float("inf") if team.rank == 1 else 1.0))
+    hook = weight.register_hook(lambda gradient: gradient * (float("inf") if group.rank == 1 else 1.0))
     learner.learn(maker.make(0))
     states.append(weight.detach().clone())
     scale = learner.scaler.get_scale()
@@ -44,39 +43,38 @@ def _overflow_in_the_second(team, job):
     return {"weight": [*states, weight.detach()], "scale": scale}
 
 
-def divide_in_the_second(team, progress, stop):
-    team.any(False)
-    if team.rank == 1:
+def divide_in_the_second(group, progress, stop):
+    group.any(False)
+    if group.rank == 1:
         raise ZeroDivisionError("the reason")
-    team.any(False)
+    group.any(False)
 
 
-def die_in_the_second(team, progress, stop):
-    team.any(False)
-    if team.rank == 1:
+def die_in_the_second(group, progress, stop):
+    group.any(False)
+    if group.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    team.any(False)
-
-
-def die_before_meeting():
-    """Called when the arguments are unpickled."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    group.any(False)
 
 
 class Deadly:
+    """Kills a process that unpickles it: before it meets the others."""
+
     def __reduce__(self):
-        return die_before_meeting, ()
+        return _die, ()
 
 
-def tell_and_sleep(team, progress, stop):
-    progress.advance(1, note=str(os.getpid()))
+def _die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def report_and_sleep(group, progress, stop):
     Path(os.environ["SEGFLOW_TEST_FOLDER"], str(os.getpid())).touch()
+    progress.advance(1)
     time.sleep(60)
 
 
-class Broken(Reader):
-    """Its intensities are no numbers."""
-
+class NotANumber(Reader):
     def read(self, identifier):
         case = super().read(identifier)
         case.image.setflags(write=True)

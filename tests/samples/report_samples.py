@@ -1,10 +1,12 @@
-"""A small run to report on."""
+"""A small experiment to report on."""
 
 from __future__ import annotations
 
-from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
+from case_samples import INTENSITIES, configuration_of, plan_of
+
+from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import Architecture, Configuration, Plan
+from segflow.contracts.plan import Architecture
 from segflow.contracts.scores import (
     Bootstrap,
     Candidate,
@@ -49,43 +51,20 @@ def history(fold=0, epochs=3):
     return History.from_rows("3d_fullres", fold, rows)
 
 
-def intensities():
-    return IntensityProperties(
-        max=9, mean=4.5, median=4, min=0, percentile_00_5=0.1, percentile_99_5=8.9, std=1.5
-    )
+NETWORK = Architecture(
+    encoder="plain",
+    features=(32, 64, 128),
+    strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)),
+    kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
+    encoder_blocks=(2, 2, 2),
+    decoder_blocks=(2, 2),
+)
 
 
 def plan():
-    network = Architecture(
-        encoder="plain",
-        features=(32, 64, 128),
-        strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)),
-        kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
-        encoder_blocks=(2, 2, 2),
-        decoder_blocks=(2, 2),
-    )
-    configuration = Configuration(
-        name="3d_fullres",
-        data_identifier="3d",
-        spacing_mm=(3.0, 1.0, 1.0),
-        patch_shape=(16, 64, 48),
-        median_shape=(18.5, 70, 60),
-        batch_size=2,
-        batch_dice=False,
-        normalization=("zscore",),
-        mask_normalization=(False,),
-        architecture=network,
-    )
-    return Plan(
-        dataset_name="Dataset001_Sample",
-        plans_name="nnUNetPlans",
-        median_spacing_mm=(3, 1, 1),
-        median_shape=(18, 70, 60),
-        transpose_forward=(0, 1, 2),
-        transpose_backward=(0, 1, 2),
-        configurations={"3d_fullres": configuration},
-        intensities={"0": intensities()},
-    )
+    configuration = configuration_of((3.0, 1.0, 1.0), ("zscore",))
+    changes = {"patch_shape": (16, 64, 48), "median_shape": (18.5, 70, 60), "architecture": NETWORK}
+    return plan_of(configuration.model_copy(update=changes))
 
 
 def candidate(name, score):
@@ -117,7 +96,7 @@ def report_data(**changes):
         "channel_names": ("T1",),
         "file_ending": ".nii.gz",
         "fingerprint": Fingerprint(
-            foreground_intensity_properties_per_channel={"0": intensities()},
+            foreground_intensity_properties_per_channel={"0": INTENSITIES},
             median_relative_size_after_cropping=0.5,
             shapes_after_crop=((10, 20, 30), (12, 24, 30)),
             spacings=((3.0, 1.0, 1.0), (2.0, 1.0, 0.5)),

@@ -1,9 +1,9 @@
-"""A tiny problem that trains in a second: a bright box in noise, with a second class on top.
-
-Beside conftest.py, because other processes import it too.
-"""
+"""A tiny problem that trains in a second: a bright box in noise, with a second class on top."""
 
 import io
+import subprocess
+import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Architecture, Configuration, Fold
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.training.job import TrainingJob
+
+#: For other processes, whose path it must be put on.
+SAMPLES = Path(__file__).parent
 
 
 class Reader:
@@ -54,7 +57,7 @@ class Store:
 
 
 class Bar:
-    """Counts, remembers the last note, and can interrupt."""
+    """Counts steps, remembers the last note, and can interrupt."""
 
     def __init__(self, interrupt_at=None):
         self.steps = 0
@@ -66,6 +69,30 @@ class Bar:
         self.note = note
         if self.steps == self._interrupt_at:
             raise KeyboardInterrupt
+
+
+class StopAfter:
+    """Requests a stop from the given step on."""
+
+    def __init__(self, step):
+        self.step = step
+        self.asked = 0
+
+    def __call__(self):
+        self.asked += 1
+        return self.asked >= self.step
+
+
+def await_ends(pids):
+    """Processes end within seconds. One that nobody waits for may stay a zombie."""
+    deadline = time.monotonic() + 10
+    while True:
+        command = ["ps", "-o", "stat=", "-p", ",".join(map(str, pids))]
+        states = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+        if all(state.startswith("Z") for state in states):
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def make_job(dimensions=3, *, workers=0, recipe=None, fold=None, seed=1, labels=None, **configuration):

@@ -59,8 +59,8 @@ def test_single_class_has_one_step():
     assert result.steps[0].dice_after == result.foreground_mean_dice_after == 1
 
 
-def test_perfect_prediction_needs_nothing():
-    result = search(Cases((row("1100220"), row("1100220"))).loaders, TWO)
+def test_a_perfect_prediction_needs_nothing():
+    result = search(Cases((row("11002202"), row("11002202"))).loaders, TWO)
     assert result.operations == ()
     assert [step.target for step in result.steps] == ["foreground", "1", "2"]
     assert not any(step.accepted for step in result.steps)
@@ -82,68 +82,34 @@ def test_joint_is_refused_if_a_class_falls():
     assert result.foreground_mean_dice_after == 1
 
 
-def test_joint_is_refused_if_nothing_rises():
-    result = search(Cases((row("1100011"), row("1100011"))).loaders, ONE)
-    assert result.steps[0].dice_before == result.steps[0].dice_after
-    assert not result.steps[0].accepted
-
-
-def test_class_step_follows_accepted_joint():
-    # Joint drops the far 2; then class 1's second component inside the kept blob goes.
-    result = search(Cases((row("11212202"), row("11222200"))).loaders, TWO)
-    assert accepted(result) == ["foreground", "1"]
-    assert [o.labels for o in result.operations] == [(1, 2), (1,)]
-
-
-def test_class_step_must_raise_its_own_mean():
-    # Class 1 really has two components: keeping one would lower it.
-    result = search(Cases((row("1110110222"), row("1110110222"))).loaders, TWO)
-    assert result.steps[1].dice_after < result.steps[1].dice_before
-    assert result.operations == ()
-
-
-def test_absent_class_has_no_say():
+def test_a_class_that_occurs_nowhere_is_left_out():
     result = search(Cases((row("1100010"), row("1100000"))).loaders, TWO)
     assert accepted(result) == ["foreground"]
     assert math.isnan(result.steps[2].dice_before)
     assert not result.steps[2].accepted
-
-
-def test_nothing_defined_accepts_nothing():
-    result = search(Cases((row("000"), row("000"))).loaders, TWO)
-    assert result.operations == ()
-    assert math.isnan(result.foreground_mean_dice_before)
-
-
-def test_region_step_changes_the_others():
-    result = search(Cases((row("1233300103"), row("1233300000"))).loaders, NESTED)
-    assert [step.target for step in result.steps] == ["foreground", "(1, 2, 3)", "(2, 3)", "3"]
-    assert accepted(result) == ["foreground"]
-    assert result.foreground_mean_dice_after == 1
+    nothing = search(Cases((row("000"), row("000"))).loaders, TWO)
+    assert nothing.operations == ()
+    assert math.isnan(nothing.foreground_mean_dice_before)
 
 
 @pytest.mark.parametrize("labels", [ONE, THREE, NESTED, MIXED], ids=str)
 def test_volumes_are_read_once(labels):
     cases = Cases(*[(row("1233300103"), row("1233300000"))] * 2)
     ticks = []
-    search(cases.loaders, labels, EVERYTHING, on_case=lambda: ticks.append(1))
+
+    def mapper(function, items):
+        return [function(item) for item in items]
+
+    search(cases.loaders, labels, EVERYTHING, on_case=lambda: ticks.append(1), mapper=mapper)
     assert cases.reads == len(ticks) == 2
 
 
-def test_another_map():
-    cases = Cases((row("1100010"), row("1100000")))
-    result = search(cases.loaders, ONE, mapper=lambda function, items: [function(item) for item in items])
-    assert accepted(result) == ["foreground"]
-
-
-def test_no_cases():
-    with pytest.raises(PredictionError, match="no predicted cases"):
-        search([], ONE)
-
-
-def test_shapes_must_agree():
-    with pytest.raises(PredictionError, match="differ in shape"):
-        search(Cases((row("10"), row("1"))).loaders, ONE)
+@pytest.mark.parametrize(
+    ("pairs", "message"), [([], "no predicted cases"), ([(row("10"), row("1"))], "differ in shape")]
+)
+def test_cases_that_cannot_be_searched(pairs, message):
+    with pytest.raises(PredictionError, match=message):
+        search(Cases(*pairs).loaders, ONE)
 
 
 EVERYTHING = PostprocessingRecipe(remove_below_mm3=(1.5, 2.5, 4), fill_holes=True)
@@ -229,8 +195,8 @@ class PlainSearch:
 
 
 @pytest.mark.parametrize("labels", [ONE, TWO, THREE, NESTED, MIXED, IGNORE], ids=str)
-@pytest.mark.parametrize("recipe", [PostprocessingRecipe(), EVERYTHING], ids=["peer", "everything"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("recipe", [PostprocessingRecipe(), EVERYTHING], ids=["nnunet", "everything"])
+@pytest.mark.parametrize("seed", range(6))
 def test_like_the_plain_search(labels, recipe, seed):
     generator = np.random.default_rng(seed)
     n, pairs = len(labels.values), []

@@ -1,12 +1,27 @@
-"""Batches are a pure function of seed and number."""
+"""Batches are a pure function of seed and number, whoever makes them."""
 
 import dataclasses
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
+import torch
+from tiny_problem import SAMPLES, Reader, await_ends, make_job
 
+from segflow.contracts.errors import TrainingError
 from segflow.contracts.labels import Labels
-from segflow.training.job import batch_maker
+from segflow.contracts.plan import Fold
+from segflow.training.batches import BatchMaker
+from segflow.training.workers import open_batches
+
+
+def maker_of(reader=None, **changes):
+    return BatchMaker(make_job(**changes), reader or Reader())
 
 
 def same(a, b):
@@ -16,8 +31,8 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_shapes_and_types(job, reader, dimensions):
-    maker = batch_maker(job(dimensions), reader)
+def test_shapes_and_types(dimensions):
+    maker = maker_of(dimensions=dimensions)
     patch = (8, 16, 12)[-dimensions:]
     for number in range(2 * maker.per_epoch):
         batch = maker.make(number)
@@ -27,62 +42,155 @@ def test_shapes_and_types(job, reader, dimensions):
         assert batch.targets[0].dtype == np.int16
 
 
-def test_the_same_number_is_the_same_batch_and_no_other(job, reader):
-    maker = batch_maker(job(), reader)
+def test_the_same_number_is_the_same_batch_and_no_other():
+    maker = maker_of()
     batches = [maker.make(number) for number in range(maker.per_epoch + 1)]
     assert same(maker.make(1), batches[1])
     assert not any(same(batches[i], batches[j]) for i in range(len(batches)) for j in range(i))
-    assert not same(batch_maker(job(seed=2), reader).make(1), batches[1])
+    assert not same(maker_of(seed=2).make(1), batches[1])
 
 
-def test_training_and_validation_batches_take_turns(job, reader):
-    maker = dataclasses.replace(batch_maker(job(), reader), iterations=3, validation_iterations=2)
+def test_training_and_validation_batches_take_turns():
     read = []
 
-    class Spy:
+    class Spy(Reader):
         def read(self, identifier):
             read.append(identifier)
-            return reader.read(identifier)
+            return super().read(identifier)
 
-    maker = dataclasses.replace(maker, reader=Spy())
+    maker = maker_of(Spy())
     for number in range(5):
         maker.make(number)
     assert set(read[:6]) <= {"1", "2", "3"}
     assert read[6:] == ["4"] * 4
+    assert maker_of(fold=Fold(train=("1",), val=())).per_epoch == 3
 
 
-def test_forced_patches_hold_foreground(job, reader):
-    maker = batch_maker(job(patch_shape=(4, 4, 4)), reader)
+def test_forced_patches_hold_foreground():
+    maker = maker_of(patch_shape=(4, 4, 4))
     for number in range(3, 5):  # validation: the patch is not moved about the voxel
         assert maker.make(number).targets[0][1].any()
 
 
-def test_with_an_ignore_label_every_patch_is_around_an_annotated_voxel(job, reader):
-    class Sparse:
-        def read(self, identifier):
-            case = reader.read(identifier)
-            labels = np.full_like(case.labels, 3)
-            labels[7, 10, 9] = 0
-            return dataclasses.replace(
-                case,
-                labels=labels,
-                locations={
-                    1: np.zeros((0, 3), int),
-                    2: np.zeros((0, 3), int),
-                    (-1, 0, 1, 2): np.array([[7, 10, 9]]),
-                },
-            )
+class Sparse(Reader):
+    """A single annotated voxel."""
 
+    def read(self, identifier):
+        labels = np.full((14, 20, 18), 3, np.int16)
+        labels[7, 10, 9] = 0
+        locations = {1: np.zeros((0, 3), int), 2: np.zeros((0, 3), int)}
+        locations[-1, 0, 1, 2] = np.array([[7, 10, 9]])
+        return dataclasses.replace(super().read(identifier), labels=labels, locations=locations)
+
+
+def test_with_an_ignore_label_every_patch_is_around_an_annotated_voxel():
     labels = Labels((("background", 0), ("a", 1), ("b", 2), ("ignore", 3)))
-    maker = batch_maker(job(patch_shape=(4, 4, 4), labels=labels), Sparse())
+    maker = maker_of(Sparse(), patch_shape=(4, 4, 4), labels=labels)
     for number in range(3, 5):
         assert ((maker.make(number).targets[0] == 0).sum((1, 2, 3)) == 1).all()
 
 
-def test_regions_and_cascade(job, reader):
+def test_regions_and_cascade():
     labels = Labels((("background", 0), ("both", (1, 2)), ("b", 2)), (1, 2))
-    maker = batch_maker(job(labels=labels, previous_stage="3d_lowres"), reader)
-    batch = maker.make(0)
+    batch = maker_of(labels=labels, previous_stage="3d_lowres").make(0)
     assert batch.image.shape[1] == 3
     assert batch.targets[0].shape[1] == 2
     assert batch.targets[0].dtype == np.bool_
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_same_batches_whoever_makes_them(workers):
+    torch.set_num_threads(2)  # here, but not in the workers
+    maker = maker_of()
+    with (
+        open_batches(maker, first=2, stop=9, workers=0) as here,
+        open_batches(maker, first=2, stop=9, workers=workers) as there,
+    ):
+        pairs = list(zip(here, there, strict=True))
+    assert len(pairs) == 7
+    assert all(same(a, b) for a, b in pairs)
+    assert torch.get_num_threads() == 2
+    assert not multiprocessing.active_children()
+
+
+class Broken:
+    def read(self, identifier):
+        raise ZeroDivisionError("the reason")
+
+
+class Deadly:
+    def read(self, identifier):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("reader", "message"),
+    [
+        (Broken(), r"(?s)batch 0 could not be made.*in read.*ZeroDivisionError: the reason"),
+        (Deadly(), r"a data worker died \(exit code -9"),
+    ],
+)
+def test_a_worker_that_fails_or_dies_is_an_error_within_seconds(reader, message):
+    began = time.monotonic()
+    with (
+        open_batches(maker_of(reader), first=0, stop=9, workers=2) as batches,
+        pytest.raises(TrainingError, match=message),
+    ):
+        next(batches)
+    assert time.monotonic() - began < 20
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_dies_in_the_middle_of_a_batch():
+    """It is stopped while its batch, larger than a pipe, waits to be received; then the rest never comes."""
+    began = time.monotonic()
+    with open_batches(maker_of(patch_shape=(8, 64, 64)), first=0, stop=99, workers=1) as batches:
+        next(batches)
+        time.sleep(1)  # the batches that are received ahead are here by now, and the next one fills the pipe
+        (worker,) = multiprocessing.active_children()
+        os.kill(worker.pid, signal.SIGKILL)
+        with pytest.raises(TrainingError, match=r"a data worker died \(exit code -9"):
+            list(batches)
+    assert time.monotonic() - began < 20
+    assert not multiprocessing.active_children()
+
+
+def leave_early(maker):
+    with open_batches(maker, first=0, stop=1000, workers=2) as batches:
+        next(batches)
+        for number in (signal.SIGTERM, signal.SIGINT):  # the caller's business, and not theirs
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, number)
+        next(batches)
+        raise KeyboardInterrupt
+
+
+def test_leaving_early_ends_the_workers_and_signals_do_not():
+    with pytest.raises(KeyboardInterrupt):
+        leave_early(maker_of())
+    assert not multiprocessing.active_children()
+
+
+PARENT = """
+import multiprocessing, sys, time
+sys.path.insert(0, {folder!r})
+from tiny_problem import Reader, make_job
+from segflow.training.batches import BatchMaker
+from segflow.training.workers import open_batches
+with open_batches(BatchMaker(make_job(), Reader()), first=0, stop=1000, workers=2) as batches:
+    next(batches)
+    print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.timeout(120)
+def test_workers_of_a_killed_parent_end():
+    script = PARENT.format(folder=str(SAMPLES))
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        workers = [int(pid) for pid in parent.stdout.readline().split()]
+        parent.kill()
+    assert len(workers) == 2
+    await_ends(workers)

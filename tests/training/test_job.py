@@ -1,29 +1,28 @@
-"""What follows from a job."""
+"""What follows from a job, and jobs that are refused with advice."""
+
+import dataclasses
 
 import pytest
-import torch
+from tiny_problem import Bar, Reader, Store, make_job
 
+from segflow.contracts.errors import TrainingError
 from segflow.contracts.plan import Fold
-from segflow.training.job import batch_maker, make_learner
+from segflow.training.batches import BatchMaker
+from segflow.training.job import Pretrained
+from segflow.training.loop import train
+from segflow.training.step import Learner
 
 
-def test_a_cascade_has_an_input_channel_per_foreground_label(job):
-    assert job().input_channels == 1
-    assert job(previous_stage="3d_lowres").input_channels == 3
+def test_a_cascade_has_an_input_channel_per_foreground_label():
+    assert make_job().input_channels == 1
+    assert make_job(previous_stage="3d_lowres").input_channels == 3
 
 
-def test_network_depends_on_the_seed_alone(job):
-    a, b, c = (make_learner(job(seed=seed)).network.state_dict() for seed in (1, 1, 2))
-    name = "encoder.stages.0.0.conv.weight"
-    assert torch.equal(a[name], b[name])
-    assert not torch.equal(a[name], c[name])
-
-
-def test_outputs_that_count_have_targets(job, reader):
+def test_outputs_that_count_have_targets():
     """A network of four stages has three outputs; by default the coarsest counts nothing."""
 
     def weights_and_targets(**recipe):
-        architecture = job().configuration.architecture.model_copy(
+        architecture = make_job().configuration.architecture.model_copy(
             update={
                 "features": (4, 4, 4, 4),
                 "strides": ((1, 1, 1), (2, 2, 2), (2, 2, 2), (1, 2, 1)),
@@ -32,14 +31,14 @@ def test_outputs_that_count_have_targets(job, reader):
                 "decoder_blocks": (1, 1, 1),
             }
         )
-        task = job(recipe=recipe, architecture=architecture)
-        batch = batch_maker(task, reader).make(0)
-        assert make_learner(task).learn(batch) < 10
-        return task.scale_weights, [target.shape[1:] for target in batch.targets]
+        job = make_job(recipe=recipe, architecture=architecture)
+        batch = BatchMaker(job, Reader()).make(0)
+        assert Learner(job).learn(batch) < 10
+        return job.scale_weights, [target.shape[1:] for target in batch.targets]
 
     full, half, quarter = (8, 16, 12), (4, 8, 6), (2, 4, 3)
-    assert weights_and_targets() == (pytest.approx((2 / 3, 1 / 3, 0)), [full, half])
     given = {"deep_supervision_weights": (0.7, 0.2, 0.1)}
+    assert weights_and_targets() == (pytest.approx((2 / 3, 1 / 3, 0)), [full, half])
     assert weights_and_targets(**given) == (pytest.approx((0.7, 0.2, 0.1)), [full, half, quarter])
     assert weights_and_targets(deep_supervision_weights=(1.0, 0.0, 3.0)) == (
         (0.25, 0, 0.75),
@@ -49,12 +48,58 @@ def test_outputs_that_count_have_targets(job, reader):
     assert weights_and_targets(deep_supervision=False, **given) == ((1.0,), [full])
 
 
-@pytest.mark.parametrize("name", ["dice_topk", "ce", "dice"])
-def test_the_loss_of_the_recipe(job, reader, name):
-    batch = batch_maker(job(), reader).make(0)
-    assert make_learner(job(recipe={"loss": name})).learn(batch) != make_learner(job()).learn(batch)
+def test_device_workers_and_saving_are_not_part_of_the_job_but_pretrained_weights_are():
+    job = make_job()
+    assert dataclasses.replace(job, workers=3, device="cuda", checkpoint_s=3.0).parts == job.parts
+    given = dataclasses.replace(job, pretrained=Pretrained(weights={}, digest="abc", where="first.pt"))
+    assert given.parts == job.parts | {"pretrained weights": "abc"}
 
 
-def test_batches_per_epoch(job, reader):
-    assert batch_maker(job(), reader).per_epoch == 5
-    assert batch_maker(job(fold=Fold(train=("1",), val=())), reader).per_epoch == 3
+SINGLE_STAGE = make_job().configuration.architecture.model_copy(
+    update={"features": (4,), "strides": ((1, 1, 1),), "kernels": ((3, 3, 3),)}
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fold": Fold(train=(), val=("4",))}, "no training cases"),
+        ({"fold": Fold(train=("1", "nobody"), val=())}, "'nobody' of the fold cannot be read"),
+        ({"patch_shape": (8, 18, 12)}, "18 voxels along axis 1, which must be a multiple of 4"),
+        ({"patch_shape": (2, 16, 12)}, "2 voxels along axis 0"),
+        ({"batch_size": 0}, "at least 1, found 0, 4 and 3"),
+        ({"recipe": {"epochs": 0}}, "at least 1, found 2, 0 and 3"),
+        ({"mask_normalization": (False, False)}, "has 1 channels, the configuration 2"),
+        ({"architecture": SINGLE_STAGE}, "at least two"),
+    ],
+)
+def test_refused(changes, message):
+    store = Store()
+    with pytest.raises(TrainingError, match=message):
+        train(make_job(**changes), Reader(), store, Bar())
+    assert store.n_saved == 0
+
+
+class WithoutPreviousStage(Reader):
+    def read(self, identifier):
+        return dataclasses.replace(super().read(identifier), previous_stage=None)
+
+
+def test_cascade_without_the_previous_stage():
+    with pytest.raises(TrainingError, match="lacks the labels of stage '3d_lowres'"):
+        train(make_job(previous_stage="3d_lowres"), WithoutPreviousStage(), Store(), Bar())
+
+
+@pytest.mark.parametrize(
+    ("n_gpus", "devices", "message"),
+    [
+        (0, ("cuda",), "'cuda' was asked for"),
+        (1, ("cuda:0", "cuda:1"), r"2 GPUs were asked for \(resources.gpus\) and torch finds 1"),
+        (9, ("cpu",) * 3, r"3 GPUs \(resources.gpus\) cannot share a batch of 2 patches"),
+    ],
+)
+def test_devices_that_are_missing_or_too_many(monkeypatch, n_gpus, devices, message):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: n_gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: n_gpus)
+    with pytest.raises(TrainingError, match=message):
+        train(make_job(), Reader(), Store(), Bar(), devices=devices)

@@ -1,45 +1,51 @@
-"""Pseudo-Dice and its moving mean."""
+"""Pseudo-Dice, its moving mean, and when training is over."""
 
 import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from segflow.contracts.labels import Labels
-from segflow.training.monitor import count_overlap, moving_mean, pseudo_dice
+from segflow.recipes.training import TrainingRecipe
+from segflow.training.monitor import (
+    EpochRecord,
+    count_overlap,
+    epochs_without_gain,
+    is_over,
+    moving_mean,
+    pseudo_dice,
+)
 
 CLASSES = (("background", 0), ("a", 1), ("b", 2))
 REGIONS = (("background", 0), ("both", (1, 2)), ("b", 2))
+IGNORE = ("ignore", 3)
 
 
-def logits_of(prediction, n):
-    return torch.nn.functional.one_hot(torch.tensor(prediction), n).movedim(-1, 1).float()
+@pytest.mark.parametrize(
+    ("labels", "target", "expected"),
+    [
+        (Labels(CLASSES), [0, 1, 2, 2, 0], [[1, 1], [1, 1], [0, 1]]),
+        (Labels((*CLASSES, IGNORE)), [3, 1, 3, 2, 3], [[1, 1], [0, 0], [0, 0]]),
+    ],
+)
+def test_overlap_of_classes(labels, target, expected):
+    logits = torch.nn.functional.one_hot(torch.tensor([[0, 1, 1, 2, 2]]), 3).movedim(-1, 1).float()
+    assert count_overlap(logits, torch.tensor([target], dtype=torch.int16), labels).tolist() == expected
 
 
-def test_classes():
-    logits = logits_of([[0, 1, 1, 2, 2]], 3)
-    counts = count_overlap(logits, torch.tensor([[0, 1, 2, 2, 0]], dtype=torch.int16), Labels(CLASSES))
-    assert counts.tolist() == [[1, 1], [1, 1], [0, 1]]
-
-
-def test_classes_with_ignore():
-    logits = logits_of([[0, 1, 1, 2, 2]], 3)
-    target = torch.tensor([[3, 1, 3, 2, 3]], dtype=torch.int16)
-    counts = count_overlap(logits, target, Labels((*CLASSES, ("ignore", 3))))
-    assert counts.tolist() == [[1, 1], [0, 0], [0, 0]]
-
-
-def test_regions():
+@pytest.mark.parametrize(
+    ("labels", "ignored", "expected"),
+    [
+        (Labels(REGIONS, (1, 2)), [], [[1, 1], [1, 0], [1, 1]]),
+        (Labels((*REGIONS, IGNORE), (1, 2)), [[False, True, True]], [[1, 1], [0, 0], [0, 0]]),
+    ],
+)
+def test_overlap_of_regions(labels, ignored, expected):
     logits = torch.tensor([[[1.0, 1.0, -1.0], [1.0, -1.0, -1.0]]])
-    target = torch.tensor([[[True, False, True], [True, True, False]]])
-    assert count_overlap(logits, target, Labels(REGIONS, (1, 2))).tolist() == [[1, 1], [1, 0], [1, 1]]
-
-
-def test_regions_with_ignore():
-    logits = torch.tensor([[[1.0, 1.0, -1.0], [1.0, -1.0, -1.0]]])
-    target = torch.tensor([[[True, False, True], [True, True, False], [False, True, True]]])
-    labels = Labels((*REGIONS, ("ignore", 3)), (1, 2))
-    assert count_overlap(logits, target, labels).tolist() == [[1, 1], [0, 0], [0, 0]]
+    target = torch.tensor([[[True, False, True], [True, True, False], *ignored]])
+    assert count_overlap(logits, target, labels).tolist() == expected
 
 
 def test_dice_and_its_mean_over_what_occurs():
@@ -56,3 +62,40 @@ def test_moving_mean():
     assert moving_mean(0.5, math.nan) == 0.5
     assert moving_mean(math.nan, 0.5) == 0.5
     assert math.isnan(moving_mean(None, math.nan))
+
+
+def history_of(emas):
+    plain = dict.fromkeys(("learning_rate", "train_loss", "validation_loss", "mean", "seconds"), 1.0)
+    return [EpochRecord(epoch=i, ema=ema, pseudo_dice=(0.5,), **plain) for i, ema in enumerate(emas)]
+
+
+@pytest.mark.parametrize(
+    ("emas", "expected"),
+    [
+        ([], 0),
+        ([0.5], 0),
+        ([0.5, 0.4, 0.5], 2),  # as high as before is no gain
+        ([0.5, 0.4, 0.6], 0),
+        ([0.1, 0.2, 0.1, 0.15], 2),
+        ([math.nan, math.nan], 0),  # nothing to compare
+        ([math.nan, math.nan, 0.1], 0),
+        ([math.nan, 0.1, math.nan], 1),
+    ],
+)
+def test_epochs_without_gain(emas, expected):
+    assert epochs_without_gain(history_of(emas)) == expected
+
+
+@given(st.lists(st.integers(0, 9) | st.just(math.nan), max_size=30))
+def test_over_when_the_best_epoch_is_as_far_back_as_patience_allows(emas):
+    known = [ema for ema in emas if not math.isnan(ema)]
+    since = len(emas) - 1 - emas.index(max(known)) if known else 0
+    history = history_of(emas)
+    assert not is_over(history, TrainingRecipe(patience=since + 1))
+    assert since == 0 or is_over(history, TrainingRecipe(patience=since))
+    assert not is_over(history, TrainingRecipe())
+
+
+def test_the_last_epoch_ends_it_whatever_patience_is_left():
+    assert is_over(history_of([0.1, 0.2, 0.3]), TrainingRecipe(epochs=3, patience=5))
+    assert not is_over(history_of([0.1, 0.2]), TrainingRecipe(epochs=3, patience=5))

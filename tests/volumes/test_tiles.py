@@ -67,12 +67,5 @@ def test_weights_like_a_gaussian_filter(patch):
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=3))
 def test_weights_are_positive_and_highest_in_the_middle(patch):
     weights = gaussian_weights(patch, 0.125)
-    assert weights.shape == tuple(patch)
     assert (weights > 0).all()
     assert weights.max() == weights[tuple(edge // 2 for edge in patch)] == 1
-
-
-def test_weights_are_symmetric_about_the_middle():
-    weights = gaussian_weights((9, 8), 0.125)
-    np.testing.assert_allclose(weights, weights[::-1], rtol=1e-6)
-    np.testing.assert_allclose(weights[:, 1:], weights[:, :0:-1], rtol=1e-6)  # even: voxel 0 has no partner

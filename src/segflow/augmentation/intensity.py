@@ -1,20 +1,19 @@
-"""Noise, brightness, contrast and gamma. Source: method.md section 13, steps 4, 6, 7, 9 and 10.
+"""Noise, blur, brightness, contrast, low resolution and gamma. Source: method.md section 13, steps 4 to 10.
 
-Each transform is drawn first, as a small value, and then applied in place to an image the caller owns.
-
-Blur and simulated low resolution. Source: method.md section 13, steps 5 and 8.
+Each transform is drawn first: None if it does not happen, else what to do, mostly one value per channel. It is then
+applied in place to an image (c, *spatial) that the caller owns.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from segflow.augmentation.elastic import (
+from segflow.augmentation.separable import (
     apply_along_axes,
     gaussian_matrix,
     linear_matrix,
@@ -24,10 +23,10 @@ from segflow.augmentation.elastic import (
 from segflow.recipes.training import AugmentationRecipe
 
 __all__ = [
-    "BlurDraw",
-    "FactorDraw",
-    "LowResolutionDraw",
-    "NoiseDraw",
+    "Blur",
+    "Factors",
+    "LowResolution",
+    "Noise",
     "add_noise_",
     "bend_gamma_",
     "blur_",
@@ -40,118 +39,138 @@ __all__ = [
     "lower_resolution_",
 ]
 
+#: Standard deviation of noise, and the seed that it is generated from.
+Noise = tuple[float, int]
+#: Per channel, the standard deviation along each axis in voxels, or None to leave it sharp.
+Blur = tuple[tuple[float, ...] | None, ...]
+#: Per channel, a factor (of brightness or contrast) or an exponent (gamma).
+Factors = tuple[float, ...]
+#: Per channel, the share of samples kept along an axis, or None to leave it as it is.
+LowResolution = tuple[float | None, ...]
+
+T = TypeVar("T")
+
 #: Lower limit of a range or standard deviation that is divided by. Source: method.md section 13, step 10.
 _FLOOR: Final = 1e-7
 _SEEDS: Final = 2**63
 
 
-@dataclass(frozen=True)
-class NoiseDraw:
-    """Gaussian noise: its standard deviation, and the seed it is generated from."""
-
-    std: float
-    seed: int
-
-
-@dataclass(frozen=True)
-class FactorDraw:
-    """One factor (of brightness or contrast) or exponent (gamma) per channel."""
-
-    factors: tuple[float, ...]
+def _draw_channels(
+    rng: np.random.Generator, draw_one: Callable[[], T], *, p: float, channels: int
+) -> tuple[T, ...] | None:
+    """With probability p, one value per channel."""
+    return None if rng.random() >= p else tuple(draw_one() for _ in range(channels))
 
 
-def draw_noise(rng: np.random.Generator, recipe: AugmentationRecipe) -> NoiseDraw | None:
-    """Draw whether and how much noise to add.
-
-    Args:
-        rng: Source of randomness.
-        recipe: Probability and range.
-
-    Source: method.md section 13, step 4.
-    """
+def draw_noise(rng: np.random.Generator, recipe: AugmentationRecipe) -> Noise | None:
+    """Draw whether and how much noise to add."""
     if rng.random() >= recipe.p_noise:
         return None
-    return NoiseDraw(std=float(rng.uniform(*recipe.noise_std)), seed=int(rng.integers(_SEEDS)))
+    return float(rng.uniform(*recipe.noise_std)), int(rng.integers(_SEEDS))
 
 
-def add_noise_(image: Tensor, draw: NoiseDraw) -> None:
-    """Add noise in place.
+def add_noise_(image: Tensor, noise: Noise) -> None:
+    """Add Gaussian noise."""
+    std, seed = noise
+    generator = torch.Generator().manual_seed(seed)
+    image.add_(torch.randn(image.shape, generator=generator), alpha=std)
 
-    Args:
-        image: (c, *spatial).
-        draw: Standard deviation and seed.
 
-    Source: method.md section 13, step 4.
-    """
-    generator = torch.Generator().manual_seed(draw.seed)
-    image.add_(torch.randn(image.shape, generator=generator), alpha=draw.std)
+def draw_blur(
+    rng: np.random.Generator, recipe: AugmentationRecipe, *, channels: int, dimensions: int
+) -> Blur | None:
+    """Draw whether to blur, which channels, and how much along each axis."""
+
+    def draw_one() -> tuple[float, ...] | None:
+        if rng.random() >= recipe.p_blur_channel:
+            return None
+        return tuple(float(sigma) for sigma in rng.uniform(*recipe.blur_sigma, size=dimensions))
+
+    return _draw_channels(rng, draw_one, p=recipe.p_blur, channels=channels)
+
+
+def blur_(image: Tensor, blur: Blur) -> None:
+    """Convolve channels with a Gaussian."""
+    for channel, sigmas in zip(image, blur, strict=True):
+        if sigmas is not None:
+            matrices = [gaussian_matrix(n, s) for n, s in zip(channel.shape, sigmas, strict=True)]
+            channel.copy_(apply_along_axes(channel, matrices))
 
 
 def draw_factors(
     rng: np.random.Generator, split: tuple[float, float], *, p: float, channels: int
-) -> FactorDraw | None:
-    """Draw whether to change an image, and one factor per channel: below 1 or above 1, equally likely.
+) -> Factors | None:
+    """Draw whether to change an image, and a factor per channel: below 1 or above 1, equally likely.
 
     Args:
         rng: Source of randomness.
         split: Lowest and highest factor.
         p: Probability of any change.
         channels: Of the image.
-
-    Source: method.md section 13, steps 6, 7, 9 and 10.
     """
-    if rng.random() >= p:
-        return None
     lowest, highest = split
-    factors = tuple(
-        float(rng.uniform(lowest, 1.0) if rng.random() < 0.5 else rng.uniform(1.0, highest))
-        for _ in range(channels)
-    )
-    return FactorDraw(factors)
+
+    def draw_one() -> float:
+        return float(rng.uniform(lowest, 1.0) if rng.random() < 0.5 else rng.uniform(1.0, highest))
+
+    return _draw_channels(rng, draw_one, p=p, channels=channels)
 
 
-def change_brightness_(image: Tensor, draw: FactorDraw) -> None:
-    """Multiply each channel, in place.
-
-    Args:
-        image: (c, *spatial).
-        draw: Factor per channel.
-
-    Source: method.md section 13, step 6.
-    """
-    for channel, factor in zip(image, draw.factors, strict=True):
+def change_brightness_(image: Tensor, factors: Factors) -> None:
+    """Multiply each channel."""
+    for channel, factor in zip(image, factors, strict=True):
         channel.mul_(factor)
 
 
-def change_contrast_(image: Tensor, draw: FactorDraw) -> None:
-    """Stretch each channel about its mean, within its old minimum and maximum, in place.
-
-    Args:
-        image: (c, *spatial).
-        draw: Factor per channel.
-
-    Source: method.md section 13, step 7.
-    """
-    for channel, factor in zip(image, draw.factors, strict=True):
+def change_contrast_(image: Tensor, factors: Factors) -> None:
+    """Stretch each channel about its mean, within its old minimum and maximum."""
+    for channel, factor in zip(image, factors, strict=True):
         low, high = (float(limit) for limit in torch.aminmax(channel))
         mean = float(channel.mean())
         channel.mul_(factor).add_(mean * (1 - factor)).clamp_(low, high)
 
 
-def bend_gamma_(image: Tensor, draw: FactorDraw, *, inverted: bool) -> None:
-    """Raise each channel, scaled to 0-1, to a power; then restore its mean and standard deviation; in place.
+def draw_low_resolution(
+    rng: np.random.Generator, recipe: AugmentationRecipe, *, channels: int
+) -> LowResolution | None:
+    """Draw whether to lower the resolution, of which channels, and how far."""
+
+    def draw_one() -> float | None:
+        return (
+            float(rng.uniform(*recipe.low_resolution))
+            if rng.random() < recipe.p_low_resolution_channel
+            else None
+        )
+
+    return _draw_channels(rng, draw_one, p=recipe.p_low_resolution, channels=channels)
+
+
+def lower_resolution_(image: Tensor, low_resolution: LowResolution, *, first_axis: int = 0) -> None:
+    """Sample channels down to the nearest neighbour, and up again linearly.
+
+    Spatial axes before `first_axis` keep their resolution (dummy 2D: 1).
+    """
+    for channel, factor in zip(image, low_resolution, strict=True):
+        if factor is None:
+            continue
+        small, matrices = channel, []
+        for axis in range(first_axis, channel.ndim):
+            n = channel.shape[axis]
+            n_small = max(round(n * factor), 1)
+            small = small.index_select(axis, nearest_indices(n, n_small))
+            matrices.append(linear_matrix(upsampling_positions(n_small, n), n_small))
+        channel.copy_(apply_along_axes(small.contiguous(), matrices))
+
+
+def bend_gamma_(image: Tensor, exponents: Factors, *, inverted: bool = False) -> None:
+    """Raise each channel, scaled to 0-1, to a power; then restore its mean and standard deviation.
 
         u = ((x - min) / range) ^ gamma
         x' = (u - mean(u)) / std(u) * std(x) + mean(x)
 
-    Args:
-        image: (c, *spatial).
-        draw: Gamma per channel.
-        inverted: Do so to -x, which bends the bright end instead of the dark.
-
-    Source: method.md section 13, steps 9 and 10.
+    Inverted, the same is done to -x, which bends the bright end instead of the dark.
     """
-    for channel, gamma in zip(image, draw.factors, strict=True):
+    for channel, gamma in zip(image, exponents, strict=True):
         low, high = (float(limit) for limit in torch.aminmax(channel))
         mean_x, std_x = _mean_std(channel)
         value_range = max(high - low, _FLOOR)
@@ -172,100 +191,3 @@ def _mean_std(x: Tensor) -> tuple[float, float]:
     centred = (x - mean).reshape(-1)
     variance = float(centred.dot(centred)) / max(x.numel() - 1, 1)
     return mean, variance**0.5
-
-
-@dataclass(frozen=True)
-class BlurDraw:
-    """Per channel, the standard deviation along each axis in voxels, or None to leave it sharp."""
-
-    sigmas: tuple[tuple[float, ...] | None, ...]
-
-
-@dataclass(frozen=True)
-class LowResolutionDraw:
-    """Per channel, the share of samples kept along an axis, or None to leave it as it is."""
-
-    factors: tuple[float | None, ...]
-
-
-def draw_blur(
-    rng: np.random.Generator, recipe: AugmentationRecipe, *, channels: int, dimensions: int
-) -> BlurDraw | None:
-    """Draw whether and how much to blur.
-
-    Args:
-        rng: Source of randomness.
-        recipe: Probabilities and the range of sigma.
-        channels: Of the image.
-        dimensions: Spatial axes.
-
-    Source: method.md section 13, step 5.
-    """
-    if rng.random() >= recipe.p_blur:
-        return None
-    sigmas = tuple(
-        tuple(float(s) for s in rng.uniform(*recipe.blur_sigma, size=dimensions))
-        if rng.random() < recipe.p_blur_channel
-        else None
-        for _ in range(channels)
-    )
-    return BlurDraw(sigmas)
-
-
-def blur_(image: Tensor, draw: BlurDraw) -> None:
-    """Blur in place.
-
-    Args:
-        image: (c, *spatial).
-        draw: Per channel.
-
-    Source: method.md section 13, step 5.
-    """
-    for channel, sigmas in zip(image, draw.sigmas, strict=True):
-        if sigmas is not None:
-            matrices = [gaussian_matrix(n, s) for n, s in zip(channel.shape, sigmas, strict=True)]
-            channel.copy_(apply_along_axes(channel, matrices))
-
-
-def draw_low_resolution(
-    rng: np.random.Generator, recipe: AugmentationRecipe, *, channels: int
-) -> LowResolutionDraw | None:
-    """Draw whether and how far to lower the resolution.
-
-    Args:
-        rng: Source of randomness.
-        recipe: Probabilities and the range of the factor.
-        channels: Of the image.
-
-    Source: method.md section 13, step 8.
-    """
-    if rng.random() >= recipe.p_low_resolution:
-        return None
-    factors = tuple(
-        float(rng.uniform(*recipe.low_resolution)) if rng.random() < recipe.p_low_resolution_channel else None
-        for _ in range(channels)
-    )
-    return LowResolutionDraw(factors)
-
-
-def lower_resolution_(image: Tensor, draw: LowResolutionDraw, *, first_axis: int = 0) -> None:
-    """Sample down to the nearest neighbour and up again linearly, in place.
-
-    Args:
-        image: (c, *spatial).
-        draw: Per channel.
-        first_axis: Spatial axes before this one keep their resolution (dummy 2D: 1).
-
-    Source: method.md section 13, step 8.
-
-    """
-    for channel, factor in zip(image, draw.factors, strict=True):
-        if factor is None:
-            continue
-        small, matrices = channel, []
-        for axis in range(first_axis, channel.ndim):
-            n = channel.shape[axis]
-            n_small = max(round(n * factor), 1)
-            small = small.index_select(axis, nearest_indices(n, n_small))
-            matrices.append(linear_matrix(upsampling_positions(n_small, n), n_small))
-        channel.copy_(apply_along_axes(small.contiguous(), matrices))

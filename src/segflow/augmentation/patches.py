@@ -1,8 +1,6 @@
-"""Where to cut a training patch, and cutting it. All shapes have three axes; a 2D patch is one voxel thick.
+"""Where to cut a training patch, and reading it from a memory map. A 2D patch has three axes: it is one voxel thick.
 
-Source: method.md section 12.
-
-Reading a small part of a large memory-mapped array. Source: ours; figures in docs/decisions/0011.
+Source: method.md section 12; docs/decisions/0011 has the figures for reading.
 """
 
 from __future__ import annotations
@@ -28,61 +26,16 @@ __all__ = [
 ]
 
 
-def announce(part: NDArray[Any]) -> None:
-    """Tell the system that a part of a memory map is about to be read, so that it fetches all of it at once.
-
-    Without that, each row that is not in memory yet is waited for by itself. Does nothing for other arrays, and where
-    the system has no such call.
-
-    Args:
-        part: (..., y, x), a view.
-    """
-    mapping = _mapping_of(part)
-    if mapping is None or not hasattr(mmap, "MADV_WILLNEED") or part.size == 0:
-        return
-    origin = np.frombuffer(mapping, np.uint8).ctypes.data
-    rows, columns = part.shape[-2:]
-    length = (rows - 1) * part.strides[-2] + columns * part.itemsize
-    first = part.ctypes.data - origin
-    steps = part.strides[:-2]
-    for index in product(*map(range, part.shape[:-2])):
-        start = first + sum(step * i for step, i in zip(steps, index, strict=True))
-        page = start // mmap.PAGESIZE * mmap.PAGESIZE
-        mapping.madvise(mmap.MADV_WILLNEED, page, start + length - page)
-
-
-def _mapping_of(array: NDArray[Any]) -> mmap.mmap | None:
-    base: Any = array
-    while isinstance(base, np.ndarray | memoryview):
-        base = base.base if isinstance(base, np.ndarray) else base.obj
-    return base if isinstance(base, mmap.mmap) else None
-
-
 T = TypeVar("T", bound=np.generic)
 
 
 def is_forced(j: int, *, batch_size: int, foreground_share: float) -> bool:
-    """True if patch j of a batch must be centred on a foreground voxel: the last ones are.
-
-    Args:
-        j: Position in the batch, from 0.
-        batch_size: Patches per batch.
-        foreground_share: Share of patches that are forced.
-
-    Source: method.md section 12.
-    """
+    """True if patch j (from 0) of a batch must be centred on a foreground voxel: the last ones are."""
     return j >= round(batch_size * (1 - foreground_share))
 
 
 def annotated_target(locations: Mapping[Target, Voxels], labels: Labels) -> Target | None:
-    """The key under which locations of all annotated voxels are kept, if there is an ignore label.
-
-    Args:
-        locations: Of a case.
-        labels: Classes or regions.
-
-    Returns:
-        The key that is no target, or None.
+    """The key of the locations of all annotated voxels (it is not a target), if there is an ignore label.
 
     Source: method.md sections 9.2 and 12.
     """
@@ -113,30 +66,19 @@ def draw_start(
 
     Returns:
         The first voxel along z, y, x; may be negative.
-
-    Source: method.md section 12.
     """
-    lowest, highest = _start_range(case_shape, read_shape=read_shape, patch_shape=patch_shape)
+    pads = [max(r - p, r - n) for r, p, n in zip(read_shape, patch_shape, case_shape, strict=True)]
+    halves = [-(-pad // 2) for pad in pads]
+    lowest = [-half for half in halves]
     keys = [key for key, voxels in locations.items() if len(voxels) > 0]
     if not keys:
+        highest = [n + half - r for n, half, r in zip(case_shape, halves, read_shape, strict=True)]
         z, y, x = (int(rng.integers(lo, hi + 1)) for lo, hi in zip(lowest, highest, strict=True))
         return z, y, x
     voxels = locations[keys[int(rng.integers(len(keys)))]]
     voxel = voxels[int(rng.integers(len(voxels)))]
     z, y, x = (max(lo, int(v) - size // 2) for lo, v, size in zip(lowest, voxel, read_shape, strict=True))
     return z, y, x
-
-
-def _start_range(
-    case_shape: Shape3, *, read_shape: Shape3, patch_shape: Shape3
-) -> tuple[list[int], list[int]]:
-    lowest, highest = [], []
-    for case, read, patch in zip(case_shape, read_shape, patch_shape, strict=True):
-        pad = max(read - patch, read - case)
-        half = -(-pad // 2)
-        lowest.append(-half)
-        highest.append(case + half - read)
-    return lowest, highest
 
 
 def read_patch(array: NDArray[T], start: Sequence[int], shape: Sequence[int], *, fill: int) -> NDArray[T]:
@@ -150,9 +92,6 @@ def read_patch(array: NDArray[T], start: Sequence[int], shape: Sequence[int], *,
 
     Returns:
         (..., *shape), contiguous, writable and independent of the array.
-
-    Source: method.md section 12.
-
     """
     inside: list[slice | EllipsisType] = [...]
     target: list[slice | EllipsisType] = [...]
@@ -170,3 +109,30 @@ def read_patch(array: NDArray[T], start: Sequence[int], shape: Sequence[int], *,
         announce(part)
         patch[tuple(target)] = part
     return patch
+
+
+def announce(part: NDArray[Any]) -> None:
+    """Tell the system that a part (..., y, x) of a memory map is about to be read, so that it fetches all at once.
+
+    Without that, it waits for each row that is not in memory yet. Does nothing for other arrays, and where
+    the system has no such call.
+    """
+    mapping = _mapping_of(part)
+    if mapping is None or not hasattr(mmap, "MADV_WILLNEED") or part.size == 0:
+        return
+    origin = np.frombuffer(mapping, np.uint8).ctypes.data
+    rows, columns = part.shape[-2:]
+    length = (rows - 1) * part.strides[-2] + columns * part.itemsize
+    first = part.ctypes.data - origin
+    steps = part.strides[:-2]
+    for index in product(*map(range, part.shape[:-2])):
+        start = first + sum(step * i for step, i in zip(steps, index, strict=True))
+        page = start // mmap.PAGESIZE * mmap.PAGESIZE
+        mapping.madvise(mmap.MADV_WILLNEED, page, start + length - page)
+
+
+def _mapping_of(array: NDArray[Any]) -> mmap.mmap | None:
+    base: Any = array
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return base if isinstance(base, mmap.mmap) else None

@@ -1,9 +1,9 @@
-"""Rotation, scaling and elastic deformation. Source: method.md sections 13 (step 2) and 13.2.
+"""Rotation, scaling and elastic deformation, and how much is read so that a rotated patch has no empty corners.
 
 Everything works on the last 2 or 3 axes; an axis before them holds channels, or the slices of a thin
 volume that is rotated in plane ("dummy 2D").
 
-How far patches are rotated, and how much must be read so that a rotated patch has no empty corners.
+Source: method.md sections 12.1, 13 (step 2) and 13.2.
 """
 
 from __future__ import annotations
@@ -21,13 +21,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segflow.augmentation.elastic import (
-    ElasticDraw,
-    apply_along_axes,
-    displacements,
-    draw_elastic,
-    linear_matrix,
-)
+from segflow.augmentation.elastic import ElasticDraw, displacements, draw_elastic
+from segflow.augmentation.separable import apply_along_axes, linear_matrix
 from segflow.recipes.training import AugmentationRecipe
 
 __all__ = [
@@ -44,32 +39,23 @@ __all__ = [
 #: What is read is larger by the inverse of this, for patches that are scaled down. Source: method.md 12.1.
 _SCALE_MARGIN: Final = 0.85
 _RIGHT_ANGLE_DEG: Final = 90.0
+#: Scores that differ by less are a tie, which the nearer voxel wins (float32 rounding).
+_TIE: Final = 1e-5
+#: Label of voxels outside what was read. Source: method.md section 13.2.
+_OUTSIDE: Final = -1
+#: Marks cells whose corners have several labels; no label is as low.
+_MIXED: Final = -(2**15)
+#: Keeps positions off the far border, so that they have a cell; too little to matter.
+_EDGE: Final = 1e-3
 
 
 def uses_dummy_2d(patch_shape: Sequence[int], recipe: AugmentationRecipe) -> bool:
-    """True if a 3D patch is so thin along its first axis that it is rotated and scaled in plane only.
-
-    Args:
-        patch_shape: Voxels, two or three axes.
-        recipe: Gives the ratio of edges.
-
-    Source: method.md section 12.1.
-    """
+    """True if a 3D patch is so thin along its first axis that it is rotated, scaled and deformed in plane only."""
     return len(patch_shape) == 3 and max(patch_shape) / patch_shape[0] > recipe.anisotropy_ratio
 
 
 def rotation_range_rad(patch_shape: Sequence[int], recipe: AugmentationRecipe) -> float:
-    """The largest rotation angle about any axis, in either direction.
-
-    Args:
-        patch_shape: Voxels, two or three axes.
-        recipe: Gives the angles.
-
-    Returns:
-        Radians.
-
-    Source: method.md section 12.1.
-    """
+    """The largest rotation angle about any axis, in either direction, for a patch of two or three axes."""
     if len(patch_shape) == 3:
         dummy_2d = uses_dummy_2d(patch_shape, recipe)
         return math.radians(recipe.rotation_2d_deg if dummy_2d else recipe.rotation_3d_deg)
@@ -88,8 +74,6 @@ def initial_patch_shape(patch_shape: Sequence[int], recipe: AugmentationRecipe) 
 
     Returns:
         Voxels, as many axes.
-
-    Source: method.md section 12.1.
     """
     dummy_2d = uses_dummy_2d(patch_shape, recipe)
     plane = tuple(patch_shape[1:]) if dummy_2d else tuple(patch_shape)
@@ -111,16 +95,6 @@ def _rotated_patches(shape: Sequence[int], angle_rad: float) -> list[tuple[float
         (abs(x * c - z * s), y, x * s + z * c),
         (x * c + y * s, abs(y * c - x * s), z),
     ]
-
-
-#: Scores that differ by less are a tie, which the nearer voxel wins. Source: ours (float32 rounding).
-_TIE: Final = 1e-5
-#: Label of voxels outside what was read. Source: method.md section 13.2.
-_OUTSIDE: Final = -1
-#: Marks cells whose corners have several labels; no label is as low.
-_MIXED: Final = -(2**15)
-#: Keeps positions off the far border, so that they have a cell; too little to matter.
-_EDGE: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -153,8 +127,6 @@ def draw_spatial(
         recipe: Probabilities and ranges.
         range_rad: Angles are uniform between minus this and this.
         patch_shape: Voxels along the axes that are transformed, 2 or 3.
-
-    Source: method.md section 13, step 2; deformation is ours.
     """
     angles = scale = None
     if rng.random() < recipe.p_rotation:
@@ -177,8 +149,6 @@ def source_box(
 
     Returns:
         First voxel and shape. Without a transform: the central patch, starting at read // 2 - patch // 2.
-
-    Source: method.md section 13, step 2.
     """
     if not draw.fires:
         return tuple(r // 2 - p // 2 for r, p in zip(read_shape, patch_shape, strict=True)), tuple(
@@ -205,8 +175,6 @@ def transform_image(
 
     Returns:
         (n, *patch).
-
-    Source: method.md section 13, step 2.
     """
     positions = _positions(draw, centre=centre, patch_shape=patch_shape)
     source_shape = image.shape[1:]
@@ -237,8 +205,6 @@ def transform_labels(
 
     Returns:
         (n, *patch), as the labels.
-
-    Source: method.md section 13.2.
     """
     padded = F.pad(labels, (1, 1) * len(patch_shape), value=_OUTSIDE)
     cells = _uniform_cells(padded)

@@ -1,13 +1,13 @@
-"""From the label map of a patch to what the network's outputs are compared with.
+"""What label maps of a patch become: targets of the network's outputs, and input channels of a cascade.
 
-Source: method.md section 13, steps 13, 15 and 16.
+A previous stage's labels are made as imperfect as they will be at prediction.
 
-Making a previous stage's labels as imperfect as they will be at prediction.
+Source: method.md section 13, steps 13 to 16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from segflow.augmentation.elastic import nearest_indices
+from segflow.augmentation.separable import nearest_indices
 from segflow.contracts.labels import Labels
 from segflow.recipes.training import AugmentationRecipe
 
@@ -32,6 +32,8 @@ __all__ = [
     "target_shapes",
 ]
 
+Operation = Literal["dilate", "erode", "close", "open"]
+
 
 def target_shapes(
     patch_shape: Sequence[int], strides: Sequence[Sequence[int]], *, n_scored: int
@@ -42,8 +44,6 @@ def target_shapes(
         patch_shape: Voxels.
         strides: Of the network, per stage and axis.
         n_scored: Outputs that count; the bottleneck has none.
-
-    Source: method.md sections 13 (step 16) and 14.
     """
     shapes, factors = [], [1] * len(patch_shape)
     for stride in strides[:n_scored]:
@@ -63,8 +63,6 @@ def make_targets(label_map: Tensor, labels: Labels, *, shapes: Sequence[Sequence
     Returns:
         Per resolution: classes (*shape) as the label map's type, or regions (r, *shape), boolean, with a
         last channel for ignore if there is such a label.
-
-    Source: method.md section 13, steps 13, 15 and 16.
     """
     label_map = label_map.clamp(min=0)
     resized = [_resize(label_map, shape) for shape in shapes]
@@ -84,10 +82,6 @@ def _regions(label_map: Tensor, labels: Labels) -> Tensor:
     if labels.ignore is not None:
         members.append((labels.ignore,))
     return torch.stack([torch.isin(label_map, torch.tensor(values)) for values in members])
-
-
-Operation = Literal["dilate", "erode", "close", "open"]
-_OPERATIONS: Final[tuple[Operation, ...]] = ("dilate", "erode", "close", "open")
 
 
 @dataclass(frozen=True)
@@ -116,20 +110,12 @@ class CascadeDraw:
 
 
 def draw_cascade(rng: np.random.Generator, recipe: AugmentationRecipe, *, n_labels: int) -> CascadeDraw:
-    """Draw which labels to change, and how.
-
-    Args:
-        rng: Source of randomness.
-        recipe: Probabilities and the range of the radius.
-        n_labels: Foreground labels.
-
-    Source: method.md section 13, step 14.
-    """
+    """Draw which of the foreground labels to change, and how."""
     morphology: list[Morphology] = []
     if rng.random() < recipe.p_cascade_morphology:
         for label in rng.permutation(n_labels).tolist():
             if rng.random() < recipe.p_cascade_morphology_label:
-                operation = _OPERATIONS[int(rng.integers(len(_OPERATIONS)))]
+                operation = list(_OPERATIONS)[int(rng.integers(len(_OPERATIONS)))]
                 morphology.append(Morphology(label, operation, float(rng.uniform(*recipe.cascade_radius))))
     removals: list[Removal] = []
     if rng.random() < recipe.p_cascade_remove:
@@ -142,51 +128,22 @@ def draw_cascade(rng: np.random.Generator, recipe: AugmentationRecipe, *, n_labe
 
 
 def one_hot(labels: Tensor, values: tuple[int, ...]) -> Tensor:
-    """One channel per foreground label.
-
-    Args:
-        labels: (*spatial), integer.
-        values: The foreground labels.
-
-    Returns:
-        (n, *spatial), float32, 0 or 1.
-
-    Source: method.md section 13, step 14.
-    """
+    """One channel per foreground label: (n, *spatial), float32, 0 or 1."""
     return (labels[None] == torch.tensor(values).view(-1, *[1] * labels.ndim)).float()
 
 
 def perturb_(channels: Tensor, draw: CascadeDraw, *, max_share: float) -> None:
-    """Apply the steps in place.
-
-    Args:
-        channels: As of `one_hot`.
-        draw: The steps.
-        max_share: Only components smaller than this share of the patch are removed.
-
-    Source: method.md section 13, step 14.
-    """
+    """Change channels as of `one_hot` in place; only components smaller than `max_share` of the patch are removed."""
     masks = channels.numpy()
     for step in draw.morphology:
         before = masks[step.label] > 0
-        after = _morphology(before, step)
+        after = before
+        for change in _OPERATIONS[step.operation] if before.any() else ():
+            after = change(after, step.radius)
         masks[:, after & ~before] = 0
         masks[step.label] = after
     for removal in draw.removals:
         _remove_component_(masks[removal.label], removal, max_share)
-
-
-def _morphology(mask: NDArray[np.bool_], step: Morphology) -> NDArray[np.bool_]:
-    r = step.radius
-    if not mask.any():
-        return mask
-    if step.operation == "dilate":
-        return _dilate(mask, r)
-    if step.operation == "erode":
-        return _erode(mask, r)
-    if step.operation == "close":
-        return _erode(_dilate(mask, r), r)
-    return _dilate(_erode(mask, r), r)
 
 
 def _dilate(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
@@ -198,6 +155,14 @@ def _dilate(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
 def _erode(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     """What lies beyond the patch does not erode: it is unknown, not background."""
     return mask if mask.all() else ~_dilate(~mask, radius)
+
+
+_OPERATIONS: Final[dict[Operation, tuple[Callable[[NDArray[np.bool_], float], NDArray[np.bool_]], ...]]] = {
+    "dilate": (_dilate,),
+    "erode": (_erode,),
+    "close": (_dilate, _erode),
+    "open": (_erode, _dilate),
+}
 
 
 def _remove_component_(mask: NDArray[np.float32], removal: Removal, max_share: float) -> None:

@@ -67,7 +67,7 @@ def _say(found: PostProcessing, labels: Labels) -> None:
     for step in found.steps:
         if step.accepted:
             console.print(
-                f"{step.operation.words} of {names.get(step.target, 'all foreground together')}: "
+                f"{step.operation.description} of {names.get(step.target, 'the whole foreground')}: "
                 f"Dice {step.dice_before:.4f} to {step.dice_after:.4f}"
             )
     if not found.operations:

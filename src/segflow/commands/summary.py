@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from segflow.commands.outcome import read_outcome, stage_times
-from segflow.reporting.closing import Closing, closing_summary
+from segflow.reporting.terminal import Experiment, terminal_summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Best model, Dice per class with its spread, time per stage, where things are."""
     outcome = read_outcome(options.results)
-    closing = Closing(
+    experiment = Experiment(
         dataset=outcome.card.dataset,
         best=outcome.card.selection.best.name,
         labels=outcome.labels,
@@ -29,4 +29,4 @@ def run(options: argparse.Namespace) -> None:
         stages=stage_times(outcome.folder),
         postprocessed=bool(outcome.card.postprocessing.operations),
     )
-    Console().print(closing_summary(closing))
+    Console().print(terminal_summary(experiment))

@@ -1,1 +1,1 @@
-"""Stage: what a data set is like, measured case by case and pooled."""
+"""Stages: checks of a data set, and its fingerprint, measured case by case and pooled."""

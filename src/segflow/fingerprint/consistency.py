@@ -1,6 +1,6 @@
-"""Oddities that only all cases of a data set together show.
+"""Warnings that only all cases of a data set together show.
 
-Apart from `integrity`: a change there, which concerns single cases, measures no case anew.
+Apart from `integrity`, which concerns single cases: a change there repeats only the checks, not the measurements.
 """
 
 from __future__ import annotations
@@ -16,14 +16,11 @@ __all__ = ["absent_labels", "dataset_warnings", "equal_images"]
 
 
 def dataset_warnings(dataset: Dataset, checked: Sequence[CheckedCase]) -> tuple[str, ...]:
-    """The same images twice, and labels that never occur.
+    """A line for each set of identical cases and each absent label; none until all cases have been checked.
 
     Args:
         dataset: The data set.
-        checked: Those of its cases that have been checked, and perhaps others.
-
-    Returns:
-        One line each; nothing as long as some cases have not been checked.
+        checked: Its cases that have been checked; others are ignored.
     """
     by_name = {case.identifier: case for case in checked}
     cases = [by_name[case.identifier] for case in dataset.cases if case.identifier in by_name]
@@ -33,14 +30,7 @@ def dataset_warnings(dataset: Dataset, checked: Sequence[CheckedCase]) -> tuple[
 
 
 def equal_images(cases: Sequence[CheckedCase]) -> tuple[str, ...]:
-    """Cases whose image files are the same byte by byte: the same scan twice, maybe in training and validation.
-
-    Args:
-        cases: Some or all of a data set.
-
-    Returns:
-        One line per group of equal cases.
-    """
+    """Cases with identical image files, which could be in training and validation: a line per group."""
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for case in cases:
         groups[tuple(digest for _, digest in sorted(case.images.items()))].append(case.identifier)
@@ -52,15 +42,7 @@ def equal_images(cases: Sequence[CheckedCase]) -> tuple[str, ...]:
 
 
 def absent_labels(cases: Sequence[CheckedCase], labels: Labels) -> tuple[str, ...]:
-    """Labels that occur in no case, so that nothing can be learned of them.
-
-    Args:
-        cases: All of a data set.
-        labels: The label table.
-
-    Returns:
-        One line per label.
-    """
+    """Labels that occur in no case, so that they cannot be learned: a line per label."""
     found = {value for case in cases for value in case.label_values}
     names = {value: name for name, value in labels.entries}
     return tuple(

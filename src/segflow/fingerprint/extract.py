@@ -1,6 +1,7 @@
 """The data fingerprint: one part per case, then pooled. Source: method.md section 5.
 
-Exact statistics of intensities that were drawn many times over. Source: method.md section 5.
+Intensities are drawn with replacement, many times each. Draws are counted, not listed; the statistics are exactly those
+of the list.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ __all__ = [
     "samples_per_case",
 ]
 
+TOTAL_SAMPLES = 10**8  # foreground intensities drawn from the whole data set, per channel
+_SEED = 1234
+_DRAWN_AT_ONCE = 1 << 20
 _SIGN = np.uint32(1 << 31)
 
 
@@ -34,8 +38,8 @@ class DrawnIntensities:
     """Which values were drawn from one case, and how often; both empty without foreground.
 
     Attributes:
-        values: Ascending, each once, float32.
-        cumulative: Draws of a value or of one before it.
+        values: Ascending, unique, float32.
+        cumulative: Number of draws of each value or a lower one.
     """
 
     values: NDArray[np.float32]
@@ -43,106 +47,23 @@ class DrawnIntensities:
 
     @property
     def total(self) -> int:
-        """Draws."""
+        """Number of draws."""
         return int(self.cumulative[-1]) if len(self.cumulative) else 0
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Draws of each value."""
+        """Number of draws of each value."""
         return np.diff(self.cumulative, prepend=0)
 
     def at_most(self, limits: NDArray[np.float32]) -> NDArray[np.int64]:
-        """How many draws are no larger than each limit."""
+        """Number of draws that are no larger than each limit."""
         found = np.searchsorted(self.values, limits, side="right")
         return np.concatenate(([0], self.cumulative))[found]
 
 
-def intensity_properties(samples: Sequence[DrawnIntensities]) -> IntensityProperties:
-    """The statistics of all draws, as if they stood one by one in one array.
-
-    Args:
-        samples: One per case; at least one is not empty.
-
-    Returns:
-        Extremes, median and percentiles as numpy gives them for that array; mean and standard deviation from sums in
-        float64.
-
-    Source: method.md section 5: the array is float32, or float64 if a case without foreground is among the cases.
-    """
-    drawn = [sample for sample in samples if sample.total]
-    total = sum(sample.total for sample in drawn)
-    dtype = np.float32 if len(drawn) == len(samples) else np.float64
-    positions = [(total - 1) * share for share in (0.005, 0.5, 0.995)]
-    ranks = np.array(
-        [rank for position in positions for rank in (int(position), min(int(position) + 1, total - 1))]
-    )
-    ordered = _order_statistics(drawn, ranks).astype(dtype).reshape(3, 2)
-    low, high = (_between(ordered[i], positions[i] % 1) for i in (0, 2))
-    middle = ordered[1] if positions[1] % 1 else ordered[1, :1]
-    exact = [(sample.values.astype(np.float64), sample.counts) for sample in drawn]
-    mean = sum(float((values * counts).sum()) for values, counts in exact) / total
-    variance = sum(float(((values - mean) ** 2 * counts).sum()) for values, counts in exact) / total
-    return IntensityProperties(
-        max=float(max(sample.values[-1] for sample in drawn)),
-        mean=mean,
-        median=float(middle.mean()),
-        min=float(min(sample.values[0] for sample in drawn)),
-        percentile_00_5=low,
-        percentile_99_5=high,
-        std=float(np.sqrt(variance)),
-    )
-
-
-def _order_statistics(samples: Sequence[DrawnIntensities], ranks: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The draws that stand at some places, counted from 0, once all are in order.
-
-    Bisection over the float32 numbers between the extremes, for all ranks at once: 32 looks at each case, and no array
-    of all draws.
-    """
-    low = np.full(len(ranks), min(_key(sample.values[:1])[0] for sample in samples), np.uint64)
-    high = np.full(len(ranks), max(_key(sample.values[-1:])[0] for sample in samples), np.uint64)
-    while (low < high).any():
-        middle = (low + high) // 2
-        limits = _value(middle.astype(np.uint32))
-        enough = sum(sample.at_most(limits) for sample in samples) > ranks
-        high = np.where(enough, middle, high)
-        low = np.where(enough, low, middle + 1)
-    return _value(low.astype(np.uint32))
-
-
-def _key(values: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Whole numbers in the order of the float32 numbers they stand for."""
-    bits = values.view(np.uint32)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
-
-
-def _value(keys: NDArray[np.uint32]) -> NDArray[np.float32]:
-    """The inverse of `_key`."""
-    return np.where(keys & _SIGN, keys ^ _SIGN, ~keys).view(np.float32)
-
-
-def _between(pair: NDArray[np.floating], share: float) -> float:
-    """Linear interpolation between two neighbours, rounded as numpy's percentile does."""
-    lower, upper = float(pair[0]), float(pair[1])
-    step = float(pair[1] - pair[0])
-    return lower + step * share if share < 0.5 else upper - step * (1 - share)
-
-
-TOTAL_SAMPLES = 10**8  # foreground intensities drawn from the whole data set, per channel
-_SEED = 1234
-_DRAWN_AT_ONCE = 1 << 20
-
-
 @dataclass(frozen=True)
 class CaseFingerprint:
-    """One case's part of the fingerprint: its measurement, with the intensities drawn in place of all.
-
-    Attributes:
-        shape_after_crop: Voxels along z, y, x.
-        spacing_mm: Along z, y, x.
-        relative_size: Voxels after / before the crop.
-        intensities: Per channel.
-    """
+    """One case's part of the fingerprint: a `CaseMeasurement` with drawn intensities, per channel, in place of all."""
 
     shape_after_crop: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
@@ -151,23 +72,17 @@ class CaseFingerprint:
 
 
 def samples_per_case(n_cases: int) -> int:
-    """How many intensities are drawn from each case. Source: method.md section 5."""
+    """Number of intensities drawn from each case, per channel."""
     return TOTAL_SAMPLES // n_cases
 
 
 def measure_case(raw: RawCase) -> CaseMeasurement:
-    """Measure one case.
-
-    Args:
-        raw: The case as read, with labels.
-
-    Returns:
-        What the fingerprint needs of it.
+    """Measure one case. The ignore label counts as foreground, as in nnU-Net.
 
     Raises:
         DatasetError: The case has no labels.
 
-    Source: method.md section 5 (the ignore label counts as foreground there, and here).
+    Source: method.md section 5.
     """
     if raw.labels is None:
         raise DatasetError(f"case {raw.identifier}: no label file, so no foreground to measure")
@@ -180,16 +95,9 @@ def measure_case(raw: RawCase) -> CaseMeasurement:
 
 
 def draw_intensities(measured: CaseMeasurement, n_samples: int) -> CaseFingerprint:
-    """Draw from a case's foreground, with replacement, from a fixed seed: one generator for all channels in turn.
+    """Draw from a case's foreground, `n_samples` per channel, with replacement and a fixed seed.
 
-    Args:
-        measured: The case.
-        n_samples: Draws per channel.
-
-    Returns:
-        The case's part of the fingerprint.
-
-    Source: method.md section 5; that draws are counted, not listed, is ours and changes no number.
+    One generator serves all channels in turn. Source: method.md section 5.
     """
     random = np.random.RandomState(_SEED)
     return CaseFingerprint(
@@ -217,20 +125,12 @@ def _draw(values: NDArray[np.float32], n_samples: int, random: np.random.RandomS
 
 
 def pool_cases(parts: Iterable[CaseFingerprint], n_channels: int) -> Fingerprint:
-    """Put the cases' parts together.
-
-    Args:
-        parts: In the order of the case identifiers.
-        n_channels: Of the data set.
-
-    Returns:
-        The fingerprint.
+    """The fingerprint from the cases' parts, in the order of the case identifiers.
 
     Raises:
         DatasetError: No case has any foreground.
 
     Source: method.md section 5.
-
     """
     cases = tuple(parts)
     if not any(part.intensities[0].total for part in cases):
@@ -244,3 +144,70 @@ def pool_cases(parts: Iterable[CaseFingerprint], n_channels: int) -> Fingerprint
         shapes_after_crop=tuple(part.shape_after_crop for part in cases),
         spacings=tuple(part.spacing_mm for part in cases),
     )
+
+
+def intensity_properties(samples: Sequence[DrawnIntensities]) -> IntensityProperties:
+    """Statistics of all draws: median and percentiles as numpy computes them, mean and deviation from sums in float64.
+
+    Args:
+        samples: One per case; at least one is not empty.
+
+    Source: method.md section 5: numpy's array is float32, or float64 if there is a case without foreground.
+    """
+    drawn = [sample for sample in samples if sample.total]
+    total = sum(sample.total for sample in drawn)
+    dtype = np.float32 if len(drawn) == len(samples) else np.float64
+    positions = [(total - 1) * share for share in (0.005, 0.5, 0.995)]
+    ranks = np.array(
+        [rank for position in positions for rank in (int(position), min(int(position) + 1, total - 1))]
+    )
+    ordered = _order_statistics(drawn, ranks).astype(dtype).reshape(3, 2)
+    low, high = (_between(ordered[i], positions[i] % 1) for i in (0, 2))
+    middle = ordered[1] if positions[1] % 1 else ordered[1, :1]
+    exact = [(sample.values.astype(np.float64), sample.counts) for sample in drawn]
+    mean = sum(float((values * counts).sum()) for values, counts in exact) / total
+    variance = sum(float(((values - mean) ** 2 * counts).sum()) for values, counts in exact) / total
+    return IntensityProperties(
+        max=float(max(sample.values[-1] for sample in drawn)),
+        mean=mean,
+        median=float(middle.mean()),
+        min=float(min(sample.values[0] for sample in drawn)),
+        percentile_00_5=low,
+        percentile_99_5=high,
+        std=float(np.sqrt(variance)),
+    )
+
+
+def _order_statistics(samples: Sequence[DrawnIntensities], ranks: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The draws at some ranks, counted from 0, of all draws in order.
+
+    By bisection over the float32 numbers between the extremes, for all ranks at once: in 32 steps, without an array of
+    all draws.
+    """
+    low = np.full(len(ranks), min(_key(sample.values[:1])[0] for sample in samples), np.uint64)
+    high = np.full(len(ranks), max(_key(sample.values[-1:])[0] for sample in samples), np.uint64)
+    while (low < high).any():
+        middle = (low + high) // 2
+        limits = _value(middle.astype(np.uint32))
+        enough = sum(sample.at_most(limits) for sample in samples) > ranks
+        high = np.where(enough, middle, high)
+        low = np.where(enough, low, middle + 1)
+    return _value(low.astype(np.uint32))
+
+
+def _key(values: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Unsigned integers in the same order as the float32 numbers."""
+    bits = values.view(np.uint32)
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def _value(keys: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """The inverse of `_key`."""
+    return np.where(keys & _SIGN, keys ^ _SIGN, ~keys).view(np.float32)
+
+
+def _between(pair: NDArray[np.floating], share: float) -> float:
+    """Linear interpolation between two neighbours, rounded as in numpy's percentile."""
+    lower, upper = float(pair[0]), float(pair[1])
+    step = float(pair[1] - pair[0])
+    return lower + step * share if share < 0.5 else upper - step * (1 - share)

@@ -1,4 +1,4 @@
-"""Faults and oddities of cases that would spoil everything after them. Source: method.md section 4."""
+"""Checks of single cases. Source: method.md section 4."""
 
 from __future__ import annotations
 
@@ -14,20 +14,15 @@ __all__ = ["case_warnings", "check_label_values"]
 
 
 def check_label_values(raw: RawCase, case: Case, labels: Labels) -> tuple[int, ...]:
-    """Refuse a label map with values that dataset.json does not name.
+    """The label values that occur in a case, ascending.
 
     Args:
         raw: The case as read.
         case: Its files, for the message.
-        labels: The label table.
-
-    Returns:
-        The values that occur, ascending.
+        labels: Those of the data set.
 
     Raises:
-        DatasetError: There is such a value.
-
-    Source: method.md section 4.
+        DatasetError: There is a value that dataset.json does not name.
     """
     if raw.labels is None:
         return ()
@@ -43,19 +38,9 @@ def check_label_values(raw: RawCase, case: Case, labels: Labels) -> tuple[int, .
 
 
 def case_warnings(raw: RawCase, case: Case, found: Sequence[int], labels: Labels) -> tuple[str, ...]:
-    """What may be meant, but is worth a look.
+    """Warnings about a case: those of its files, and that there is no foreground among the label values found.
 
-    Args:
-        raw: The case as read.
-        case: Its files, for the message.
-        found: Label values that occur.
-        labels: The label table.
-
-    Returns:
-        One line each, naming the case.
-
-    Source: method.md section 4: the peer means to warn of a label file without foreground, but never does.
-
+    Source: method.md section 4; nnU-Net intends the latter warning but never gives it.
     """
     if not found or set(found) & set(labels.foreground_values):
         return raw.warnings

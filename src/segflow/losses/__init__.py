@@ -1,1 +1,1 @@
-"""What training minimises: Dice and cross-entropy, over classes or regions, at several resolutions."""
+"""The training loss: Dice and cross-entropy, over classes or regions, at several resolutions."""

@@ -1,13 +1,9 @@
-"""Cross-entropy, Dice, or both: what a segmentation network minimises.
-
-One loss from the outputs of several resolutions.
-"""
+"""Cross-entropy, Dice, or both, summed over the outputs of several resolutions. Source: method.md section 14."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,72 +11,53 @@ from torch import Tensor
 from segflow.contracts.labels import Labels
 from segflow.losses.cross_entropy import binary_cross_entropy, cross_entropy
 from segflow.losses.dice import soft_dice_loss
-from segflow.losses.parts import WHOLE, Parts
-from segflow.recipes.training import LossName, TrainingRecipe
+from segflow.losses.reduction import SINGLE_PROCESS, Reduction
+from segflow.recipes.training import TrainingRecipe
 
 __all__ = [
     "ClassLoss",
     "DeepSupervisionLoss",
     "RegionLoss",
-    "Terms",
     "build_loss",
     "deep_supervision_weights",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
-    """What is added up, with equal weights.
-
-    Attributes:
-        dice: Minus the soft Dice.
-        entropy: Cross-entropy.
-        share: Of each patch's voxels, the ones of highest cross-entropy, over which its mean is taken; 1 for all.
-    """
-
-    dice: bool = True
-    entropy: bool = True
-    share: float = 1.0
-
-
-#: What the names of losses mean; `dice_topk` takes the share from the recipe.
-_TERMS: Final[dict[LossName, Terms]] = {
-    "dice_ce": Terms(),
-    "dice_topk": Terms(),
-    "ce": Terms(dice=False),
-    "dice": Terms(entropy=False),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassLoss:
-    """Cross-entropy and Dice on the softmax over classes that exclude each other.
-
-    Dice leaves out the background.
+class _OutputLoss:
+    """The loss of one output: cross-entropy and Dice, added up with equal weights.
 
     Attributes:
         batch_dice: Sum Dice over the batch.
-        ignore: Target value of voxels that do not count, if there is one.
-        parts: Of the batch, if it is spread over processes.
-        terms: What is added up.
+        entropy: Use the cross-entropy.
+        dice: Use the Dice loss.
+        share: Part of each patch's voxels, those of highest cross-entropy, over which its mean is taken; 1 for all.
+        reduction: Over the processes that share a batch.
     """
 
     batch_dice: bool
+    entropy: bool = True
+    dice: bool = True
+    share: float = 1.0
+    reduction: Reduction = SINGLE_PROCESS
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassLoss(_OutputLoss):
+    """The loss on the softmax over classes that exclude each other; Dice leaves out the background.
+
+    Attributes:
+        ignore: Target value of voxels that do not count, if there is one.
+    """
+
     ignore: int | None = None
-    parts: Parts = WHOLE
-    terms: Terms = Terms()
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of one output.
+        """The loss, a scalar.
 
         Args:
             logits: (b, c, *spatial), background first.
             target: Class of each voxel, (b, *spatial), any integer type.
-
-        Returns:
-            Scalar.
-
-        Source: method.md section 14.
         """
         log_p = torch.log_softmax(logits.float(), dim=1)
         y = target.long().unsqueeze(1)
@@ -88,58 +65,43 @@ class ClassLoss:
         if self.ignore is not None:
             mask = y != self.ignore
             y = y * mask
-        terms = []
-        if self.terms.entropy:
-            terms.append(cross_entropy(log_p, y, share=self.terms.share, mask=mask, parts=self.parts))
-        if self.terms.dice:
+        terms, reduction = [], self.reduction
+        if self.entropy:
+            terms.append(cross_entropy(log_p, y, share=self.share, mask=mask, reduction=reduction))
+        if self.dice:
             classes = torch.arange(1, logits.shape[1], device=y.device).view(1, -1, *[1] * (y.ndim - 2))
-            p = log_p[:, 1:].exp()
-            terms.append(
-                soft_dice_loss(p, y == classes, batch_dice=self.batch_dice, mask=mask, parts=self.parts)
-            )
+            p, y = log_p[:, 1:].exp(), y == classes
+            terms.append(soft_dice_loss(p, y, batch_dice=self.batch_dice, mask=mask, reduction=reduction))
         return sum(terms[1:], start=terms[0])
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionLoss:
-    """Binary cross-entropy and Dice on the sigmoid of regions that may overlap.
+class RegionLoss(_OutputLoss):
+    """The loss on the sigmoid of regions that may overlap, with the binary cross-entropy.
 
     Attributes:
-        batch_dice: Sum Dice over the batch.
         ignore_last: The target's last channel marks voxels that do not count.
-        parts: Of the batch, if it is spread over processes.
-        terms: What is added up.
     """
 
-    batch_dice: bool
     ignore_last: bool = False
-    parts: Parts = WHOLE
-    terms: Terms = Terms()
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of one output.
+        """The loss, a scalar.
 
         Args:
             logits: (b, r, *spatial).
             target: Boolean, (b, r, *spatial), or r + 1 channels with `ignore_last`.
-
-        Returns:
-            Scalar.
-
-        Source: method.md section 14.
         """
         logits = logits.float()
-        mask = None
+        y, mask = target, None
         if self.ignore_last:
-            target, mask = target[:, :-1], ~target[:, -1:].bool()
-        terms = []
-        if self.terms.entropy:
-            terms.append(
-                binary_cross_entropy(logits, target, share=self.terms.share, mask=mask, parts=self.parts)
-            )
-        if self.terms.dice:
+            y, mask = target[:, :-1], ~target[:, -1:].bool()
+        terms, reduction = [], self.reduction
+        if self.entropy:
+            terms.append(binary_cross_entropy(logits, y, share=self.share, mask=mask, reduction=reduction))
+        if self.dice:
             p = torch.sigmoid(logits)
-            terms.append(soft_dice_loss(p, target, batch_dice=self.batch_dice, mask=mask, parts=self.parts))
+            terms.append(soft_dice_loss(p, y, batch_dice=self.batch_dice, mask=mask, reduction=reduction))
         return sum(terms[1:], start=terms[0])
 
 
@@ -149,7 +111,7 @@ def build_loss(
     weights: Sequence[float],
     *,
     batch_dice: bool,
-    parts: Parts = WHOLE,
+    reduction: Reduction = SINGLE_PROCESS,
 ) -> DeepSupervisionLoss:
     """The loss for a set of labels and a number of outputs.
 
@@ -158,22 +120,23 @@ def build_loss(
         recipe: Names the loss.
         weights: Of the network's outputs (`deep_supervision_weights`).
         batch_dice: Sum Dice over the batch.
-        parts: Of the batch, if it is spread over processes.
+        reduction: Over the processes that share a batch.
 
     Returns:
         A callable of (list of logits, list of targets), full resolution first.
-
-    Source: method.md section 14; losses other than dice_ce are ours.
     """
-    terms = _TERMS[recipe.loss]
-    if recipe.loss == "dice_topk":
-        terms = replace(terms, share=recipe.top_k_share)
+    base = _OutputLoss(
+        batch_dice=batch_dice,
+        entropy=recipe.loss != "dice",
+        dice=recipe.loss != "ce",
+        share=recipe.top_k_share if recipe.loss == "dice_topk" else 1.0,
+        reduction=reduction,
+    )
     loss: Callable[[Tensor, Tensor], Tensor]
     if labels.has_regions:
-        ignore_last = labels.ignore is not None
-        loss = RegionLoss(batch_dice=batch_dice, ignore_last=ignore_last, parts=parts, terms=terms)
+        loss = RegionLoss(**vars(base), ignore_last=labels.ignore is not None)
     else:
-        loss = ClassLoss(batch_dice=batch_dice, ignore=labels.ignore, parts=parts, terms=terms)
+        loss = ClassLoss(**vars(base), ignore=labels.ignore)
     return DeepSupervisionLoss(loss, tuple(weights))
 
 
@@ -182,13 +145,11 @@ def deep_supervision_weights(n_scales: int, given: Sequence[float] | None = None
 
     Args:
         n_scales: Outputs of the network, at least 1. A single output keeps its weight.
-        given: Of the first outputs, the first one above 0. Outputs beyond have weight 0, and weights beyond the outputs
-            are left out.
+        given: Weights of the first outputs, the first one above 0; further outputs have weight 0, further weights are
+            left out.
 
     Returns:
         One weight per output, full resolution first; their sum is 1.
-
-    Source: method.md section 14; the single output is ours (the peer divides by zero), and so are given weights.
     """
     if given is None:
         given = [2.0**-i for i in range(max(n_scales - 1, 1))]
@@ -198,10 +159,10 @@ def deep_supervision_weights(n_scales: int, given: Sequence[float] | None = None
 
 @dataclass(frozen=True)
 class DeepSupervisionLoss:
-    """The weighted sum of a loss over resolutions. Outputs of weight 0 are not looked at.
+    """The weighted sum of a loss over resolutions. Outputs of weight 0 are ignored.
 
     Attributes:
-        loss: Of one output and its target.
+        loss: Loss of one output and its target.
         weights: Per output, full resolution first.
     """
 
@@ -209,17 +170,11 @@ class DeepSupervisionLoss:
     weights: tuple[float, ...]
 
     def __call__(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-        """The loss of a batch.
+        """The loss of a batch, a scalar.
 
         Args:
             outputs: Logits, full resolution first.
             targets: In the same order; those of weight 0 at the end may be missing.
-
-        Returns:
-            Scalar.
-
-        Source: method.md section 14.
-
         """
         used = [(i, weight) for i, weight in enumerate(self.weights) if weight > 0]
         first, *rest = [weight * self.loss(outputs[i], targets[i]) for i, weight in used]

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from segflow.losses.parts import WHOLE, Parts
+from segflow.losses.reduction import SINGLE_PROCESS, Reduction
 
 __all__ = ["soft_dice_loss"]
 
@@ -18,7 +18,12 @@ FLOOR: Final = 1e-8
 
 
 def soft_dice_loss(
-    p: Tensor, y: Tensor, *, batch_dice: bool, mask: Tensor | None = None, parts: Parts = WHOLE
+    p: Tensor,
+    y: Tensor,
+    *,
+    batch_dice: bool,
+    mask: Tensor | None = None,
+    reduction: Reduction = SINGLE_PROCESS,
 ) -> Tensor:
     """Minus the mean soft Dice.
 
@@ -32,13 +37,12 @@ def soft_dice_loss(
         y: Truth, 0 or 1 (or boolean), same shape.
         batch_dice: Sum over the batch.
         mask: Voxels that count, (b, 1, *spatial), boolean; all if None.
-        parts: Of the batch, if p and y are one of several.
+        reduction: How processes that share the batch combine their sums.
 
     Returns:
         Scalar between -1 and 0.
 
     Source: method.md section 14.
-
     """
     if mask is not None:
         p, y = p * mask, y * mask
@@ -46,6 +50,6 @@ def soft_dice_loss(
     I = (p * y).sum(axes)  # noqa: E741, N806  the formula's letter
     P, Y = p.sum(axes), y.sum(axes, dtype=p.dtype)  # noqa: N806  the formula's letters
     if batch_dice:
-        I, P, Y = parts.sum(torch.stack((I, P, Y)))  # noqa: E741, N806
+        I, P, Y = reduction.sum(torch.stack((I, P, Y)))  # noqa: E741, N806
     dice = ((2 * I + EPSILON) / torch.clamp(P + Y + EPSILON, min=FLOOR)).mean()
-    return -(dice if batch_dice else parts.mean(dice))
+    return -(dice if batch_dice else reduction.mean(dice))

@@ -1,6 +1,6 @@
-"""Dice and intersection over union, and their means. Empty cases are decided here and nowhere else.
+"""Overlap of two label maps: counts of voxels, Dice and intersection over union, and their means.
 
-True and false positives and negatives of every class or region, from one pass over two label maps.
+Empty cases are decided here and nowhere else. Source: method.md sections 2 and 20.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from segflow.contracts.scores import Metrics
 __all__ = [
     "Counts",
     "confusion_matrix",
+    "count_pairs",
     "dice",
     "iou",
     "mean_metrics",
@@ -36,7 +37,7 @@ _CHUNK_VOXELS = 2**21
 
 @dataclass(frozen=True)
 class Counts:
-    """Voxels of one target: in both label maps, in one of them, in neither.
+    """Voxels of one target.
 
     Attributes:
         tp: In prediction and reference.
@@ -52,30 +53,12 @@ class Counts:
 
 
 def members(target: Target) -> tuple[int, ...]:
-    """The label values that make up a target.
-
-    Args:
-        target: A class or a region.
-
-    Returns:
-        One or more label values.
-
-    Source: method.md section 2.
-    """
+    """The label values that make up a class or a region."""
     return target if isinstance(target, tuple) else (target,)
 
 
 def target_key(target: Target) -> str:
-    """The key of a target in summary.json.
-
-    Args:
-        target: A class or a region.
-
-    Returns:
-        Such as "1" or "(1, 2)".
-
-    Source: method.md section 20.
-    """
+    """The key of a target in summary.json, such as "1" or "(1, 2)"."""
     return str(target)
 
 
@@ -95,34 +78,58 @@ def confusion_matrix(reference: LabelMap, prediction: LabelMap, labels: Labels) 
 
     Raises:
         PredictionError: The shapes differ.
-
-    Source: ours; the counts it leads to are those of method.md section 20.
     """
     if reference.shape != prediction.shape:
         raise PredictionError(
             f"prediction and reference differ in shape: {prediction.shape} and {reference.shape}"
         )
-    n = len(labels.values)
-    total = np.zeros((n, n), dtype=np.int64)
-    flat_reference, flat_prediction = reference.ravel(), prediction.ravel()
+    return count_pairs(reference, prediction, labels, len(labels.values))
+
+
+def count_pairs(
+    reference: LabelMap, other: NDArray[np.integer], labels: Labels, n_others: int
+) -> NDArray[np.int64]:
+    """Count how often each reference label meets each value of another map, where the reference is annotated.
+
+    Args:
+        reference: Annotated label map, any number of axes; an unknown value counts as background.
+        other: Whole numbers from 0, same shape; values from `n_others` on, and negative ones, count as 0.
+        labels: The reference's vocabulary.
+        n_others: Number of values of `other`.
+
+    Returns:
+        Voxels, (reference label, value of `other`).
+    """
+    total = np.zeros((len(labels.values), n_others), dtype=np.int64)
+    flat_reference, flat_other = reference.ravel(), other.ravel()
     for start in range(0, reference.size, _CHUNK_VOXELS):
         chunk = slice(start, start + _CHUNK_VOXELS)
-        total += _count(flat_reference[chunk], flat_prediction[chunk], labels)
+        _count(flat_reference[chunk], flat_other[chunk], labels.ignore, total)
     return total
 
 
+def _count(
+    reference: LabelMap, other: NDArray[np.integer], ignore: int | None, total: NDArray[np.int64]
+) -> None:
+    """Most voxels are 0 in both, which is fastest to find out."""
+    n, n_others = total.shape
+    some = (reference != 0) | (other != 0)
+    annotated = reference.size
+    if ignore is not None:
+        is_annotated = reference != ignore
+        some &= is_annotated
+        annotated = int(np.count_nonzero(is_annotated))
+    joint = _known(reference[some], n) * n_others + _known(other[some], n_others)
+    total += np.bincount(joint, minlength=total.size).reshape(total.shape)
+    total[0, 0] += annotated - joint.size
+
+
+def _known(values: NDArray[np.integer], n: int) -> NDArray[np.int64]:
+    return np.where((values >= 0) & (values < n), values, 0).astype(np.int64)
+
+
 def target_counts(confusion: NDArray[np.int64], target: Target) -> Counts:
-    """Counts of one target from the confusion matrix of all labels.
-
-    Args:
-        confusion: Voxels, (reference label, predicted label).
-        target: A class or a region.
-
-    Returns:
-        The counts; they add up to the sum of the matrix.
-
-    Source: method.md section 20.
-    """
+    """Counts of one target from the confusion matrix of all labels."""
     rows = list(members(target))
     in_reference = int(confusion[rows].sum())
     in_prediction = int(confusion[:, rows].sum())
@@ -131,64 +138,18 @@ def target_counts(confusion: NDArray[np.int64], target: Target) -> Counts:
     return Counts(tp=tp, fp=fp, fn=fn, tn=int(confusion.sum()) - tp - fp - fn)
 
 
-def _count(reference: LabelMap, prediction: LabelMap, labels: Labels) -> NDArray[np.int64]:
-    """Most voxels are background in both, which is the fastest thing to tell."""
-    n = len(labels.values)
-    some = (reference != 0) | (prediction != 0)
-    annotated = reference.size
-    if labels.ignore is not None:
-        is_annotated = reference != labels.ignore
-        some &= is_annotated
-        annotated = int(np.count_nonzero(is_annotated))
-    joint = _known(reference[some], n) * n + _known(prediction[some], n)
-    table = np.bincount(joint, minlength=n * n).reshape(n, n)
-    table[0, 0] += annotated - joint.size
-    return table
-
-
-def _known(values: LabelMap, n: int) -> NDArray[np.int64]:
-    return np.where((values >= 0) & (values < n), values, 0).astype(np.int64)
-
-
 def dice(counts: Counts) -> float:
-    """Dice coefficient, 2 TP / (2 TP + FP + FN).
-
-    Args:
-        counts: Of one target.
-
-    Returns:
-        0 to 1; NaN if the target is in neither label map.
-
-    Source: method.md section 20.
-    """
+    """Dice coefficient, 2 TP / (2 TP + FP + FN); NaN if the target is in neither label map."""
     return _ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
 
 
 def iou(counts: Counts) -> float:
-    """Intersection over union (Jaccard index), TP / (TP + FP + FN).
-
-    Args:
-        counts: Of one target.
-
-    Returns:
-        0 to 1; NaN if the target is in neither label map.
-
-    Source: method.md section 20.
-    """
+    """Intersection over union (Jaccard index), TP / (TP + FP + FN); NaN if the target is in neither label map."""
     return _ratio(counts.tp, counts.tp + counts.fp + counts.fn)
 
 
 def overlap_metrics(counts: Counts) -> Metrics:
-    """All that is reported of one target in one case.
-
-    Args:
-        counts: Of the target.
-
-    Returns:
-        Dice, IoU, and the counts as whole numbers.
-
-    Source: method.md section 20.
-    """
+    """Dice, IoU, and the counts of one target in one case."""
     return Metrics(
         dice=dice(counts),
         fn=counts.fn,
@@ -202,16 +163,7 @@ def overlap_metrics(counts: Counts) -> Metrics:
 
 
 def nan_mean(values: Iterable[float]) -> float:
-    """Mean of the values that are defined.
-
-    Args:
-        values: Any; NaN where undefined.
-
-    Returns:
-        Their mean without the NaNs; NaN if nothing is left.
-
-    Source: method.md section 20.
-    """
+    """Mean of the values that are not NaN; NaN if there are none."""
     array = np.asarray(list(values), dtype=np.float64)
     defined = array[~np.isnan(array)]
     return float(defined.mean()) if defined.size else math.nan
@@ -225,9 +177,6 @@ def mean_metrics(entries: Sequence[Metrics]) -> Metrics:
 
     Returns:
         The means; NaN where no entry is defined, None where it was not asked for.
-
-    Source: method.md section 20.
-
     """
     asked = entries[0].asked if entries else ()
     return Metrics(**{name: nan_mean(getattr(e, name) for e in entries) for name in asked})

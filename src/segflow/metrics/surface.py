@@ -4,7 +4,7 @@ A surface is a set of voxels, as in Metrics Reloaded: those of the mask that hav
 the image's edge. Distances are those of voxel centres, exact, along axes of any spacing. An axis along which the image
 has a single voxel does not count, so that a flat image has outlines.
 
-Voxels that nobody has annotated are on no surface, and make none: a neighbour that is ignored says nothing.
+Ignored voxels are on no surface, and make none: an ignored neighbour does not count as outside.
 
 Source: Maier-Hein et al. 2024 (Metrics Reloaded); for the normalised surface Dice Nikolov et al. 2018, with voxels in
 place of surface elements.
@@ -13,7 +13,9 @@ place of surface elements.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +23,14 @@ from scipy import ndimage
 
 from segflow.contracts.arrays import Mask, SpacingMm
 
-__all__ = ["SurfaceDistances", "assd_mm", "hd95_mm", "nsd", "surface_distances"]
+__all__ = ["SurfaceDistances", "assd_mm", "hd95_mm", "nsd", "surface_distances", "surface_metrics"]
 
 _PERCENTILE = 95
 
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """From each voxel of one surface to the nearest of the other, in mm; nothing if either has no surface.
+    """Distances from each voxel of one surface to the nearest of the other, in mm; empty if either has no surface.
 
     Attributes:
         from_prediction: One per voxel of the prediction's surface.
@@ -45,7 +47,7 @@ class SurfaceDistances:
 def surface_distances(
     prediction: Mask, reference: Mask, spacing_mm: SpacingMm, ignored: Mask | None = None
 ) -> SurfaceDistances:
-    """Measure the way from each surface to the other.
+    """Measure the distances from each surface to the other.
 
     Args:
         prediction: (z, y, x).
@@ -53,10 +55,7 @@ def surface_distances(
         spacing_mm: Along z, y, x.
         ignored: Voxels that are not annotated.
 
-    Returns:
-        The distances.
-
-    Source: Maier-Hein et al. 2024, without ignored voxels (ours).
+    Source: Maier-Hein et al. 2024, without ignored voxels.
     """
     thick = tuple(axis for axis, size in enumerate(prediction.shape) if size > 1) or (0,)
     flat = tuple(axis for axis in range(prediction.ndim) if axis not in thick)
@@ -78,16 +77,22 @@ def surface_distances(
     )
 
 
+def surface_metrics(
+    distances: SurfaceDistances, names: Iterable[str], tolerance_mm: float
+) -> dict[str, float]:
+    """Some of "hd95", "assd" and "nsd", by name."""
+    functions: dict[str, Callable[[SurfaceDistances], float]] = {
+        "hd95": hd95_mm,
+        "assd": assd_mm,
+        "nsd": partial(nsd, tolerance_mm=tolerance_mm),
+    }
+    return {name: functions[name](distances) for name in names}
+
+
 def hd95_mm(distances: SurfaceDistances) -> float:
-    """The larger of the two directions' 95th percentile.
+    """The larger of the two directions' 95th percentile, mm; NaN (not infinity) if either has no surface.
 
-    Args:
-        distances: Of one target.
-
-    Returns:
-        Millimetres; NaN if prediction or reference has no surface.
-
-    Source: Maier-Hein et al. 2024; NaN in place of infinity is ours.
+    Source: Maier-Hein et al. 2024.
     """
     if not distances.from_prediction.size:
         return math.nan
@@ -96,15 +101,9 @@ def hd95_mm(distances: SurfaceDistances) -> float:
 
 
 def assd_mm(distances: SurfaceDistances) -> float:
-    """Average symmetric surface distance: the mean over all voxels of both surfaces.
+    """Average symmetric surface distance, mm: the mean over all voxels of both surfaces; NaN if either has none.
 
-    Args:
-        distances: Of one target.
-
-    Returns:
-        Millimetres; NaN if prediction or reference has no surface.
-
-    Source: Maier-Hein et al. 2024; NaN in place of infinity is ours.
+    Source: Maier-Hein et al. 2024.
     """
     both = np.concatenate([distances.from_prediction, distances.from_reference])
     return float(both.mean()) if both.size else math.nan
@@ -115,7 +114,7 @@ def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
 
     Args:
         distances: Of one target.
-        tolerance_mm: What counts as near; up to and with it.
+        tolerance_mm: Largest distance that counts as near.
 
     Returns:
         0 to 1; 0 if only one of prediction and reference has a surface, NaN if neither has.
@@ -129,11 +128,11 @@ def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
 
 
 def _surface(mask: Mask, box: tuple[slice, ...], unknown: Mask | None) -> Mask:
-    """Of the mask inside the box; there is nothing of it outside."""
+    """The surface of the mask, which lies inside the box."""
     inside = mask[box]
     if unknown is None:
         return inside & ~ndimage.binary_erosion(inside)
-    # What is ignored stands for more of the same; so a voxel beside the box must be seen where there is one.
+    # An ignored voxel beside the box counts as more of the mask, so the box is widened by one where it can be.
     wide = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in box)
     narrow = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(box, wide, strict=True))
     eroded = ndimage.binary_erosion(mask[wide] | unknown[wide])[narrow]

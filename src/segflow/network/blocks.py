@@ -1,4 +1,4 @@
-"""Building blocks of the U-Nets: convolution, normalisation, non-linearity, and how they are combined."""
+"""Building blocks of the U-Nets: convolution, normalisation, non-linearity. Source: method.md section 11."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 __all__ = ["CONVOLUTION", "LEAK", "TRANSPOSED", "ConvBlock", "ConvNorm", "InstanceNorm", "ResidualBlock"]
 
-#: Slope of the leaky ReLU below zero. Source: method.md section 11.
+#: Slope of the leaky ReLU below zero.
 LEAK: Final = 0.01
-#: Added to the variance. Source: method.md section 11.
+#: Added to the variance.
 NORM_EPSILON: Final = 1e-5
 
 #: By the number of spatial axes.
@@ -32,8 +32,6 @@ class InstanceNorm(nn.GroupNorm):
 
     PyTorch's group normalisation is the same function with the same parameters, and on CPUs two to four
     times as fast as its instance normalisation.
-
-    Source: method.md section 11; the choice of kernel is ours.
     """
 
     def __init__(self, channels: int) -> None:
@@ -41,7 +39,7 @@ class InstanceNorm(nn.GroupNorm):
 
 
 class ConvNorm(nn.Module):
-    """Convolution with "same" padding, then instance normalisation. Source: method.md section 11."""
+    """Convolution with "same" padding, then instance normalisation."""
 
     def __init__(
         self, n_in: int, n_out: int, *, kernel: Sequence[int], stride: Sequence[int], bias: bool = True
@@ -53,23 +51,23 @@ class ConvNorm(nn.Module):
         self.norm = InstanceNorm(n_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Feature maps (b, n_in, *spatial) to (b, n_out, *spatial / stride). Source: method.md section 11."""
+        """Feature maps (b, n_in, *spatial) to (b, n_out, *spatial / stride)."""
         normalised: Tensor = self.norm(self.conv(x))
         return normalised
 
 
 class ConvBlock(ConvNorm):
-    """Convolution, instance normalisation, leaky ReLU. Source: method.md section 11."""
+    """Convolution, instance normalisation, leaky ReLU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Feature maps (b, n_in, *spatial) to (b, n_out, *spatial / stride). Source: method.md section 11."""
+        """Feature maps (b, n_in, *spatial) to (b, n_out, *spatial / stride)."""
         return F.leaky_relu_(super().forward(x), LEAK)
 
 
 class ResidualBlock(nn.Module):
     """Two convolutions beside a shortcut: y = leaky(norm(conv(leaky(norm(conv(x))))) + shortcut(x)).
 
-    Source: method.md section 11 (the D variant of a basic ResNet block: pooling, then a 1x1 convolution).
+    The D variant of a basic ResNet block: the shortcut is pooled, then convolved 1x1.
     """
 
     def __init__(self, n_in: int, n_out: int, *, kernel: Sequence[int], stride: Sequence[int]) -> None:
@@ -82,7 +80,7 @@ class ResidualBlock(nn.Module):
         self.skip = ConvNorm(n_in, n_out, kernel=ones, stride=ones, bias=False) if n_in != n_out else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Feature maps (b, n_in, *spatial) to (b, n_out, *spatial / stride). Source: method.md section 11."""
+        """Feature maps (b, n_in, *spatial) to (b, n_out, *spatial / stride)."""
         shortcut = x if self.pool is None else self.pool(x)
         if self.skip is not None:
             shortcut = self.skip(shortcut)

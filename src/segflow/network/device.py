@@ -1,7 +1,4 @@
-"""Where networks compute.
-
-Memory that is freed and asked for again.
-"""
+"""The device that networks compute on, and how its process keeps memory."""
 
 from __future__ import annotations
 
@@ -16,11 +13,14 @@ from segflow.contracts.errors import ConfigurationError
 
 __all__ = ["choose_device", "keep_freed_memory"]
 
+#: Parameters of glibc's mallopt(3): never trim the heap, never map a request on its own.
+_KEEP: Final = {-1: -1, -4: 0}
+
 _logger = logging.getLogger("segflow")
 
 
 def choose_device(wanted: str) -> str:
-    """The device to compute on; says so when there is no GPU.
+    """The device to compute on; logs a warning when there is no GPU.
 
     Args:
         wanted: "auto", "cpu" or "cuda".
@@ -29,7 +29,7 @@ def choose_device(wanted: str) -> str:
         "cpu" or "cuda".
 
     Raises:
-        ConfigurationError: "cuda" was asked for and there is none, or it is none of these.
+        ConfigurationError: "cuda" was asked for and there is none, or the name is unknown.
     """
     if wanted not in {"auto", "cpu", "cuda"}:
         raise ConfigurationError(f"device is {wanted!r}; it must be 'auto', 'cpu' or 'cuda'")
@@ -45,18 +45,12 @@ def choose_device(wanted: str) -> str:
     return "cpu"
 
 
-#: Parameters of glibc's mallopt(3): never trim the heap, never map a request on its own.
-_KEEP: Final = {-1: -1, -4: 0}
-
-
 def keep_freed_memory() -> None:
     """Let this process reuse the memory that it frees.
 
-    By default glibc hands every large array back to the system, which clears each page anew when the next step asks for
-    it: a tenth of a training step on a CPU, a sixth of a prediction. With other C libraries nothing is done.
-
-    Source: ours (docs/log.md has the figures).
-
+    By default glibc returns every large array to the system, which clears each page again when the next step allocates
+    it: a tenth of a training step on a CPU, a sixth of a prediction (figures in docs/log.md). With other C libraries
+    nothing is done.
     """
     if platform.libc_ver()[0] != "glibc":
         return

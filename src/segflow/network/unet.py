@@ -1,8 +1,4 @@
-"""A plan's architecture as a torch module.
-
-The descending half of a U-Net, plain or residual.
-The ascending half of a U-Net, with a segmentation head at every resolution.
-"""
+"""A plan's architecture as a torch module: encoder, decoder, and the U-Net. Source: method.md section 11."""
 
 from __future__ import annotations
 
@@ -16,14 +12,7 @@ from segflow.contracts.plan import Architecture
 from segflow.network.blocks import CONVOLUTION, TRANSPOSED, ConvBlock, ResidualBlock
 from segflow.network.weights import initialise_
 
-__all__ = [
-    "Decoder",
-    "Encoder",
-    "UNet",
-    "arranged",
-    "build_network",
-    "memory_format",
-]
+__all__ = ["UNet", "arranged", "build_network", "memory_format"]
 
 _BLOCKS: Final[dict[str, type[ConvBlock] | type[ResidualBlock]]] = {
     "plain": ConvBlock,
@@ -32,7 +21,7 @@ _BLOCKS: Final[dict[str, type[ConvBlock] | type[ResidualBlock]]] = {
 
 
 class Encoder(nn.Module):
-    """Stages of blocks; the first block of a stage carries its stride. Source: method.md section 11."""
+    """The descending half: stages of blocks, the first block of a stage with its stride."""
 
     def __init__(self, architecture: Architecture, input_channels: int) -> None:
         super().__init__()
@@ -40,21 +29,12 @@ class Encoder(nn.Module):
         n_in = input_channels if self.stem is None else architecture.features[0]
         stages = []
         for index, n_out in enumerate(architecture.features):
-            stages.append(_stage(architecture, index, n_in))
+            stages.append(_encoder_stage(architecture, index, n_in))
             n_in = n_out
         self.stages = nn.ModuleList(stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """The feature maps of every stage.
-
-        Args:
-            x: Images, (b, c, *spatial).
-
-        Returns:
-            One tensor per stage, full resolution first.
-
-        Source: method.md section 11.
-        """
+        """Feature maps of images (b, c, *spatial): one tensor per stage, full resolution first."""
         if self.stem is not None:
             x = self.stem(x)
         features = []
@@ -72,7 +52,7 @@ def _stem(architecture: Architecture, input_channels: int) -> ConvBlock | None:
     return ConvBlock(input_channels, architecture.features[0], kernel=architecture.kernels[0], stride=ones)
 
 
-def _stage(architecture: Architecture, index: int, n_in: int) -> nn.Sequential:
+def _encoder_stage(architecture: Architecture, index: int, n_in: int) -> nn.Sequential:
     block = _BLOCKS[architecture.encoder]
     n_out, kernel = architecture.features[index], architecture.kernels[index]
     ones = (1,) * architecture.dimensions
@@ -84,18 +64,16 @@ def _stage(architecture: Architecture, index: int, n_in: int) -> nn.Sequential:
 
 
 class Decoder(nn.Module):
-    """Per level: upsample, join with the encoder's feature maps, convolve; a 1x1 convolution as head.
+    """The ascending half; per level: upsample, join with the encoder's feature maps, convolve; a 1x1 head.
 
     Lists run from the coarsest level to full resolution.
-
-    Source: method.md section 11.
     """
 
     def __init__(self, architecture: Architecture, output_channels: int) -> None:
         super().__init__()
         levels = range(architecture.n_stages - 2, -1, -1)
         self.transpconvs = nn.ModuleList(_upsampling(architecture, level) for level in levels)
-        self.stages = nn.ModuleList(_stage_decoder(architecture, level) for level in levels)
+        self.stages = nn.ModuleList(_decoder_stage(architecture, level) for level in levels)
         head = CONVOLUTION[architecture.dimensions]
         self.seg_layers = nn.ModuleList(
             head(architecture.features[level], output_channels, 1) for level in levels
@@ -110,8 +88,6 @@ class Decoder(nn.Module):
 
         Returns:
             Logits (b, outputs, *spatial), full resolution first; a single entry unless `all_levels`.
-
-        Source: method.md section 11.
         """
         x = features[-1]
         logits: list[Tensor] = []
@@ -130,7 +106,7 @@ def _upsampling(architecture: Architecture, level: int) -> nn.Module:
     return transposed(architecture.features[level + 1], architecture.features[level], stride, stride)
 
 
-def _stage_decoder(architecture: Architecture, level: int) -> nn.Sequential:
+def _decoder_stage(architecture: Architecture, level: int) -> nn.Sequential:
     """Convolutions with the kernel of the encoder stage whose feature maps they join."""
     n, kernel = architecture.features[level], architecture.kernels[level]
     ones = (1,) * architecture.dimensions
@@ -145,8 +121,6 @@ class UNet(nn.Module):
     Attributes:
         dimensions: Spatial axes, 2 or 3.
         deep_supervision: Return the logits of every decoder level rather than of full resolution alone.
-
-    Source: method.md section 11.
     """
 
     def __init__(self, architecture: Architecture, *, input_channels: int, output_channels: int) -> None:
@@ -165,8 +139,6 @@ class UNet(nn.Module):
         Returns:
             Logits (b, outputs, *spatial); with deep supervision a list of them, full resolution first,
             one entry fewer than stages.
-
-        Source: method.md section 11.
         """
         logits: list[Tensor] = self.decoder(self.encoder(x), all_levels=self.deep_supervision)
         return logits if self.deep_supervision else logits[0]
@@ -181,12 +153,10 @@ def build_network(
         architecture: Stages, features, strides, kernels.
         input_channels: Channels of an image, those of a previous stage's labels included.
         output_channels: Classes with background, or regions.
-        seed: Of the initial weights; torch's global generator is left alone.
+        seed: Seed of the initial weights; torch's global generator is left alone.
 
     Returns:
         The network, without deep supervision.
-
-    Source: method.md section 11.
     """
     with torch.device("meta"):
         network = UNet(architecture, input_channels=input_channels, output_channels=output_channels)
@@ -196,15 +166,7 @@ def build_network(
 
 
 def arranged(network: UNet, device: str) -> UNet:
-    """The network, moved to a device and to the memory layout of that device.
-
-    Args:
-        network: Is moved itself; no copy is made.
-        device: "cpu", "cuda" or "cuda:0".
-
-    Returns:
-        The same network.
-    """
+    """The same network, moved to a device ("cpu", "cuda", "cuda:0") and to the memory layout of that device."""
     layout = memory_format(network.dimensions, torch.device(device).type)
     network.to(device, memory_format=layout)  # type: ignore[call-overload]  # missing in torch's annotations
     return network
@@ -214,10 +176,6 @@ def memory_format(dimensions: int, device_type: str) -> torch.memory_format:
     """The memory layout of images and weights that a device convolves fastest.
 
     On CPUs, channels last: the backward pass of a narrow convolution is up to seven times as fast.
-
-    Args:
-        dimensions: Spatial axes, 2 or 3.
-        device_type: "cpu" or "cuda".
     """
     if device_type != "cpu":
         return torch.contiguous_format

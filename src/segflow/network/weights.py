@@ -1,7 +1,4 @@
-"""Initial weights.
-
-Weights that a network did not train itself: all that fits is taken over, or a list says what does not.
-"""
+"""The weights that a network starts with: random ones, or those of another network."""
 
 from __future__ import annotations
 
@@ -14,12 +11,7 @@ from torch import Tensor, nn
 from segflow.contracts.errors import TrainingError
 from segflow.network.blocks import LEAK, ResidualBlock
 
-__all__ = [
-    "initialise_",
-    "listed",
-    "load_body_",
-    "load_whole_",
-]
+__all__ = ["initialise_", "listed", "load_weights_"]
 
 
 def initialise_(network: nn.Module, generator: torch.Generator) -> None:
@@ -52,42 +44,23 @@ def initialise_(network: nn.Module, generator: torch.Generator) -> None:
 _HEAD: Final = "decoder.seg_layers."
 
 
-def load_whole_(network: nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
-    """Take over all weights.
+def load_weights_(
+    network: nn.Module, weights: Mapping[str, Tensor], *, where: str, heads: bool = True
+) -> None:
+    """Load the weights of another network: all tensors fit, or nothing is changed.
 
     Args:
-        network: Is changed, unless something does not fit.
+        network: The network to change.
         weights: In our names.
         where: Their file, for messages.
-
-    Raises:
-        TrainingError: A tensor is missing, of another shape, or not of this network; all of them are listed.
-    """
-    _load_(network, weights, where, without=())
-
-
-def load_body_(network: nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
-    """Take over all weights but those of the segmentation heads, which stay as they are.
-
-    Args:
-        network: Is changed, unless something does not fit.
-        weights: In our names.
-        where: Their file, for messages.
+        heads: Load those of the segmentation heads too, which depend on the classes; without, the heads stay.
 
     Raises:
         TrainingError: A tensor is missing, of another shape, or not of this network; all of them are listed.
 
-    Source: method.md section 24; that nothing may be left over is ours.
+    Source: method.md section 24.
     """
-    _load_(network, weights, where, without=(_HEAD,))
-
-
-def listed(faults: Iterable[str]) -> str:
-    """A line for each."""
-    return "\n".join(f"  {fault}" for fault in faults)
-
-
-def _load_(network: nn.Module, weights: Mapping[str, Tensor], where: str, without: tuple[str, ...]) -> None:
+    without = () if heads else (_HEAD,)
     own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(without)}
     given = {name: tensor for name, tensor in weights.items() if not name.startswith(without)}
     faults = _differences(own, given)
@@ -99,6 +72,11 @@ def _load_(network: nn.Module, weights: Mapping[str, Tensor], where: str, withou
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(given[name])
+
+
+def listed(faults: Iterable[str]) -> str:
+    """One indented line for each."""
+    return "\n".join(f"  {fault}" for fault in faults)
 
 
 def _differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:

@@ -16,7 +16,7 @@ from segflow.contracts.plan import Configuration, Plan
 from segflow.contracts.scores import Candidate, PostProcessing, Selection
 from segflow.images.dataset import read_description
 from segflow.network.unet import build_network
-from segflow.network.weights import load_whole_
+from segflow.network.weights import load_weights_
 from segflow.nnunet.checkpoints import NNUNET_TRAINER, load_nnunet_checkpoint, save_nnunet_checkpoint
 from segflow.nnunet.plans import read_plan, write_plan
 from segflow.recipes.inference import InferenceRecipe
@@ -108,7 +108,7 @@ def import_folders(
             network = build_network(
                 configuration.architecture, input_channels=card.input_channels, output_channels=card.n_outputs
             )
-            load_whole_(network, found.weights, where=str(folder / f"fold_{fold}"))
+            load_weights_(network, found.weights, where=str(folder / f"fold_{fold}"))
             save_network(package / configuration.name / f"fold_{fold}.pt", card, network.state_dict())
             mirroring = mirroring and found.mirroring
         names.append(configuration.name)

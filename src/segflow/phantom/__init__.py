@@ -1,1 +1,1 @@
-"""A small synthetic data set: MR-like cases whose truth is known, made from two numbers and nothing else."""
+"""A small synthetic data set of MR-like cases with known labels, generated from a seed."""

@@ -1,4 +1,4 @@
-"""One phantom case: draw a grid and an anatomy, render it, then spoil the image as a scanner would."""
+"""One phantom case: draw an anatomy and a grid, render labels, and simulate the image of a scanner."""
 
 from __future__ import annotations
 
@@ -9,15 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from segflow.contracts.arrays import Image, Shape3, SpacingMm
-from segflow.phantom.anatomy import (
-    Anatomy,
-    Structures,
-    coordinates_mm,
-    draw_anatomy,
-    half_extent_mm,
-    render,
-    smooth_field,
-)
+from segflow.phantom.anatomy import Anatomy, Structures, draw_anatomy, half_extent_mm, render, smooth_field
 
 __all__ = ["PhantomCase", "make_case"]
 
@@ -39,7 +31,7 @@ _GAIN = (300.0, 600.0)
 
 @dataclass(frozen=True)
 class PhantomCase:
-    """A synthetic case with its truth.
+    """A synthetic case with its labels.
 
     Attributes:
         identifier: Such as "phantom_000".
@@ -59,21 +51,13 @@ class PhantomCase:
 
 
 def make_case(index: int, seed: int) -> PhantomCase:
-    """Make a phantom case; the same two numbers always make the same case.
-
-    Args:
-        index: Which case, from 0.
-        seed: Which data set.
-
-    Returns:
-        The case. Its arrays have about 28-40 by 44-64 by 40-60 voxels.
-    """
+    """The case of an index (from 0) in the data set of a seed, with 28-40 by 44-64 by 40-60 voxels."""
     generator = np.random.default_rng([seed, index])
     anatomy = draw_anatomy(generator)
     spacing_mm = _draw_spacing(generator)
     shape = _draw_shape(anatomy, spacing_mm, generator)
     x, y, z = (float(v) for v in np.round(generator.uniform(-_ORIGIN_MM, _ORIGIN_MM, 3), 2))
-    structures = render(anatomy, coordinates_mm(shape, spacing_mm, anatomy.rotation), spacing_mm, generator)
+    structures = render(anatomy, shape, spacing_mm, generator)
     return PhantomCase(
         identifier=f"phantom_{index:03d}",
         image=_image_of(structures, spacing_mm, generator)[None],

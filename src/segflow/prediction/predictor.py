@@ -38,12 +38,7 @@ __all__ = ["Predictor", "ReadyCase"]
 
 @dataclass(frozen=True)
 class ReadyCase:
-    """A case that networks can be applied to.
-
-    Attributes:
-        prepared: Configuration to the case prepared for it, stages of a cascade included; the package's first one
-            first.
-    """
+    """A case prepared for every configuration of a package, by name; stages of a cascade come last."""
 
     prepared: Mapping[str, PreparedCase]
 
@@ -234,20 +229,20 @@ class Predictor:
 
         Source: method.md sections 16-18.
         """
-        return self._labelled(ready, self.card.configurations, keep)
+        return self._label(ready, self.card.configurations, keep)
 
     def postprocess(self, found: LabelMap, spacing_mm: SpacingMm) -> LabelMap:
         """Apply the operations that were chosen. Source: method.md section 23."""
         return apply(self.card.postprocessing.operations, found, spacing_mm=spacing_mm)
 
-    def _labelled(self, ready: ReadyCase, names: Sequence[str], keep: Keep | None) -> LabelMap:
+    def _label(self, ready: ReadyCase, names: Sequence[str], keep: Keep | None) -> LabelMap:
         streams = []
         for name in names:
             preparation, prepared = self.plan.preparation(name), ready.prepared[name]
             before = self.plan.configurations[name].previous_stage
             previous = None
             if before is not None:
-                coarse = self._labelled(ready, [before], None)
+                coarse = self._label(ready, [before], None)
                 previous = prepare_labels(coarse, prepared.record, preparation)
             streams.append(self.ensembles[name].scores(prepared.image, preparation, previous))
         if len(streams) == 1:

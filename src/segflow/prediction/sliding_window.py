@@ -162,7 +162,9 @@ def sliding_window(
             yield from _inside(sums, batch[0][0].start, inner)
         with torch.inference_mode():
             images = torch.stack([source[(slice(None), *tile)].reshape(-1, *patch) for tile in batch])
-            scores = _mean_over_networks(networks, images.to(device), mirroring=recipe.mirroring)
+            images = images.to(device)
+            means = (mirrored_mean(network, images, mirroring=recipe.mirroring) for network in networks)
+            scores = reduce(torch.add, means) / len(networks)
             for tile, values in zip(batch, scores.to(sums.device), strict=True):
                 sums.add(tile, values, weights)
     yield from _inside(sums, padded.shape[1], inner)
@@ -198,14 +200,9 @@ def mirrored_mean(network: Network, batch: Tensor, *, mirroring: bool | Sequence
     """The mean output over every combination of mirrored spatial axes, each mirrored back.
 
     Args:
-        network: (b, c, spatial) to logits (b, k, spatial).
+        network: (b, c, spatial) to (b, k, spatial).
         batch: (b, c, spatial), 2 or 3 spatial axes.
         mirroring: Mirror all axes, none, or those named; z is ignored where there are two.
-
-    Returns:
-        (b, k, spatial).
-
-    Source: method.md section 16.
     """
     chosen = _AXES if mirroring is True else mirroring or ()
     mirrored = [
@@ -223,7 +220,12 @@ class _Sums:
 
     def __init__(self, shape: Sequence[int], device: str) -> None:
         """Begin at the first plane; shape (k, n, y, x), n for the planes held."""
-        self.device = _device_of_sums(shape, device)
+        # Beside the network if there is room for them, or else in main memory.
+        self.device = torch.device(device)
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if _FLOAT_BYTES * torch.Size(shape).numel() > _GPU_SHARE * free:
+                self.device = torch.device("cpu")
         self.first = 0
         self._total = torch.zeros(tuple(shape), device=self.device)
         self._norm = torch.zeros(tuple(shape[1:]), device=self.device)
@@ -254,16 +256,6 @@ class _Sums:
         self.first = stop
 
 
-def _device_of_sums(shape: Sequence[int], device: str) -> torch.device:
-    """Beside the network if there is room for them, or else in main memory."""
-    wanted = torch.device(device)
-    if wanted.type != "cuda":
-        return wanted
-    free, _ = torch.cuda.mem_get_info(wanted)
-    needed = _FLOAT_BYTES * torch.Size(shape).numel()
-    return wanted if needed <= _GPU_SHARE * free else torch.device("cpu")
-
-
 def _inside(sums: _Sums, stop: int, inner: _Slices) -> Iterator[Scores]:
     """Finished planes without the padding; nothing if all are padding."""
     low, high = inner[0].start, inner[0].stop
@@ -271,13 +263,6 @@ def _inside(sums: _Sums, stop: int, inner: _Slices) -> Iterator[Scores]:
         kept = planes[(slice(None), slice(max(low - first, 0), max(high - first, 0)), *inner[1:])]
         if kept.shape[1]:
             yield np.ascontiguousarray(kept)
-
-
-def _mean_over_networks(
-    networks: Sequence[Network], tiles: Tensor, *, mirroring: bool | Sequence[Axis]
-) -> Tensor:
-    means = (mirrored_mean(network, tiles, mirroring=mirroring) for network in networks)
-    return reduce(torch.add, means) / len(networks)
 
 
 def _pad_to_patch(image: Image, patch: Sequence[int]) -> tuple[NDArray[np.float32], _Slices]:

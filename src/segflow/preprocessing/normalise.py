@@ -24,21 +24,21 @@ def normalise(
     mask: Mask | None,
     intensities: IntensityProperties | None,
 ) -> NDArray[np.float32]:
-    """Bring a channel to the range its scheme asks for.
+    """Normalise a channel; means and standard deviations are from sums in float64.
 
     Args:
         channel: (z, y, x), cropped.
-        scheme: Of the channel.
-        mask: (z, y, x): z-score inside it only, and leave the rest as it is; None for all voxels.
-        intensities: Of the fingerprint; "ct" needs them.
+        scheme: The normalisation.
+        mask: (z, y, x): z-score inside it and leave other voxels unchanged; None for all voxels.
+        intensities: Those of the fingerprint, for "ct".
 
     Returns:
         (z, y, x), float32; a new array unless the scheme changes nothing.
 
     Raises:
-        DatasetError: A channel called RGB has values outside 0..255.
+        DatasetError: An RGB channel has values outside 0..255.
 
-    Source: method.md section 7; means and deviations from sums in float64 are ours.
+    Source: method.md section 7.
     """
     if scheme == "zscore":
         return _zscore(channel, mask)
@@ -81,7 +81,7 @@ def _ct(channel: NDArray[np.float32], intensities: IntensityProperties) -> NDArr
 def _rgb(channel: NDArray[np.float32]) -> NDArray[np.float32]:
     if channel.min() < 0 or channel.max() > RGB_MAX:
         raise DatasetError(
-            f"a channel named rgb_to_0_1 holds values from {channel.min():g} to {channel.max():g}; it must "
-            "keep within 0..255, so rename the channel in dataset.json or rescale the image"
+            f"a channel named rgb_to_0_1 has values from {channel.min():g} to {channel.max():g}; they must "
+            "be within 0..255, so rename the channel in dataset.json or rescale the image"
         )
     return channel / np.float32(RGB_MAX)

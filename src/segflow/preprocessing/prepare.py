@@ -1,6 +1,6 @@
-"""One case from raw to network-ready. Source: method.md section 9.1.
+"""Preparation of one case: crop, normalise, resample, and store voxels of each target for sampling.
 
-Where each target is, remembered for foreground oversampling. Source: method.md section 9.2.
+Source: method.md section 9.
 """
 
 from __future__ import annotations
@@ -30,34 +30,30 @@ __all__ = [
 MAX_VOXELS = 10_000
 MIN_SHARE = 0.01
 _SEED = 1234
+_INT8_MAX = 127
 
 
 def target_locations(label_map: LabelMap, labels: Labels) -> dict[Target, Voxels]:
-    """Draw up to 10,000 voxels (at least 1 %) of every target.
+    """Draw up to 10,000 voxels, but at least 1 %, of every target.
 
     Args:
         label_map: (z, y, x), -1 outside the mask.
         labels: Classes or regions; an ignore label adds the tuple of all annotated values as a target.
 
     Returns:
-        For each target its voxels (n, 3); n is 0 where it does not occur.
+        Voxels (n, 3) of each target; n is 0 if it does not occur.
 
     Source: method.md section 9.2 (the rule since release 2.6.2).
     """
     random = np.random.RandomState(_SEED)
-    targets = _targets(labels)
+    targets = (*labels.targets, *(() if labels.ignore is None else ((-1, *labels.values),)))
     pools = _pools(label_map, {value for target in targets for value in _members(target)})
     drawn: dict[Target, Voxels] = {}
     for target in targets:
         pool = np.concatenate([pools[value] for value in _members(target)])
-        drawn[target] = _voxels(_draw(pool, random), label_map.shape)
+        index = np.unravel_index(_draw(pool, random), label_map.shape)
+        drawn[target] = np.stack(index, axis=1).astype(np.int32)
     return drawn
-
-
-def _targets(labels: Labels) -> tuple[Target, ...]:
-    if labels.ignore is None:
-        return labels.targets
-    return (*labels.targets, (-1, *labels.values))
 
 
 def _members(target: Target) -> tuple[int, ...]:
@@ -65,7 +61,7 @@ def _members(target: Target) -> tuple[int, ...]:
 
 
 def _pools(label_map: LabelMap, values: set[int]) -> dict[int, NDArray[np.intp]]:
-    """Flat indices of every label's voxels, in C order: one pass for all but the largest, background and outside."""
+    """Flat indices of every label's voxels, in C order; one pass for all foreground labels."""
     flat = label_map.ravel()
     pools = {value: np.flatnonzero(flat == value) for value in values if value <= 0}
     index = np.flatnonzero(flat > 0)
@@ -82,19 +78,12 @@ def _draw(pool: NDArray[np.intp], random: np.random.RandomState) -> NDArray[np.i
     return pool[random.choice(len(pool), wanted, replace=False)]
 
 
-def _voxels(index: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int32]:
-    return np.stack(np.unravel_index(index, shape), axis=1).astype(np.int32)
-
-
-_INT8_MAX = 127
-
-
 @dataclass(frozen=True)
 class PreparedCase:
     """A case as the network sees it.
 
     Attributes:
-        record: What undoes it.
+        record: What is needed to undo the preparation.
         image: (c, z, y, x), float32.
         labels: (z, y, x), -1 outside the mask; None without a label file.
         locations: Voxels of each target; empty without a label file.
@@ -107,15 +96,7 @@ class PreparedCase:
 
 
 def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> PreparedCase:
-    """Transpose, crop to non-zero, normalise, resample (or the other way round), and note where the targets are.
-
-    Args:
-        raw: The case as read.
-        preparation: Axis order, spacing and normalisation.
-        labels: Classes or regions.
-
-    Returns:
-        The prepared case.
+    """Transpose, crop to non-zero, normalise and resample (or resample and normalise), and locate the targets.
 
     Source: method.md section 9.1; section 26 for the other order.
     """
@@ -151,10 +132,10 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> Prep
 def _prepare_image(
     image: Image, mask: Mask, preparation: Preparation, shape: Shape3, axis: int | None
 ) -> Image:
-    """Normalise and resample channel by channel, so that there is never more than one in between.
+    """Normalise and resample channel by channel, which needs memory for one channel only.
 
-    Resampled first, a channel is normalised with the resampled mask, and 0 beyond it: the borders of the subject have
-    been blurred into what was zero.
+    If it is resampled first, a channel is normalised with the resampled mask and 0 outside, since resampling blurs the
+    border of the subject into the background.
     """
     prepared = np.empty((len(image), *shape), np.float32)
     schemes = zip(
@@ -173,24 +154,16 @@ def _prepare_image(
 
 
 def _resampled_mask(mask: Mask, shape: Shape3, axis: int | None) -> Mask:
-    """As the labels of a training case are, of which -1 is outside."""
+    """Resampled like the labels of a training case, where -1 is outside."""
     marked = mask.astype(np.int8)
     marked -= 1
     return resample_labels(marked, shape, axis) >= 0
 
 
 def prepare_labels(label_map: LabelMap, record: CaseRecord, preparation: Preparation) -> LabelMap:
-    """Bring a label map of the original space to the grid of a prepared case (the cascade's extra input).
+    """Resample a label map (z, y, x) of the raw image to the grid of its prepared case: the cascade's extra input.
 
-    Args:
-        label_map: (z, y, x), in the raw image's axis order.
-        record: Of the prepared case.
-        preparation: For axis order and spacing.
-
-    Returns:
-        (z, y, x) of the prepared image's shape.
-
-    Source: method.md section 18; one path for training and prediction (section 25, defect 5).
+    Source: method.md section 18; the same for training and prediction (section 25, defect 5).
     """
     turned = crop(transpose_spatial(label_map, preparation.transpose_forward), record.crop_box)
     shape, target_mm = target_grid(turned.shape, record.spacing_mm, preparation)
@@ -200,15 +173,7 @@ def prepare_labels(label_map: LabelMap, record: CaseRecord, preparation: Prepara
 def target_grid(
     shape: tuple[int, ...], spacing_mm: tuple[float, ...], preparation: Preparation
 ) -> tuple[Shape3, tuple[float, ...]]:
-    """Shape and spacing after resampling; a 2D configuration keeps the first axis as it is.
-
-    Args:
-        shape: Of the cropped image.
-        spacing_mm: Of the case, transposed.
-        preparation: For the target spacing.
-
-    Returns:
-        Voxels and millimetres per axis.
+    """Shape and spacing of a cropped image after resampling; 2D configurations keep the first axis unchanged.
 
     Source: method.md section 8.1.
     """
@@ -219,7 +184,7 @@ def target_grid(
 
 
 def _small(labels: LabelMap) -> LabelMap:
-    """A copy, int8 where that suffices, as labels are read far more often than written."""
+    """A copy as int8 if the values fit, since labels are read far more often than written."""
     dtype = np.int8 if labels.max(initial=0) <= _INT8_MAX else np.int16
     return labels.astype(dtype, order="C")
 

@@ -1,7 +1,4 @@
-"""Candidates for the best model, and the choice among them.
-
-How much the order of candidates depends on which cases there happened to be: a bootstrap over cases.
-"""
+"""Candidates for the best model, the choice among them, and how certain it is: a bootstrap over cases."""
 
 from __future__ import annotations
 
@@ -20,39 +17,18 @@ __all__ = [
     "bootstrap",
     "candidate_members",
     "candidate_name",
-    "pair_name",
     "replicate_scores",
     "select",
 ]
 
 
-def pair_name(first: str, second: str) -> str:
-    """The name of the ensemble of two configurations.
-
-    Args:
-        first: Name of the earlier configuration in candidate order.
-        second: Name of the later one.
-
-    Returns:
-        Such as "2d+3d_fullres".
-    """
-    return candidate_name((first, second))
-
-
 def candidate_name(configurations: Sequence[str]) -> str:
-    """The name of a candidate.
-
-    Args:
-        configurations: Names of one configuration or of two.
-
-    Returns:
-        Such as "3d_fullres" or "2d+3d_fullres".
-    """
+    """The name of a candidate of one configuration or of two, such as "3d_fullres" or "2d+3d_fullres"."""
     return "+".join(configurations)
 
 
 def candidate_members(configurations: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    """Everything that is compared: each configuration alone, then each pair of them.
+    """All candidates: each configuration alone, then each pair of them.
 
     Args:
         configurations: Names of those that were trained; the planner's in any order, others in theirs.
@@ -76,18 +52,14 @@ def select(
 
     Args:
         candidates: With their out-of-fold scores.
-        prefer_single_within: Of the candidates that lack at most so much of the highest score, those of the fewest
+        prefer_single_within: Of the candidates within this distance of the highest score, those of the fewest
             configurations are preferred, and of these the highest.
-        bootstrap: Uncertainty of their order, kept with the choice; it has no part in it.
-
-    Returns:
-        The best, and all candidates as given.
+        bootstrap: Uncertainty of their order, stored with the choice, which does not depend on it.
 
     Raises:
-        PlanError: There is no candidate with a score: then nothing speaks for any of them, and a silent
-            choice would look like a measured one.
+        PlanError: No candidate has a score: a silent choice would look like a measured one.
 
-    Source: method.md section 22; NaN and the preference are ours.
+    Source: method.md section 22, except for NaN and the preference.
     """
     scored = [c for c in candidates if not math.isnan(c.foreground_mean_dice)]
     if not scored:
@@ -121,36 +93,28 @@ _DECIMALS = 12
 def bootstrap(
     summaries: Mapping[str, Summary], *, replicates: int = _REPLICATES, seed: int = _SEED
 ) -> Bootstrap:
-    """Draw cases anew, again and again, and see how candidates fare.
+    """Rank the candidates on data sets resampled from the cases.
 
-    In each replicate a candidate's score is what `evaluation.summarise` would give: the mean over targets of the mean
-    over cases, what is undefined left out. The highest comes first, and on a tie the earlier candidate; one without a
-    score in a replicate has no rank there.
+    In each replicate a candidate's score is what `summarise` would give: the mean over targets of the mean over cases,
+    undefined values left out. The highest comes first, and on a tie the earlier candidate; one without a score in a
+    replicate has no rank there.
 
     Args:
         summaries: By candidate, simpler first; all of the same cases.
-        replicates: How many.
-        seed: Of the draw.
-
-    Returns:
-        Interval, shares of ranks, and probability of being best, of every candidate.
+        replicates: Number of data sets drawn.
+        seed: Seed of the draw.
 
     Raises:
         PlanError: The candidates were not scored on the same cases.
 
-    Source: ours, after Wiesenfarth et al. 2021.
+    Source: after Wiesenfarth et al. 2021.
     """
     dice = _dice(summaries)
     scores = replicate_scores(dice, replicates=replicates, seed=seed)
     ranks = _rank_shares(scores)
     found = tuple(
-        Resampled(
-            name=name,
-            interval=_interval(scores[i]),
-            rank_shares=tuple(ranks[i]),
-            probability_best=ranks[i][0],
-        )
-        for i, name in enumerate(summaries)
+        Resampled(name=name, interval=_interval(own), rank_shares=tuple(shares), probability_best=shares[0])
+        for name, own, shares in zip(summaries, scores, ranks, strict=True)
     )
     return Bootstrap(replicates=replicates, seed=seed, cases=dice.shape[1], candidates=found)
 
@@ -160,8 +124,8 @@ def replicate_scores(dice: NDArray[np.float64], *, replicates: int, seed: int) -
 
     Args:
         dice: (candidate, case, target); NaN where undefined.
-        replicates: How many.
-        seed: Of the draw.
+        replicates: Number of data sets drawn.
+        seed: Seed of the draw.
 
     Returns:
         (candidate, replicate); NaN where no target occurs in any drawn case.

@@ -1,12 +1,9 @@
-"""Means over cases and targets, and the union of folds.
-
-Scores of one case.
-"""
+"""Scores of one case, and means over cases, targets and folds. Source: method.md sections 20 and 22."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,12 +38,12 @@ SURFACE_METRICS = ("hd95", "assd", "nsd")
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Which surface distances are asked for.
+    """Which surface distances to measure.
 
     Attributes:
-        metrics: Names, of `SURFACE_METRICS`.
-        tolerance_mm: Of the normalised surface Dice.
-        spacing_mm: Of the case, along z, y, x.
+        metrics: Names from `SURFACE_METRICS`.
+        tolerance_mm: Tolerance of the normalised surface Dice.
+        spacing_mm: Spacing of the case along z, y, x.
     """
 
     metrics: tuple[str, ...]
@@ -72,8 +69,8 @@ def score_case(
         prediction: Original space, (z, y, x).
         reference: The same shape.
         labels: Their vocabulary; its targets are scored.
-        prediction_file: Where the prediction came from.
-        reference_file: Where the reference came from.
+        prediction_file: The prediction's file, recorded with the scores.
+        reference_file: The reference's file.
         surfaces: Distances to measure as well.
 
     Returns:
@@ -82,7 +79,7 @@ def score_case(
     Raises:
         PredictionError: The shapes differ.
 
-    Source: method.md section 20; distances `segflow.metrics.surface`.
+    Source: method.md section 20.
     """
     if prediction.shape != reference.shape:
         raise PredictionError(
@@ -91,34 +88,19 @@ def score_case(
         )
     confusion = confusion_matrix(reference, prediction, labels)
     metrics = {}
-    for target in labels.targets:
+    for target in sorted(labels.targets, key=target_key):
         found = overlap_metrics(target_counts(confusion, target))
         if surfaces is not None:
             found = found.model_copy(update=_distances(prediction, reference, target, labels, surfaces))
         metrics[target_key(target)] = found
-    return CaseScores(
-        metrics=dict(sorted(metrics.items())),
-        prediction_file=prediction_file,
-        reference_file=reference_file,
-    )
+    return CaseScores(metrics=metrics, prediction_file=prediction_file, reference_file=reference_file)
 
 
 def _distances(
     prediction: LabelMap, reference: LabelMap, target: Target, labels: Labels, surfaces: Surfaces
 ) -> dict[str, float]:
-    from segflow.metrics.surface import (  # noqa: PLC0415  needs scipy
-        SurfaceDistances,
-        assd_mm,
-        hd95_mm,
-        nsd,
-        surface_distances,
-    )
+    from segflow.metrics.surface import surface_distances, surface_metrics  # noqa: PLC0415  needs scipy
 
-    kinds: dict[str, Callable[[SurfaceDistances], float]] = {
-        "hd95": hd95_mm,
-        "assd": assd_mm,
-        "nsd": lambda found: nsd(found, surfaces.tolerance_mm),
-    }
     values = members(target)
     found = surface_distances(
         np.isin(prediction, values),
@@ -126,7 +108,7 @@ def _distances(
         surfaces.spacing_mm,
         None if labels.ignore is None else reference == labels.ignore,
     )
-    return {name: kinds[name](found) for name in surfaces.metrics}
+    return surface_metrics(found, surfaces.metrics, surfaces.tolerance_mm)
 
 
 def summarise(
@@ -135,13 +117,13 @@ def summarise(
     """Average the scores of cases.
 
     `mean` leaves out, for each target, the cases in which a metric is undefined. `foreground_mean` likewise
-    leaves out targets that occur in no case. The peer does not (method.md section 25, number 4): there, one
-    absent class makes `foreground_mean` NaN. Without absent classes the values are the same.
+    leaves out targets that occur in no case. In nnU-Net one absent class makes `foreground_mean` NaN (method.md
+    section 25, number 4); without absent classes the values are the same.
 
     Args:
         cases: In any order.
         labels: Their vocabulary.
-        nsd_tolerance_mm: Of the normalised surface Dice, where it was measured.
+        nsd_tolerance_mm: Tolerance of the normalised surface Dice, where it was measured.
 
     Returns:
         Means per target and over targets, and the cases sorted by reference file.
@@ -149,19 +131,23 @@ def summarise(
     Raises:
         PredictionError: There are no cases, or a case lacks a target or has other metrics than the first.
 
-    Source: method.md section 20, except for absent classes (ours).
+    Source: method.md section 20, except for absent classes.
     """
     if not cases:
         raise PredictionError("there are no scored cases to summarise; predict and evaluate some first")
     keys = sorted(target_key(target) for target in labels.targets)
-    for case in cases:
+    asked = [{metrics.asked for metrics in case.metrics.values()} for case in cases]
+    for case, names in zip(cases, asked, strict=True):
         missing = [key for key in keys if key not in case.metrics]
         if missing:
             raise PredictionError(
                 f"{case.prediction_file} has no score for {', '.join(missing)}; "
                 "it was evaluated with other labels: evaluate it again"
             )
-    _check_metrics(cases)
+        if names != asked[0]:
+            raise PredictionError(
+                f"{case.prediction_file} has other metrics than {cases[0].prediction_file}; evaluate them together"
+            )
     mean = {key: mean_metrics([case.metrics[key] for case in cases]) for key in keys}
     return Summary(
         foreground_mean=mean_metrics(list(mean.values())),
@@ -176,18 +162,10 @@ def merge_folds(folds: Sequence[Summary], labels: Labels) -> Summary:
 
     Every case weighs the same, whatever the size of its fold.
 
-    Args:
-        folds: One summary per fold.
-        labels: Their vocabulary.
-
-    Returns:
-        Means over all cases.
-
     Raises:
         PredictionError: A case is in two folds, or there are no cases, or folds were evaluated differently.
 
     Source: method.md section 22.
-
     """
     cases = [case for fold in folds for case in fold.metric_per_case]
     times = Counter(case.reference_file for case in cases)
@@ -203,16 +181,3 @@ def merge_folds(folds: Sequence[Summary], labels: Labels) -> Summary:
             "folds were evaluated with different tolerances of the normalised surface Dice; evaluate them again"
         )
     return summarise(cases, labels, nsd_tolerance_mm=next(iter(tolerances), None))
-
-
-def _check_metrics(cases: Sequence[CaseScores]) -> None:
-    first = _asked(cases[0])
-    for case in cases:
-        if _asked(case) != first:
-            raise PredictionError(
-                f"{case.prediction_file} has other metrics than {cases[0].prediction_file}; evaluate them together"
-            )
-
-
-def _asked(case: CaseScores) -> set[tuple[str, ...]]:
-    return {metrics.asked for metrics in case.metrics.values()}

@@ -1,17 +1,16 @@
-"""A predicted label map cut into pieces that no operation ever divides, with their sizes and overlaps.
+"""What post-processing operations do: to a label map, and to a table of its pieces.
 
-A piece is a connected set of voxels of one label. An operation takes or gives whole pieces: it removes components of a
-union of labels, and such a component is made of pieces that touch; or it fills background that a target encloses, and
-that is made of pieces as well. So after the volume was read once, any sequence of operations is arithmetic on a table
-of its pieces, exact for targets that overlap, too.
+A piece is a connected set of voxels of one predicted label. An operation takes or gives whole pieces: it removes
+components of a union of labels, and such a component is made of pieces that touch; or it fills background that a target
+encloses, and that is made of pieces as well. So after a volume was read once, any sequence of operations is arithmetic
+on a table of its pieces, exact for targets that overlap, too.
 
-
-What a post-processing operation does to a label map.
+Source: method.md section 23; removal by volume and filling holes are not in nnU-Net.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -24,16 +23,14 @@ from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Operation
+from segflow.metrics.overlap import count_pairs
 from segflow.volumes.components import fill_enclosed, keep_largest, remove_small, voxel_mm3
-from segflow.volumes.crop import bounding_box
+from segflow.volumes.crop import bounding_slices
 
-__all__ = [
-    "Pieces",
-    "apply",
-    "connected",
-    "cut",
-]
+__all__ = ["Pieces", "Values", "apply", "confusion", "connected", "cut", "relabelled"]
 
+#: Label value of each piece.
+Values = NDArray[np.int64]
 #: A pair of neighbouring voxels' pieces, (n, 2).
 _Pairs = NDArray[np.int64]
 _NO_PAIRS = np.zeros((0, 2), dtype=np.int64)
@@ -41,9 +38,30 @@ _NO_PAIRS = np.zeros((0, 2), dtype=np.int64)
 _SLAB_VOXELS = 2**21
 
 
+def apply(operations: Iterable[Operation], label_map: LabelMap, *, spacing_mm: SpacingMm) -> LabelMap:
+    """Apply operations one after the other.
+
+    Args:
+        operations: In order.
+        label_map: Original space, (z, y, x).
+        spacing_mm: Along z, y, x.
+
+    Returns:
+        The label map of the same shape and type; `label_map` itself if there are no operations.
+    """
+    for o in operations:
+        if o.name == "keep_largest":
+            label_map = keep_largest(label_map, o.labels)
+        elif o.name == "remove_small":
+            label_map = remove_small(label_map, o.labels, o.min_volume_mm3 or 0, spacing_mm)
+        else:
+            label_map = fill_enclosed(label_map, o.labels, o.fill or 0)
+    return label_map
+
+
 @dataclass(frozen=True)
 class Pieces:
-    """One case.
+    """The pieces of one case's prediction.
 
     Attributes:
         labels: Label value of each piece before any operation; number of labels for values that `Labels` does not know.
@@ -56,7 +74,7 @@ class Pieces:
         voxel_mm3: Volume of a voxel.
     """
 
-    labels: NDArray[np.int64]
+    labels: Values
     voxels: NDArray[np.int64]
     overlaps: NDArray[np.int64]
     elsewhere: NDArray[np.int64]
@@ -78,9 +96,6 @@ def cut(
         spacing_mm: Along z, y, x.
         holes: Whether holes will be asked for; then background is cut as well.
 
-    Returns:
-        The pieces.
-
     Raises:
         PredictionError: The shapes differ.
     """
@@ -89,21 +104,46 @@ def cut(
             f"prediction and reference differ in shape: {prediction.shape} and {reference.shape}"
         )
     n = len(labels.values)
-    box = _foreground_box(prediction)
-    whole = sum(_reference_voxels(reference[slab], labels) for slab in _slabs(reference))
-    numbers, values = _number(_known(prediction[box], n), n, holes=holes)
-    overlaps = _overlaps(numbers, reference[box], labels, len(values))
+    box = bounding_slices(prediction != 0)  # components and holes do not change when cut to it
+    found = prediction[box]
+    numbers, values = _number(np.where((found >= 0) & (found < n), found, n), n, holes=holes)
+    overlaps = count_pairs(reference[box], numbers, labels, len(values) + 1)[:, 1:]
+    whole = count_pairs(reference, np.zeros(reference.shape, np.uint8), labels, 1)[:, 0]
     flat = [size == 1 for size in prediction.shape]
     return Pieces(
         labels=values,
         voxels=_voxels(numbers, len(values)),
-        overlaps=overlaps,
-        elsewhere=whole - overlaps.sum(axis=0),
+        overlaps=np.ascontiguousarray(overlaps.T),
+        elsewhere=whole - overlaps.sum(axis=1),
         touching=_pairs(numbers, faces_only=False) if len(set(values)) > 1 else _NO_PAIRS,
         adjoining=_pairs(numbers, faces_only=True) if holes else _NO_PAIRS,
         outside=_outside(numbers, flat, len(values)),
         voxel_mm3=voxel_mm3(prediction.shape, spacing_mm),
     )
+
+
+def relabelled(pieces: Pieces, values: Values, operation: Operation) -> Values:
+    """The pieces' labels after an operation, from those before it; the same as `apply` on the label map."""
+    inside = np.isin(values, operation.labels)
+    if operation.name == "fill_holes":
+        enclosed = _enclosed(pieces, ~inside)
+        return np.where(enclosed & (values == 0), operation.fill or 0, values)
+    sizes = _component_voxels(pieces, inside)
+    if operation.name == "keep_largest":
+        too_small = sizes < sizes[inside].max(initial=0)
+    else:
+        too_small = sizes * pieces.voxel_mm3 < (operation.min_volume_mm3 or 0)
+    return np.where(inside & too_small, 0, values)
+
+
+def confusion(pieces: Pieces, values: Values, labels: Labels) -> NDArray[np.int64]:
+    """The confusion matrix of a label map whose pieces have these values (`segflow.metrics.overlap`)."""
+    n = len(labels.values)
+    table = np.zeros((n, n), dtype=np.int64)
+    shown = np.where(values < n, values, 0)
+    np.add.at(table.T, shown, pieces.overlaps)
+    table[:, 0] += pieces.elsewhere
+    return table
 
 
 def connected(pairs: _Pairs, n: int) -> NDArray[np.int64]:
@@ -116,7 +156,7 @@ def connected(pairs: _Pairs, n: int) -> NDArray[np.int64]:
     Returns:
         For each node the least node that can be reached from it, (n,).
 
-    Source: ours (hooking and pointer jumping, Shiloach and Vishkin 1982).
+    Source: hooking and pointer jumping, Shiloach and Vishkin 1982.
     """
     root = np.arange(n, dtype=np.int64)
     while True:
@@ -130,21 +170,28 @@ def connected(pairs: _Pairs, n: int) -> NDArray[np.int64]:
             root = further
 
 
-def _foreground_box(label_map: LabelMap) -> tuple[slice, ...]:
-    """The smallest box with all foreground; components and holes do not change when cut to it."""
-    mask = label_map != 0
-    if not mask.any():
-        return (slice(0, 0),) * label_map.ndim
-    return tuple(slice(start, stop) for start, stop in bounding_box(mask))
+def _enclosed(pieces: Pieces, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Free pieces that no path of faces through free pieces joins to the rim."""
+    roots = connected(_within(pieces.adjoining, free), len(free))
+    open_roots = np.zeros(len(free), dtype=np.bool_)
+    open_roots[roots[free & pieces.outside]] = True
+    enclosed: NDArray[np.bool_] = free & ~open_roots[roots]
+    return enclosed
 
 
-def _known(values: LabelMap, n: int) -> LabelMap:
-    """Label values; those that are not in the vocabulary as `n`, which no operation touches."""
-    return np.where((values >= 0) & (values < n), values, n)
+def _component_voxels(pieces: Pieces, inside: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Size of the component that each piece is a part of."""
+    roots = connected(_within(pieces.touching, inside), len(inside))
+    total = np.bincount(roots, weights=pieces.voxels, minlength=len(inside)).astype(np.int64)
+    return total[roots]
+
+
+def _within(pairs: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return pairs[chosen[pairs].all(axis=1)]
 
 
 def _slabs(array: NDArray[Any], overlap: int = 0) -> Iterator[slice]:
-    """Parts of the first axis, each with so many layers of the next one."""
+    """Slices of the first axis; `overlap` layers of the next slice belong to each as well."""
     layers = max(1, _SLAB_VOXELS // max(1, array[:1].size))
     for start in range(0, len(array), layers):
         yield slice(start, start + layers + overlap)
@@ -174,38 +221,6 @@ def _voxels(numbers: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     for slab in _slabs(numbers):
         total += np.bincount(numbers[slab].ravel(), minlength=count + 1)
     return total[1:]
-
-
-def _overlaps(
-    numbers: NDArray[np.int32], reference: LabelMap, labels: Labels, count: int
-) -> NDArray[np.int64]:
-    n = len(labels.values)
-    total = np.zeros(count * n, dtype=np.int64)
-    for slab in _slabs(numbers):
-        counted = numbers[slab] > 0
-        if labels.ignore is not None:
-            counted &= reference[slab] != labels.ignore
-        pieces = numbers[slab][counted].astype(np.int64) - 1
-        total += np.bincount(pieces * n + _truth(reference[slab][counted], labels), minlength=count * n)
-    return total.reshape(count, n)
-
-
-def _reference_voxels(reference: LabelMap, labels: Labels) -> NDArray[np.int64]:
-    """Annotated voxels of each label; most are background."""
-    n = len(labels.values)
-    some = _truth(reference[reference != 0], labels)
-    ignored = 0 if labels.ignore is None else int(np.count_nonzero(reference == labels.ignore))
-    total = np.bincount(some, minlength=n)
-    total[0] += reference.size - ignored - some.size
-    return total
-
-
-def _truth(reference: LabelMap, labels: Labels) -> LabelMap:
-    """Annotated voxels' label values; those that are not in the vocabulary count as background."""
-    if labels.ignore is not None:
-        reference = reference[reference != labels.ignore]
-    known = (reference >= 0) & (reference < len(labels.values))
-    return reference if known.all() else np.where(known, reference, 0)
 
 
 def _pairs(numbers: NDArray[np.int32], *, faces_only: bool) -> _Pairs:
@@ -241,30 +256,3 @@ def _outside(numbers: NDArray[np.int32], flat: list[bool], count: int) -> NDArra
             for layer in (0, -1):
                 reaches[np.take(numbers, layer, axis=axis).ravel()] = True
     return reaches[1:]
-
-
-#: Every operation by name. The contract sees to it that an operation has the values that its rule needs.
-_RULES: dict[str, Callable[[LabelMap, Operation, SpacingMm], LabelMap]] = {
-    "keep_largest": lambda found, o, _: keep_largest(found, o.labels),
-    "remove_small": lambda found, o, mm: remove_small(found, o.labels, o.min_volume_mm3 or 0, mm),
-    "fill_holes": lambda found, o, _: fill_enclosed(found, o.labels, o.fill or 0),
-}
-
-
-def apply(operations: Iterable[Operation], label_map: LabelMap, *, spacing_mm: SpacingMm) -> LabelMap:
-    """Apply operations one after the other.
-
-    Args:
-        operations: In order; none leaves the label map as it is.
-        label_map: Original space, (z, y, x).
-        spacing_mm: Along z, y, x.
-
-    Returns:
-        The label map of the same shape and type; `label_map` itself if there are no operations.
-
-    Source: method.md section 23; removal by volume and filling are ours.
-
-    """
-    for operation in operations:
-        label_map = _RULES[operation.name](label_map, operation, spacing_mm)
-    return label_map

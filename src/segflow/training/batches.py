@@ -1,14 +1,12 @@
 """Batches by number: batch n of a training is a pure function of the seed and n.
 
-It does not matter which process makes a batch, nor in which order, nor whether training was interrupted.
-
-Source: ours (the peer's batches depend on the state of each worker process); method.md section 12.
+So it does not matter which process makes a batch, in which order, or whether the training was interrupted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -26,10 +24,12 @@ from segflow.augmentation.pipeline import (
     plain,
 )
 from segflow.augmentation.spatial import initial_patch_shape
+from segflow.augmentation.targets import target_shapes
 from segflow.contracts.arrays import LabelMap, Shape3, Voxels
 from segflow.contracts.case import CaseReader, TrainingCase
 from segflow.contracts.labels import Target
-from segflow.contracts.plan import Fold
+from segflow.training.job import TrainingJob
+from segflow.training.parallel import SINGLE, Group
 
 __all__ = ["Batch", "BatchMaker"]
 
@@ -42,7 +42,7 @@ _PAD_LABELS: Final = -1
 
 @dataclass(frozen=True)
 class Batch:
-    """Arrays, as they travel from a worker.
+    """Arrays of some patches.
 
     Attributes:
         image: (b, c, *patch), float32.
@@ -54,31 +54,29 @@ class Batch:
     targets: tuple[NDArray[np.generic], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class BatchMaker:
-    """All that is needed to make any batch of a training.
+    """Makes any batch of a training, or one process's share of it. Source: method.md sections 12 and 13."""
 
-    Attributes:
-        reader: Gives cases.
-        fold: Cases to train on and to validate with.
-        settings: Of the augmentation.
-        batch_size: Patches per batch.
-        foreground_share: Share of patches centred on foreground.
-        iterations: Training batches per epoch.
-        validation_iterations: Validation batches per epoch; they come after those for training.
-        seed: Of the training.
-        share: Positions in each batch that are made here.
-    """
-
-    reader: CaseReader
-    fold: Fold
-    settings: Settings
-    batch_size: int
-    foreground_share: float
-    iterations: int
-    validation_iterations: int
-    seed: int
-    share: range
+    def __init__(self, job: TrainingJob, reader: CaseReader, group: Group = SINGLE) -> None:
+        self._job = replace(job, pretrained=None)  # a copy goes to every worker process
+        self._reader = reader
+        self._positions = group.positions(job.configuration.batch_size)
+        #: Training batches per epoch; the validation batches come after them, none without validation cases.
+        self.iterations = job.training.iterations
+        self.validation_iterations = job.training.validation_iterations if job.fold.val else 0
+        configuration = job.configuration
+        self._settings = Settings(
+            recipe=job.augmentation,
+            patch_shape=configuration.patch_shape,
+            target_shapes=target_shapes(
+                configuration.patch_shape,
+                configuration.architecture.strides,
+                n_scored=1 + max(i for i, weight in enumerate(job.scale_weights) if weight > 0),
+            ),
+            labels=job.labels,
+            zero_outside=configuration.mask_normalization,
+            cascade=configuration.previous_stage is not None,
+        )
 
     @property
     def per_epoch(self) -> int:
@@ -86,42 +84,31 @@ class BatchMaker:
         return self.iterations + self.validation_iterations
 
     def make(self, number: int) -> Batch:
-        """Make one batch.
-
-        Args:
-            number: Counted over the whole training, the validation batches of each epoch included.
-
-        Returns:
-            The batch, or a share of it.
-
-        Source: method.md sections 12 and 13; numbering is ours.
-        """
+        """Make one batch, counted over the whole training with the validation batches of each epoch."""
         epoch, index = divmod(number, self.per_epoch)
         stream = _TRAINING if index < self.iterations else _VALIDATION
-        examples = [
-            self._example(self._rng(stream, epoch, index, j), j, training=stream == _TRAINING)
-            for j in self.share
-        ]
+        examples = []
+        for position in self._positions:
+            sequence = np.random.SeedSequence(self._job.seed, spawn_key=(stream, epoch, index, position))
+            rng = np.random.Generator(np.random.Philox(sequence))
+            examples.append(self._example(rng, position, training=stream == _TRAINING))
         targets = zip(*(example.targets for example in examples), strict=True)
         return Batch(
             image=torch.stack([example.image for example in examples]).numpy(),
             targets=tuple(torch.stack(scale).numpy() for scale in targets),
         )
 
-    def _rng(self, *key: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=key)))
-
-    def _example(self, rng: np.random.Generator, j: int, *, training: bool) -> Example:
-        identifiers = self.fold.train if training else self.fold.val
-        case = self.reader.read(identifiers[int(rng.integers(len(identifiers)))])
-        settings, patch_shape = self.settings, self.settings.patch_shape
+    def _example(self, rng: np.random.Generator, position: int, *, training: bool) -> Example:
+        identifiers = self._job.fold.train if training else self._job.fold.val
+        case = self._reader.read(identifiers[int(rng.integers(len(identifiers)))])
+        settings, patch_shape = self._settings, self._settings.patch_shape
         read_shape = initial_patch_shape(patch_shape, settings.recipe) if training else patch_shape
         start = draw_start(
             rng,
             _shape3(case.labels.shape),
             read_shape=_shape3(read_shape),
             patch_shape=_shape3(patch_shape),
-            locations=self._locations(case, j),
+            locations=self._locations(case, position),
         )
         if not training:
             return plain(self._cut(case, start, read_shape), settings)
@@ -131,10 +118,11 @@ class BatchMaker:
         start = _shape3([s + f for s, f in zip(start, offset, strict=True)])
         return augment(self._cut(case, start, shape), draw, settings, read_shape=read_shape)
 
-    def _locations(self, case: TrainingCase, j: int) -> Mapping[Target, Voxels]:
-        """The voxels patch j may be centred on; none if it may lie anywhere."""
-        annotated = annotated_target(case.locations, self.settings.labels)
-        if is_forced(j, batch_size=self.batch_size, foreground_share=self.foreground_share):
+    def _locations(self, case: TrainingCase, position: int) -> Mapping[Target, Voxels]:
+        """The voxels that a patch may be centred on; empty if it may lie anywhere."""
+        annotated = annotated_target(case.locations, self._job.labels)
+        batch_size, share = self._job.configuration.batch_size, self._job.training.foreground_share
+        if is_forced(position, batch_size=batch_size, foreground_share=share):
             targets = {k: v for k, v in case.locations.items() if k != annotated and len(v) > 0}
             if targets:
                 return targets
@@ -143,7 +131,7 @@ class BatchMaker:
     def _cut(self, case: TrainingCase, start: Shape3, shape: tuple[int, ...]) -> Patch:
         """Read a patch; a 2D one loses its first axis."""
         image = read_patch(case.image, start, _shape3(shape), fill=_PAD_IMAGE).astype(np.float32, copy=False)
-        previous = case.previous_stage if self.settings.cascade else None
+        previous = case.previous_stage if self._settings.cascade else None
         return Patch(
             torch.from_numpy(image).reshape(len(image), *shape),
             _cut_labels(case.labels, start, shape),

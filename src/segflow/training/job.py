@@ -1,32 +1,27 @@
-"""What to train, and the parts that follow from it."""
+"""What to train: the job, and the checks that refuse one which cannot be trained."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from segflow.augmentation.pipeline import Settings
-from segflow.augmentation.targets import target_shapes
-from segflow.contracts.case import CaseReader
+from segflow.contracts.case import CaseReader, TrainingCase
+from segflow.contracts.errors import SegflowError, TrainingError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, Fold
-from segflow.losses.compound import build_loss, deep_supervision_weights
-from segflow.network.unet import build_network
-from segflow.network.weights import load_body_
+from segflow.losses.compound import deep_supervision_weights
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
-from segflow.training.batches import BatchMaker
-from segflow.training.step import Learner
-from segflow.training.team import ALONE, Team
 
-__all__ = ["Pretrained", "TrainingJob", "batch_maker", "make_learner"]
+__all__ = ["Pretrained", "TrainingJob", "check_job"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """Weights to begin with, for all layers but the segmentation heads.
+    """Initial weights of all layers but the segmentation heads.
 
     Attributes:
         weights: In segflow's names.
@@ -41,10 +36,14 @@ class Pretrained:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """What to train, on what, and where.
+    """What to train, on which cases, and on which device.
+
+    How a setting reaches its place, by the example of the learning rate: `training.learning_rate` of the recipe (with
+    its default) is a field of `TrainingRecipe`; the recipe is the job's `training`; `step.learning_rate` makes each
+    epoch's value of it, and `step.Learner.begin_epoch` gives that to the optimiser.
 
     Attributes:
-        configuration: Patch, batch, network.
+        configuration: Patch, batch and network.
         labels: Classes or regions.
         channels: Of the image, without those of a previous stage.
         fold: Cases to train on and to validate with.
@@ -53,7 +52,7 @@ class TrainingJob:
         device: "cpu", "cuda" or "cuda:0".
         seed: Of weights and batches.
         workers: Processes that make batches; 0 for none.
-        pretrained: Weights to begin with, in place of random ones.
+        pretrained: Weights to start from, in place of random ones.
         checkpoint_s: Seconds after which the state is saved within an epoch.
     """
 
@@ -77,7 +76,7 @@ class TrainingJob:
 
     @property
     def scale_weights(self) -> tuple[float, ...]:
-        """What each of the network's outputs counts in the loss, full resolution first."""
+        """Weight of each of the network's outputs in the loss, full resolution first."""
         recipe = self.training
         if not recipe.deep_supervision:
             return (1.0,)
@@ -86,7 +85,7 @@ class TrainingJob:
 
     @property
     def parts(self) -> dict[str, str]:
-        """What decides the weights, as text per part; devices, their number and workers don't, but for rounding."""
+        """What determines the weights, as text; devices and workers don't, except for rounding."""
         return {
             "configuration": self.configuration.model_dump_json(),
             "labels": repr(self.labels),
@@ -99,70 +98,81 @@ class TrainingJob:
         }
 
 
-def make_learner(job: TrainingJob, team: Team = ALONE) -> Learner:
-    """The network of a job with its first weights, its loss and its optimiser.
+def check_job(job: TrainingJob, reader: CaseReader, devices: Sequence[str]) -> None:
+    """Refuse a job that cannot be trained, before any process is started.
 
     Args:
         job: What to train.
-        team: Of the processes that do.
-
-    Returns:
-        The learner, on the job's device.
+        reader: Reads the cases.
+        devices: All "cpu", or all CUDA devices.
 
     Raises:
-        TrainingError: The pretrained weights are those of another network.
-
-    Source: method.md sections 11, 14, 15 and 24.
+        TrainingError: With the device, the size or the case at fault, and what to do.
     """
     configuration, recipe = job.configuration, job.training
-    network = build_network(
-        configuration.architecture,
-        input_channels=job.input_channels,
-        output_channels=job.labels.n_outputs,
-        seed=job.seed,
-    )
-    if job.pretrained is not None:
-        load_body_(network, job.pretrained.weights, where=job.pretrained.where)
-    parts = team.parts(configuration.batch_size)
-    loss = build_loss(job.labels, recipe, job.scale_weights, batch_dice=configuration.batch_dice, parts=parts)
-    return Learner(network, loss, recipe=recipe, labels=job.labels, device=job.device, team=team)
+    if min(configuration.batch_size, recipe.epochs, recipe.iterations) < 1:
+        raise TrainingError(
+            "batch size, epochs and iterations must be at least 1, found "
+            f"{configuration.batch_size}, {recipe.epochs} and {recipe.iterations}"
+        )
+    _check_devices(devices, batch_size=configuration.batch_size)
+    _check_patch(configuration)
+    if not job.fold.train:
+        raise TrainingError("the fold has no training cases; check the folds file")
+    for identifier in dict.fromkeys(job.fold.train + job.fold.val):
+        _check_case(identifier, job, reader)
 
 
-def batch_maker(job: TrainingJob, reader: CaseReader, team: Team = ALONE) -> BatchMaker:
-    """What makes the batches of a job.
+def _check_devices(devices: Sequence[str], *, batch_size: int) -> None:
+    if devices[0] != "cpu" and not torch.cuda.is_available():
+        raise TrainingError(f"device '{devices[0]}' was asked for, but torch finds no CUDA device; use 'cpu'")
+    if len(devices) > batch_size:
+        raise TrainingError(
+            f"{len(devices)} GPUs (resources.gpus) cannot share a batch of {batch_size} patches; set resources.gpus "
+            f"to {batch_size} at most, or a larger training.batch_size"
+        )
+    if len(devices) > 1 and devices[0] != "cpu" and torch.cuda.device_count() < len(devices):
+        raise TrainingError(
+            f"{len(devices)} GPUs were asked for (resources.gpus) and torch finds {torch.cuda.device_count()}; "
+            "lower resources.gpus, or see that the job gets as many (CUDA_VISIBLE_DEVICES)"
+        )
 
-    Args:
-        job: What to train.
-        reader: Gives preprocessed cases.
-        team: Of the processes that train; this one makes its own patches only.
 
-    Returns:
-        The maker. Without validation cases there are no validation batches.
+def _check_patch(configuration: Configuration) -> None:
+    """The network must be able to halve the patch as often as its strides say."""
+    strides = configuration.architecture.strides
+    if len(strides) < 2:
+        raise TrainingError(
+            f"configuration '{configuration.name}' has a single stage; a U-Net needs at least two"
+        )
+    for axis, edge in enumerate(configuration.patch_shape):
+        divisor = math.prod(stride[axis] for stride in strides)
+        if edge < divisor or edge % divisor:
+            raise TrainingError(
+                f"the patch {configuration.patch_shape} has {edge} voxels along axis {axis}, which must be a "
+                f"multiple of {divisor} for this network; change the patch, or plan again"
+            )
 
-    Source: method.md sections 12 and 13.
 
-    """
-    configuration, recipe = job.configuration, job.training
-    settings = Settings(
-        recipe=job.augmentation,
-        patch_shape=configuration.patch_shape,
-        target_shapes=target_shapes(
-            configuration.patch_shape,
-            configuration.architecture.strides,
-            n_scored=1 + max(i for i, weight in enumerate(job.scale_weights) if weight > 0),
-        ),
-        labels=job.labels,
-        zero_outside=configuration.mask_normalization,
-        cascade=configuration.previous_stage is not None,
-    )
-    return BatchMaker(
-        reader=reader,
-        fold=job.fold,
-        settings=settings,
-        batch_size=configuration.batch_size,
-        foreground_share=recipe.foreground_share,
-        iterations=recipe.iterations,
-        validation_iterations=recipe.validation_iterations if job.fold.val else 0,
-        seed=job.seed,
-        share=team.positions(configuration.batch_size),
-    )
+def _check_case(identifier: str, job: TrainingJob, reader: CaseReader) -> None:
+    case, configuration = _read(identifier, reader), job.configuration
+    if len(case.image) != job.channels or len(configuration.mask_normalization) != job.channels:
+        raise TrainingError(
+            f"case '{identifier}' has {len(case.image)} channels, the configuration "
+            f"{len(configuration.mask_normalization)} and the training {job.channels}; preprocess the data again"
+        )
+    if configuration.previous_stage is not None and case.previous_stage is None:
+        raise TrainingError(
+            f"case '{identifier}' lacks the labels of stage '{configuration.previous_stage}'; "
+            "train that stage on all folds and predict its validation cases first"
+        )
+
+
+def _read(identifier: str, reader: CaseReader) -> TrainingCase:
+    try:
+        return reader.read(identifier)
+    except (KeyError, OSError, ValueError, SegflowError) as error:
+        raise TrainingError(
+            f"case '{identifier}' of the fold cannot be read ({error}); "
+            "preprocess it, or make folds of the cases there are"
+        ) from error

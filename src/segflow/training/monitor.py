@@ -1,4 +1,7 @@
-"""How well the network does while it learns: Dice over validation patches. Source: method.md section 15."""
+"""How well the network does while it learns (Dice over validation patches), and when to stop.
+
+Source: method.md section 15.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ import torch
 from torch import Tensor
 
 from segflow.contracts.labels import Labels
+from segflow.recipes.training import TrainingRecipe
 
-__all__ = ["EpochRecord", "count_overlap", "epochs_without_gain", "moving_mean", "pseudo_dice"]
+__all__ = ["EpochRecord", "count_overlap", "epochs_without_gain", "is_over", "moving_mean", "pseudo_dice"]
 
 #: Weight of the past in the moving mean. Source: method.md section 15.
 _MOMENTUM: Final = 0.9
@@ -53,15 +57,9 @@ def count_overlap(logits: Tensor, target: Tensor, labels: Labels) -> Tensor:
 
     Returns:
         int64, (3, targets), on the CPU.
-
-    Source: method.md section 15.
     """
-    counts = (
-        _count_regions(logits, target, labels)
-        if labels.has_regions
-        else _count_classes(logits, target, labels)
-    )
-    return counts.cpu()
+    count = _count_regions if labels.has_regions else _count_classes
+    return count(logits, target, labels).cpu()
 
 
 def _count_classes(logits: Tensor, target: Tensor, labels: Labels) -> Tensor:
@@ -95,8 +93,6 @@ def pseudo_dice(counts: Tensor) -> tuple[tuple[float, ...], float]:
 
     Returns:
         Dice per target, NaN where 0 / 0; and the mean, NaN if no target occurs.
-
-    Source: method.md section 15.
     """
     tp, fp, fn = counts.double()
     dice = 2 * tp / (2 * tp + fp + fn)
@@ -104,13 +100,9 @@ def pseudo_dice(counts: Tensor) -> tuple[tuple[float, ...], float]:
 
 
 def moving_mean(previous: float | None, new: float) -> float:
-    """0.9 * previous + 0.1 * new; the first value as it is. An undefined value changes nothing.
+    """0.9 * previous + 0.1 * new; the first value as it is.
 
-    Args:
-        previous: None before the first value.
-        new: NaN if undefined.
-
-    Source: method.md section 15; the rule for NaN is ours (in the peer it would stay NaN for good).
+    An undefined value (NaN) changes nothing; nnU-Net's mean would stay NaN for good.
     """
     if previous is None or math.isnan(previous):
         return new
@@ -120,11 +112,7 @@ def moving_mean(previous: float | None, new: float) -> float:
 def epochs_without_gain(history: Sequence[EpochRecord]) -> int:
     """Epochs since the moving mean of the pseudo-Dice was last higher than ever before.
 
-    Args:
-        history: All epochs so far.
-
-    Returns:
-        0 if there are none, if the last one was the best, or if no epoch has a pseudo-Dice to compare.
+    0 if there are none, if the last one was the best, or if no epoch has a pseudo-Dice to compare.
     """
     best, since = -math.inf, 0
     for record in history:
@@ -133,3 +121,13 @@ def epochs_without_gain(history: Sequence[EpochRecord]) -> int:
         elif best > -math.inf:
             since += 1
     return since
+
+
+def is_over(history: Sequence[EpochRecord], recipe: TrainingRecipe) -> bool:
+    """Whether training ends: all epochs are done, or the recipe's patience has run out.
+
+    That follows from the history alone, so an interrupted training ends where an uninterrupted one does.
+    """
+    if len(history) >= recipe.epochs:
+        return True
+    return recipe.patience is not None and epochs_without_gain(history) >= recipe.patience

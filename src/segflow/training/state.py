@@ -1,4 +1,4 @@
-"""What a checkpoint holds: enough to go on as if training had never stopped."""
+"""The state of a training: the epochs so far, and the checkpoint from which it goes on as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from segflow.contracts.errors import TrainingError
 from segflow.training.monitor import EpochRecord
 from segflow.training.step import Learner
 
-__all__ = ["Memory", "checkpoint_from", "copied", "remembered", "restore_"]
+__all__ = ["TrainingState", "make_checkpoint", "position_of", "restore_", "state_of"]
 
 _VERSION: Final = 2
 
 
 @dataclass
-class Memory:
-    """What a training remembers of the epochs behind it.
+class TrainingState:
+    """What a training has done so far.
 
     Attributes:
-        history: One record per epoch done.
+        history: One record per finished epoch.
         best_ema: Highest moving mean of the pseudo-Dice so far.
         best_weights: Of that epoch.
-        losses: Of the training batches of an epoch that is not finished.
-        seconds: That epoch has taken.
+        losses: Of the training batches of the unfinished epoch.
+        seconds: Spent on the unfinished epoch.
     """
 
     history: list[EpochRecord] = field(default_factory=list)
@@ -38,64 +38,54 @@ class Memory:
     seconds: float = 0.0
 
     def add(self, record: EpochRecord, weights: Mapping[str, Tensor]) -> None:
-        """Remember an epoch, and its weights if they are the best so far.
+        """Add a finished epoch, with a copy of its weights if they are the best so far.
 
-        Args:
-            record: Of the epoch.
-            weights: At its end; copied.
-
-        Source: method.md section 15; a first epoch without any Dice can be beaten (ours).
+        A first epoch without any Dice can be beaten. Source: method.md section 15.
         """
         self.history.append(record)
         self.losses, self.seconds = [], 0.0
         if not self.best_weights or self.best_ema is None or record.ema > self.best_ema:
             self.best_ema = None if math.isnan(record.ema) else record.ema
-            self.best_weights = copied(weights)
+            self.best_weights = _copied(weights)
 
 
-def copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights on the CPU that later steps don't change.
-
-    Args:
-        weights: A network's state.
-    """
+def _copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, and unchanged by later steps."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
 
 
-def checkpoint_from(learner: Learner, memory: Memory, job_parts: Mapping[str, str]) -> dict[str, Any]:
-    """The state of a training between two steps, of tensors and plain values only.
+def make_checkpoint(learner: Learner, state: TrainingState, job_parts: Mapping[str, str]) -> dict[str, Any]:
+    """Everything that a training needs to go on, of tensors and plain values only.
 
     Batches need no state: they are made from their number.
 
     Args:
-        learner: Network and optimiser.
-        memory: The epochs behind, and the one begun.
-        job_parts: What the training was asked to do, as text per part.
+        learner: Network and optimiser, between two steps.
+        state: The epochs so far.
+        job_parts: `TrainingJob.parts`.
     """
     return {
         "version": _VERSION,
         "job": dict(job_parts),
-        "network": copied(learner.network.state_dict()),
+        "network": _copied(learner.network.state_dict()),
         "optimizer": copy.deepcopy(learner.optimizer.state_dict()),
         "scaler": learner.scaler.state_dict(),
-        "history": [asdict(record) | {"pseudo_dice": list(record.pseudo_dice)} for record in memory.history],
-        "best_ema": memory.best_ema,
-        "best_weights": memory.best_weights,
-        "losses": memory.losses,
-        "seconds": memory.seconds,
+        "history": [asdict(record) | {"pseudo_dice": list(record.pseudo_dice)} for record in state.history],
+        "best_ema": state.best_ema,
+        "best_weights": state.best_weights,
+        "losses": state.losses,
+        "seconds": state.seconds,
     }
 
 
-def restore_(checkpoint: Mapping[str, Any], learner: Learner, job_parts: Mapping[str, str]) -> Memory:
-    """Bring a learner to the state of a checkpoint.
+def position_of(checkpoint: Mapping[str, Any] | None) -> tuple[int, int]:
+    """Finished epochs, and training batches of the unfinished one."""
+    checkpoint = checkpoint or {}
+    return len(checkpoint.get("history", ())), len(checkpoint.get("losses", ()))
 
-    Args:
-        checkpoint: As of `checkpoint_from`.
-        learner: Freshly made; is changed.
-        job_parts: What this training is asked to do.
 
-    Returns:
-        The epochs behind, and the one begun.
+def restore_(checkpoint: Mapping[str, Any], learner: Learner, job_parts: Mapping[str, str]) -> TrainingState:
+    """Give a new learner the weights and the optimiser's state of a checkpoint, and return the epochs so far.
 
     Raises:
         TrainingError: The checkpoint belongs to another training.
@@ -112,20 +102,16 @@ def restore_(checkpoint: Mapping[str, Any], learner: Learner, job_parts: Mapping
     learner.network.load_state_dict(checkpoint["network"])
     learner.optimizer.load_state_dict(checkpoint["optimizer"])
     learner.scaler.load_state_dict(checkpoint["scaler"])
-    return remembered(checkpoint)
+    return state_of(checkpoint)
 
 
-def remembered(checkpoint: Mapping[str, Any]) -> Memory:
-    """What a checkpoint holds beside the state of network and optimiser.
-
-    Args:
-        checkpoint: As of `checkpoint_from`.
-    """
+def state_of(checkpoint: Mapping[str, Any]) -> TrainingState:
+    """The epochs so far, of a checkpoint."""
     history = [
         EpochRecord(**(record | {"pseudo_dice": tuple(record["pseudo_dice"])}))
         for record in checkpoint["history"]
     ]
-    return Memory(
+    return TrainingState(
         history,
         checkpoint["best_ema"],
         dict(checkpoint["best_weights"]),

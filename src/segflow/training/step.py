@@ -1,4 +1,7 @@
-"""One training step, and one look at a validation batch. Source: method.md sections 14 and 15."""
+"""The network of a job with its loss and optimiser: one training step, and the score of a validation batch.
+
+Source: method.md sections 11, 14 and 15.
+"""
 
 from __future__ import annotations
 
@@ -10,70 +13,85 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segflow.contracts.labels import Labels
-from segflow.losses.compound import DeepSupervisionLoss
-from segflow.network.unet import UNet, arranged, memory_format
+from segflow.losses.compound import build_loss
+from segflow.network.unet import arranged, build_network, memory_format
+from segflow.network.weights import load_weights_
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch
+from segflow.training.job import TrainingJob
 from segflow.training.monitor import count_overlap
-from segflow.training.team import ALONE, Team
+from segflow.training.parallel import SINGLE, Group
 
-__all__ = ["Learner"]
+__all__ = ["Learner", "learning_rate"]
+
+
+def learning_rate(recipe: TrainingRecipe, epoch: int) -> float:
+    """The polynomial schedule: initial * (1 - epoch / epochs) ^ exponent, with epochs counted from 0."""
+    epochs = recipe.schedule_epochs or recipe.epochs
+    return float(recipe.learning_rate * (1 - epoch / epochs) ** recipe.schedule_exponent)
 
 
 class Learner:
-    """A network with all that changes it.
+    """The network of a job with its initial weights, its loss and its optimiser, on the job's device.
 
     Half precision is used on CUDA only, with scaled gradients.
 
-    Source: method.md section 15.
+    Raises:
+        TrainingError: The pretrained weights are those of another network.
+
+    Source: method.md sections 11, 14, 15 and 24.
     """
 
-    def __init__(
-        self,
-        network: UNet,
-        loss: DeepSupervisionLoss,
-        *,
-        recipe: TrainingRecipe,
-        labels: Labels,
-        device: str,
-        team: Team = ALONE,
-    ) -> None:
-        self._device = torch.device(device)
+    def __init__(self, job: TrainingJob, group: Group = SINGLE) -> None:
+        configuration, recipe = job.configuration, job.training
+        network = build_network(
+            configuration.architecture,
+            input_channels=job.input_channels,
+            output_channels=job.labels.n_outputs,
+            seed=job.seed,
+        )
+        if job.pretrained is not None:
+            load_weights_(network, job.pretrained.weights, where=job.pretrained.where, heads=False)
+        self._device = torch.device(job.device)
         self._layout = memory_format(network.dimensions, self._device.type)
-        self.network = arranged(network, device)
+        self.network = arranged(network, job.device)
         self.network.deep_supervision = recipe.deep_supervision
-        self._loss = loss
-        self._labels = labels
-        self._team = team
-        self._clip_norm = recipe.gradient_clip_norm
-        on_cpu = self._device.type == "cpu"
+        self._loss = build_loss(
+            job.labels,
+            recipe,
+            job.scale_weights,
+            batch_dice=configuration.batch_dice,
+            reduction=group.sharing(configuration.batch_size),
+        )
+        self._labels = job.labels
+        self._group = group
+        self._recipe = recipe
         self.optimizer = torch.optim.SGD(
             self.network.parameters(),
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
             nesterov=True,
-            fused=True if on_cpu else None,
+            fused=True if self._device.type == "cpu" else None,
         )
         self._half = self._device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=self._half)
 
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Change the optimiser's learning rate. Source: method.md section 15."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+    def begin_epoch(self, epoch: int) -> float:
+        """Give the optimiser the learning rate of an epoch, and return it."""
+        rate = learning_rate(self._recipe, epoch)
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = rate
+        return rate
 
     def learn(self, batch: Batch) -> float:
-        """Change the weights by one step, unless the loss is not a number.
+        """Change the weights by one step, unless the loss is not finite.
 
         Args:
             batch: For training, or this process's share of it.
 
         Returns:
             The loss of the whole batch before the step.
-
-        Source: method.md section 15.
         """
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -82,15 +100,15 @@ class Learner:
         if not np.isfinite(value):
             return value
         torch.autograd.backward(self.scaler.scale(loss))
-        self._team.sum_gradients_(self.network.parameters())
+        self._group.sum_gradients_(self.network.parameters())
         self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._clip_norm)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.gradient_clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return value
 
     @torch.no_grad()
-    def judge(self, batch: Batch) -> tuple[float, Tensor]:
+    def score(self, batch: Batch) -> tuple[float, Tensor]:
         """The loss and the overlap counts of a validation batch.
 
         Args:
@@ -98,9 +116,6 @@ class Learner:
 
         Returns:
             The loss of the whole batch, and (3, targets) counts of these patches as of `count_overlap`.
-
-        Source: method.md section 15.
-
         """
         self.network.eval()
         loss, logits = self._forward(batch)

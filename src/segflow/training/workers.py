@@ -1,33 +1,40 @@
-"""Processes that make batches ahead of time. The only user of batchgenerators."""
+"""Making batches ahead of time, in worker processes.
+
+batchgenerators' `DataLoader` divides the numbers of the batches among the workers, and runs in them (decision 0004).
+Each worker sends its batches through a pipe of its own, so that one which dies, even in the middle of a batch, is
+noticed at once and cannot block the others. Pipes, unlike shared memory, also work in containers with a small /dev/shm.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 import traceback
+from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from multiprocessing.connection import wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import cycle
+from multiprocessing.connection import Connection
 from typing import Final
 
 import torch
-from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+from batchgenerators.dataloading.data_loader import DataLoader
 
 from segflow.contracts.errors import SegflowError, TrainingError
+from segflow.processes.signals import follow_parent
 from segflow.training.batches import Batch, BatchMaker
 
 __all__ = ["open_batches"]
 
-#: Finished batches each worker may keep waiting. Source: batchgenerators' documentation.
+#: Received batches of each worker that wait here. Source: batchgenerators' documentation.
 _CACHED: Final = 2
 
 
 @contextmanager
 def open_batches(maker: BatchMaker, *, first: int, stop: int, workers: int) -> Iterator[Iterator[Batch]]:
     """Batches in the order of their numbers, the same ones however many workers make them.
+
+    Workers are forked where that is the system's way, so use this before CUDA.
 
     Args:
         maker: Makes them.
@@ -41,16 +48,24 @@ def open_batches(maker: BatchMaker, *, first: int, stop: int, workers: int) -> I
     Raises:
         TrainingError: (by the iterator) making a batch failed, or a worker died.
     """
+    numbers = range(first, stop)
     if workers == 0:
-        yield _made_here(maker, first, stop)
+        yield _made_here(maker, numbers)
         return
-    with closing(_Workers(maker, first=first, stop=stop, workers=workers)) as batches:
-        yield batches
+    pool: list[_Worker] = []
+    try:
+        pool.extend(_Worker(_Loader(maker, numbers, workers), number) for number in range(workers))
+        for worker in pool:  # only now, as threads and forks don't mix
+            worker.receive_ahead()
+        yield (worker.next() for _, worker in zip(numbers, cycle(pool), strict=False))
+    finally:
+        for worker in pool:
+            worker.close()
 
 
-def _made_here(maker: BatchMaker, first: int, stop: int) -> Iterator[Batch]:
-    """One thread, as in a worker: sums over a volume depend on how many share the work."""
-    for number in range(first, stop):
+def _made_here(maker: BatchMaker, numbers: range) -> Iterator[Batch]:
+    """With one thread, as in a worker: sums over a volume depend on the number of threads."""
+    for number in numbers:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -60,92 +75,74 @@ def _made_here(maker: BatchMaker, first: int, stop: int) -> Iterator[Batch]:
         yield batch
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """What a worker sends instead of a batch it could not make."""
+class _Loader(DataLoader):  # type: ignore[misc]
+    """The batches of one of several workers: every n-th, beginning with the worker's own number."""
 
-    text: str
+    def __init__(self, maker: BatchMaker, numbers: range, workers: int) -> None:
+        super().__init__(maker, batch_size=1, num_threads_in_multithreaded=workers, shuffle=False)
+        self.maker = maker
+        self.indices = numbers
 
-
-class _Loader:
-    """What runs in a worker: every workers-th batch, beginning with the worker's own number."""
-
-    def __init__(self, maker: BatchMaker, *, first: int, stop: int, workers: int) -> None:
-        self._maker = maker
-        self._next = first
-        self._stop = stop
-        self._workers = workers
-
-    def set_thread_id(self, worker: int) -> None:
-        """Called by batchgenerators in the new process, before the first batch."""
-        self._next += worker
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's handler
-        torch.set_num_threads(1)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-
-    def __next__(self) -> Batch | _Failure:
-        number = self._next
-        if number >= self._stop:
-            raise StopIteration
-        self._next += self._workers
+    def generate_train_batch(self) -> Batch | str:
+        """The next batch, or why it cannot be made."""
+        (number,) = self.get_indices()
         try:
-            return self._maker.make(number)
+            return self.maker.make(number)
         except SegflowError as error:
-            return _Failure(str(error))
+            return str(error)
         except Exception:  # noqa: BLE001  reported to the parent, which stops
-            return _Failure(f"batch {number} could not be made:\n{traceback.format_exc()}")
+            return f"batch {number} could not be made:\n{traceback.format_exc()}"
 
 
-def _end_with_parent() -> None:
-    """A killed parent cannot end its workers; they notice and end themselves."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _send_batches(loader: _Loader, number: int, line: Connection) -> None:
+    """What runs in a worker; the parent alone decides what Ctrl-C and SIGTERM mean."""
+    follow_parent(ignore_sigterm=True)
+    torch.set_num_threads(1)
+    loader.set_thread_id(number)
+    for batch in loader:
+        line.send(batch)
 
 
-class _Workers:
-    """batchgenerators' worker processes: batches come round robin, so their order is fixed."""
+class _Worker:
+    """A process that makes batches, and a thread that receives them ahead of time."""
 
-    def __init__(self, maker: BatchMaker, *, first: int, stop: int, workers: int) -> None:
-        loader = _Loader(maker, first=first, stop=stop, workers=workers)
-        self._augmenter = MultiThreadedAugmenter(loader, None, workers, num_cached_per_queue=_CACHED)
-        self._augmenter.restart()
-        self._processes = list(self._augmenter._processes)
-        self._closing = threading.Event()
-        self._watch = threading.Thread(target=self._watch_workers, daemon=True)
-        self._watch.start()
+    def __init__(self, loader: _Loader, number: int) -> None:
+        self._line, theirs = multiprocessing.Pipe(duplex=False)
+        self._process = multiprocessing.Process(
+            target=_send_batches, args=(loader, number, theirs), daemon=True
+        )
+        self._process.start()
+        theirs.close()  # so that the line ends when the process does
+        self._receiver = ThreadPoolExecutor(1)
+        self._ahead: deque[Future[Batch | str]] = deque()
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self
+    def receive_ahead(self) -> None:
+        """Begin to receive batches."""
+        while len(self._ahead) < _CACHED:
+            self._ahead.append(self._receiver.submit(self._line.recv))
 
-    def __next__(self) -> Batch:
+    def next(self) -> Batch:
+        """The next batch of this worker.
+
+        Raises:
+            TrainingError: It could not be made, or the process died.
+        """
         try:
-            item = next(self._augmenter)
-        except RuntimeError:
-            raise TrainingError(self._obituary()) from None
-        if isinstance(item, _Failure):
-            raise TrainingError(f"a data worker failed: {item.text}")
-        batch: Batch = item
-        return batch
+            item = self._ahead.popleft().result()
+        except (EOFError, OSError):
+            self._process.join()
+            raise TrainingError(
+                f"a data worker died (exit code {self._process.exitcode}; -9 mostly means that memory ran out); "
+                "training can be resumed from its last checkpoint, with fewer workers or more memory"
+            ) from None
+        self.receive_ahead()
+        if isinstance(item, str):
+            raise TrainingError(f"a data worker failed: {item}")
+        return item
 
     def close(self) -> None:
-        """End the processes."""
-        self._closing.set()
-        self._augmenter._finish()
-        self._watch.join()
-
-    def _watch_workers(self) -> None:
-        """Tell the augmenter at once when a worker is gone: left to itself it can wait for ever."""
-        wait([process.sentinel for process in self._processes])
-        if not self._closing.is_set():
-            self._augmenter.abort_event.set()
-
-    def _obituary(self) -> str:
-        codes = sorted({p.exitcode for p in self._processes if p.exitcode not in (0, None)})
-        code = ", ".join(map(str, codes)) or "unknown"
-        return (
-            f"a data worker died (exit code {code}; -9 mostly means that memory ran out); "
-            "training can be resumed from its last checkpoint, with fewer workers or more memory"
-        )
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        self._process.join()
+        self._receiver.shutdown(cancel_futures=True)
+        self._line.close()

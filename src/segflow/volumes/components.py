@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segflow.contracts.arrays import LabelMap, Mask, SpacingMm
-from segflow.volumes.crop import bounding_box, fill_holes
+from segflow.contracts.arrays import LabelMap, SpacingMm
+from segflow.volumes.crop import bounding_slices, fill_holes
 
 __all__ = ["fill_enclosed", "keep_largest", "remove_small", "voxel_mm3"]
 
@@ -59,7 +59,7 @@ def _without_components(label_map: LabelMap, labels: Collection[int], too_small:
     result = label_map.copy()
     if not mask.any():
         return result
-    box = _box(mask)
+    box = bounding_slices(mask)
     components, _ = ndimage.label(mask[box], structure=np.ones((3,) * mask.ndim, dtype=np.bool_))
     goes = np.zeros(components.max() + 1, dtype=np.bool_)
     goes[1:] = too_small(np.bincount(components.ravel())[1:])  # 0 is what is outside the mask
@@ -67,15 +67,11 @@ def _without_components(label_map: LabelMap, labels: Collection[int], too_small:
     return result
 
 
-def _box(mask: Mask) -> tuple[slice, ...]:
-    return tuple(slice(start, stop) for start, stop in bounding_box(mask))
-
-
 def fill_enclosed(label_map: LabelMap, labels: Collection[int], fill: int) -> LabelMap:
     """Give a label to the background that the given labels, taken together, enclose.
 
-    Enclosed is what no way by faces outside the mask joins to the image's edge. Other labels in there stay. In a flat
-    image, ways lead within its plane.
+    Enclosed is what no path of face neighbours outside the mask joins to the image's edge. Other labels in there stay.
+    In a flat image, paths lie within its plane.
 
     Args:
         label_map: (z, y, x).
@@ -90,27 +86,13 @@ def fill_enclosed(label_map: LabelMap, labels: Collection[int], fill: int) -> La
     if not mask.any():
         return result
     flat = tuple(axis for axis, size in enumerate(mask.shape) if size == 1)
-    box = _box(mask)
-    inside = mask[box]
-    filled = _fill_flat(inside, flat) if flat else fill_holes(inside)
+    box = bounding_slices(mask)
+    fill_mask = ndimage.binary_fill_holes if flat else fill_holes
+    filled = np.expand_dims(fill_mask(mask[box].squeeze(flat)), flat)
     result[box][filled & (result[box] == 0)] = fill
     return result
 
 
-def _fill_flat(mask: Mask, axes: tuple[int, ...]) -> Mask:
-    """Fill holes without the axes that have a single voxel."""
-    filled: Mask = np.expand_dims(ndimage.binary_fill_holes(mask.squeeze(axes)), axes)
-    return filled
-
-
 def voxel_mm3(shape: Sequence[int], spacing_mm: SpacingMm) -> float:
-    """Volume of a voxel. An axis along which the image has a single voxel does not count: then it is an area, mm2.
-
-    Args:
-        shape: Of the image, along z, y, x.
-        spacing_mm: Along z, y, x.
-
-    Returns:
-        Cubic millimetres.
-    """
+    """Volume of a voxel, mm3. An axis along which the image has a single voxel does not count: then an area, mm2."""
     return math.prod(mm for size, mm in zip(shape, spacing_mm, strict=True) if size > 1)

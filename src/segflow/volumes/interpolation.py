@@ -1,12 +1,8 @@
-"""Resizing along one axis as a matrix.
+"""Resizing along one axis as a matrix, and of a few slices of a volume axis by axis.
 
 Spline interpolation is linear and separable, so resizing a volume is one small matrix per axis. The matrices are read
 off `scipy.ndimage.zoom` (half-pixel grid, edge voxels repeated) by resizing the identity. They are banded: a new voxel
-depends on the few old ones around it.
-
-Source: method.md section 8.3.
-
-Resizing a slab of a volume, axis by axis, with banded matrices. Source: method.md section 8.3.
+depends on the few old ones around it. Source: method.md section 8.3.
 """
 
 from __future__ import annotations
@@ -28,55 +24,6 @@ __all__ = [
     "resize_depth",
     "resize_planes",
 ]
-
-
-def resize_depth(planes: NDArray[Any], band: Band) -> NDArray[np.float32]:
-    """The new planes of a band.
-
-    Args:
-        planes: The old planes it is made from, (z, y, x).
-        band: Of the first axis.
-
-    Returns:
-        (z', y, x); the planes themselves, as float32, if the band changes nothing.
-
-    Source: method.md section 8.3.
-    """
-    slab = np.ascontiguousarray(planes, np.float32)
-    if band.is_identity:
-        return slab
-    return (band.weights @ slab.reshape(len(slab), -1)).reshape(-1, *slab.shape[1:])
-
-
-def resize_planes(
-    planes: NDArray[np.float32], shape: Sequence[int], orders: Sequence[int]
-) -> NDArray[np.float32]:
-    """Resize the last two axes.
-
-    Args:
-        planes: (z, y, x).
-        shape: New y and x.
-        orders: Of the splines along y and x.
-
-    Returns:
-        (z, *shape); the planes themselves if nothing changes.
-
-    Source: method.md section 8.3.
-    """
-    depth, rows, columns = planes.shape
-    new_rows, new_columns = shape
-    if new_rows != rows:
-        resized = np.empty((depth, new_rows, columns), np.float32)
-        for band in bands(rows, new_rows, orders[0]):
-            np.matmul(band.weights, planes[:, band.old], out=resized[:, band.new])
-        planes = resized
-    if new_columns != columns:
-        flat = np.empty((depth * new_rows, new_columns), np.float32)
-        lines = planes.reshape(-1, columns)
-        for band in bands(columns, new_columns, orders[1]):
-            np.matmul(lines[:, band.old], band.weights.T, out=flat[:, band.new])
-        planes = flat.reshape(depth, new_rows, new_columns)
-    return planes
 
 
 _NEGLIGIBLE = 1e-10  # matrix entries below this are denormals in the making, and slow
@@ -107,7 +54,7 @@ class Band:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Linear interpolation: each new voxel lies between two old ones.
+    """Linear interpolation along an axis: each new voxel lies between two old ones.
 
     Attributes:
         low, high: Indices of the two; equal where the new voxel's centre is that of an old one, or beyond the edge.
@@ -127,13 +74,11 @@ def bands(size: int, new_size: int, order: int, rows: int = _ROWS) -> tuple[Band
     Args:
         size: Old length.
         new_size: New length.
-        order: Of the spline: 1 or 3; 0 takes the nearest voxel.
+        order: Order of the spline: 1 or 3; 0 takes the nearest voxel.
         rows: New voxels per band.
 
     Returns:
         Bands that cover the new axis in order.
-
-    Source: method.md section 8.3.
     """
     matrix = _matrix(size, new_size, order).astype(np.float32)
     found = []
@@ -149,17 +94,7 @@ def bands(size: int, new_size: int, order: int, rows: int = _ROWS) -> tuple[Band
 
 @lru_cache(maxsize=_KEPT)
 def linear_neighbours(size: int, new_size: int) -> Neighbours:
-    """Between which old voxels the new ones lie.
-
-    Args:
-        size: Old length.
-        new_size: New length.
-
-    Returns:
-        (new_size,) indices and weights.
-
-    Source: method.md section 8.3.
-    """
+    """Between which old voxels the new ones of an axis lie."""
     matrix = _matrix(size, new_size, 1)
     used = matrix != 0
     low = used.argmax(axis=1)
@@ -170,17 +105,7 @@ def linear_neighbours(size: int, new_size: int) -> Neighbours:
 
 @lru_cache(maxsize=_KEPT)
 def nearest_index(size: int, new_size: int) -> NDArray[np.intp]:
-    """The old voxel nearest to each new voxel's centre; halves go up.
-
-    Args:
-        size: Old length.
-        new_size: New length.
-
-    Returns:
-        (new_size,).
-
-    Source: method.md section 8.3.
-    """
+    """The old voxel nearest to each new voxel's centre, (new_size,); halves go up."""
     # This order of operations rounds as scipy does, so that voxels halfway between two agree.
     centres = (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
     index = np.clip(np.floor(centres + 0.5).astype(np.intp), 0, size - 1)
@@ -205,3 +130,48 @@ def _matrix(size: int, new_size: int, order: int) -> NDArray[np.float64]:
     matrix[np.abs(matrix) < _NEGLIGIBLE] = 0
     matrix.setflags(write=False)
     return matrix
+
+
+def resize_depth(planes: NDArray[Any], band: Band) -> NDArray[np.float32]:
+    """The new planes of a band.
+
+    Args:
+        planes: The old planes it is made from, (z, y, x).
+        band: A band of the first axis.
+
+    Returns:
+        (z', y, x); the planes themselves, as float32, if the band changes nothing.
+    """
+    slab = np.ascontiguousarray(planes, np.float32)
+    if band.is_identity:
+        return slab
+    return (band.weights @ slab.reshape(len(slab), -1)).reshape(-1, *slab.shape[1:])
+
+
+def resize_planes(
+    planes: NDArray[np.float32], shape: Sequence[int], orders: Sequence[int]
+) -> NDArray[np.float32]:
+    """Resize the last two axes.
+
+    Args:
+        planes: (z, y, x).
+        shape: New y and x.
+        orders: Orders of the splines along y and x.
+
+    Returns:
+        (z, *shape); the planes themselves if nothing changes.
+    """
+    depth, rows, columns = planes.shape
+    new_rows, new_columns = shape
+    if new_rows != rows:
+        resized = np.empty((depth, new_rows, columns), np.float32)
+        for band in bands(rows, new_rows, orders[0]):
+            np.matmul(band.weights, planes[:, band.old], out=resized[:, band.new])
+        planes = resized
+    if new_columns != columns:
+        flat = np.empty((depth * new_rows, new_columns), np.float32)
+        lines = planes.reshape(-1, columns)
+        for band in bands(columns, new_columns, orders[1]):
+            np.matmul(lines[:, band.old], band.weights.T, out=flat[:, band.new])
+        planes = flat.reshape(depth, new_rows, new_columns)
+    return planes

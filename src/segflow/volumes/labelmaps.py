@@ -28,17 +28,7 @@ def label_dtype(labels: Labels) -> type[np.unsignedinteger[Any]]:
 
 
 def probabilities(logits: Scores, labels: Labels) -> Scores:
-    """Softmax over classes, or a sigmoid per region.
-
-    Args:
-        logits: (k, z, y, x).
-        labels: Classes or regions.
-
-    Returns:
-        (k, z, y, x), float32.
-
-    Source: method.md section 17.
-    """
+    """Softmax over classes, or a sigmoid per region, of logits (k, z, y, x); float32. Source: method.md section 17."""
     if labels.has_regions:
         return np.asarray(expit(logits), np.float32)
     shifted = np.exp(logits - logits.max(axis=0, keepdims=True))
@@ -98,7 +88,6 @@ def one_hot(label_map: LabelMap, values: Sequence[int]) -> Image:
         (len(values), z, y, x), float32.
 
     Source: method.md section 13, step 14.
-
     """
     channels: NDArray[np.bool_] = np.stack([label_map == value for value in values])
     return channels.astype(np.float32)

@@ -1,10 +1,7 @@
-"""Resampling of images, and the grid they are brought to.
+"""Resampling of images, scores and label maps, and the grid they are brought to. Source: method.md section 8.
 
 A volume is made slab by slab: a few slices of the result, from the slices they depend on. So the memory is that of the
-input and of the result. Source: method.md section 8.
-
-Linear resizing of logits or probabilities, some planes of the result at a time.
-Resampling of label maps.
+input and of the result.
 """
 
 from __future__ import annotations
@@ -39,6 +36,9 @@ __all__ = [
 ANISOTROPY_RATIO = 3.0  # coarsest / finest spacing above which the coarse axis is treated apart
 IMAGE_ORDER = 3
 _IN_PLANE = (IMAGE_ORDER, IMAGE_ORDER)
+_LINEAR, _NEAREST = 1, 0
+_SLICES = 16  # of a label map's result, at a time
+_CORNERS = tuple(product((False, True), repeat=3))  # in the order in which scipy adds them up
 
 
 def resampled_shape(
@@ -48,8 +48,8 @@ def resampled_shape(
 
     Args:
         shape: Voxels per axis.
-        spacing_mm: Of the array.
-        target_spacing_mm: Wanted.
+        spacing_mm: Spacing of the array.
+        target_spacing_mm: Spacing after resampling.
 
     Returns:
         Voxels per axis, rounded half to even; at least 1, so that a single slice survives.
@@ -61,14 +61,10 @@ def resampled_shape(
 
 
 def separate_axis(spacing_mm: Sequence[float], target_spacing_mm: Sequence[float]) -> int | None:
-    """The axis so coarse that it must not take part in interpolation.
+    """The axis so coarse that it is not interpolated along.
 
-    Args:
-        spacing_mm: Of the array.
-        target_spacing_mm: Wanted.
-
-    Returns:
-        The axis, or None if spacing is nearly isotropic or the coarsest spacing is shared by several axes.
+    None if spacing is nearly isotropic or the coarsest spacing is shared by several axes. The spacing of the array
+    decides, or if it is nearly isotropic, the one after resampling.
 
     Source: method.md section 8.2.
     """
@@ -85,7 +81,7 @@ def resample_image(channel: NDArray[np.float32], out: NDArray[np.float32], axis:
 
     Args:
         channel: (z, y, x).
-        out: Filled with the result; its shape is the one wanted. Untouched values if that is the channel's own.
+        out: Filled with the result, whose shape it has; with the channel itself if that is the channel's own.
         axis: Axis to treat apart (slice by slice, nearest neighbour along it), or None.
 
     Source: method.md sections 8.2, 8.3.
@@ -113,16 +109,13 @@ def _resize_slices(slices: NDArray[np.float32], out: NDArray[np.float32]) -> Non
         np.clip(resized, plane.min(), plane.max(), out=out[new : new + 1])
 
 
-_LINEAR, _NEAREST = 1, 0
-
-
 @dataclass(frozen=True, kw_only=True)
 class ScoreGrid:
-    """From which grid to which.
+    """Linear resizing of logits or probabilities from one grid to another, some planes of the result at a time.
 
     Attributes:
-        shape: Old voxels.
-        new_shape: New voxels.
+        shape: Old shape.
+        new_shape: New shape.
         axis: Axis to treat apart: nearest neighbour along it (`separate_axis`), or None.
     """
 
@@ -136,14 +129,7 @@ class ScoreGrid:
         return z, y, x
 
     def bands(self, planes: int) -> tuple[Band, ...]:
-        """Groups of new planes, and the old planes that each is made from.
-
-        Args:
-            planes: New planes per group.
-
-        Returns:
-            In order; they cover the first axis.
-        """
+        """Groups of so many new planes, in order, and the old planes that each is made from."""
         return bands(self.shape[0], self.new_shape[0], self._orders[0], planes)
 
     def resize(self, planes: NDArray[Any], band: Band) -> NDArray[np.float32]:
@@ -155,14 +141,8 @@ class ScoreGrid:
 
         Returns:
             (z', y', x'), float32; the planes themselves if nothing changes.
-
-        Source: method.md sections 8.3, 17.
         """
         return resize_planes(resize_depth(planes, band), self.new_shape[1:], self._orders[1:])
-
-
-_SLICES = 16  # of the result, at a time
-_CORNERS = tuple(product((False, True), repeat=3))  # in the order in which scipy adds them up
 
 
 def resample_labels(labels: LabelMap, shape: Shape3, axis: int | None) -> LabelMap:

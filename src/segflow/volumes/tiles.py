@@ -37,18 +37,7 @@ def tile_starts(size: int, tile: int, step: float) -> tuple[int, ...]:
 
 
 def tile_corners(shape: Sequence[int], patch: Sequence[int], step: float) -> Iterator[tuple[int, ...]]:
-    """First voxel of every tile, first axis outermost.
-
-    Args:
-        shape: Voxels of the image per axis.
-        patch: Voxels of a tile per axis.
-        step: Largest distance of two neighbours as a share of the tile.
-
-    Yields:
-        One position per axis.
-
-    Source: method.md section 16.
-    """
+    """First voxel of every tile of an image, first axis outermost; see `tile_starts`."""
     axes = (tile_starts(size, tile, step) for size, tile in zip(shape, patch, strict=True))
     return itertools.product(*axes)
 
@@ -64,7 +53,6 @@ def gaussian_weights(patch: Sequence[int], sigma: float) -> NDArray[np.float32]:
         (*patch).
 
     Source: method.md section 16, but in float32: in float16 a sixth of the weights are subnormal.
-
     """
     weights = np.ones(())
     for size in patch:

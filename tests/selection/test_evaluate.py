@@ -1,4 +1,4 @@
-"""Means over cases and folds, and real summaries of the peer reproduced."""
+"""Scores of one case, means over cases and folds, and real summaries of nnU-Net reproduced."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.metrics.overlap import Counts, overlap_metrics
-from segflow.selection.evaluate import merge_folds, summarise
+from segflow.selection.evaluate import merge_folds, score_case, summarise
 
 LABELS = Labels((("background", 0), ("a", 1), ("b", 2)))
 ABSENT = Counts(tp=0, fp=0, fn=0, tn=4)
 HALF = Counts(tp=1, fp=1, fn=1, tn=1)
 WHOLE = Counts(tp=2, fp=0, fn=0, tn=2)
 
+FILES = {"prediction_file": "out/a.nii.gz", "reference_file": "labels/a.nii.gz"}
 PLANS = Path(__file__).parents[3] / "shared" / "reference" / "plans"
 SUMMARIES = sorted(PLANS.glob("*/*summary*.json"))
 
@@ -28,22 +30,47 @@ def case(name, *counts):
     return CaseScores(metrics=metrics, prediction_file=f"p/{name}", reference_file=f"r/{name}")
 
 
-def test_means_skip_undefined_cases():
+REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), regions_class_order=(1, 2))
+THREE = Labels((("background", 0), ("a", 1), ("b", 2), ("c", 3)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "prediction", "reference", "expected"),
+    [
+        (THREE, [1, 1, 0, 2], [1, 0, 0, 0], {"1": 2 / 3, "2": 0, "3": math.nan}),
+        (REGIONS, [1, 2, 0, 0], [2, 2, 0, 1], {"(1, 2)": 0.8, "2": 2 / 3}),
+    ],
+)
+def test_dice_of_a_case(labels, prediction, reference, expected, frozen):
+    maps = [frozen(np.array([[row]], np.uint8)) for row in (prediction, reference)]
+    scores = score_case(*maps, labels, prediction_file="p/a", reference_file="r/a")
+    assert {key: metrics.dice for key, metrics in scores.metrics.items()} == pytest.approx(
+        expected, nan_ok=True
+    )
+    assert (scores.prediction_file, scores.reference_file) == ("p/a", "r/a")
+
+
+def test_keys_are_sorted_as_text():
+    labels = Labels((("background", 0), *((f"c{i}", i) for i in range(1, 12))))
+    scores = score_case(np.zeros((1, 1, 1), int), np.zeros((1, 1, 1), int), labels, **FILES)
+    assert list(scores.metrics)[:3] == ["1", "10", "11"]
+
+
+def test_shapes_must_agree():
+    with pytest.raises(PredictionError, match=r"out/a.nii.gz has shape \(1, 1, 2\)"):
+        score_case(np.zeros((1, 1, 2), int), np.zeros((1, 1, 1), int), LABELS, **FILES)
+
+
+def test_means_leave_out_what_is_undefined():
     summary = summarise([case("b", WHOLE, ABSENT), case("a", HALF, HALF)], LABELS)
     assert summary.mean["1"].dice == 0.75
     assert summary.mean["2"].dice == 0.5
     assert summary.mean["2"].tp == 0.5
     assert summary.foreground_mean.dice == 0.625
     assert [c.reference_file for c in summary.metric_per_case] == ["r/a", "r/b"]
-
-
-def test_absent_class_poisons_nothing():
-    summary = summarise([case("a", HALF, ABSENT)], LABELS)
-    assert math.isnan(summary.mean["2"].dice)
-    assert summary.foreground_mean.dice == 0.5
-
-
-def test_all_absent():
+    absent = summarise([case("a", HALF, ABSENT)], LABELS)
+    assert math.isnan(absent.mean["2"].dice)
+    assert absent.foreground_mean.dice == 0.5
     assert math.isnan(summarise([case("a", ABSENT, ABSENT)], LABELS).foreground_mean.dice)
 
 
@@ -57,14 +84,10 @@ def test_json_round_trip():
     assert again.to_json() == text
 
 
-def test_no_cases():
-    with pytest.raises(PredictionError, match="no scored cases"):
-        summarise([], LABELS)
-
-
-def test_missing_target():
-    with pytest.raises(PredictionError, match="p/a has no score for 2"):
-        summarise([case("a", HALF)], LABELS)
+@pytest.mark.parametrize(("counts", "message"), [([], "no scored cases"), ([HALF], "p/a has no score for 2")])
+def test_cases_that_cannot_be_summarised(counts, message):
+    with pytest.raises(PredictionError, match=message):
+        summarise([case("a", *counts)] if counts else [], LABELS)
 
 
 def test_every_case_weighs_the_same_across_folds():
@@ -95,7 +118,7 @@ def from_counts(metrics):
 
 @pytest.mark.data
 @pytest.mark.parametrize("path", REFERENCES)
-def test_summaries_of_the_peer_follow_from_their_counts(path):
+def test_summaries_of_nnunet_follow_from_their_counts(path):
     data = json.loads(path.read_text())
     theirs = Summary.parse(data, where=str(path), error=PredictionError)
     entries = (("background", 0), *((key, int(key)) for key in theirs.mean))

@@ -1,4 +1,4 @@
-"""A batch in parts: each process of a training has some of its patches, and the loss is that of all of them."""
+"""The loss of a batch whose patches are spread over the processes of a training."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Final, Protocol
 
 from torch import Tensor
 
-__all__ = ["WHOLE", "Parts"]
+__all__ = ["SINGLE_PROCESS", "Reduction"]
 
 
-class Parts(Protocol):
-    """Turns what was computed from this process's patches into what the whole batch gives.
+class Reduction(Protocol):
+    """Turns what was computed from this process's patches into the value of the whole batch.
 
     All processes must call the same methods in the same order, and all get the same values. Gradients flow back to
     this process's patches only: those of the processes, added up, are the gradient of the whole batch.
     """
 
     def sum(self, mine: Tensor) -> Tensor:
-        """The sum over all parts."""
+        """The sum over all processes."""
         ...
 
     def mean(self, mine: Tensor) -> Tensor:
@@ -25,17 +25,15 @@ class Parts(Protocol):
         ...
 
 
-class _Whole:
-    """All patches are here."""
+class _SingleProcess:
+    """All patches are here: sum and mean stay as they are."""
 
     def sum(self, mine: Tensor) -> Tensor:
-        """As it is."""
         return mine
 
     def mean(self, mine: Tensor) -> Tensor:
-        """As it is."""
         return mine
 
 
 #: A batch that is not spread over processes.
-WHOLE: Final[Parts] = _Whole()
+SINGLE_PROCESS: Final[Reduction] = _SingleProcess()

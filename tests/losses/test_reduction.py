@@ -1,4 +1,4 @@
-"""A batch in two parts has the loss and the gradient of the whole."""
+"""A batch that two processes share has the loss and the gradient of the whole."""
 
 import threading
 
@@ -26,7 +26,7 @@ class Sum(torch.autograd.Function):
 
 
 class Thread(threading.Thread):
-    """One of two that add up what they have; it is its own `Parts`."""
+    """One of two that add up what they have; it is its own `Reduction`."""
 
     def __init__(self, share, lines, barrier, problem):
         super().__init__()
@@ -46,7 +46,7 @@ class Thread(threading.Thread):
     def run(self):
         labels, recipe, batch_dice, logits, target = self.problem
         self.logits = logits.clone().requires_grad_()
-        loss = build_loss(labels, recipe, (1.0,), batch_dice=batch_dice, parts=self)
+        loss = build_loss(labels, recipe, (1.0,), batch_dice=batch_dice, reduction=self)
         self.loss = loss([self.logits], [target])
         self.loss.backward()
 

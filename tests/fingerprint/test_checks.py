@@ -1,0 +1,84 @@
+"""Checks of single cases, and of all cases together."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from case_samples import raw_case
+
+from segflow.contracts.artefacts import CheckedCase
+from segflow.contracts.case import Case
+from segflow.contracts.errors import DatasetError
+from segflow.contracts.labels import Labels
+from segflow.fingerprint.consistency import absent_labels, equal_images
+from segflow.fingerprint.integrity import case_warnings, check_label_values
+
+CLASSES = Labels((("background", 0), ("a", 1)))
+IGNORE = Labels((("background", 0), ("a", 1), ("ignore", 2)))
+REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), (1, 2))
+CASE = Case("one", (Path("one_0000.nii.gz"),), Path("labelsTr/one.nii.gz"))
+
+
+def raw(values):
+    return raw_case(np.zeros((1, 1, 1, 3)), None if values is None else [[values]])
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "only"),
+    [
+        ([0, 1, 1], CLASSES, None),
+        ([1, 1, 1], CLASSES, None),
+        ([2, 1, 2], IGNORE, None),
+        ([0, 2, 2], REGIONS, None),
+        (None, CLASSES, None),
+        ([0, 0, 0], CLASSES, "0"),
+        ([0, 2, 2], IGNORE, "0, 2"),
+        ([2, 2, 2], IGNORE, "2"),
+        ([0, 0, 0], REGIONS, "0"),
+    ],
+)
+def test_label_values_and_a_warning_without_foreground(values, labels, only):
+    case = raw(values)
+    found = check_label_values(case, CASE, labels)
+    assert found == tuple(sorted(set(values or [])))
+    message = f"case one: label file labelsTr/one.nii.gz has no foreground, only {only}"
+    assert case_warnings(case, CASE, found, labels) == (() if only is None else (message,))
+
+
+@pytest.mark.parametrize(("values", "found"), [([0, 1, 2], 2), ([0, -1, 1], -1)])
+def test_other_values_are_refused(values, found):
+    with pytest.raises(DatasetError, match=rf"case one: label file labelsTr/one\.nii\.gz .*value {found},"):
+        check_label_values(raw(values), CASE, CLASSES)
+
+
+def test_warnings_of_the_reader_are_passed_on():
+    case = dataclasses.replace(raw([0, 0, 0]), warnings=("case one: odd",))
+    assert case_warnings(case, CASE, (0,), CLASSES)[0] == "case one: odd"
+    assert case_warnings(case, CASE, (0, 1), CLASSES) == ("case one: odd",)
+
+
+def checked(identifier, *digests, values=(0, 1)):
+    return CheckedCase(
+        identifier=identifier,
+        images={f"imagesTr/{identifier}_000{number}": digest for number, digest in enumerate(digests)},
+        label={},
+        shape=(1, 1, 3),
+        spacing_mm=(1, 1, 1),
+        label_values=values,
+    )
+
+
+def test_equal_images():
+    cases = [checked("a", "x", "y"), checked("b", "y", "x"), checked("c", "x", "y"), checked("d", "x", "z")]
+    assert equal_images(cases) == ("cases a, c have the same images, byte by byte",)
+    assert equal_images(cases[:2]) == ()
+
+
+def test_absent_labels():
+    labels = Labels((("background", 0), ("a", 1), ("whole", (2, 3)), ("b", 4), ("ignore", 5)))
+    cases = [checked("a", "x", values=(0, 1)), checked("b", "y", values=(0, 2, 5))]
+    assert absent_labels(cases, labels) == ("label 3 occurs in no case", "label 4 (b) occurs in no case")
+    assert absent_labels([*cases, checked("c", "z", values=(3, 4))], labels) == ()
