@@ -18,8 +18,8 @@ configfile: f"{workflow.current_basedir}/config/config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/stages.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/data.smk"
-include: "workflow/rules/planning.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/prediction.smk"
 include: "workflow/rules/selection.smk"
@@ -29,8 +29,9 @@ include: "workflow/rules/outcome.smk"
 rule all:
     default_target: True
     input:
-        all_check_reports(),
-        all_plans(),
+        # By name, so that those of several data sets are made side by side; see `planned_configurations`.
+        [file for experiment in EXPERIMENTS for file in check_reports(experiment)],
+        expand(f"{PLAN}/plans.json", dataset=SOURCES, plan=PLANS.planning),
         durable_outputs,
     localrule: True
 

@@ -84,8 +84,8 @@ def resample_peer(job):
 
 def case_ours(job):
     from segflow.contracts.case import Case
+    from segflow.images.cases import read_case
     from segflow.images.dataset import read_description
-    from segflow.images.read import read_case
     from segflow.nnunet.plans import read_plan
     from segflow.preprocessing.prepare import prepare_case
     from segflow.storage.cases import CaseStore

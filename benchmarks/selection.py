@@ -24,8 +24,8 @@ import numpy as np
 from scipy import ndimage
 from side_by_side import call, in_turn, peer_environment, runs, segflow, show_tables, timed
 
+from segflow.images.cases import read_geometry, read_labels, write_labels
 from segflow.images.dataset import read_description
-from segflow.images.read import read_geometry, read_labels, write_labels
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.plans import read_plan
 from segflow.storage.cases import CaseStore

@@ -11,8 +11,8 @@ import SimpleITK as sitk
 from stage_calls import call
 
 from segflow.commands.main import main
+from segflow.images.cases import write_labels
 from segflow.images.dataset import read_description
-from segflow.images.read import write_labels
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_preparation
 from segflow.prediction.restore import assemble

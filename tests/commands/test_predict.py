@@ -18,7 +18,7 @@ from stage_calls import call
 
 from segflow.commands.main import main
 from segflow.contracts.case import Case
-from segflow.images.read import read_case
+from segflow.images.cases import read_case
 from segflow.prediction.predictor import Predictor
 from segflow.storage.probabilities import read_probabilities
 

@@ -20,8 +20,8 @@ from segflow.fingerprint.extract import (
     pool_cases,
     samples_per_case,
 )
+from segflow.images.cases import read_case
 from segflow.images.dataset import read_dataset
-from segflow.images.read import read_case
 
 NUMBERS = st.floats(
     width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**100), max_value=2.0**100

@@ -9,7 +9,7 @@ from io_samples import save
 
 from segflow.contracts.case import Case, Geometry
 from segflow.contracts.errors import DatasetError
-from segflow.images.read import read_case, read_geometry, read_image, read_labels, write_image, write_labels
+from segflow.images.cases import read_case, read_geometry, read_image, read_labels, write_image, write_labels
 
 GOOD = np.zeros((3, 4, 5))
 GEOMETRY = Geometry(

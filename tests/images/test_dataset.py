@@ -8,7 +8,7 @@ import pytest
 from io_samples import FILES
 
 from segflow.contracts.errors import DatasetError
-from segflow.images.dataset import find_cases, list_files, read_dataset, read_description, stray_labels
+from segflow.images.dataset import find_inputs, list_files, read_dataset, read_description, stray_labels
 
 
 def test_sound(make):
@@ -178,7 +178,7 @@ def test_description_alone_needs_no_files(make):
 
 
 def test_cases_to_predict_need_no_labels(make):
-    cases = find_cases(make() / "imagesTr", ".nii.gz", 2)
+    cases = find_inputs([make() / "imagesTr"], ".nii.gz", 2).cases.values()
     assert [(case.identifier, case.label) for case in cases] == [("a", None), ("b", None)]
 
 

@@ -6,7 +6,7 @@ import pytest
 from io_samples import FILES
 
 from segflow.contracts.errors import DatasetError
-from segflow.images.dataset import find_cases, list_files, read_dataset, reader_warnings, stray_labels
+from segflow.images.dataset import find_inputs, list_files, read_dataset, reader_warnings, stray_labels
 
 
 @pytest.mark.parametrize("ending", [".NII.GZ", ".PNG", ".Tif"])
@@ -14,7 +14,7 @@ def test_endings_are_found_as_they_are_written(ending, make):
     folder = make(ending=ending, file_ending=ending)
     assert [case.label.name for case in read_dataset(folder).cases] == [f"a{ending}", f"b{ending}"]
     with pytest.raises(DatasetError, match="holds no file named"):
-        find_cases(folder / "imagesTr", ending.swapcase(), 2)
+        find_inputs([folder / "imagesTr"], ending.swapcase(), 2)
 
 
 def test_old_name_goes_behind_the_new_one(make):
@@ -123,7 +123,7 @@ def test_readers_that_ours_stands_for(name, make):
             "is NibabelIOWithReorient, but images are never re-oriented here: axes are taken",
         ),
         ("SimpleITKIOWithReorient", "is SimpleITKIOWithReorient, but images are never re-oriented"),
-        ("MyReader", "is 'MyReader', which is unknown and left aside; file_ending chooses the reader"),
+        ("MyReader", "is 'MyReader', which is unknown and ignored; file_ending chooses the reader"),
     ],
 )
 def test_readers_that_ours_cannot_stand_for(name, message, make):

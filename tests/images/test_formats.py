@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from segflow.contracts.errors import DatasetError
 from segflow.images.formats import (
     ENDINGS,
     companions,
     digest_of_image,
     ending_of,
+    geometry_of_picture,
+    has_spacing,
     label_ending,
-    read_side_file,
     side_file,
 )
 from segflow.storage.files import digest_of
@@ -62,8 +64,13 @@ def test_the_own_side_file_goes_first(tmp_path):
 
 
 def test_spacing_of_a_side_file(tmp_path):
+    assert geometry_of_picture(tmp_path / "a.tif", (3, 4, 5)).spacing_mm == (1, 1, 1)
+    assert geometry_of_picture(tmp_path / "a.tif", (1, 4, 5)).spacing_mm == (999, 1, 1)
+    assert not has_spacing(tmp_path / "a.tif")
     (tmp_path / "a.json").write_text('{"spacing": [5, 0.5, 0.25], "more": 1}')
-    assert read_side_file(tmp_path / "a.json") == (5.0, 0.5, 0.25)
+    found = geometry_of_picture(tmp_path / "a_0000.tif", (3, 4, 5))
+    assert (found.spacing_mm, found.file_spacing_mm) == ((5.0, 0.5, 0.25), (0.25, 0.5, 5.0))
+    assert has_spacing(tmp_path / "a_0000.tif")
 
 
 @pytest.mark.parametrize(
@@ -71,16 +78,13 @@ def test_spacing_of_a_side_file(tmp_path):
     [
         "",
         "[1, 1, 1]",
-        '{"spacing": [1, 1]}',
-        '{"spacing": [0, 1, 1]}',
-        '{"spacing": [NaN, 1, 1]}',
-        '{"spacing": "1"}',
+        *(f'{{"spacing": {value}}}' for value in ("[1, 1]", "[0, 1, 1]", "[NaN, 1, 1]", '"1"')),
     ],
 )
 def test_wrong_side_file(content, tmp_path):
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(ValueError, match=r"a\.json must hold .*three positive numbers"):
-        read_side_file(tmp_path / "a.json")
+    with pytest.raises(DatasetError, match=r"a\.json must hold .*three positive numbers"):
+        geometry_of_picture(tmp_path / "a.tif", (3, 4, 5))
 
 
 @pytest.mark.parametrize(

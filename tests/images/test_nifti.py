@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from segflow.contracts.case import Case
 from segflow.contracts.errors import DatasetError
 from segflow.images import nifti
-from segflow.images.read import read_image, read_labels, verify_files
+from segflow.images.cases import read_geometry, read_image, read_labels
 
 
 @pytest.fixture
@@ -43,22 +42,18 @@ def test_whole_archives_are_read(archive, parts, monkeypatch):
     content = gzip.decompress(file.read_bytes())
     cuts = np.linspace(0, len(content), parts + 1).astype(int)
     file.write_bytes(b"".join(gzip.compress(content[a:b]) for a, b in itertools.pairwise(cuts)))
-    counted = []
-    monkeypatch.setattr(nifti, "_length", counted.append)
     image, _ = read_image([file], case="a")
     np.testing.assert_array_equal(image[0], array)
-    assert not counted  # nothing is decompressed twice
 
 
 def test_an_archive_with_a_long_name(archive):
     """The name it was packed under stands before the content."""
     file, _ = archive
-    expected = nifti.placement(file)
+    expected = read_geometry(file, case="a").nifti_placement
     content = gzip.decompress(file.read_bytes())
     with file.open("wb") as stream, gzip.GzipFile(filename="n" * 9000, mode="wb", fileobj=stream) as packed:
         packed.write(content)
-    assert nifti.placement(file) == expected != ""
-    assert nifti.complain(file) is None
+    assert read_geometry(file, case="a").nifti_placement == expected != ""
 
 
 def test_an_archive_without_compression(archive):
@@ -79,31 +74,15 @@ def test_a_changed_bit_is_found_by_the_checksum(archive):
         read_image([file], case="a")
 
 
-@pytest.mark.parametrize(("kind", "is_ours"), [("u1", False), ("f4", True)])
-def test_large_volumes_of_integers_are_the_library_s(kind, is_ours, tmp_path, monkeypatch):
-    monkeypatch.setattr(nifti, "_LARGE_BYTES", 1000)
-    array = np.random.default_rng(0).integers(0, 200, (20, 40, 50)).astype(kind)
-    file = written(tmp_path / "a_0000.nii.gz", array)
-    assert (nifti.voxels(file) is not None) == is_ours
-    np.testing.assert_array_equal(read_image([file], case="a")[0][0], array)
-    content = bytearray(file.read_bytes())
-    content[-6] ^= 1
-    file.write_bytes(content)
-    assert (nifti.verify(file) is None) == is_ours  # reading has looked, or nobody yet
-
-
 def test_a_changed_bit_in_what_the_library_reads(tmp_path):
     """It looks at the checksum of small files only."""
     array = np.random.default_rng(0).integers(0, 1 << 20, (40, 50, 60))  # of 64 bits
     file = written(tmp_path / "a_0000.nii.gz", array)
-    case = Case("a", (file,), file)
-    verify_files(case)
     content = bytearray(file.read_bytes())
     content[-6] ^= 1
     file.write_bytes(content)
-    read_image([file], case="a")
-    with pytest.raises(DatasetError, match=r"case a: cannot trust .*a_0000\.nii\.gz: its checksum is wrong"):
-        verify_files(case)
+    with pytest.raises(DatasetError, match=r"case a: cannot read .*a_0000\.nii\.gz: its checksum is wrong"):
+        read_image([file], case="a")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -120,11 +99,6 @@ def test_what_is_no_number_is_refused(value, ending, kind, shape, tmp_path):
         read_image([file], case="a")
 
 
-def test_placement_of_no_nifti(tmp_path):
-    (tmp_path / "a.nii").write_bytes(b"something else")
-    assert nifti.placement(tmp_path / "a.nii") == ""
-
-
 def written(path, array, pixel=None):
     image = sitk.GetImageFromArray(array, isVector=False)
     image.SetSpacing([0.5 + axis for axis in range(image.GetDimension())])
@@ -138,9 +112,9 @@ def test_files_are_written_as_the_library_writes_them(kind, shape, tmp_path):
     """Byte by byte, where the placement is one that it gives back."""
     array = np.random.default_rng(0).integers(0, 9, shape).astype(kind)
     expected = written(tmp_path / "library.nii", array)
-    nifti.write_placed(tmp_path / "ours.nii", array, nifti.placement(expected))
+    nifti.write(tmp_path / "ours.nii", array, read_geometry(expected, case="a"))
     assert (tmp_path / "ours.nii").read_bytes() == expected.read_bytes()
-    nifti.write_placed(tmp_path / "ours.nii.gz", array, nifti.placement(expected))
+    nifti.write(tmp_path / "ours.nii.gz", array, read_geometry(expected, case="a"))
     assert gzip.decompress((tmp_path / "ours.nii.gz").read_bytes()) == expected.read_bytes()
 
 
@@ -150,8 +124,7 @@ def test_files_are_written_as_the_library_writes_them(kind, shape, tmp_path):
 def test_ordinary_files_are_read_as_the_library_reads_them(kind, ending, shape, tmp_path, monkeypatch):
     array = np.random.default_rng(0).integers(0, 9, shape).astype(kind)
     file = written(tmp_path / f"a{ending}", array)
-    np.testing.assert_array_equal(nifti.voxels(file), array[0] if shape[:-3] == (1,) else array)
-    monkeypatch.setattr("segflow.images.decode._itk", None)
+    monkeypatch.setattr("segflow.images.itk.read", None)
     image, geometry = read_image([file], case="a")
     found = read_labels(file, case="a") if len(image) == 1 else None
     monkeypatch.undo()
@@ -166,7 +139,7 @@ def test_ordinary_files_are_read_as_the_library_reads_them(kind, ending, shape, 
 
 def as_the_library_reads(file, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("segflow.images.nifti.voxels", lambda _: None)
+        patch.setattr(nifti, "_is_plain", lambda *_: False)
         return read_image([file], case="a")
 
 
@@ -183,7 +156,6 @@ def test_odd_headers_are_the_library_s(place, kind, values, codes, tmp_path, mon
     struct.pack_into(f"<{kind}", content, place, *values)
     struct.pack_into("<2h", content, 252, *codes)
     file.write_bytes(content)
-    assert nifti.voxels(file) is None
     image, geometry = read_image([file], case="a")
     expected, same = as_the_library_reads(file, monkeypatch)
     np.testing.assert_array_equal(image, expected)
@@ -217,20 +189,8 @@ def test_the_other_byte_order(tmp_path):
             content[part] = content[part][::-1]
     content[352:] = array.astype(">i2").tobytes()
     file.write_bytes(content)
-    np.testing.assert_array_equal(nifti.voxels(file), array)
+    np.testing.assert_array_equal(read_labels(file, case="a"), array)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(file))), array)
-
-
-@pytest.mark.parametrize(
-    "array",
-    [
-        np.zeros((2, 3, 4), np.int64),
-        np.zeros((2, 3, 4), np.complex64),
-    ],
-    ids=["64 bits", "complex"],
-)
-def test_other_files_are_the_library_s(array, tmp_path):
-    assert nifti.voxels(written(tmp_path / "a.nii.gz", array)) is None
 
 
 def test_scaled_values_are_the_library_s(tmp_path):
@@ -238,7 +198,6 @@ def test_scaled_values_are_the_library_s(tmp_path):
     content = bytearray(file.read_bytes())
     content[112:120] = np.array([2, 1], "<f4").tobytes()
     file.write_bytes(content)
-    assert nifti.voxels(file) is None
     assert set(np.unique(read_labels(file, case="a"))) == {3}
 
 

@@ -9,8 +9,7 @@ import pytest
 import tifffile
 
 from segflow.contracts.errors import DatasetError
-from segflow.images.read import read_geometry, read_image, read_labels
-from segflow.images.tiff import survey
+from segflow.images.cases import read_geometry, read_image, read_labels
 
 GREY = {"photometric": "minisblack"}
 
@@ -136,11 +135,5 @@ def test_a_directory_that_never_ends(tmp_path):
     (count,) = struct.unpack_from("<H", content, start)
     content[start + 2 + 12 * count : start + 6 + 12 * count] = struct.pack("<I", start)
     file.write_bytes(content)
-    with pytest.raises(ValueError, match="circle"):
-        survey(file)
-
-
-def test_survey_reads_no_voxel(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", noise((3, 40, 50)), **GREY)
-    found = survey(tmp_path / "a.tif")
-    assert (found.shape, found.channels, found.simple) == ((3, 40, 50), 1, True)
+    with pytest.raises(DatasetError, match="circular"):
+        read_geometry(file, case="a")

@@ -1,4 +1,4 @@
-"""The peer's Python, one data set at a time through both programs, and a table of how far results differ."""
+"""nnU-Net's Python, one data set at a time through both programs, and a table of how far results differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIFFERENCES = pytest.StashKey[dict[str, str]]()
 
 @pytest.fixture(scope="session")
 def peer():
-    """The peer; without it the test is skipped."""
+    """nnU-Net; without it the test is skipped."""
     python = os.environ.get(VARIABLE)
     if not python:
         pytest.skip(f"{VARIABLE} does not name the Python of an environment with nnunetv2")
@@ -60,6 +60,6 @@ def pytest_terminal_summary(terminalreporter, config):
     """How far images, logits, gradients and losses differ."""
     differences = config.stash.get(DIFFERENCES, {})
     if differences:
-        terminalreporter.section("largest difference from the peer")
+        terminalreporter.section("largest difference from nnU-Net")
         for name, text in differences.items():
             terminalreporter.write_line(f"{name:40}{text}")

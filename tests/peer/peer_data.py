@@ -63,7 +63,7 @@ def real(folder: Path, shared: Path, *, source: str, n_cases: int) -> None:
         (folder / "labelsTr" / label.name).symlink_to(label)
         for image in (whole / "imagesTr").glob(f"{label.name.removesuffix(ending)}_????{ending}"):
             (folder / "imagesTr" / image.name).symlink_to(image)
-    # A plan is named after the data set, which in the peer is the folder.
+    # A plan is named after the data set, which in nnU-Net is the folder.
     description.pop("name", None)
     (folder / "dataset.json").write_text(json.dumps({**description, "numTraining": n_cases}))
 
@@ -158,7 +158,7 @@ LARGE = [
     Case((120, 128, 118), (0.8, 0.8, 0.8)),
     Case((66, 100, 64), (1.5, 1, 1.5)),
 ]
-# A 2D file's third spacing follows from the others, so the peer plans 3D networks where those differ this much.
+# A 2D file's third spacing follows from the others, so nnU-Net plans 3D networks where those differ this much.
 FLAT_MIXED = [
     Case((1, 64, 72), (1, 0.5, 0.5)),
     Case((1, 66, 70), (1, 0.5, 0.5)),

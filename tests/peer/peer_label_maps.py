@@ -16,7 +16,7 @@ __all__ = ["PLANS", "SETS", "LabelMaps", "corrupted", "write_maps"]
 
 Pair = tuple[np.ndarray, np.ndarray]
 
-#: As much of a plan as the peer asks for when it evaluates.
+#: As much of a plan as nnU-Net asks for when it evaluates.
 PLANS = {
     "dataset_name": "Dataset901_maps",
     "plans_name": "nnUNetPlans",

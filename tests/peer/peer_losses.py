@@ -1,8 +1,8 @@
-"""Run by the peer's Python: its losses on tensors from files.
+"""Run by nnU-Net's Python: its losses on tensors from files.
 
     PEER_PYTHON peer_losses.py JOBS.json OUTPUT.json
 
-Losses are made as the peer's trainer makes them (method.md section 14). Only the peer's public classes are called.
+Losses are made as nnU-Net's trainer makes them (method.md section 14). Only nnU-Net's public classes are called.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Run by the peer's Python: what the peer reads in plans.json files, and the networks it builds from them.
+"""Run by nnU-Net's Python: what nnU-Net reads in plans.json files, and the networks it builds from them.
 
     nnUNet_raw=R nnUNet_preprocessed=P nnUNet_results=S PEER_PYTHON peer_networks.py DATASET.json OUTPUT PLANS...
 
-OUTPUT is a JSON list with an entry for each of PLANS. Only the peer's public functions and classes are called.
+OUTPUT is a JSON list with an entry for each of PLANS. Only nnU-Net's public functions and classes are called.
 """
 
 from __future__ import annotations

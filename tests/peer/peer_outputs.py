@@ -1,9 +1,9 @@
-"""Run by the peer's Python: the peer's networks with weights from checkpoints that segflow wrote.
+"""Run by nnU-Net's Python: nnU-Net's networks with weights from checkpoints that segflow wrote.
 
     PEER_PYTHON peer_outputs.py JOBS.json OUTPUT
 
 For each job there is OUTPUT/NAME_PRECISION.npz: logits of all levels, and the gradient of each parameter; and in
-OUTPUT/names.json all names of the network's state, those of one tensor together. Only the peer's public functions are
+OUTPUT/names.json all names of the network's state, those of one tensor together. Only nnU-Net's public functions are
 called.
 """
 

@@ -17,7 +17,7 @@ def plan_differences(ours: Any, theirs: Any, *, statistics: float = 0.0) -> list
 
     Args:
         ours: The content of plans.json.
-        theirs: The peer's.
+        theirs: nnU-Net's.
         statistics: By how much, relatively, a mean or standard deviation of the data set may differ.
 
     Returns:
@@ -25,7 +25,7 @@ def plan_differences(ours: Any, theirs: Any, *, statistics: float = 0.0) -> list
     """
     found, expected = dict(_leaves(ours)), dict(_leaves(theirs))
     return [
-        f"{place}: {found.get(place, ABSENT)!r}, the peer has {expected.get(place, ABSENT)!r}"
+        f"{place}: {found.get(place, ABSENT)!r}, nnU-Net has {expected.get(place, ABSENT)!r}"
         for place in {**expected, **found}
         if not _equal(place, found.get(place, ABSENT), expected.get(place, ABSENT), statistics)
     ]

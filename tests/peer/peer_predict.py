@@ -1,9 +1,9 @@
-"""Run by the peer's Python: label images with a results folder, on the CPU.
+"""Run by nnU-Net's Python: label images with a results folder, on the CPU.
 
     PEER_PYTHON peer_predict.py RESULTS_FOLDER IMAGES OUTPUT [float32]
 
-If RESULTS_FOLDER has no fold, the peer's trainer first writes a checkpoint of an untrained network, with all that its
-checkpoints hold. Only the peer's public classes are called. With `float32` its sums of logits and its weights have
+If RESULTS_FOLDER has no fold, nnU-Net's trainer first writes a checkpoint of an untrained network, with all that its
+checkpoints hold. Only nnU-Net's public classes are called. With `float32` its sums of logits and its weights have
 that precision, instead of half of it.
 """
 

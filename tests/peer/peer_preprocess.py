@@ -1,4 +1,4 @@
-"""Run by the peer's Python: what the peer makes of a raw data set, written as JSON and plain arrays.
+"""Run by nnU-Net's Python: what nnU-Net makes of a raw data set, written as JSON and plain arrays.
 
     nnUNet_raw=R nnUNet_preprocessed=P nnUNet_results=S PEER_PYTHON peer_preprocess.py JOB.json OUTPUT
 
@@ -7,7 +7,7 @@ gpu_memory_gb, spacing (numbers or null), fingerprint (a file to use instead of 
 prepare (whether to prepare the cases).
 
 OUTPUT gets dataset_fingerprint.json, plans/PLANNER.json, splits_final.json where there are cases enough, and
-CONFIGURATION/CASE.npz. Only the peer's public functions and classes are called.
+CONFIGURATION/CASE.npz. Only nnU-Net's public functions and classes are called.
 """
 
 from __future__ import annotations

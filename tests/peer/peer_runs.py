@@ -1,4 +1,4 @@
-"""One data set through the peer and through segflow; each step is done when it is first asked for."""
+"""One data set through nnU-Net and through segflow; each step is done when it is first asked for."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class PreparedCase:
 
 @dataclass(frozen=True)
 class Peer:
-    """The peer's Python, which runs the scripts of this folder."""
+    """nnU-Net's Python, which runs the scripts of this folder."""
 
     python: str
 
     def run(self, script: str, *words: object, folder: Path) -> None:
-        """Run a script with the peer's three folders below `folder`; its output goes to a file there."""
+        """Run a script with nnU-Net's three folders below `folder`; its output goes to a file there."""
         variables = {"nnUNet_def_n_proc": "2", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
         for part in ("raw", "preprocessed", "results"):
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -72,14 +72,14 @@ class Peer:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """The peer's workers outlive it, so the whole group is ended, which is this process's alone."""
+    """nnU-Net's workers outlive it, so the whole group is ended, which is this process's alone."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 class Both:
-    """A data set, and what the peer and segflow make of it.
+    """A data set, and what nnU-Net and segflow make of it.
 
     Attributes:
         data: The data set.
@@ -100,11 +100,11 @@ class Both:
 
     @cached_property
     def theirs(self) -> Path:
-        """What the peer made."""
+        """What nnU-Net made."""
         return self.run_peer("ExperimentPlanner", prepare=True)
 
     def run_peer(self, *planners: str, prepare: bool, fingerprint: Path | None = None) -> Path:
-        """Let the peer plan, and perhaps prepare; the folder of what it made."""
+        """Let nnU-Net plan, and perhaps prepare; the folder of what it made."""
         output = self.folder / "theirs"
         output.mkdir()
         job = {
@@ -121,7 +121,7 @@ class Both:
         return output
 
     def run_script(self, script: str, *words: object) -> None:
-        """Let the peer's Python run a script of this folder."""
+        """Let nnU-Net's Python run a script of this folder."""
         self._peer.run(script, *words, folder=self.folder)
 
     @cached_property
@@ -185,7 +185,7 @@ class Both:
         return PreparedCase(grid, case.image, case.labels, locations)
 
     def their_case(self, configuration: str, name: str) -> PreparedCase:
-        """A case as the peer's script stored it."""
+        """A case as nnU-Net's script stored it."""
         with np.load(self.theirs / configuration / f"{name}.npz", allow_pickle=False) as file:
             arrays = dict(file)
         grid = {

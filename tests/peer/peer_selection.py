@@ -1,9 +1,9 @@
-"""Run by the peer's Python: its evaluation, its search for post-processing, its choice among models.
+"""Run by nnU-Net's Python: its evaluation, its search for post-processing, its choice among models.
 
     PEER_PYTHON peer_selection.py JOBS.json OUTPUT.json
 
 A job is {"do": "evaluate" | "postprocess" | "select", ...}; OUTPUT.json holds an answer for each, or the error it ended
-with. Only the peer's public functions are called. Its pools are of threads here: starting processes would take
+with. Only nnU-Net's public functions are called. Its pools are of threads here: starting processes would take
 nearly all of the time.
 """
 

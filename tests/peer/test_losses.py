@@ -1,4 +1,4 @@
-"""The peer's losses on the same tensors."""
+"""nnU-Net's losses on the same tensors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ MODES = {
 
 @pytest.fixture(scope="module")
 def folder(peer, tmp_path_factory):
-    """Tensors in files, and what the peer says of them."""
+    """Tensors in files, and what nnU-Net says of them."""
     made = tmp_path_factory.mktemp("losses")
     jobs = []
     for seed, (name, (regions, ignore, batch, scales)) in enumerate(MODES.items()):
@@ -93,7 +93,7 @@ def test_same_loss(folder, name, note_difference):
         )
     weights = deep_supervision_weights(scales)
     ours = float(build_loss(labels, TrainingRecipe(), weights, batch_dice=batch)(logits, targets))
-    if regions and ignore:  # the peer forgets to divide by the number of regions (method.md 25.13)
+    if regions and ignore:  # nnU-Net forgets to divide by the number of regions (method.md 25.13)
         ours += (len(labels.targets) - 1) * entropy(logits, targets, weights)
     theirs = read_json(folder / "losses.json")[name]
     note_difference(f"loss {name}", f"{abs(ours - theirs):.1e}")

@@ -1,4 +1,4 @@
-"""The peer's networks with segflow's weights: the same names, the same logits, the same gradients."""
+"""nnU-Net's networks with segflow's weights: the same names, the same logits, the same gradients."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def card_of(name):
 
 
 def prepared(name, folder):
-    """A job for the peer."""
+    """A job for nnU-Net."""
     network = randomised(name)
     save_nnunet_checkpoint(folder / f"{name}.pth", network.state_dict(), card_of(name), mirroring=True)
     rng = np.random.default_rng(5)
@@ -115,7 +115,7 @@ def prepared(name, folder):
 
 @pytest.fixture(scope="module")
 def folder(peer, tmp_path_factory):
-    """What the peer makes of all networks, in files."""
+    """What nnU-Net makes of all networks, in files."""
     made = tmp_path_factory.mktemp("networks")
     jobs = [prepared(name, made) for name in ARCHITECTURES]
     (made / "jobs.json").write_text(json.dumps(jobs))
@@ -125,7 +125,7 @@ def folder(peer, tmp_path_factory):
 
 
 def passed(name, folder, precision):
-    """Our logits and gradients, and the peer's."""
+    """Our logits and gradients, and nnU-Net's."""
     network = randomised(name).to(getattr(torch, precision))
     logits = network(torch.from_numpy(np.load(folder / f"{name}_image.npy").astype(precision)))
     with np.load(folder / f"{name}_slopes.npz") as slopes:

@@ -1,4 +1,4 @@
-"""From raw data to prepared cases: ours against the peer's, each with its own fingerprint and plan."""
+"""From raw data to prepared cases: ours against nnU-Net's, each with its own fingerprint and plan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segflow.commands.main import main
 pytestmark = pytest.mark.peer
 
 IMAGE_TOLERANCE = 1e-5
-STATISTICS_TOLERANCE = 1e-4  # relative; the peer sums up 1e8 values in float32
+STATISTICS_TOLERANCE = 1e-4  # relative; nnU-Net sums up 1e8 values in float32
 SUMMED = ("mean", "std")
 
 
@@ -22,7 +22,7 @@ def uses_mask(plan):
 
 
 def resamples_apart(plan):
-    """Whether the coarsest axis is so coarse that the peer treats it apart."""
+    """Whether the coarsest axis is so coarse that nnU-Net treats it apart."""
     spacing = plan["configurations"]["3d_fullres"]["spacing"]
     return max(spacing) > 3 * min(spacing)
 
@@ -80,7 +80,7 @@ def test_grid(both):
     for names in both.case_names():
         ours, theirs = both.our_case(*names), both.their_case(*names)
         if ours.grid != theirs.grid:
-            faults.append(f"{'/'.join(names)}: {ours.grid}, the peer has {theirs.grid}")
+            faults.append(f"{'/'.join(names)}: {ours.grid}, nnU-Net has {theirs.grid}")
     assert not faults, "\n".join(faults)
 
 
@@ -93,7 +93,7 @@ def test_labels(both):
             first = tuple(differing[0].tolist())
             faults.append(
                 f"{'/'.join(names)}: {len(differing)} of {ours.size} voxels differ, the first at {first}: "
-                f"{ours[first]}, the peer has {theirs[first]}"
+                f"{ours[first]}, nnU-Net has {theirs[first]}"
             )
     assert not faults, "\n".join(faults)
 
@@ -103,12 +103,12 @@ def test_locations(both):
     for names in both.case_names():
         ours, theirs = both.our_case(*names).locations, both.their_case(*names).locations
         if list(ours) != list(theirs):
-            faults.append(f"{'/'.join(names)}: targets {list(ours)}, the peer has {list(theirs)}")
+            faults.append(f"{'/'.join(names)}: targets {list(ours)}, nnU-Net has {list(theirs)}")
             continue
         for target, voxels in ours.items():
             if not np.array_equal(voxels, theirs[target]):
                 faults.append(
-                    f"{'/'.join(names)}: target {target}: {len(voxels)} voxels, the peer has {len(theirs[target])}"
+                    f"{'/'.join(names)}: target {target}: {len(voxels)} voxels, nnU-Net has {len(theirs[target])}"
                 )
     assert not faults, "\n".join(faults)
 

@@ -1,4 +1,4 @@
-"""Plans of every preset, from one fingerprint: equal to the peer's, and understood by it."""
+"""Plans of every preset, from one fingerprint: equal to nnU-Net's, and understood by it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PUBLISHED = {
 
 
 def published(folder: Path, shared: Path, *, source: str) -> None:
-    """A description with one case, which the peer only asks for the kind of its files."""
+    """A description with one case, which nnU-Net only asks for the kind of its files."""
     description = read_json(shared / "reference" / "plans" / source / "dataset.json")
     channels = tuple(description["channel_names"].values())
     synthetic(folder, None, cases=[Case((20, 20, 20), (1, 1, 1))], style=Style(channels=channels))
@@ -55,7 +55,7 @@ OTHERS = [
 
 @pytest.fixture(scope="session", params=[parameter(data) for data in [*OWN, *OTHERS]])
 def planned(both_of, request):
-    """A data set that the peer has planned with all its planners."""
+    """A data set that nnU-Net has planned with all its planners."""
     both = both_of(request.param)
     fingerprint = None
     if request.param in OTHERS:
@@ -68,7 +68,7 @@ def planned(both_of, request):
 
 @pytest.fixture(scope="session", params=PLANNERS)
 def pair(planned, request):
-    """Our plan and the peer's, of one preset and from the peer's fingerprint."""
+    """Our plan and nnU-Net's, of one preset and from nnU-Net's fingerprint."""
     both, theirs = planned
     file = both.folder / "ours" / request.param / "plans.json"
     both.make_plan(theirs / "dataset_fingerprint.json", file, "--recipe", request.param)
@@ -77,7 +77,7 @@ def pair(planned, request):
 
 @pytest.fixture(scope="session")
 def read_by_peer(planned, pair):
-    """What the peer reads in our plan, and what in its own."""
+    """What nnU-Net reads in our plan, and what in its own."""
     both, _ = planned
     output = both.folder / "read.json"
     both.run_script("peer_networks.py", both.raw / "dataset.json", output, *pair)

@@ -1,7 +1,7 @@
 """The same label maps in both programs: same scores, same post-processing, same choice of the model.
 
-Where a class occurs in no case, the peer's foreground mean is NaN, and nothing can rise above it (method.md section 25,
-number 4). There the two differ as docs/explanation/differences.md says.
+If a class occurs in no case, nnU-Net's foreground mean is NaN, and nothing can rise above it (method.md section 25,
+number 4). There the two differ, as docs/explanation/differences.md says.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scipy import ndimage
 from stage_calls import call
 
 from segflow.contracts.labels import Labels
-from segflow.images.read import read_labels
+from segflow.images.cases import read_labels
 from segflow.prediction.averaging import average
 from segflow.volumes.labelmaps import pick_labels
 
@@ -29,9 +29,16 @@ POISONED = {"absent_everywhere", "extremes"}
 NAMES = [pytest.param(name, marks=[pytest.mark.data] * maps.real) for name, maps in SETS.items()]
 
 
+def answers_to(peer, folder, jobs):
+    """nnU-Net's answers, one per job."""
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    peer.run("peer_selection.py", folder / "jobs.json", folder / "answers.json", folder=folder)
+    return json.loads((folder / "answers.json").read_text())
+
+
 @pytest.fixture(scope="module")
 def answers(peer, request, tmp_path_factory):
-    """The peer's scores and its post-processing of every set, and the folders; one call does for all."""
+    """nnU-Net's scores and its post-processing of every set, and the folders; one call does for all."""
     folder = tmp_path_factory.mktemp("maps")
     try:
         shared = request.getfixturevalue("shared")
@@ -51,15 +58,13 @@ def answers(peer, request, tmp_path_factory):
         }
         jobs += [{"do": "evaluate", **common}, {"do": "postprocess", **common}]
         names.append(name)
-    (folder / "jobs.json").write_text(json.dumps(jobs))
-    peer.run("peer_selection.py", folder / "jobs.json", folder / "answers.json", folder=folder)
-    found = json.loads((folder / "answers.json").read_text())
+    found = answers_to(peer, folder, jobs)
     return folder, dict(zip(names, zip(found[::2], found[1::2], strict=True), strict=True))
 
 
 @pytest.fixture
 def compared(answers, request):
-    """Ours and theirs of one set: the folder, the peer's scores, the peer's decision."""
+    """Ours and theirs of one set: the folder, nnU-Net's scores, nnU-Net's decision."""
     folder, found = answers
     if request.param not in found:
         pytest.skip("the real data sets (a folder 'shared' beside the checkout) are not here")
@@ -133,7 +138,7 @@ def values_of(operation):
 
 
 def test_every_branch_is_there(answers):
-    """Of the sets above; which ones the peer accepts is its own word."""
+    """Of the sets above; nnU-Net decides which ones it accepts."""
     _, found = answers
     accepted = {name: answer["operations"] for name, (_, answer) in found.items()}
     assert accepted["joint_accepted"] == [[1]]
@@ -173,7 +178,7 @@ def references_of():
 
 
 def write_models(name, scales, raw, results):
-    """Two models in the peer's folders; for each, probabilities by case."""
+    """Two models in nnU-Net's folders; for each, probabilities by case."""
     references, found = references_of(), {}
     for configuration, place in (("2d", 0), ("3d_fullres", 1)):
         seed = 0 if scales is None else place
@@ -210,9 +215,7 @@ def test_the_choice(name, peer, tmp_path, note_difference):
     shutil.copy(raw / "plans.json", prepared / "nnUNetPlans.json")
     models = write_models(name, scales, raw, results)
     job = {"do": "select", "dataset_name": raw.name, "configurations": list(models), "folds": [0, 1]}
-    (tmp_path / "jobs.json").write_text(json.dumps([job]))
-    peer.run("peer_selection.py", tmp_path / "jobs.json", tmp_path / "answers.json", folder=tmp_path)
-    (theirs,) = json.loads((tmp_path / "answers.json").read_text())
+    (theirs,) = answers_to(peer, tmp_path, [job])
     assert "error" not in theirs, theirs["error"]
 
     models["2d+3d_fullres"] = [average(pair) for pair in zip(*models.values(), strict=True)]
@@ -234,7 +237,7 @@ def test_the_choice(name, peer, tmp_path, note_difference):
 
 
 def test_the_peer_reads_what_has_distances(answers, peer, tmp_path):
-    """Further keys do not keep the peer from its own."""
+    """nnU-Net ignores further keys."""
     folder, _ = answers
     maps = folder / "noisy_0"
     predictions = tmp_path / "predictions"
@@ -248,9 +251,7 @@ def test_the_peer_reads_what_has_distances(answers, peer, tmp_path):
         "do": "postprocess", "predictions": str(predictions), "references": str(maps / "labelsTr"),
         "dataset": str(maps / "dataset.json"), "plans": str(maps / "plans.json"),
     }  # fmt: skip
-    (tmp_path / "jobs.json").write_text(json.dumps([job]))
-    peer.run("peer_selection.py", tmp_path / "jobs.json", tmp_path / "answers.json", folder=tmp_path)
-    (with_ours,) = json.loads((tmp_path / "answers.json").read_text())
+    (with_ours,) = answers_to(peer, tmp_path, [job])
     assert with_ours["operations"] == answers[1]["noisy_0"][1]["operations"]
 
 
@@ -271,9 +272,7 @@ def test_a_class_that_is_nowhere_stops_the_peer(peer, tmp_path):
         for file in ("dataset.json", "plans.json"):
             shutil.copy(raw / file, model / file)
     job = {"do": "select", "dataset_name": raw.name, "configurations": ["2d", "3d_fullres"], "folds": [0]}
-    (tmp_path / "jobs.json").write_text(json.dumps([job]))
-    peer.run("peer_selection.py", tmp_path / "jobs.json", tmp_path / "answers.json", folder=tmp_path)
-    (theirs,) = json.loads((tmp_path / "answers.json").read_text())
+    (theirs,) = answers_to(peer, tmp_path, [job])
     assert "IndexError" in theirs["error"]
     summaries = []
     for model in sorted((tmp_path / "results" / raw.name).glob("nnUNetTrainer__*")):

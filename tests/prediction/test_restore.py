@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -93,7 +92,7 @@ def test_resampling_restores_the_shape(raw, order, target_mm, dimensions):
     assert set(np.unique(found)) <= set(np.unique(raw.labels)) | {0}
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
 def test_a_ball_survives_resampling(order):
     grid = np.indices((30, 32, 34)) - np.array([15, 16, 17]).reshape(3, 1, 1, 1)
     labels = (np.sqrt((grid**2).sum(axis=0)) < 10).astype(int)

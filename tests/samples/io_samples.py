@@ -1,9 +1,11 @@
-"""What the tests of this folder read: names of a small data set's files, and a way to save an image."""
+"""Names of a small data set's files, and ways to save and read an image."""
 
 from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
+
+from segflow.images.cases import read_image
 
 DESCRIPTION = {
     "channel_names": {"0": "T1", "1": "T2"},
@@ -11,18 +13,36 @@ DESCRIPTION = {
     "numTraining": 2,
     "file_ending": ".nii.gz",
 }
-FILES = (
-    "imagesTr/a_0000",
-    "imagesTr/a_0001",
-    "imagesTr/b_0000",
-    "imagesTr/b_0001",
-    "labelsTr/a",
-    "labelsTr/b",
-)
+IMAGES = ("imagesTr/a_0000", "imagesTr/a_0001", "imagesTr/b_0000", "imagesTr/b_0001")
+FILES = (*IMAGES, "labelsTr/a", "labelsTr/b")
 
 
-def save(path, array, spacing_mm=(1.0, 1.0, 1.0), *, is_vector=None):
+def save(path, array, spacing_mm=None, *, is_vector=False, compressed=False):
+    """Write an array with SimpleITK; the spacing is in the order of the array's axes."""
     image = sitk.GetImageFromArray(np.asarray(array), isVector=is_vector)
-    image.SetSpacing(spacing_mm[::-1][: image.GetDimension()])
-    sitk.WriteImage(image, str(path))
+    if spacing_mm is not None:
+        image.SetSpacing(spacing_mm[::-1])
+    sitk.WriteImage(image, str(path), useCompression=compressed)
     return path
+
+
+def read_one(file):
+    """The image and the geometry of one file."""
+    return read_image([file], case="a")
+
+
+def somewhere(folder, ending, axes, seed, *, kind="rotated"):
+    """A file with an image that is rotated or flipped, and away from the origin."""
+    generator = np.random.default_rng(seed)
+    image = sitk.GetImageFromArray(generator.integers(0, 99, (3, 4, 5)[-axes:]).astype(np.int16))
+    image.SetSpacing(generator.uniform(0.3, 5, axes).tolist())
+    image.SetOrigin((100 * generator.normal(size=axes)).tolist())
+    direction = np.diag(generator.choice([-1.0, 1.0], axes))
+    if kind == "rotated":
+        direction, _ = np.linalg.qr(generator.normal(size=(axes, axes)))
+        direction *= np.sign(np.linalg.det(direction)) if axes == 3 else 1
+    image.SetDirection(direction.ravel().tolist())
+    folder.mkdir(exist_ok=True)
+    path = folder / f"a_0000{ending.lower()}"
+    sitk.WriteImage(image, str(path))
+    return path.rename(folder / f"a_0000{ending}")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import yaml
 
+from segflow.commands.main import main
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 #: A budget that reaches every stage in seconds.
@@ -134,3 +136,10 @@ def copy_of_program(folder: Path) -> Path:
         )
     shutil.copy2(REPOSITORY / "Snakefile", folder)
     return folder
+
+
+def new_experiment(folder: Path) -> Experiment:
+    """Six phantom cases, not yet configured."""
+    made = Experiment(folder)
+    assert main(["phantom", str(made.dataset), "--cases", "6"]) == 0
+    return made

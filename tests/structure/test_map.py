@@ -11,16 +11,15 @@ import segflow
 from segflow.commands.main import VERBS
 
 
-def test_docstring_matches_folders(repository):
-    assert _packages_in_docstring() == _packages_on_disk(repository)
-
-
-def test_documentation_matches_folders(repository):
+def test_docstrings_and_documentation_match_the_folders(repository):
+    folders = sorted(file.parent.name for file in (repository / "src" / "segflow").glob("*/__init__.py"))
+    assert sorted(re.findall(r"^(\w+) {2,}\S", segflow.__doc__ or "", re.MULTILINE)) == folders
     text = (repository / "docs" / "architecture.md").read_text()
     section = text.split("## Packages", 1)[1].split("\n## ", 1)[0]
-    documented = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
-    assert sorted(documented) == _packages_on_disk(repository)
-    assert len(documented) == len(set(documented))
+    assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == folders
+    for name in folders:
+        first = (repository / "src" / "segflow" / name / "__init__.py").read_text().lstrip()
+        assert first.startswith('"""'), f"segflow.{name} has no docstring"
 
 
 def test_documentation_lists_every_verb(repository):
@@ -29,23 +28,9 @@ def test_documentation_lists_every_verb(repository):
     assert sorted(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == sorted(VERBS)
 
 
-def test_every_package_has_a_docstring(repository):
-    for name in _packages_on_disk(repository):
-        first = (repository / "src" / "segflow" / name / "__init__.py").read_text().lstrip()
-        assert first.startswith('"""'), f"segflow.{name} does not say what it is"
-
-
 def test_import_contracts_are_kept(repository):
     lint_imports = Path(sys.executable).with_name("lint-imports")
     result = subprocess.run(
         [lint_imports, "--no-cache"], cwd=repository, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
-
-
-def _packages_in_docstring() -> list[str]:
-    return sorted(re.findall(r"^(\w+) {2,}\S", segflow.__doc__ or "", re.MULTILINE))
-
-
-def _packages_on_disk(repository: Path) -> list[str]:
-    return sorted(file.parent.name for file in (repository / "src" / "segflow").glob("*/__init__.py"))

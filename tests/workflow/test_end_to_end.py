@@ -80,8 +80,9 @@ def same_geometry(one: Path, other: Path) -> bool:
     )
 
 
-def test_whole_pipeline(experiment):
-    said = experiment.finish()
+def test_whole_pipeline(finished):
+    experiment = finished
+    said = (experiment.folder / "said.txt").read_text()
     results = experiment.results
     plan = json.loads((experiment.results / "model" / "plans.json").read_text())
     assert set(plan["configurations"]) == {"2d", "3d_fullres"}
@@ -92,7 +93,7 @@ def test_whole_pipeline(experiment):
     final = json.loads((results / "final" / "summary.json").read_text())
     folds = json.loads((experiment.shared / "splits_final.json").read_text())
     scored = {Path(case["prediction_file"]).name for case in final["metric_per_case"]}
-    assert scored == {f"{name}.nii.gz" for fold in folds[:2] for name in fold["val"]}
+    assert scored == {f"{name}.nii.gz" for fold in folds[:1] for name in fold["val"]}
     for file in (results / "final").glob("*.nii.gz"):
         assert same_geometry(file, experiment.dataset / "labelsTr" / file.name)
 
@@ -130,6 +131,7 @@ def predict_new_images(experiment: Experiment) -> None:
     assert sorted(file.name for file in output.iterdir()) == ["phantom_000.nii.gz", "prediction.json"]
 
 
+@pytest.mark.slow
 def test_cascade(experiment):
     experiment.configure(
         folds=[0], configurations=["3d_lowres", "3d_cascade_fullres"], planning={"gpu_memory_gb": 0.01}
@@ -185,6 +187,7 @@ def interrupt_in(experiment: Experiment, stage: str) -> bool:
         return process.returncode != 0
 
 
+@pytest.mark.slow
 def test_interrupted_in_every_stage(experiment):
     interrupted = []
     for stage in STAGES:

@@ -12,7 +12,7 @@ from workflow_runs import TINY, Experiment
 from segflow.commands.main import main
 from segflow.storage.files import digest_of
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 
 @pytest.mark.timeout(600)

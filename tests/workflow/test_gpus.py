@@ -14,6 +14,7 @@ from workflow_runs import TINY
 
 pytestmark = [
     pytest.mark.workflow,
+    pytest.mark.slow,
     pytest.mark.skipif(torch.cuda.is_available(), reason="stand-in devices would hide the real ones"),
 ]
 

@@ -25,30 +25,25 @@ from segflow.commands.main import main
 pytestmark = pytest.mark.workflow
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Experiment:
-    """An experiment with all its results; tests work on copies."""
-    folder = tmp_path_factory.mktemp("finished")
-    made = Experiment(folder)
-    assert main(["phantom", str(made.dataset), "--cases", "6"]) == 0
-    made.configure(**BASE)
-    made.finish()
-    return made
+#: Rows that a short run of the tests keeps.
+QUICK = ("nothing", "learning rate", "code of a loss", "a comment in every module")
 
 
 @pytest.fixture
-def experiment(finished, tmp_path) -> Experiment:
-    return finished.copy(tmp_path / "experiment")
+def experiment(finished) -> Experiment:
+    return finished
 
 
 def changed(finished: Experiment, folder: Path, change: Callable[[Experiment], None]) -> Experiment:
     """A copy of the experiment and of the program, with one change."""
-    experiment = finished.copy(folder / "experiment", copy_of_program(folder / "program"))
+    experiment = Experiment(finished.folder, copy_of_program(folder / "program"))
     change(experiment)
     return experiment
 
 
-@pytest.mark.parametrize("name", FORESEEN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FORESEEN]
+)
 def test_foreseen(finished, tmp_path, name):
     change, expected = FORESEEN[name]
     assert set(changed(finished, tmp_path, change).jobs("--dry-run")) == expected
@@ -63,15 +58,16 @@ def test_really(finished, tmp_path, name):
     assert not experiment.jobs()
 
 
+@pytest.mark.slow
 def test_a_fold_more_trains_that_fold_only(experiment):
     experiment.configure(**BASE | {"folds": [0, 1]})
     jobs = experiment.jobs("--dry-run")
     assert (jobs["train"], jobs["predict_fold"], jobs["ensemble"], jobs["evaluate"]) == (2, 2, 1, 3)
 
 
-def test_a_configuration_enabled(finished, tmp_path):
+@pytest.mark.slow
+def test_a_configuration_enabled(experiment):
     """The first one's label maps stay, but its probabilities are needed now."""
-    experiment = finished.copy(tmp_path / "experiment")
     shutil.rmtree(experiment.output)
     experiment.configure(**BASE, configurations=["2d"])
     alone = experiment.jobs()
@@ -85,6 +81,7 @@ def test_a_configuration_enabled(finished, tmp_path):
 # What has to run before it is known what follows.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
@@ -104,6 +101,7 @@ def test_the_same_result_stops_the_wave(finished, tmp_path, module, expected):
     assert not experiment.jobs()
 
 
+@pytest.mark.slow
 def test_a_plan_that_changes_in_its_networks_only(experiment):
     """More GPU memory, larger batches; the prepared cases are the same."""
     experiment.configure(**BASE | {"planning": {**BASE["planning"], "gpu_memory_gb": 7}})
@@ -120,6 +118,7 @@ def edit_plan(experiment: Experiment, **changes: dict[str, object]) -> None:
     experiment.configure(folds=BASE["folds"], plan="edited.json")
 
 
+@pytest.mark.slow
 def test_an_edited_plan(experiment):
     before = stored(experiment)
     edit_plan(experiment)
@@ -155,6 +154,7 @@ def rewrite(file: Path, change: Callable[[sitk.Image], sitk.Image]) -> None:
     sitk.WriteImage(change(sitk.ReadImage(str(file))), str(file))
 
 
+@pytest.mark.slow
 def test_raw_files_touched(experiment):
     for file in (experiment.dataset / "imagesTr").iterdir():
         os.utime(file)
@@ -162,6 +162,7 @@ def test_raw_files_touched(experiment):
     assert not experiment.jobs()
 
 
+@pytest.mark.slow
 def test_a_large_raw_file_touched(experiment, tmp_path):
     """Snakemake takes no digest of files over 1 MB; the check does, and what follows is left alone."""
     with image_of(experiment, "phantom_000").open("ab") as file:
@@ -172,6 +173,7 @@ def test_a_large_raw_file_touched(experiment, tmp_path):
     assert not experiment.jobs()
 
 
+@pytest.mark.slow
 def test_a_description_that_concerns_nobody(experiment):
     file = experiment.dataset / "dataset.json"
     content = json.loads(file.read_text())
@@ -191,6 +193,7 @@ def rewritten(before: dict[str, int], after: dict[str, int]) -> set[str]:
     return {match[0] for name in names if (match := re.search(r"phantom_\d+", name))}
 
 
+@pytest.mark.slow
 def test_an_image_changed(experiment):
     before = stored(experiment)
     rewrite(image_of(experiment, "phantom_001"), lambda image: sitk.ShiftScale(image, 0.0, 1.5))
@@ -200,6 +203,7 @@ def test_an_image_changed(experiment):
     assert rewritten(before, stored(experiment)) == {"phantom_001"}
 
 
+@pytest.mark.slow
 def test_a_label_fixed(experiment):
     before = stored(experiment)
     rewrite(label_of(experiment, "phantom_002"), lambda label: sitk.BinaryThreshold(label, 1, 1, 1, 0))
@@ -214,6 +218,7 @@ def declare(experiment: Experiment, n_cases: int) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"numTraining": n_cases}))
 
 
+@pytest.mark.slow
 def test_a_case_added_and_removed(experiment):
     before = stored(experiment)
     shutil.copy(image_of(experiment, "phantom_000"), image_of(experiment, "phantom_100"))
@@ -233,6 +238,7 @@ def test_a_case_added_and_removed(experiment):
     assert not experiment.jobs()
 
 
+@pytest.mark.slow
 def test_a_raw_file_that_changes_during_the_call(experiment):
     """What is read early must not look younger than it is at the end of a long call."""
     experiment.configure(**BASE | {"seed": 1})
@@ -249,6 +255,7 @@ def test_a_raw_file_that_changes_during_the_call(experiment):
     assert {"check", "preprocess", "train"} <= set(experiment.jobs())
 
 
+@pytest.mark.slow
 def test_results_too_large_for_a_digest(experiment):
     """Of files over 1 MB, such as weights, only the age is known."""
     assert not experiment.jobs("--dry-run", "--max-checksum-file-size", "1")
@@ -260,6 +267,7 @@ def test_results_too_large_for_a_digest(experiment):
 # Losing what Snakemake remembers.
 
 
+@pytest.mark.slow
 def test_snakemakes_folder_deleted(experiment):
     shutil.rmtree(experiment.folder / ".snakemake")
     assert not experiment.jobs()
@@ -271,6 +279,7 @@ def test_snakemakes_folder_deleted(experiment):
 # Nothing stale survives.
 
 
+@pytest.mark.slow
 def test_a_failed_rerun_is_made_up_for(experiment):
     """A training that fails takes its old weights away; asked for less, the next call must not call that finished."""
     experiment.configure(**BASE, training={**TINY["training"], "learning_rate": 1e30})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import os
 import shutil
 import signal
@@ -12,14 +13,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from workflow_runs import TINY, Experiment
-
-from segflow.commands.main import main
+from workflow_runs import TINY, Experiment, new_experiment
 
 pytestmark = pytest.mark.workflow
 
 SIGNALS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL}
 TARGETS = ("job", "snakemake", "both")
+#: The row that a short run of the tests keeps.
+QUICK = ("train", "SIGKILL", "both")
 #: Long enough to be caught in the act.
 TRAINING = {**TINY["training"], "epochs": 8, "iterations": 8}
 ONE_THREAD = {"workers": 0, "threads": 1}
@@ -28,8 +29,7 @@ PATIENCE_S = 120.0
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Experiment:
-    made = Experiment(tmp_path_factory.mktemp("undisturbed"))
-    assert main(["phantom", str(made.dataset), "--cases", "6"]) == 0
+    made = new_experiment(tmp_path_factory.mktemp("undisturbed"))
     made.configure(folds=[0], configurations=["2d"], training=TRAINING, resources=ONE_THREAD)
     made.finish()
     return made
@@ -109,9 +109,13 @@ def strike(experiment: Experiment, verb: str, target: str, number: int) -> bool:
     return failed
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", SIGNALS)
-@pytest.mark.parametrize("verb", ["train", "preprocess"])
+@pytest.mark.parametrize(
+    ("verb", "name", "target"),
+    [
+        pytest.param(*row, marks=() if row == QUICK else pytest.mark.slow)
+        for row in itertools.product(["train", "preprocess"], SIGNALS, TARGETS)
+    ],
+)
 def test_killed(undisturbed, tmp_path, verb, name, target):
     experiment = undisturbed.copy(tmp_path / "experiment")
     shutil.rmtree(experiment.results)
@@ -130,6 +134,7 @@ def test_killed(undisturbed, tmp_path, verb, name, target):
     assert not list(experiment.results.glob("work/*/*/checkpoint.pt"))
 
 
+@pytest.mark.slow
 def test_two_calls_in_one_folder(undisturbed, tmp_path):
     experiment = undisturbed.copy(tmp_path / "experiment")
     shutil.rmtree(experiment.results)

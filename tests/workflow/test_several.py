@@ -9,7 +9,7 @@ import pytest
 import yaml
 from workflow_runs import Experiment
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 FASTER = {"based_on": "nnunet", "training": {"learning_rate": 0.02}}
 COARSER = {"based_on": "nnunet", "planning": {"plans_name": "coarser", "spacing_mm": [4.0, 2.0, 2.0]}}

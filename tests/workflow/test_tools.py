@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from workflow_runs import REPOSITORY, STARTED, Experiment
 
-from segflow.commands.main import VERBS, main
+from segflow.commands.main import VERBS
 from segflow.contracts.artefacts import Provenance
 from segflow.storage.files import digest_of
 from segflow.workflow.code import closure
@@ -58,20 +58,11 @@ esac
 """
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Experiment:
-    """An experiment with all its results; tests leave it as it is."""
-    made = Experiment(tmp_path_factory.mktemp("finished"))
-    assert main(["phantom", str(made.dataset), "--cases", "6"]) == 0
-    made.configure(folds=[0])
-    made.finish()
-    return made
-
-
 def test_lint(finished):
     assert "your workflow is in a good condition" in finished.finish("--lint")
 
 
+@pytest.mark.slow
 def test_report(finished, tmp_path):
     nowhere = "http://127.0.0.1:9"
     file = tmp_path / "report.html"
@@ -104,6 +95,7 @@ def test_every_job_leaves_its_provenance(finished):
 
 
 @pytest.mark.parametrize("name", ["selection.json", "final/manifest.json", "model/model.json", "report.html"])
+@pytest.mark.slow
 def test_a_single_result_is_asked_for_at_once(finished, tmp_path, name):
     """Before the plan is there, that is, and so before it is known what the result is made from."""
     experiment = Experiment(tmp_path)
@@ -135,6 +127,7 @@ def call(experiment: Experiment, *options: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_used_as_a_module(finished, tmp_path):
     """The data set and the output suffice; everything else has its default."""
     config = 'config: {"dataset": "data", "output": "segmentation"}'
@@ -152,6 +145,7 @@ def test_used_as_a_module(finished, tmp_path):
     assert planned.count("segflow_train") == 10
 
 
+@pytest.mark.slow
 def test_used_as_a_module_with_segflows_own_configuration(finished, tmp_path):
     """Which is found beside segflow, not beside the importing workflow."""
     experiment = importing(tmp_path, finished.dataset, config="")
@@ -178,6 +172,7 @@ def test_launcher(tmp_path):
         assert done.stdout.startswith("segflow "), done.stderr
 
 
+@pytest.mark.slow
 def test_a_conda_environment_runs_this_checkouts_code(finished, tmp_path):
     """With a stand-in for conda: which Python a job gets, not whether the packages can be had."""
     (tmp_path / "bin").mkdir()

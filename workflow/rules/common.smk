@@ -1,49 +1,73 @@
-"""The checked configuration, paths, and how a call starts and ends."""
+"""The checked configuration, the paths of all results, and how a call starts and ends."""
 
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 from snakemake.exceptions import WorkflowError
-from snakemake.settings.types import DeploymentMethod
 
 from segflow.contracts.errors import ConfigurationError, SegflowError
-from segflow.processes.locks import try_lock
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.datasets import read_sources
-from segflow.workflow.plans import read_plans
-from segflow.workflow.recipes import check_pretrained
-from segflow.workflow.recipes import read_recipes
-from segflow.workflow.records import keep_records, recover_records
+from segflow.workflow.recipes import read_plans, read_recipes
+from segflow.workflow.snakemake import (
+    granted,
+    hold_folder,
+    recover_records,
+    search_programs,
+    settle as settle_results,
+    stop_jobs_when_interrupted,
+)
 
-# Jobs call `segflow`: where no environment provides it, the one beside this Python does. A conda environment holds the
-# packages only; there it is a launcher of this checkout's code, ahead of any `segflow` with other packages.
-SEARCHED = [*os.get_exec_path(), str(Path(sys.executable).parent)]
-if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
-    SEARCHED.insert(0, str(Path(workflow.current_basedir).parent / "bin"))
-os.environ |= {"PATH": os.pathsep.join(SEARCHED)}
+search_programs(workflow, launcher=Path(workflow.current_basedir).parent / "bin")
 
 try:
     CONFIG = WorkflowConfig.parse(config, where="configuration", error=ConfigurationError)
     RECIPES = read_recipes(CONFIG)
     PLANS = read_plans(CONFIG, RECIPES)
-    check_pretrained(RECIPES, PLANS.names)
     SOURCES = read_sources(CONFIG)
 except SegflowError as problem:
     raise WorkflowError(str(problem)) from None
 
-# What is computed once per data set, per plan, per prepared configuration, and per recipe.
+
+class Experiment(dict):
+    """A data set and a recipe, to be used as wildcards."""
+
+    __getattr__ = dict.__getitem__
+
+
+EXPERIMENTS = [
+    Experiment(dataset=dataset, recipe=recipe) for dataset in SOURCES for recipe in RECIPES
+]
+
+# What is computed once per data set, ...
 RESULTS = CONFIG.output
 DATASET = f"{RESULTS}/{{dataset}}"
+CHECK = f"{DATASET}/check/chunk_{{chunk}}.json"
+FINGERPRINT = f"{DATASET}/dataset_fingerprint.json"
+FOLDS = f"{DATASET}/splits_final.json"
+# ... per plan, and per configuration of a plan, ...
 PLAN = f"{DATASET}/plans/{{plan}}"
+NETWORK = f"{PLAN}/network/{{configuration}}.json"
+PREPARATION = f"{PLAN}/preparation/{{configuration}}.json"
 PREPARED = f"{DATASET}/preprocessed/{{plan}}/{{configuration}}"
+CASES = f"{PREPARED}/prepared.json"
+# ... and per recipe.
 EXPERIMENT = f"{DATASET}/{{recipe}}"
-EXPERIMENTS = [(dataset, recipe) for dataset in SOURCES for recipe in RECIPES]
+MODEL = f"{EXPERIMENT}/models/{{configuration}}/fold_{{fold}}/model.pt"
+HISTORY = f"{EXPERIMENT}/models/{{configuration}}/fold_{{fold}}/training.csv"
+PREVIOUS_STAGE = f"{EXPERIMENT}/previous_stage/manifest.json"
+PREDICTIONS = f"{EXPERIMENT}/predictions/{{candidate}}/fold_{{fold}}/manifest.json"
+SCORES = f"{EXPERIMENT}/evaluation/{{candidate}}/fold_{{fold}}.json"
+SUMMARY = f"{EXPERIMENT}/evaluation/{{candidate}}/summary.json"
+SELECTION = f"{EXPERIMENT}/selection.json"
+POSTPROCESSING = f"{EXPERIMENT}/postprocessing.json"
+FINAL = f"{EXPERIMENT}/final/manifest.json"
+FINAL_SUMMARY = f"{EXPERIMENT}/final/summary.json"
+PACKAGE = f"{EXPERIMENT}/model/model.json"
+REPORT = f"{EXPERIMENT}/report.html"
+COMPARISON = f"{RESULTS}/comparison.csv"
 
 NAME = "|".join(map(re.escape, PLANS.names))
 
@@ -60,52 +84,38 @@ wildcard_constraints:
     chunk=r"\d+",
 
 
-def hold_results():
-    """Keep other calls away from this folder until this one ends, however it ends.
-
-    The kernel's lock needs no `--unlock` after a crash, which is why the profiles turn Snakemake's own off.
-    """
-    global results_lock
-    Path(".snakemake").mkdir(exist_ok=True)
-    results_lock = try_lock(Path(".snakemake/segflow.lock"))
-    if results_lock is None:
-        raise WorkflowError("another call is at work in this folder; wait for it, or stop it")
+def log_of(job, folder=EXPERIMENT):
+    """The log file of a job; the text may hold wildcards."""
+    return f"{folder}/logs/{job}.log"
 
 
-def stop_jobs(number, frame):
-    """SIGINT sent to Snakemake alone: tell its jobs too, so that they keep their work and end."""
-    for job in psutil.Process().children():
-        job.send_signal(signal.SIGTERM)
-    signal.default_int_handler(number, frame)
+def benchmark_of(job, folder=EXPERIMENT):
+    """Where the run time of a job goes."""
+    return f"{folder}/benchmarks/{job}.tsv"
 
 
 if workflow.is_main_process:
-    signal.signal(signal.SIGINT, stop_jobs)
+    stop_jobs_when_interrupted()
     recover_records(Path(RESULTS))
 
 
-def settle():
-    """Give all results the same age, but for those that are made from files of others: these may change any time.
+def hold_results():
+    """Keep other calls away from this folder until this one ends."""
+    global results_lock
+    try:
+        results_lock = hold_folder()
+    except SegflowError as problem:
+        raise WorkflowError(str(problem)) from None
 
-    A stage whose result came out as before leaves what follows alone, which is then older than its input. Snakemake
-    knows better as long as it remembers the inputs' digests; with equal ages and a copy of its records, `.snakemake`
-    can be lost as well.
-    """
-    now = time.time()
-    made = {file for job in workflow.dag.jobs for file in job.output}
-    for job in workflow.dag.jobs:
-        if all(file in made or file.is_ancient for file in job.input):
-            # A result counts as old as the oldest of what its job wrote, its benchmark file included.
-            for file in filter(
-                os.path.exists, [*job.output, *([job.benchmark] if job.benchmark else [])]
-            ):
-                os.utime(file, (now, now))
-    keep_records(Path(RESULTS))
+
+def settle():
+    """To be called at the end of a successful call, also by a workflow that uses this one as a module."""
+    settle_results(workflow, Path(RESULTS))
 
 
 def show_outcome():
     """Close with the outcome of one experiment, or with a table of several."""
-    folders = [f"{RESULTS}/{dataset}/{recipe}" for dataset, recipe in EXPERIMENTS]
+    folders = expand(EXPERIMENT, dataset=SOURCES, recipe=RECIPES)
     if all(Path(folder, "report.html").exists() for folder in folders):
         verb = "summary" if len(folders) == 1 else "compare"
         subprocess.run([sys.executable, "-P", "-m", "segflow", verb, *folders], check=False)

@@ -1,13 +1,13 @@
-"""The data set: is it sound, what is it like, how is it split, and its network-ready form."""
+"""The data set: checked, measured, planned for, split, and made network-ready."""
 
 
 checkpoint check:
     """Files, geometry and label values of a chunk of cases; a digest of every file."""
     input:
-        description=ancient(description),
-        files=raw_files_of_chunk,
+        description=description,
+        files=lambda wildcards: SOURCES[wildcards.dataset].chunks[int(wildcards.chunk)],
     output:
-        report=f"{DATASET}/check/chunk_{{chunk}}.json",
+        report=CHECK,
     log:
         log_of("check/chunk_{chunk}", DATASET),
     benchmark:
@@ -21,8 +21,8 @@ checkpoint check:
     params:
         *code("check"),
         meaning=meaning,
-        dataset=folder_of_dataset,
-        chunks=chunk_total,
+        dataset=of_dataset("folder"),
+        chunks=of_dataset("n_chunks"),
     shell:
         "exec segflow check --job {params.dataset:q} --chunk {wildcards.chunk}/{params.chunks}"
         " --output {output.report:q} --workers {threads} --log {log:q}"
@@ -31,10 +31,10 @@ checkpoint check:
 rule fingerprint:
     """Shapes, spacings and foreground intensities."""
     input:
-        description=ancient(description),
+        description=description,
         check=check_reports,
     output:
-        fingerprint=f"{DATASET}/dataset_fingerprint.json",
+        fingerprint=FINGERPRINT,
     log:
         log_of("fingerprint", DATASET),
     benchmark:
@@ -48,20 +48,48 @@ rule fingerprint:
     params:
         *code("fingerprint"),
         meaning=meaning,
-        dataset=folder_of_dataset,
+        dataset=of_dataset("folder"),
         cases=f"{DATASET}/fingerprint",
     shell:
         "exec segflow fingerprint --job {params.dataset:q} --check {input.check:q} --cases {params.cases:q}"
         " --output {output.fingerprint:q} --workers {threads} --log {log:q}"
 
 
+checkpoint plan:
+    """Spacing, patch, batch and network of every configuration; a part for each stage that reads it."""
+    input:
+        description=description,
+        fingerprint=FINGERPRINT,
+        edited=[CONFIG.plan] if CONFIG.plan else [],
+        settled=check_reports,
+    output:
+        plan=f"{PLAN}/plans.json",
+        network=expand(NETWORK, configuration=PLANS.names, allow_missing=True),
+        preparation=expand(PREPARATION, configuration=PLANS.names, allow_missing=True),
+    log:
+        log_of("plan/{plan}", DATASET),
+    benchmark:
+        benchmark_of("plan/{plan}", DATASET)
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        *code("plan"),
+        meaning=meaning,
+        how=planning_option,
+        parts=subpath(output.plan, parent=True),
+    shell:
+        "exec segflow plan --job --dataset {input.description:q} --fingerprint {input.fingerprint:q}"
+        " {params.how:q} --parts {params.parts:q} --output {output.plan:q} --log {log:q}"
+
+
 checkpoint folds:
     """The cross-validation split."""
     input:
-        description=ancient(description),
-        own=own_folds,
+        description=description,
+        own=of_dataset("own_folds"),
     output:
-        folds=f"{DATASET}/splits_final.json",
+        folds=FOLDS,
     log:
         log_of("folds", DATASET),
     benchmark:
@@ -71,8 +99,8 @@ checkpoint folds:
         "../../envs/cpu.yaml"
     params:
         *code("folds"),
-        cases=lambda wildcards: source(wildcards).cases,
-        dataset=folder_of_dataset,
+        cases=of_dataset("cases"),
+        dataset=of_dataset("folder"),
     shell:
         "exec segflow folds --job {params.dataset:q} --output {output.folds:q} --log {log:q}"
 
@@ -80,9 +108,9 @@ checkpoint folds:
 rule preprocess:
     """A chunk of cases, cropped, normalised and resampled for one configuration."""
     input:
-        description=ancient(description),
-        preparation=f"{PLAN}/preparation/{{configuration}}.json",
-        check=f"{DATASET}/check/chunk_{{chunk}}.json",
+        description=description,
+        preparation=PREPARATION,
+        check=CHECK,
     output:
         manifest=f"{PREPARED}/manifest/chunk_{{chunk}}.json",
     log:
@@ -98,9 +126,9 @@ rule preprocess:
     params:
         *code("preprocess"),
         meaning=meaning,
-        dataset=folder_of_dataset,
+        dataset=of_dataset("folder"),
         folder=subpath(output.manifest, ancestor=2),
-        chunks=chunk_total,
+        chunks=of_dataset("n_chunks"),
     shell:
         "exec segflow preprocess --job {params.dataset:q} --preparation {input.preparation:q}"
         " --check {input.check:q} --chunk {wildcards.chunk}/{params.chunks}"
@@ -110,13 +138,9 @@ rule preprocess:
 checkpoint prepared:
     """All chunks of a configuration in one small file. It changes only if a prepared case does."""
     input:
-        manifests=lambda wildcards: expand(
-            f"{PREPARED}/manifest/chunk_{{chunk}}.json",
-            chunk=range(chunk_total(wildcards)),
-            **wildcards,
-        ),
+        manifests=all_chunks(f"{PREPARED}/manifest/chunk_{{chunk}}.json"),
     output:
-        prepared=f"{PREPARED}/prepared.json",
+        prepared=CASES,
     log:
         log_of("prepared/{plan}_{configuration}", DATASET),
     benchmark:

@@ -1,18 +1,18 @@
-"""What the user takes away: the model package, the report and, of several experiments, a comparison."""
+"""The model package, the report and, of several experiments, a comparison."""
 
 
 rule package:
     """The chosen networks, with all that is needed to use them."""
     input:
-        description=ancient(description),
-        fingerprint=f"{DATASET}/dataset_fingerprint.json",
-        plan=plan_file,
-        selection=f"{EXPERIMENT}/selection.json",
-        postprocessing=f"{EXPERIMENT}/postprocessing.json",
-        models=trained_models,
+        description=description,
+        fingerprint=FINGERPRINT,
+        plan=of_plan(f"{PLAN}/plans.json"),
+        selection=SELECTION,
+        postprocessing=POSTPROCESSING,
+        models=all_of(MODEL),
         settled=settled,
     output:
-        card=f"{EXPERIMENT}/model/model.json",
+        card=PACKAGE,
     log:
         log_of("package"),
     benchmark:
@@ -24,7 +24,7 @@ rule package:
         *code("package"),
         meaning=meaning,
         recipe=lambda wildcards: f"--recipe={wildcards.recipe}",
-        settings=inference_settings,
+        settings=settings("inference"),
         models=f"{EXPERIMENT}/models",
         folds=list(CONFIG.folds),
     shell:
@@ -38,14 +38,14 @@ rule report:
     """One page about the whole experiment."""
     input:
         check=check_reports,
-        card=f"{EXPERIMENT}/model/model.json",
-        final=f"{EXPERIMENT}/final/summary.json",
-        summaries=candidate_summaries,
-        histories=training_histories,
+        card=PACKAGE,
+        final=FINAL_SUMMARY,
+        summaries=all_of(SUMMARY),
+        histories=all_of(HISTORY),
         settled=settled,
     output:
         report=report(
-            f"{EXPERIMENT}/report.html",
+            REPORT,
             caption="../report/experiment.rst",
             category="Experiments",
             labels={"data set": "{dataset}", "recipe": "{recipe}"},
@@ -60,7 +60,7 @@ rule report:
     params:
         *code("report"),
         folder=subpath(output.report, parent=True),
-        dataset=folder_of_dataset,
+        dataset=of_dataset("folder"),
         overlays=f"--overlays {CONFIG.report.overlays}",
     shell:
         "exec segflow report --job {params.folder:q} --dataset {params.dataset:q} --check {input.check:q}"
@@ -70,24 +70,20 @@ rule report:
 rule compare:
     """All experiments of the call in one table."""
     input:
-        cards=[f"{RESULTS}/{dataset}/{recipe}/model/model.json" for dataset, recipe in EXPERIMENTS],
-        summaries=[
-            f"{RESULTS}/{dataset}/{recipe}/final/summary.json" for dataset, recipe in EXPERIMENTS
-        ],
-        settled=lambda wildcards: [file for one in EXPERIMENT_WILDCARDS for file in settled(one)],
+        cards=expand(PACKAGE, dataset=SOURCES, recipe=RECIPES),
+        summaries=expand(FINAL_SUMMARY, dataset=SOURCES, recipe=RECIPES),
+        settled=lambda wildcards: [file for one in EXPERIMENTS for file in settled(one)],
     output:
-        table=report(
-            f"{RESULTS}/comparison.csv", caption="../report/comparison.rst", category="Comparison"
-        ),
+        table=report(COMPARISON, caption="../report/comparison.rst", category="Comparison"),
     log:
-        f"{RESULTS}/logs/compare.log",
+        log_of("compare", RESULTS),
     benchmark:
-        f"{RESULTS}/benchmarks/compare.tsv"
+        benchmark_of("compare", RESULTS)
     localrule: True
     conda:
         "../../envs/cpu.yaml"
     params:
         *code("compare"),
-        folders=[f"{RESULTS}/{dataset}/{recipe}" for dataset, recipe in EXPERIMENTS],
+        folders=expand(EXPERIMENT, dataset=SOURCES, recipe=RECIPES),
     shell:
         "exec segflow compare --job {params.folders:q} --output {output.table:q} --log {log:q}"

@@ -4,12 +4,12 @@
 rule predict_fold:
     """Label maps of the cases a network has never seen."""
     input:
-        description=ancient(description),
-        preparation=preparation_part,
-        folds=f"{DATASET}/splits_final.json",
-        prepared=prepared_cases,
+        description=description,
+        preparation=of_cases(PREPARATION),
+        folds=FOLDS,
+        prepared=of_cases(CASES),
         previous=previous_stage,
-        model=f"{EXPERIMENT}/models/{{configuration}}/fold_{{fold}}/model.pt",
+        model=MODEL,
     output:
         manifest=f"{EXPERIMENT}/predictions/{{configuration}}/fold_{{fold}}/manifest.json",
     log:
@@ -26,28 +26,27 @@ rule predict_fold:
     params:
         *code("predict_fold"),
         meaning=meaning,
-        settings=inference_settings,
+        settings=settings("inference"),
         previous=previous_stage_option,
         folder=subpath(output.manifest, parent=True),
-        probabilities=probability_option,
-        device=device_of,
-        gpus=leased_gpus,
+        probabilities="--save-probabilities" if CONFIG.forms_pairs else "",
+        hardware=hardware,
     shell:
         "exec segflow predict-fold --job --dataset {input.description:q}"
         " --preparation {input.preparation:q} --folds {input.folds:q} --fold {wildcards.fold}"
         " --prepared {input.prepared:q} {params.previous:q} --model {input.model:q}"
         " --output {params.folder:q} --manifest {output.manifest:q} --settings {params.settings:q}"
-        " {params.probabilities} --device {params.device} --gpus {params.gpus} --threads {threads}"
+        " {params.probabilities} {params.hardware} --threads {threads}"
         " --log {log:q}"
 
 
 rule ensemble:
     """Label maps from the averaged probabilities of two configurations."""
     input:
-        description=ancient(description),
-        preparation=lambda wildcards: preparation_part(wildcards, wildcards.first),
-        folds=f"{DATASET}/splits_final.json",
-        prepared=lambda wildcards: prepared_cases(wildcards, wildcards.first),
+        description=description,
+        preparation=of_cases(PREPARATION, "first"),
+        folds=FOLDS,
+        prepared=of_cases(CASES, "first"),
         first=f"{EXPERIMENT}/predictions/{{first}}/fold_{{fold}}/manifest.json",
         second=f"{EXPERIMENT}/predictions/{{second}}/fold_{{fold}}/manifest.json",
         settled=settled,
@@ -78,12 +77,12 @@ rule ensemble:
 rule evaluate:
     """Scores of one candidate on one fold's held-out cases."""
     input:
-        description=ancient(description),
+        description=description,
         check=check_reports,
-        predictions=f"{EXPERIMENT}/predictions/{{candidate}}/fold_{{fold}}/manifest.json",
+        predictions=PREDICTIONS,
         settled=settled,
     output:
-        summary=f"{EXPERIMENT}/evaluation/{{candidate}}/fold_{{fold}}.json",
+        summary=SCORES,
     log:
         log_of("evaluate/{candidate}_fold_{fold}"),
     benchmark:
@@ -106,11 +105,11 @@ rule evaluate:
 rule crossvalidate:
     """Scores of one candidate over all folds."""
     input:
-        description=ancient(description),
-        folds=fold_summaries,
+        description=description,
+        folds=expand(SCORES, fold=CONFIG.folds, allow_missing=True),
         settled=settled,
     output:
-        summary=f"{EXPERIMENT}/evaluation/{{candidate}}/summary.json",
+        summary=SUMMARY,
     log:
         log_of("crossvalidate/{candidate}"),
     benchmark:

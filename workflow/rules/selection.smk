@@ -4,10 +4,10 @@
 rule select:
     """The candidate with the best out-of-fold score."""
     input:
-        summaries=candidate_summaries,
+        summaries=all_of(SUMMARY),
         settled=settled,
     output:
-        selection=f"{EXPERIMENT}/selection.json",
+        selection=SELECTION,
     log:
         log_of("select"),
     benchmark:
@@ -17,7 +17,7 @@ rule select:
         "../../envs/cpu.yaml"
     params:
         *code("select"),
-        settings=selection_settings,
+        settings=settings("selection"),
     shell:
         "exec segflow select --job --candidates {input.summaries:q} --output {output.selection:q}"
         " --settings {params.settings:q} --log {log:q}"
@@ -26,13 +26,13 @@ rule select:
 rule postprocess_search:
     """Operations that raise the chosen candidate's out-of-fold score."""
     input:
-        description=ancient(description),
+        description=description,
         check=check_reports,
-        selection=f"{EXPERIMENT}/selection.json",
-        predictions=candidate_predictions,
+        selection=SELECTION,
+        predictions=all_of(PREDICTIONS),
         settled=settled,
     output:
-        postprocessing=f"{EXPERIMENT}/postprocessing.json",
+        postprocessing=POSTPROCESSING,
     log:
         log_of("postprocess_search"),
     benchmark:
@@ -46,7 +46,7 @@ rule postprocess_search:
     params:
         *code("postprocess_search"),
         meaning=meaning,
-        settings=postprocessing_settings,
+        settings=settings("postprocessing"),
     shell:
         "exec segflow postprocess-search --job --selection {input.selection:q}"
         " --dataset {input.description:q} --settings {params.settings:q}"
@@ -56,13 +56,13 @@ rule postprocess_search:
 rule postprocess:
     """The chosen candidate's out-of-fold label maps as a user would get them."""
     input:
-        description=ancient(description),
-        postprocessing=f"{EXPERIMENT}/postprocessing.json",
-        selection=f"{EXPERIMENT}/selection.json",
-        predictions=candidate_predictions,
+        description=description,
+        postprocessing=POSTPROCESSING,
+        selection=SELECTION,
+        predictions=all_of(PREDICTIONS),
         settled=settled,
     output:
-        manifest=f"{EXPERIMENT}/final/manifest.json",
+        manifest=FINAL,
     log:
         log_of("postprocess"),
     benchmark:
@@ -86,29 +86,16 @@ rule postprocess:
         " --manifest {output.manifest:q} --workers {threads} --log {log:q}"
 
 
-rule evaluate_final:
-    """The scores a user may expect: out-of-fold, after post-processing."""
+use rule evaluate as evaluate_final with:
+    # The scores a user may expect: out-of-fold, after post-processing.
     input:
-        description=ancient(description),
+        description=description,
         check=check_reports,
-        manifest=f"{EXPERIMENT}/final/manifest.json",
+        predictions=FINAL,
         settled=settled,
     output:
-        summary=f"{EXPERIMENT}/final/summary.json",
+        summary=FINAL_SUMMARY,
     log:
         log_of("evaluate_final"),
     benchmark:
         benchmark_of("evaluate_final")
-    conda:
-        "../../envs/cpu.yaml"
-    threads: 4
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    params:
-        *code("evaluate"),
-        meaning=meaning,
-        folder=subpath(input.manifest, parent=True),
-    shell:
-        "exec segflow evaluate --job --predictions {params.folder:q} --dataset {input.description:q}"
-        " --output {output.summary:q} --workers {threads} --log {log:q}"

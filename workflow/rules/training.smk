@@ -4,14 +4,14 @@
 rule train:
     """The weights of one configuration, trained on all but one fold's held-out cases."""
     input:
-        description=ancient(description),
-        network=network_part,
-        folds=f"{DATASET}/splits_final.json",
-        prepared=prepared_cases,
+        description=description,
+        network=of_plan(NETWORK),
+        folds=FOLDS,
+        prepared=of_cases(CASES),
         previous=previous_stage,
     output:
-        model=f"{EXPERIMENT}/models/{{configuration}}/fold_{{fold}}/model.pt",
-        history=f"{EXPERIMENT}/models/{{configuration}}/fold_{{fold}}/training.csv",
+        model=MODEL,
+        history=HISTORY,
     log:
         log_of("train/{configuration}_fold_{fold}"),
     benchmark:
@@ -28,13 +28,11 @@ rule train:
         meaning=meaning,
         settings=training_settings,
         seed=f"--seed {CONFIG.seed}",
-        weights=pretrained_digest,
+        weights=pretrained_weights,
         previous=previous_stage_option,
         pretrained=pretrained_option,
         work=f"{EXPERIMENT}/work/{{configuration}}_fold_{{fold}}",
-        device=device_of,
-        gpus=leased_gpus,
-        workers=worker_option,
+        hardware=hardware,
         aside=side_options,
     shell:
         "exec segflow train --job --dataset {input.description:q}"
@@ -42,21 +40,20 @@ rule train:
         " --prepared {input.prepared:q} {params.previous:q} {params.pretrained:q}"
         " --output {output.model:q}"
         " --history {output.history:q} --work {params.work:q} --settings {params.settings:q}"
-        " {params.seed} --device {params.device} --gpus {params.gpus} --threads {threads} {params.workers}"
-        " {params.aside:q} --log {log:q}"
+        " {params.seed} {params.hardware} --threads {threads} {params.aside:q} --log {log:q}"
 
 
 checkpoint previous_stage:
     """Low-resolution out-of-fold predictions, on the cascade's grid."""
     input:
-        description=ancient(description),
-        preparation=lambda wildcards: preparation_part(wildcards, CASCADE),
-        folds=f"{DATASET}/splits_final.json",
+        description=description,
+        preparation=of_cases(PREPARATION, CASCADE),
+        folds=FOLDS,
         predictions=low_resolution_predictions,
-        prepared=lambda wildcards: prepared_cases(wildcards, CASCADE),
-        settled=lambda wildcards: prepared_cases(wildcards, "3d_lowres"),
+        prepared=of_cases(CASES, CASCADE),
+        settled=of_cases(CASES, LOW_RESOLUTION),
     output:
-        manifest=f"{EXPERIMENT}/previous_stage/manifest.json",
+        manifest=PREVIOUS_STAGE,
     log:
         log_of("previous_stage"),
     benchmark:
@@ -69,7 +66,7 @@ checkpoint previous_stage:
     params:
         *code("previous_stage"),
         meaning=meaning,
-        predictions=f"{EXPERIMENT}/predictions/3d_lowres",
+        predictions=f"{EXPERIMENT}/predictions/{LOW_RESOLUTION}",
     shell:
         "exec segflow previous-stage --job --dataset {input.description:q}"
         " --preparation {input.preparation:q} --folds {input.folds:q}"

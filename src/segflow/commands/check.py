@@ -14,9 +14,9 @@ from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.case import Case, Dataset
 from segflow.fingerprint.consistency import dataset_warnings
 from segflow.fingerprint.integrity import case_warnings, check_label_values
+from segflow.images.cases import read_case
 from segflow.images.dataset import read_dataset, reader_warnings, stray_labels
 from segflow.images.formats import digest_of_image
-from segflow.images.read import read_case, verify_files
 from segflow.storage.files import write_text
 
 #: A sound case, and what to warn of.
@@ -59,7 +59,6 @@ def run(options: argparse.Namespace) -> None:
 def _check(case: Case, *, dataset: Dataset) -> _Found:
     raw = read_case(case, channels=len(dataset.channel_names))
     found = check_label_values(raw, case, dataset.labels)
-    verify_files(case)
     checked = CheckedCase(
         identifier=case.identifier,
         images={_relative(file, dataset.folder): digest_of_image(file) for file in case.images},

@@ -8,9 +8,9 @@ from pathlib import Path
 from segflow.commands.options import fold_of
 from segflow.commands.resume import label_cases
 from segflow.contracts.errors import PredictionError
+from segflow.images.cases import write_labels
 from segflow.images.dataset import read_description
 from segflow.images.formats import label_ending
-from segflow.images.read import write_labels
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_preparation
 from segflow.prediction.averaging import averaged_label_map

@@ -15,9 +15,9 @@ from segflow.commands.score_table import score_table, write_scores
 from segflow.contracts.errors import ConfigurationError, DatasetError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores
+from segflow.images.cases import read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
 from segflow.images.formats import label_ending
-from segflow.images.read import read_geometry, read_labels
 from segflow.processes.pool import map_cases
 from segflow.selection.evaluate import OVERLAP_METRICS, SURFACE_METRICS, Surfaces, score_case, summarise
 from segflow.storage.files import digest_of, key_of, write_text

@@ -23,8 +23,8 @@ from segflow.fingerprint.extract import (
     pool_cases,
     samples_per_case,
 )
+from segflow.images.cases import read_case
 from segflow.images.dataset import read_dataset
-from segflow.images.read import read_case
 from segflow.storage.files import key_of, write_text
 from segflow.storage.measurements import keep_or_measure
 from segflow.storage.results import ResultFolder

@@ -12,9 +12,9 @@ from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import ConfigurationError, PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Operation, PostProcessing, Selection
+from segflow.images.cases import read_geometry, read_labels, write_labels
 from segflow.images.dataset import read_description
 from segflow.images.formats import label_ending
-from segflow.images.read import read_geometry, read_labels, write_labels
 from segflow.processes.pool import map_cases
 from segflow.selection.pieces import apply
 from segflow.storage.files import digest_of, read_contract, write_text

@@ -12,8 +12,8 @@ from segflow.commands.options import add_settings_argument
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import PostProcessing, Selection, Summary
+from segflow.images.cases import read_geometry, read_labels
 from segflow.images.dataset import read_description
-from segflow.images.read import read_geometry, read_labels
 from segflow.metrics.overlap import target_key
 from segflow.processes.pool import map_cases
 from segflow.recipes.selection import PostprocessingRecipe

@@ -18,9 +18,9 @@ from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import Case, CaseRecord
 from segflow.contracts.errors import ConfigurationError, PredictionError, SegflowError
 from segflow.contracts.model import PredictedCase, Prediction
+from segflow.images.cases import read_case, write_labels
+from segflow.images.dataset import Inputs, find_inputs
 from segflow.images.formats import digest_of_image, ending_of, label_ending
-from segflow.images.inputs import Inputs, find_inputs
-from segflow.images.read import read_case, write_labels
 from segflow.prediction.predictor import Predictor, ReadyCase
 from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision

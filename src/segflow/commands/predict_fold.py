@@ -14,9 +14,9 @@ from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Preparation
+from segflow.images.cases import write_labels
 from segflow.images.dataset import read_description
 from segflow.images.formats import label_ending
-from segflow.images.read import write_labels
 from segflow.network.device import choose_device
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_preparation

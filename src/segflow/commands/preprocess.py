@@ -21,8 +21,8 @@ from segflow.contracts.artefacts import Manifest
 from segflow.contracts.case import Case, Dataset
 from segflow.contracts.errors import ConfigurationError, DatasetError
 from segflow.contracts.plan import Preparation
+from segflow.images.cases import read_case
 from segflow.images.dataset import read_dataset
-from segflow.images.read import read_case
 from segflow.nnunet.parts import read_preparation
 from segflow.nnunet.plans import read_plan
 from segflow.preprocessing.prepare import prepare_case

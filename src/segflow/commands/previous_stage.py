@@ -7,9 +7,9 @@ from pathlib import Path
 
 from segflow.commands.console import progress_bar
 from segflow.contracts.artefacts import Manifest
+from segflow.images.cases import read_labels
 from segflow.images.dataset import read_description
 from segflow.images.formats import label_ending
-from segflow.images.read import read_labels
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_preparation
 from segflow.preprocessing.prepare import prepare_labels

@@ -13,9 +13,9 @@ from segflow.contracts.case import Case
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.fingerprint.consistency import dataset_warnings
+from segflow.images.cases import read_image, read_labels
 from segflow.images.dataset import read_dataset
 from segflow.images.formats import label_ending
-from segflow.images.read import read_image, read_labels
 from segflow.nnunet.fingerprint import read_fingerprint
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.training import TrainingRecipe

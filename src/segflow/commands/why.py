@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.workflow.reasons import PlannedJobs, planned_jobs
+from segflow.workflow.snakemake import PlannedJobs, planned_jobs
 
 #: The reason stands in each job's own lines, which a profile may have silenced.
 _DRY_RUN = ("--dry-run", "--quiet", "host", "progress", "--nocolor", "--cores", "1")

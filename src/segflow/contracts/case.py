@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -147,7 +147,6 @@ class CaseReader(Protocol):
 
     def read(self, identifier: str) -> TrainingCase:
         """A case; fast, since its arrays are memory maps."""
-        ...
 
 
 class CheckpointStore(Protocol):
@@ -155,19 +154,13 @@ class CheckpointStore(Protocol):
 
     def load(self) -> dict[str, Any] | None:
         """The last saved state, or None."""
-        ...
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the saved state atomically: tensors, numbers, strings, lists and dicts."""
-        ...
 
 
-class Stop(Protocol):
-    """Whether a stop was requested; called between steps."""
-
-    def __call__(self) -> bool:
-        """True once a stop was requested."""
-        ...
+#: Whether a stop was requested; called between steps.
+Stop = Callable[[], bool]
 
 
 class Progress(Protocol):
@@ -175,4 +168,3 @@ class Progress(Protocol):
 
     def advance(self, steps: int = 1, *, note: str = "") -> None:
         """Advance, and show a short note beside the bar."""
-        ...

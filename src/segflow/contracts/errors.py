@@ -1,14 +1,4 @@
-"""Errors that a user can cause, in one tree.
-
-SegflowError
-├── DatasetError      the raw data set: a file, a label, a geometry
-├── ConfigurationError  the workflow's configuration or a command's arguments
-├── PlanError         a plan, fingerprint or folds file that cannot be used
-├── TrainingError     training cannot start or go on
-└── PredictionError   a model folder or a case that cannot be predicted
-
-A message says what is wrong, where (case and file), and what to do.
-"""
+"""Errors that a user can fix. A message says what is wrong, where (case and file), and what to do."""
 
 from __future__ import annotations
 
@@ -32,11 +22,11 @@ class Interrupted(Exception):  # noqa: N818  nothing is wrong
 
 
 class DatasetError(SegflowError):
-    """Something is wrong with the raw data set."""
+    """Something is wrong with the raw data set: a file, a label, a geometry."""
 
 
 class ConfigurationError(SegflowError):
-    """Something is wrong with the configuration or with a command's arguments."""
+    """Something is wrong with the workflow's configuration or with a command's arguments."""
 
 
 class PlanError(SegflowError):
@@ -48,4 +38,4 @@ class TrainingError(SegflowError):
 
 
 class PredictionError(SegflowError):
-    """A model or a case cannot be predicted."""
+    """A model package cannot be used, or a case cannot be predicted."""

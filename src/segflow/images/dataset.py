@@ -1,4 +1,4 @@
-"""Finding a data set on disk: dataset.json and the files of every case. Source: method.md section 2."""
+"""Finding cases on disk: those of a data set, and those among images to predict. Source: method.md section 2."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from segflow.contracts.case import Case, Dataset
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
-from segflow.images.formats import ENDINGS, LOSSY_ENDINGS, companions, label_ending
+from segflow.images.formats import ENDINGS, LOSSY_ENDINGS, companions, ending_of, label_ending
 from segflow.storage.files import read_json
 
 __all__ = [
-    "channel_files",
+    "Inputs",
     "channel_names",
-    "files_by_case",
-    "find_cases",
+    "find_inputs",
     "list_files",
     "read_dataset",
     "read_description",
@@ -28,16 +28,25 @@ __all__ = [
 ]
 
 _REQUIRED = ("channel_names", "labels", "numTraining", "file_ending")
-_MULTI_CHANNEL = 1  # one file may hold all channels (RGB); more than one file must be one per channel
 _IDENTIFIER = re.compile(r"[^./\\\0][^/\\\0]*")
+_CHANNEL = re.compile(r"(?P<identifier>.+)_(?P<channel>\d{4})", re.ASCII)
 _READER_KEY = "overwrite_image_reader_writer"
-_READERS = (
-    "SimpleITKIO",
-    "NaturalImage2DIO",
-    "Tiff3DIO",
-    "NibabelIO",
-)  # the peer's; ours reads what any of them does
+#: Readers of nnU-Net whose files are read here without being asked for.
+_READERS = ("SimpleITKIO", "NaturalImage2DIO", "Tiff3DIO", "NibabelIO")
 _REORIENTING_READERS = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images to predict.
+
+    Attributes:
+        cases: Identifier to case, sorted; no image has been opened.
+        faults: Identifier to why the case cannot be predicted, for cases whose files do not fit together.
+    """
+
+    cases: dict[str, Case]
+    faults: dict[str, str]
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -59,11 +68,16 @@ def read_dataset(folder: Path) -> Dataset:
     description, labels = read_description(file)
     names = channel_names(description["channel_names"], file)
     ending = str(description["file_ending"])
-    cases = (
-        _mapped_cases(description["dataset"], folder, file)
-        if "dataset" in description
-        else find_cases(folder / "imagesTr", ending, len(names), labels=folder / "labelsTr")
-    )
+    if "dataset" in description:
+        cases = _listed_cases(description["dataset"], folder, file)
+    else:
+        found = _files_by_case(folder / "imagesTr", ending)
+        cases = tuple(
+            Case(
+                name, _channel_files(name, files, len(names)), _label_file(name, ending, folder / "labelsTr")
+            )
+            for name, files in found.items()
+        )
     declared = description["numTraining"]
     if declared != len(cases):
         raise DatasetError(
@@ -117,50 +131,51 @@ def read_description(file: Path) -> tuple[dict[str, Any], Labels]:
     return description, Labels.from_json(description["labels"], order, where=str(file))
 
 
-def find_cases(folder: Path, ending: str, channels: int, *, labels: Path | None = None) -> tuple[Case, ...]:
-    """List the cases of an image folder.
+def channel_names(entry: Any, file: Path) -> tuple[str, ...]:
+    """The names of dataset.json in the order of the channels, whatever that of the file.
 
     Args:
-        folder: Holds files named IDENTIFIER_0000.ending, one per channel.
-        ending: With its dot.
-        channels: How many channels every case must have (one file may hold them all).
-        labels: Folder of the label files IDENTIFIER.ending (.png beside JPEG), if the cases are labelled.
-
-    Returns:
-        Cases sorted by identifier.
+        entry: Maps "0", "1", ... to names.
+        file: For the message.
 
     Raises:
-        DatasetError: No images, a missing channel, or a missing label.
-
-    Source: method.md section 2; gaps in the channel numbers, which the peer overlooks, are errors here.
-    """
-    found = files_by_case(folder, ending)
-    return tuple(
-        Case(name, channel_files(name, found[name], channels, folder), _label_file(name, ending, labels))
-        for name in sorted(found)
-    )
-
-
-def files_by_case(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
-    """Image files of a folder: identifier to channel number to file.
-
-    Raises:
-        DatasetError: There is no such folder, or no image in it.
+        DatasetError: It is something else.
 
     Source: method.md section 2.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} does not exist; images belong there as IDENTIFIER_0000{ending}")
-    # not hidden files: ._CASE_0000.nii.gz is what macOS leaves beside a file
-    pattern = re.compile(rf"(?P<identifier>[^.].*)_(?P<channel>[0-9]{{4}}){re.escape(ending)}")
-    found: dict[str, dict[int, Path]] = defaultdict(dict)
-    for file in folder.iterdir():
-        match = pattern.fullmatch(file.name)
-        if match:
-            found[match["identifier"]][int(match["channel"])] = file
-    if not found:
-        raise DatasetError(f"{folder} holds no file named IDENTIFIER_0000{ending}")
-    return found
+    numbers = [str(number) for number in range(len(entry))] if isinstance(entry, dict) else []
+    if not numbers or set(entry) != set(numbers):
+        raise DatasetError(f'{file}: channel_names must map "0", "1", ... to names, found {entry!r}')
+    return tuple(str(entry[number]) for number in numbers)
+
+
+def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
+    """List the cases of one folder, or of single files.
+
+    Files are named IDENTIFIER_0000.ending, IDENTIFIER_0001.ending, ..., one per channel. A single file may hold all
+    channels, and may then also be called IDENTIFIER.ending, if it is named itself.
+
+    Args:
+        paths: One folder, or files of any format; those of a case may lie in several folders.
+        ending: Of the files that count in a folder: the data set's.
+        channels: How many the model was trained with.
+
+    Raises:
+        DatasetError: There are no images, or it is not clear which case a file belongs to.
+
+    Source: method.md sections 2, 18.
+    """
+    folders = [path for path in paths if path.is_dir()]
+    if folders and len(paths) > 1:
+        raise DatasetError(f"{folders[0]} is a folder beside other input; give one folder, or files only")
+    found = _files_by_case(folders[0], ending) if folders else _group_by_case(paths)
+    cases, faults = {}, {}
+    for name in sorted(found):
+        try:
+            cases[name] = Case(name, _channel_files(name, found[name], channels), None)
+        except DatasetError as problem:
+            faults[name] = str(problem)
+    return Inputs(cases, faults)
 
 
 def stray_labels(dataset: Dataset) -> tuple[Path, ...]:
@@ -172,16 +187,7 @@ def stray_labels(dataset: Dataset) -> tuple[Path, ...]:
 
 
 def reader_warnings(folder: Path) -> tuple[str, ...]:
-    """What the entry `overwrite_image_reader_writer` asks for in vain.
-
-    Args:
-        folder: Holds dataset.json.
-
-    Returns:
-        At most one line.
-
-    Raises:
-        DatasetError: dataset.json is missing or wrong.
+    """A warning if `overwrite_image_reader_writer` of a data set's dataset.json cannot be followed.
 
     Source: method.md sections 2, 3.
     """
@@ -195,12 +201,12 @@ def reader_warnings(folder: Path) -> tuple[str, ...]:
             "the files; if cases differ in orientation, re-orient images and labels on disk",
         )
     return (
-        f"{file}: {_READER_KEY} is {name!r}, which is unknown and left aside; file_ending chooses the reader",
+        f"{file}: {_READER_KEY} is {name!r}, which is unknown and ignored; file_ending chooses the reader",
     )
 
 
 def list_files(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """What files a data set has, case by case, without judging them: that is for `segflow check`.
+    """The files of a data set, case by case, without judging them: that is for `segflow check`.
 
     Args:
         folder: Holds dataset.json.
@@ -216,42 +222,80 @@ def list_files(folder: Path) -> dict[str, tuple[Path, ...]]:
     """
     file = folder / "dataset.json"
     description, _ = read_description(file)
+    found: dict[str, list[Path]] = {}
     if "dataset" in description:
-        cases = _mapped_cases(description["dataset"], folder, file)
-        found = {case.identifier: [*case.images, *([case.label] if case.label else [])] for case in cases}
+        for case in _listed_cases(description["dataset"], folder, file):
+            found[case.identifier] = [*case.images, *([case.label] if case.label else [])]
     else:
         ending = str(description["file_ending"])
-        images = files_by_case(folder / "imagesTr", ending)
-        labels = {name: folder / "labelsTr" / f"{name}{label_ending(ending)}" for name in images}
-        found = {
-            name: [*sorted(images[name].values()), *([labels[name]] if labels[name].exists() else [])]
-            for name in sorted(images)
-        }
-    return {name: (*files, *_all_companions(files)) for name, files in found.items()}
+        for name, images in _files_by_case(folder / "imagesTr", ending).items():
+            label = folder / "labelsTr" / f"{name}{label_ending(ending)}"
+            found[name] = [
+                *(images[number] for number in sorted(images)),
+                *([label] if label.exists() else []),
+            ]
+    return {
+        name: (*files, *dict.fromkeys(path for file in files for path in companions(file)))
+        for name, files in found.items()
+    }
 
 
-def _all_companions(files: Sequence[Path]) -> tuple[Path, ...]:
-    return tuple(dict.fromkeys(path for file in files for path in companions(file)))
+def _files_by_case(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
+    """Image files of a folder: identifier, sorted, to channel number to file."""
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} does not exist; images belong there as IDENTIFIER_0000{ending}")
+    # not hidden files: ._CASE_0000.nii.gz is what macOS leaves beside a file
+    pattern = re.compile(rf"(?P<identifier>[^.].*)_(?P<channel>[0-9]{{4}}){re.escape(ending)}")
+    found: dict[str, dict[int, Path]] = defaultdict(dict)
+    for file in folder.iterdir():
+        match = pattern.fullmatch(file.name)
+        if match:
+            found[match["identifier"]][int(match["channel"])] = file
+    if not found:
+        raise DatasetError(f"{folder} holds no file named IDENTIFIER_0000{ending}")
+    return dict(sorted(found.items()))
 
 
-def channel_files(
-    identifier: str, files: Mapping[int, Path], channels: int, folder: Path
-) -> tuple[Path, ...]:
+def _group_by_case(files: Sequence[Path]) -> dict[str, dict[int, Path]]:
+    """Image files that were named one by one: identifier to channel number to file."""
+    found: dict[str, dict[int, Path]] = defaultdict(dict)
+    for file in files:
+        ending = ending_of(file)
+        if not file.is_file():
+            raise DatasetError(f"{file} does not exist")
+        if not ending:
+            raise DatasetError(f"{file} is no image: its ending is none of {', '.join(ENDINGS)}")
+        stem = file.name[: -len(ending)]
+        match = _CHANNEL.fullmatch(stem)
+        name, channel = (match["identifier"], int(match["channel"])) if match else (stem, 0)
+        if channel in found[name]:
+            raise DatasetError(
+                f"{file} and {found[name][channel]} are both channel {channel} of a case {name}; rename one, or "
+                "predict them in two calls"
+            )
+        found[name][channel] = file
+    for name, channels in found.items():
+        endings = {ending_of(file) for file in channels.values()}
+        if len(endings) > 1:
+            raise DatasetError(
+                f"the files of case {name} end in {' and '.join(sorted(endings))}; give one kind"
+            )
+    return found
+
+
+def _channel_files(identifier: str, files: Mapping[int, Path], channels: int) -> tuple[Path, ...]:
     """A case's files in the order of channels; one file may hold all of them.
 
-    Raises:
-        DatasetError: A channel is missing, or there is one too many.
-
-    Source: method.md section 2.
+    Source: method.md section 2; gaps in the channel numbers, which nnU-Net overlooks, are errors here.
     """
-    expected = range(channels if len(files) > _MULTI_CHANNEL else 1)
+    expected = range(channels if len(files) > 1 else 1)
     missing = [number for number in expected if number not in files]
     surplus = [number for number in files if number not in expected]
-    example = next(iter(files.values())).name
+    example = next(iter(files.values()))
     if missing:
         numbers = ", ".join(f"_{number:04d}" for number in missing)
         raise DatasetError(
-            f"case {identifier}: channel {numbers} is missing in {folder} (beside {example}); "
+            f"case {identifier}: channel {numbers} is missing in {example.parent} (beside {example.name}); "
             f"dataset.json names {channels} channels"
         )
     if surplus:
@@ -261,9 +305,7 @@ def channel_files(
     return tuple(files[number] for number in sorted(files))
 
 
-def _label_file(identifier: str, ending: str, folder: Path | None) -> Path | None:
-    if folder is None:
-        return None
+def _label_file(identifier: str, ending: str, folder: Path) -> Path:
     file = folder / f"{identifier}{label_ending(ending)}"
     if file.exists():
         return file
@@ -276,7 +318,7 @@ def _label_file(identifier: str, ending: str, folder: Path | None) -> Path | Non
     raise DatasetError(f"case {identifier}: label file {file} is missing; add it or remove the image")
 
 
-def _mapped_cases(mapping: Any, folder: Path, file: Path) -> tuple[Case, ...]:
+def _listed_cases(listing: Any, folder: Path, file: Path) -> tuple[Case, ...]:
     """Cases that dataset.json lists one by one; paths are relative to its folder."""
 
     def path(text: Any) -> Path:
@@ -288,39 +330,18 @@ def _mapped_cases(mapping: Any, folder: Path, file: Path) -> tuple[Case, ...]:
         return found
 
     try:
-        listed = {str(name): (list(entry["images"]), entry["label"]) for name, entry in mapping.items()}
+        listed = {str(name): (list(entry["images"]), entry["label"]) for name, entry in listing.items()}
     except (AttributeError, KeyError, TypeError):
         raise DatasetError(
             f'{file}: "dataset" must map identifiers to {{"images": [...], "label": ...}}'
         ) from None
-    unfit = [name for name in listed if not _IDENTIFIER.fullmatch(name)]
-    if unfit:
-        raise DatasetError(
-            f'{file}: {unfit[0]!r} under "dataset" cannot be a case\'s name, because files are named after it; '
-            "it must not hold a slash or begin with a dot"
-        )
+    for name in listed:
+        if not _IDENTIFIER.fullmatch(name):
+            raise DatasetError(
+                f'{file}: {name!r} under "dataset" cannot be a case\'s name, because files are named after it; '
+                "it must not hold a slash or begin with a dot"
+            )
     return tuple(
         Case(name, tuple(path(image) for image in images), path(label))
         for name, (images, label) in sorted(listed.items())
     )
-
-
-def channel_names(entry: Any, file: Path) -> tuple[str, ...]:
-    """In the order of the channels, whatever that of the file.
-
-    Args:
-        entry: Of dataset.json: "0", "1", ... to names.
-        file: For the message.
-
-    Raises:
-        DatasetError: It is something else.
-
-    Source: method.md section 2.
-
-    """
-    names: Sequence[Any] = ()
-    if isinstance(entry, dict) and set(entry) == {str(i) for i in range(len(entry))}:
-        names = [entry[str(i)] for i in range(len(entry))]
-    if not names:
-        raise DatasetError(f'{file}: channel_names must map "0", "1", ... to names, found {entry!r}')
-    return tuple(str(name) for name in names)

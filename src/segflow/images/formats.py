@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from segflow.contracts.case import Geometry
+from segflow.contracts.errors import DatasetError
 from segflow.storage.files import digest_of, key_of
 
 __all__ = [
@@ -18,8 +20,10 @@ __all__ = [
     "companions",
     "digest_of_image",
     "ending_of",
+    "geometry_of_picture",
+    "has_spacing",
     "label_ending",
-    "read_side_file",
+    "side_content",
     "side_file",
 ]
 
@@ -71,29 +75,45 @@ def side_file(file: Path) -> Path | None:
     return next((path for name in names if (path := file.with_name(f"{name}.json")).exists()), None)
 
 
-def read_side_file(file: Path) -> tuple[float, float, float]:
-    """Read a side file.
+def has_spacing(file: Path) -> bool:
+    """Whether the spacing of an image is stored, in its file or a side file, and no convention."""
+    return ending_of(file) not in WITHOUT_SPACING or side_file(file) is not None
+
+
+def geometry_of_picture(file: Path, shape: tuple[int, ...]) -> Geometry:
+    """The geometry of an image whose format has none: with the spacing of its side file, or that of the convention.
+
+    Resolutions in the file are for printing, and are ignored.
 
     Args:
-        file: {"spacing": [z, y, x]}, in millimetres.
-
-    Returns:
-        The spacing.
+        file: Of a picture, or a TIFF.
+        shape: (z, y, x).
 
     Raises:
-        ValueError: It holds something else.
+        DatasetError: The side file is not {"spacing": [z, y, x]}, three positive numbers in millimetres.
 
     Source: method.md section 3.
     """
-    try:
-        z, y, x = (float(value) for value in json.loads(file.read_text(encoding="utf-8"))["spacing"])
-    except (KeyError, TypeError, ValueError):
-        z = y = x = 0.0
-    if not all(0 < value < float("inf") for value in (z, y, x)):
-        raise ValueError(
-            f'its side file {file} must hold {{"spacing": [z, y, x]}}, three positive numbers (mm)'
-        )
-    return z, y, x
+    side = side_file(file)
+    z, y, x = shape
+    dimensions = 2 if z == 1 else 3
+    spacing = (FLAT_SPACING if z == 1 else 1.0, 1.0, 1.0) if side is None else _read_side_file(side)
+    return Geometry(
+        shape=(z, y, x),
+        spacing_mm=spacing,
+        file_dimensions=dimensions,
+        file_spacing_mm=spacing[::-1][:dimensions],
+        origin_mm=(0.0,) * dimensions,
+        direction=(1.0, 0.0, 0.0, 1.0) if z == 1 else (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+    )
+
+
+def side_content(ending: str, geometry: Geometry) -> str | None:
+    """The text of the side file that a written image needs, or None."""
+    is_default = geometry.file_dimensions == 2 and geometry.spacing_mm == (FLAT_SPACING, 1.0, 1.0)
+    if ending not in WITHOUT_SPACING or is_default:
+        return None
+    return json.dumps({"spacing": list(geometry.spacing_mm)}) + "\n"
 
 
 def companions(file: Path) -> tuple[Path, ...]:
@@ -123,3 +143,15 @@ def digest_of_image(file: Path) -> str:
     """SHA-256 of an image file, and of its companions if it has any, in hexadecimal."""
     digests = [digest_of(part) for part in (file, *companions(file))]
     return digests[0] if len(digests) == 1 else key_of(*digests)
+
+
+def _read_side_file(file: Path) -> tuple[float, float, float]:
+    try:
+        z, y, x = (float(value) for value in json.loads(file.read_text(encoding="utf-8"))["spacing"])
+    except (KeyError, TypeError, ValueError):
+        z = y = x = 0.0
+    if not all(0 < value < float("inf") for value in (z, y, x)):
+        raise DatasetError(
+            f'its side file {file} must hold {{"spacing": [z, y, x]}}, three positive numbers (mm)'
+        )
+    return z, y, x

@@ -1,335 +1,192 @@
-"""What SimpleITK leaves undone for NIfTI: files that were cut short, placing a file to the last bit, and speed.
+"""NIfTI: voxels and headers with nibabel, spacing, origin and direction with SimpleITK.
 
-Source: ours, after the NIfTI-1 standard.
-
-The header of a NIfTI-1 file: the part that is needed here, read and written. Source: the NIfTI-1 standard.
+SimpleITK alone takes missing, NaN and infinite voxels for zeros, ignores most checksums, and changes directions by 1e-8
+when it writes (decision 0016).
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import math
-import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
-__all__ = [
-    "HEADER_BYTES",
-    "NIFTI_ENDINGS",
-    "Header",
-    "complain",
-    "new_header",
-    "parse_header",
-    "placement",
-    "verify",
-    "voxels",
-    "write_placed",
-]
+from segflow.contracts.case import Geometry
+from segflow.contracts.errors import DatasetError
+from segflow.images import itk
 
-HEADER_BYTES: Final = 348
+__all__ = ["read", "read_geometry", "write"]
+
+_HEADER_BYTES: Final = 348
 _FIRST_VOXEL: Final = 352  # after the header: four bytes that say that nothing else is in between
-_ONE_FILE: Final = b"n+1\0"  # header and voxels
-#: Codes of the types that label maps and images have.
-_CODES: Final = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768}
-_DISPLACEMENT: Final = 1006
-_TYPES: Final = {code: name for name, code in _CODES.items()}
-_PLACE: Final = "<4fB2h18f"  # see Header.place
+_GZIP: Final = b"\x1f\x8b"
+_GZIP_WBITS: Final = zlib.MAX_WBITS | 16  # how zlib is told the format
+_GZIP_LEVEL: Final = 6
+_CUT: Final = "it ends before its last voxel; replace it, or remove the case"
+_DISPLACEMENT: Final = 1006  # intent code: vectors of a deformation
+#: The fields that say where an image lies, beside pixdim, and their types.
+_PLACEMENT_FIELDS: Final = {
+    "xyzt_units": "u1",
+    "qform_code": "<i2",
+    "sform_code": "<i2",
+    **dict.fromkeys(("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"), "<f4"),
+    **dict.fromkeys(("srow_x", "srow_y", "srow_z"), "<4f4"),
+}
+#: What `Geometry.nifti_placement` holds, in hexadecimal; of pixdim, the part of space.
+_PLACEMENT: Final = np.dtype([("pixdim", "<4f4"), *_PLACEMENT_FIELDS.items()])
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a header says.
+def read(file: Path) -> tuple[NDArray[Any], Callable[[], Geometry]]:
+    """Read voxels, (c, z, y, x) of the file's own type, and a function that reads the geometry.
 
-    Attributes:
-        sizes: Voxels along each axis, x first; without last axes of one voxel, as far as there are more than three.
-        spacing_mm: Along x, y, z, as stored: also negative, or 0.
-        dtype: Of the voxels, with their byte order; None for complex numbers, colours and whole numbers of 64 bits.
-        bits: Of a voxel, as the header says; the type says it, too.
-        offset: Of the first voxel.
-        is_scaled: Voxels are to be multiplied or shifted.
-        is_one_file: The voxels are in the same file.
-        is_displacement: The voxels are vectors of a deformation.
-        place: pixdim[0..3], xyzt_units, qform_code, sform_code, quaternion and offset (6), affine (12), in hexadecimal.
-    """
-
-    sizes: tuple[int, ...]
-    spacing_mm: tuple[float, float, float]
-    dtype: np.dtype[Any] | None
-    bits: int
-    offset: int
-    is_scaled: bool
-    is_one_file: bool
-    is_displacement: bool
-    place: str
-
-    @property
-    def is_ordinary(self) -> bool:
-        """One or several images of two or three axes, stored behind the header as the numbers that they are."""
-        return (
-            self.dtype is not None
-            and self.is_one_file
-            and not self.is_scaled
-            and not self.is_displacement
-            and len(self.sizes) in {2, 3, 4}
-            and min(self.sizes) > 0
-            and min(self.spacing_mm[: len(self.sizes)]) > 0
-            and self.offset > HEADER_BYTES
-        )
-
-    @property
-    def n_bytes(self) -> int:
-        """Of the file, uncompressed, if it is whole."""
-        bits = self.bits if self.dtype is None else 8 * self.dtype.itemsize
-        return self.offset + math.prod(self.sizes) * bits // 8
-
-
-def parse_header(content: bytes) -> Header | None:
-    """Read a header.
-
-    Args:
-        content: The beginning of a file, or all of it, uncompressed.
-
-    Returns:
-        The header; None if it is none of NIfTI-1.
-
-    Source: the NIfTI-1 standard.
-    """
-    order = next((o for o in "<>" if content[:4] == struct.pack(f"{o}i", HEADER_BYTES)), None)
-    if order is None or len(content) < HEADER_BYTES:
-        return None
-    axes, *sizes = struct.unpack_from(f"{order}8h", content, 40)
-    while axes > 3 and sizes[axes - 1] == 1:
-        axes -= 1
-    (intent,) = struct.unpack_from(f"{order}h", content, 68)
-    kind, bits = struct.unpack_from(f"{order}2h", content, 70)
-    offset, slope, intercept = struct.unpack_from(f"{order}3f", content, 108)
-    if not (0 < axes < 8 and math.isfinite(offset)):
-        return None
-    place = (
-        *struct.unpack_from(f"{order}4f", content, 76),
-        content[123],
-        *struct.unpack_from(f"{order}2h18f", content, 252),
-    )
-    return Header(
-        sizes=tuple(sizes[:axes]),
-        spacing_mm=(place[1], place[2], place[3]),
-        dtype=np.dtype(f"{order}{_TYPES[kind]}") if kind in _TYPES else None,
-        bits=bits,
-        offset=int(offset),
-        is_scaled=slope not in {0, 1} or intercept != 0,
-        is_one_file=content[344:HEADER_BYTES] == _ONE_FILE,
-        is_displacement=intent == _DISPLACEMENT,
-        place=struct.pack(_PLACE, *place).hex(),
-    )
-
-
-def new_header(sizes: tuple[int, ...], dtype: np.dtype[Any], place: str) -> bytes:
-    """Make a header, and what stands between it and the first voxel.
-
-    Args:
-        sizes: Voxels along each axis, x first.
-        dtype: Of the voxels, which follow in little-endian order.
-        place: Of another file's header, which is repeated bit by bit.
-
-    Returns:
-        All that comes before the voxels.
-
-    Source: the NIfTI-1 standard.
-    """
-    content = bytearray(_FIRST_VOXEL)
-    fields = struct.unpack(_PLACE, bytes.fromhex(place))
-    struct.pack_into("<i", content, 0, HEADER_BYTES)
-    content[38:39] = b"r"
-    struct.pack_into("<8h", content, 40, len(sizes), *sizes, *(1,) * (7 - len(sizes)))
-    struct.pack_into("<2h", content, 70, _CODES[dtype.str[1:]], dtype.itemsize * 8)
-    struct.pack_into("<4f", content, 76, *fields[:4])
-    struct.pack_into("<2f", content, 108, _FIRST_VOXEL, 1)
-    struct.pack_into("<B", content, 123, fields[4])
-    struct.pack_into("<2h18f", content, 252, *fields[5:])
-    content[344:HEADER_BYTES] = _ONE_FILE
-    return bytes(content)
-
-
-NIFTI_ENDINGS: Final = (".nii", ".nii.gz")
-
-_GZIP = b"\x1f\x8b"
-_GZIP_BITS = 16  # zlib's way to ask for this format
-_GZIP_LEVEL = 6
-_FIRST_BYTES = 1 << 12
-_BLOCK_BYTES = 1 << 22
-_LARGE_BYTES = 1 << 24  # from here on, the library's faster decompression outweighs what it does besides
-_CUT = "it ends before its last voxel"
-_DAMAGED = "its checksum is wrong: it was damaged or cut short"
-
-
-def placement(file: Path) -> str:
-    """The fields of the header that place the image, in hexadecimal.
-
-    Args:
-        file: .nii or .nii.gz.
-
-    Returns:
-        What `write_placed` needs; "" if there is no NIfTI-1 header.
-    """
-    header = _header(file)
-    return "" if header is None else header.place
-
-
-def write_placed(file: Path, volume: NDArray[Any], place: str) -> None:
-    """Write a file that lies where another one does, bit by bit.
-
-    Args:
-        file: .nii or .nii.gz, compressed; always the same bytes for the same voxels.
-        volume: (z, y, x), or (y, x) for a file of two axes; float32, or integers of up to 32 bits.
-        place: From `placement`.
-
-    Source: ours: SimpleITK computes the header anew, which changes directions by 1e-8, and takes three times as long.
-    """
-    header = new_header(volume.shape[::-1], volume.dtype, place)
-    content = np.ascontiguousarray(volume, volume.dtype.newbyteorder("<")).data
-    with file.open("wb") as target:
-        if not file.name.lower().endswith(".gz"):
-            target.write(header)
-            target.write(content)
-            return
-        with gzip.GzipFile("", "wb", _GZIP_LEVEL, target, mtime=0) as archive:
-            archive.write(header)
-            archive.write(content)
-
-
-def complain(file: Path) -> str | None:
-    """Why a file must not be read, though the library would: it takes missing voxels for zeros.
-
-    Args:
-        file: .nii or .nii.gz.
-
-    Returns:
-        The reason, or None. It costs no decompression where the archive's last bytes give the expected length.
-    """
-    plain = _plain_beside(file)
-    if plain is not None:
-        return f"{plain.name} lies beside it, and the NIfTI library would take the voxels from there; move one away"
-    header = _header(file)
-    if header is None:  # NIfTI-2, or nothing of the kind: the library's to say
-        return None
-    found = _quick_length(file)
-    if not _is_gzip(file):
-        whole = found >= header.n_bytes
-    else:
-        whole = found == header.n_bytes % (1 << 32) or (_length(file) or 0) >= header.n_bytes
-    return None if whole else _CUT
-
-
-def voxels(file: Path) -> NDArray[Any] | None:
-    """The voxels of an ordinary file, several times faster than by the library, which also takes NaN for zero.
-
-    Args:
-        file: .nii or .nii.gz.
-
-    Returns:
-        (z, y, x), or (y, x) of a file of two axes, or (c, z, y, x) of one of four, as stored; or None for what the
-        library must read, or say what is wrong with: anything but a NIfTI-1 file of unscaled numbers; and for large
-        volumes of integers, which it reads as well and faster.
+    SimpleITK reads what is not plain numbers behind a NIfTI-1 header: scaled values, vectors, colours, mirrored axes,
+    NIfTI-2.
 
     Raises:
-        ValueError: The file is damaged or was cut short.
+        ValueError: The file cannot be read.
+        DatasetError: It is damaged or was cut short, or a plain file lies beside the archive.
     """
-    header = _header(file)
-    if header is None or header.dtype is None or not _is_ours(header) or _plain_beside(file) is not None:
-        return None
-    if _is_gzip(file):
-        if not file.name.lower().endswith(".gz"):
-            return None
-        content = _unpacked(file, header.n_bytes)
-    else:
-        content = file.read_bytes()
-    if header.n_bytes > len(content):
-        raise ValueError(_CUT)
-    count = math.prod(header.sizes)
-    return np.frombuffer(content, header.dtype, count, header.offset).reshape(header.sizes[::-1])
+    if file.name.lower().endswith(".gz") and (plain := file.with_name(file.name[:-3])).exists():
+        raise DatasetError(
+            f"{plain.name} lies beside it, and NIfTI libraries would take the voxels from there; move one away"
+        )
+    content = _content(file)
+    header = _parse(content)
+    if header is None:  # NIfTI-2, or no NIfTI at all: SimpleITK reads it, or says what is wrong
+        return itk.read(file)
+    dtype, sizes, start = _dtype(header), _sizes(header), int(header["vox_offset"])
+    n_bits = 8 * dtype.itemsize or int(header["bitpix"])
+    if len(content) < start + math.prod(sizes) * n_bits // 8:
+        raise DatasetError(_CUT)
+    if _is_plain(header, dtype, sizes):
+        array = np.frombuffer(content, dtype, math.prod(sizes), start).reshape(sizes[::-1])
+        return array[(None,) * (4 - array.ndim)], lambda: _placed(itk.read_geometry(file), header)
+    array, locate = itk.read(file)
+    return array, lambda: _placed(locate(), header)
 
 
-def verify(file: Path) -> str | None:
-    """Decompress a file to its end, checksum included, unless `voxels` has done so.
+def read_geometry(file: Path) -> Geometry:
+    """Read where an image lies, without its voxels.
+
+    Raises:
+        ValueError: The file cannot be read.
+        DatasetError: It has another number of axes.
+    """
+    geometry = itk.read_geometry(file)
+    with file.open("rb") as stream:
+        is_archive = stream.read(len(_GZIP)) == _GZIP
+        stream.seek(0)
+        with gzip.open(stream) if is_archive else stream as unpacked:
+            header = _parse(unpacked.read(_HEADER_BYTES))
+    return geometry if header is None else _placed(geometry, header)
+
+
+def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
+    """Write one channel where another file lies, bit by bit; always the same bytes for the same voxels.
 
     Args:
-        file: .nii or .nii.gz; it could be read.
+        file: .nii, or .nii.gz, which is compressed.
+        volume: (z, y, x), or (y, x) for a file of two axes.
+        geometry: Without the placement of a NIfTI file, SimpleITK writes.
 
-    Returns:
-        What is wrong, or None.
+    Raises:
+        DatasetError: The format cannot hold it.
     """
-    header = _header(file)
-    if header is not None and _is_ours(header):
-        return None
-    return _DAMAGED if _is_gzip(file) and _length(file) is None else None
+    if not geometry.nifti_placement:
+        itk.write(file, volume, geometry)
+        return
+    header = Nifti1Header(endianness="<")
+    header.set_data_dtype(volume.dtype)
+    header.set_data_shape(volume.shape[::-1])
+    placement = np.frombuffer(bytes.fromhex(geometry.nifti_placement), _PLACEMENT)[0]
+    header["pixdim"] = 0
+    header["pixdim"][:4] = placement["pixdim"]
+    for name in _PLACEMENT_FIELDS:
+        header[name] = placement[name]
+    header["regular"], header["magic"] = b"r", b"n+1"
+    header["vox_offset"], header["scl_slope"], header["scl_inter"] = _FIRST_VOXEL, 1, 0
+    start = header.binaryblock.ljust(_FIRST_VOXEL, b"\0")
+    voxels = np.ascontiguousarray(volume, volume.dtype.newbyteorder("<")).data
+    with file.open("wb") as target:
+        if not file.name.lower().endswith(".gz"):
+            target.write(start)
+            target.write(voxels)
+            return
+        with gzip.GzipFile("", "wb", _GZIP_LEVEL, target, mtime=0) as archive:
+            archive.write(start)
+            archive.write(voxels)
 
 
-def _is_ours(header: Header) -> bool:
-    """Whether `voxels` reads such a file."""
-    has_no_nan = header.dtype is not None and header.dtype.kind != "f"
-    return header.is_ordinary and not (has_no_nan and header.n_bytes > _LARGE_BYTES)
-
-
-def _unpacked(file: Path, n_bytes: int) -> bytes:
-    """The content of an archive, checksums looked at. Nearly always, it has one part, which can be had at once."""
+def _content(file: Path) -> bytes:
+    """All of a file, unpacked, its checksums verified."""
+    packed = file.read_bytes()
+    if not (file.name.lower().endswith(".gz") and packed.startswith(_GZIP)):
+        return packed
     try:
-        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP_BITS)
-        first = unpacker.decompress(file.read_bytes())
-        if unpacker.eof and len(first) >= n_bytes:
-            return first
-        with gzip.open(file) as stream:
+        unpacker = zlib.decompressobj(wbits=_GZIP_WBITS)  # faster than gzip, but for one part only
+        content = unpacker.decompress(packed)
+        if unpacker.eof and not unpacker.unused_data.lstrip(b"\0").startswith(_GZIP):
+            return content
+        with gzip.open(io.BytesIO(packed)) as stream:
             return stream.read()
     except EOFError:
-        raise ValueError(_CUT) from None
+        raise DatasetError(_CUT) from None
     except (gzip.BadGzipFile, zlib.error):
-        raise ValueError(_DAMAGED) from None
+        raise DatasetError("its checksum is wrong: it was damaged or cut short; replace it") from None
 
 
-def _plain_beside(file: Path) -> Path | None:
-    plain = file.with_name(file.name[:-3])
-    return plain if file.name.lower().endswith(".gz") and plain.exists() else None
-
-
-def _is_gzip(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(2) == _GZIP
-
-
-def _quick_length(file: Path) -> int:
-    """Bytes of a plain file; of an archive of one part, its content's modulo 2^32."""
-    if not _is_gzip(file):
-        return file.stat().st_size
-    with file.open("rb") as stream:
-        stream.seek(-4, 2)
-        return int(struct.unpack("<I", stream.read(4))[0])
-
-
-def _length(file: Path) -> int | None:
-    """Bytes of an archive's content, or None if it is damaged."""
-    total = 0
-    try:
-        with gzip.open(file) as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                total += len(block)
-    except (EOFError, OSError, zlib.error):
+def _parse(content: bytes) -> Nifti1Header | None:
+    """The header of a NIfTI-1 file, or None."""
+    order = {b"\x5c\x01\0\0": "<", b"\0\0\x01\x5c": ">"}.get(content[:4])
+    if order is None or len(content) < _HEADER_BYTES:
         return None
-    return total
+    header = Nifti1Header(content[:_HEADER_BYTES], endianness=order, check=False)
+    is_sound = 0 < header["dim"][0] < 8 and np.isfinite(header["vox_offset"])
+    return header if is_sound else None
 
 
-def _header(file: Path) -> Header | None:
+def _sizes(header: Nifti1Header) -> tuple[int, ...]:
+    """Voxels along each axis, x first, without last axes of one voxel beyond the third."""
+    n_axes, *sizes = header["dim"].tolist()
+    while n_axes > 3 and sizes[n_axes - 1] == 1:
+        n_axes -= 1
+    return tuple(sizes[:n_axes])
+
+
+def _dtype(header: Nifti1Header) -> np.dtype[Any]:
+    """Of the voxels, with their byte order; void if the header's code is unknown."""
     try:
-        with file.open("rb") as stream:
-            raw = stream.read(_FIRST_BYTES)
-        if raw.startswith(_GZIP):
-            raw = zlib.decompressobj(wbits=zlib.MAX_WBITS | _GZIP_BITS).decompress(raw, HEADER_BYTES)
-        if len(raw) < HEADER_BYTES:  # an archive with long words before its content
-            with gzip.open(file) if _is_gzip(file) else file.open("rb") as stream:
-                raw = stream.read(HEADER_BYTES)
-    except (EOFError, OSError, zlib.error):
-        return None
-    return parse_header(raw)
+        return header.get_data_dtype()
+    except KeyError:
+        return np.dtype(np.void)
+
+
+def _is_plain(header: Nifti1Header, dtype: np.dtype[Any], sizes: tuple[int, ...]) -> bool:
+    """Whether the voxels are one or several images of two or three axes, stored as the numbers that they are."""
+    return bool(
+        dtype.kind in "uif"
+        and 0 < dtype.itemsize <= 8
+        and header["magic"] == b"n+1"
+        and float(header["scl_slope"]) in {0, 1}
+        and header["scl_inter"] == 0
+        and header["intent_code"] != _DISPLACEMENT
+        and len(sizes) in {2, 3, 4}
+        and min(sizes) > 0
+        and header["pixdim"][1 : 1 + min(len(sizes), 3)].min() > 0
+        and header["vox_offset"] > _HEADER_BYTES
+    )
+
+
+def _placed(geometry: Geometry, header: Nifti1Header) -> Geometry:
+    placement = np.zeros((), _PLACEMENT)
+    placement["pixdim"] = header["pixdim"][:4]
+    for name in _PLACEMENT_FIELDS:
+        placement[name] = header[name]
+    return geometry.model_copy(update={"nifti_placement": placement.tobytes().hex()})

@@ -208,12 +208,13 @@ def _score_slabs(stream: ScoreStream, record: CaseRecord, threads: int) -> Itera
     planes = min(_PLANES, max(1, _SLAB_BYTES // plane_bytes))
 
     def stacked(channels: _Channels) -> Scores:
-        """Without a second copy of all channels."""
+        """In one array, and never holding two channels beside it."""
         first = next(channels)
         scores: Scores = np.empty((n_outputs, *first.shape), np.float32)
         scores[0] = first
-        for slab, channel in zip(scores[1:], channels, strict=True):
-            slab[...] = channel
+        del first  # so that its memory serves the next channel
+        for slab in scores[1:]:
+            slab[...] = next(channels)
         return scores
 
     return _resized(stream, record, stacked, planes=planes, threads=threads)

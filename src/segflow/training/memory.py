@@ -1,4 +1,4 @@
-"""Memory that does not suffice, in words that help."""
+"""Clear errors when memory runs out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fits_in_memory(what: str, *, device: str) -> Iterator[None]:
     """Say what to do when the block runs out of memory; other errors pass through.
 
     Args:
-        what: Is done, on what: "training 3d_fullres (patch 128 x 128 x 128, batch 2)".
+        what: The work of the block: "training 3d_fullres (patch 128 x 128 x 128, batch 2)".
         device: "cpu", "cuda" or "cuda:0".
 
     Raises:

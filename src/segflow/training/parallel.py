@@ -294,31 +294,22 @@ def _heard(
 
 
 class _Caller:
-    """The caller's progress bar, stop request and log, as the first process sees them."""
+    """The caller's progress bar, stop request and log, as the first process sees them; the others have no line."""
 
-    def __init__(self, line: Connection) -> None:
+    def __init__(self, line: Connection | None) -> None:
         self._line = line
 
     def advance(self, steps: int = 1, *, note: str = "") -> None:
-        self._line.send((steps, note))
+        self.put_nowait((steps, note))
 
     def stop(self) -> bool:
-        self._line.send(None)
-        return bool(self._line.recv())
+        self.put_nowait(None)
+        return self._line is not None and bool(self._line.recv())
 
-    def put_nowait(self, record: logging.LogRecord) -> None:
+    def put_nowait(self, message: object) -> None:
         """All that `QueueHandler` needs of a queue."""
-        self._line.send(record)
-
-
-class _NoCaller:
-    """The same, in the other processes."""
-
-    def advance(self, steps: int = 1, *, note: str = "") -> None:
-        pass
-
-    def stop(self) -> bool:
-        return False
+        if self._line is not None:
+            self._line.send(message)
 
 
 def _run_rank(rank: int, call: _Call) -> None:
@@ -339,8 +330,8 @@ def _run_rank(rank: int, call: _Call) -> None:
 
 def _error_of(rank: int, call: _Call) -> Exception | None:
     """Do the work; what the caller must raise, if anything."""
-    caller = _Caller(call.lines[0]) if rank == 0 else _NoCaller()
-    if isinstance(caller, _Caller):
+    caller = _Caller(call.lines[0] if rank == 0 else None)
+    if rank == 0:
         logger.addHandler(QueueHandler(caller))  # type: ignore[arg-type]
         logger.setLevel(logging.INFO)
     name = f"training process {rank} (process id {os.getpid()})"

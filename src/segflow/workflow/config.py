@@ -45,7 +45,7 @@ class ReportConfig(Contract):
 class WorkflowConfig(Contract):
     """The whole file; config/config.yaml comments every key.
 
-    `planning` to `postprocessing` change values of the recipe; they are checked with it, in `segflow.workflow.recipes`.
+    `planning` to `postprocessing` change values of the recipe; they are checked with it, by `segflow.workflow.recipes`.
     """
 
     dataset: str | None = None
@@ -112,3 +112,8 @@ class WorkflowConfig(Contract):
     def recipe_names(self) -> tuple[str, ...]:
         """Names or files of all recipes; `recipes` goes before `recipe`."""
         return self.recipes or (self.recipe or "nnunet",)
+
+    @property
+    def forms_pairs(self) -> bool:
+        """Whether pairs of configurations are averaged, for which probabilities are kept."""
+        return self.ensembles and (self.configurations == "auto" or len(self.configurations) > 1)

@@ -9,7 +9,7 @@ from io_samples import save
 
 from segflow.contracts.case import Case, Geometry
 from segflow.contracts.errors import DatasetError
-from segflow.images.read import read_case, read_geometry, read_image, read_labels, write_image, write_labels
+from segflow.images.cases import read_case, read_geometry, read_image, read_labels, write_image, write_labels
 
 OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 VOLUMES = [".nii.gz", ".nii", ".nrrd", ".mha"]

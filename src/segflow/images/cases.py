@@ -1,0 +1,223 @@
+"""Reading and writing the images and labels of a case, and whether its files belong together.
+
+Source: method.md sections 3, 4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segflow.contracts.arrays import Image, LabelMap
+from segflow.contracts.case import Case, Geometry, RawCase
+from segflow.contracts.errors import DatasetError
+from segflow.images.formats import FLAT_ENDINGS, LOSSY_ENDINGS, ending_of, has_spacing, label_ending
+from segflow.images.image_files import label_dtype, read_file, read_geometry, write_file
+
+__all__ = ["read_case", "read_geometry", "read_image", "read_labels", "write_image", "write_labels"]
+
+SPACING_TOLERANCE_MM = 1e-4
+ORIGIN_TOLERANCE_MM = 1e-3
+DIRECTION_TOLERANCE = 1e-4
+
+
+def read_case(case: Case, *, channels: int) -> RawCase:
+    """Read all files of a case and check that they belong together.
+
+    Args:
+        case: The files.
+        channels: How many channels the data set has.
+
+    Returns:
+        The image as float32, the labels if the case has any, and warnings.
+
+    Raises:
+        DatasetError: A file cannot be read; channels or label differ in shape or spacing; the number of
+            channels is wrong; voxels are NaN or infinite, or labels are not whole numbers.
+
+    Source: method.md sections 3, 4.
+    """
+    image, geometry, warnings = _read_channels(case.images, case.identifier)
+    if len(image) != channels:
+        raise DatasetError(
+            f"case {case.identifier}: {len(image)} channels in {', '.join(map(str, case.images))}, but dataset.json "
+            f"names {channels}; add the missing file or mend channel_names"
+        )
+    labels = None
+    if case.label is not None:
+        array, locate = read_file(case.label, case=case.identifier)
+        labels = _label_values(array, case.label, case.identifier)
+        warnings += _compare(case.label, locate(), case.images[0], geometry, case.identifier)
+    return RawCase(case.identifier, image, labels, geometry, tuple(warnings))
+
+
+def read_image(files: Sequence[Path], *, case: str) -> tuple[Image, Geometry]:
+    """Read one or more files as the channels of one image.
+
+    Args:
+        files: In channel order. A file of vectors (RGB) or a 4D file holds several channels itself.
+        case: For messages.
+
+    Returns:
+        (c, z, y, x) float32, and where it lies.
+
+    Raises:
+        DatasetError: A file cannot be read, holds NaN or infinite voxels, or differs from the first in shape or
+            spacing.
+
+    Source: method.md section 3.
+    """
+    image, geometry, _ = _read_channels(files, case)
+    return image, geometry
+
+
+def read_labels(file: Path, *, case: str) -> LabelMap:
+    """Read a label map.
+
+    Args:
+        file: One channel of whole numbers.
+        case: For messages.
+
+    Returns:
+        (z, y, x), int16 (int32 where values need it).
+
+    Raises:
+        DatasetError: The file cannot be read, has several channels, or values that are not whole numbers of 32 bits.
+
+    Source: method.md sections 3, 4.
+    """
+    array, _ = read_file(file, case=case)
+    return _label_values(array, file, case)
+
+
+def write_labels(path: Path, labels: LabelMap, geometry: Geometry) -> None:
+    """Write a label map where its image lies, compressed, atomically, as uint8 if its values fit, else as uint16.
+
+    Args:
+        path: Its ending chooses the format.
+        labels: (z, y, x), not negative.
+        geometry: Of the image. Where the file cannot hold the spacing, a side file is written too.
+
+    Raises:
+        DatasetError: The format cannot hold these values.
+
+    Source: method.md sections 3, 17.
+    """
+    write_file(path, labels.astype(label_dtype(path, labels), copy=False), geometry)
+
+
+def write_image(path: Path, channel: NDArray[np.float32], geometry: Geometry) -> None:
+    """Write one channel of an image, compressed, atomically.
+
+    Args:
+        path: Its ending chooses the format.
+        channel: (z, y, x).
+        geometry: Where it lies.
+
+    Raises:
+        DatasetError: The format cannot hold it.
+
+    Source: method.md section 3.
+    """
+    write_file(path, channel, geometry)
+
+
+def _read_channels(files: Sequence[Path], case: str) -> tuple[Image, Geometry, list[str]]:
+    """Each voxel is copied once, from what the library read into the result."""
+    if not files:
+        raise DatasetError(f"case {case}: no image file")
+    array, locate = read_file(files[0], case=case)
+    geometry = locate()
+    warnings = _missing_spacing(files[0], geometry, case)
+    image = np.empty((len(array) * len(files), *geometry.shape), np.float32)
+    used = 0
+    for file in files:
+        if used:
+            array, locate = read_file(file, case=case)
+            warnings += _compare(file, locate(), files[0], geometry, case)
+        end = used + len(array)
+        if end > len(image):
+            image = np.concatenate([image[:used], np.empty((len(array), *geometry.shape), np.float32)])
+        _convert(array, image[used:end], file, case)
+        used = end
+    return image[:used], geometry, warnings
+
+
+def _convert(array: NDArray[Any], target: NDArray[np.float32], file: Path, case: str) -> None:
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found
+        target[...] = array
+    exact = np.issubdtype(array.dtype, np.integer)
+    if not exact and not (np.isfinite(target.min()) and np.isfinite(target.max())):  # NaN wins both
+        raise DatasetError(
+            f"case {case}: {file} holds NaN or infinite voxels (or beyond 3e38); replace them by numbers"
+        )
+
+
+def _label_values(array: NDArray[Any], file: Path, case: str) -> LabelMap:
+    if ending_of(file) in LOSSY_ENDINGS:
+        raise DatasetError(
+            f"case {case}: label file {file} is JPEG, which changes values; save the labels as "
+            f"{label_ending(ending_of(file))}"
+        )
+    if len(array) != 1:
+        raise DatasetError(
+            f"case {case}: label file {file} has {len(array)} channels; it must have one, of label values"
+        )
+    labels = array[0]
+    smallest, largest = labels.min().item(), labels.max().item()  # NaN if there is one
+    limit = np.iinfo(np.int32).max
+    exact = np.issubdtype(labels.dtype, np.integer)
+    if not (-limit <= smallest and largest <= limit) or not (
+        exact or np.array_equal(labels, np.rint(labels))
+    ):
+        raise DatasetError(f"case {case}: label file {file} holds values that are not whole 32-bit numbers")
+    small = np.iinfo(np.int16)
+    return labels.astype(np.int16 if small.min <= smallest and largest <= small.max else np.int32)
+
+
+def _missing_spacing(file: Path, geometry: Geometry, case: str) -> list[str]:
+    """A warning of a stack of pages whose spacing is not stored; a picture need not have one."""
+    if has_spacing(file) or ending_of(file) in FLAT_ENDINGS or geometry.file_dimensions == 2:
+        return []
+    name = re.sub(r"_\d{4}$", "", file.name[: -len(ending_of(file))])
+    return [
+        f"case {case}: there is no {file.with_name(name)}.json with the spacing of {file.name}, so it is taken for "
+        "1 mm along all axes"
+    ]
+
+
+def _compare(file: Path, found: Geometry, first_file: Path, first: Geometry, case: str) -> list[str]:
+    """Whether a file lies where the first one of its case does: an error if shape or spacing differ, else warnings."""
+    if found.shape != first.shape:
+        raise DatasetError(
+            f"case {case}: {file} has shape {found.shape} (z, y, x), but {first_file} has {first.shape}; "
+            "resample one of them or replace it"
+        )
+    if not has_spacing(file):  # it has that of the first file
+        return []
+    if not np.allclose(found.spacing_mm, first.spacing_mm, atol=SPACING_TOLERANCE_MM):
+        raise DatasetError(
+            f"case {case}: {file} has spacing {found.spacing_mm} mm (z, y, x), but {first_file} has "
+            f"{first.spacing_mm}; correct the header or replace the file"
+        )
+    if found.file_dimensions != first.file_dimensions:
+        return []
+    differences = [
+        word
+        for word, one, two, tolerance in (
+            ("origin", found.origin_mm, first.origin_mm, ORIGIN_TOLERANCE_MM),
+            ("direction", found.direction, first.direction, DIRECTION_TOLERANCE),
+        )
+        if not np.allclose(one, two, rtol=1e-5, atol=tolerance)
+    ]
+    if not differences:
+        return []
+    return [
+        f"case {case}: {file} and {first_file} differ in {' and '.join(differences)}; they are compared voxel by voxel "
+        "all the same: check that they fit"
+    ]

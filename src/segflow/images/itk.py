@@ -1,0 +1,181 @@
+"""Image files that SimpleITK reads and writes, and where they lie. Source: method.md section 3."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from segflow.contracts.case import Geometry
+from segflow.contracts.errors import DatasetError
+from segflow.images.formats import ENDINGS, FLAT_SPACING, TIFF_ENDINGS, ending_of
+
+__all__ = ["captured_stderr", "read", "read_geometry", "write"]
+
+#: SimpleITK's name of each format: a file is what its ending says, or an error.
+_FORMATS = {
+    ".nii": "NiftiImageIO",
+    ".nii.gz": "NiftiImageIO",
+    ".nrrd": "NrrdImageIO",
+    ".mha": "MetaImageIO",
+    ".mhd": "MetaImageIO",
+    ".gipl": "GiplImageIO",
+    ".png": "PNGImageIO",
+    ".bmp": "BMPImageIO",
+    ".tif": "TIFFImageIO",
+    ".tiff": "TIFFImageIO",
+}
+_GIPL_HEADER_BYTES = 256
+_UNINFORMATIVE = ("Reason:", "Logic error")  # of exceptions; what was printed says more
+_DIGEST_FIELD = "VoxelsSHA256"  # in the header of a .mhd, which would be the same for other voxels
+_STDERR = 2
+_stderr_lock = threading.Lock()  # standard error is the process's, not the thread's
+
+
+def read(file: Path) -> tuple[NDArray[Any], Callable[[], Geometry]]:
+    """Read voxels, (c, z, y, x) of the file's own type, and the geometry.
+
+    Raises:
+        ValueError: The file cannot be read.
+        DatasetError: It holds another number of axes, or fewer voxels than it says.
+    """
+    image = _execute(file, voxels=True)
+    is_vector = image.GetNumberOfComponentsPerPixel() > 1
+    _check_axes(image.GetDimension(), is_vector=is_vector)
+    array = sitk.GetArrayFromImage(image)
+    if is_vector:
+        array = np.moveaxis(array, -1, 0)
+    elif image.GetDimension() < 4:
+        array = array[None]
+    if image.GetDimension() == 2:
+        array = array[:, None]
+    if ending_of(file) == ".gipl" and file.stat().st_size < _GIPL_HEADER_BYTES + array.nbytes:
+        raise DatasetError("it ends before its last voxel; replace it, or remove the case")
+    geometry = _geometry(image, array.shape[1:])
+    return array, lambda: geometry
+
+
+def read_geometry(file: Path) -> Geometry:
+    """Read where an image lies, without its voxels.
+
+    Raises:
+        ValueError: The file cannot be read.
+        DatasetError: It holds another number of axes.
+    """
+    header = _execute(file, voxels=False)
+    _check_axes(header.GetDimension(), is_vector=header.GetNumberOfComponents() > 1)
+    sizes = [*header.GetSize()[:3], 1][:3]
+    return _geometry(header, sizes[::-1])
+
+
+def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
+    """Write one channel, compressed.
+
+    Args:
+        file: Its ending, in lower case, chooses the format.
+        volume: (z, y, x), or (y, x) for a file of two axes.
+        geometry: Where it lies.
+
+    Raises:
+        DatasetError: The format cannot hold it.
+    """
+    image = sitk.GetImageFromArray(volume)
+    image.SetSpacing(geometry.file_spacing_mm)
+    image.SetOrigin(geometry.origin_mm)
+    image.SetDirection(geometry.direction)
+    ending = ending_of(file)
+    if ending == ".mhd":
+        image.SetMetaData(_DIGEST_FIELD, hashlib.sha256(volume.tobytes()).hexdigest())
+    with captured_stderr():
+        try:
+            sitk.WriteImage(
+                image,
+                str(file),
+                useCompression=True,
+                imageIO=_FORMATS[ending],
+                compressor="Deflate" if ending in TIFF_ENDINGS else "",
+            )
+        except RuntimeError as problem:
+            reason = str(problem).strip().splitlines()[-1]
+            raise DatasetError(f"{file.name} cannot be written: {reason}") from None
+
+
+@contextmanager
+def captured_stderr() -> Iterator[list[str]]:
+    """Keep what C and C++ code prints to standard error off the screen while the block runs.
+
+    Yields:
+        A list that holds the lines once the block is left.
+    """
+    lines: list[str] = []
+    with _stderr_lock, tempfile.TemporaryFile() as sink:
+        sys.stderr.flush()
+        screen = os.dup(_STDERR)
+        os.dup2(sink.fileno(), _STDERR)
+        try:
+            yield lines
+        finally:
+            os.dup2(screen, _STDERR)
+            os.close(screen)
+            sink.seek(0)
+            text = sink.read().decode("utf-8", "replace")
+            lines += [line.strip() for line in text.splitlines() if line.strip() and "\x1b" not in line]
+
+
+def _execute(file: Path, *, voxels: bool) -> Any:
+    """An image, or a reader that knows its header only; both answer the same questions."""
+    if ending_of(file) not in _FORMATS:
+        raise DatasetError(f"its ending is none of {', '.join(ENDINGS)}")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(file))
+    reader.SetImageIO(_FORMATS[ending_of(file)])
+    fault = ""
+    image: Any = reader
+    with captured_stderr() as printed:
+        try:
+            image = reader.Execute() if voxels else reader.ReadImageInformation() or reader
+        except (RuntimeError, ValueError) as problem:  # a message that is no text is a ValueError
+            fault = str(problem)
+    if fault:
+        raise ValueError(_reason(fault, printed))
+    return image
+
+
+def _reason(fault: str, printed: Sequence[str]) -> str:
+    """The line that says most: the exception's last one, or what was printed if that one says nothing."""
+    last = fault.strip().splitlines()[-1].strip()
+    if printed and any(word in last for word in _UNINFORMATIVE):
+        return printed[0]
+    return last.removeprefix("ITK ERROR: ").removeprefix("sitk::ERROR: ")
+
+
+def _check_axes(dimensions: int, *, is_vector: bool) -> None:
+    if dimensions not in {2, 3} and (dimensions != 4 or is_vector):
+        raise DatasetError(f"it has {dimensions} axes; 2 or 3 are possible, and a fourth for channels")
+
+
+def _geometry(image: Any, shape: Sequence[int]) -> Geometry:
+    full = image.GetDimension()
+    dimensions = min(full, 3)
+    spacing = tuple(abs(value) for value in image.GetSpacing()[:dimensions])
+    direction = np.reshape(image.GetDirection(), (full, full))[:dimensions, :dimensions]
+    x_mm, y_mm, *rest = spacing
+    z, y, x = shape
+    return Geometry(
+        shape=(z, y, x),
+        spacing_mm=(rest[0] if rest else FLAT_SPACING * max(spacing), y_mm, x_mm),
+        file_dimensions=dimensions,
+        file_spacing_mm=spacing,
+        origin_mm=tuple(image.GetOrigin()[:dimensions]),
+        direction=tuple(direction.ravel().tolist()),
+    )

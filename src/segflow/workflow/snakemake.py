@@ -1,0 +1,235 @@
+"""All that the workflow takes from Snakemake beyond its documented interface.
+
+Each assumption has a test in tests/workflow/test_snakemake.py that bears its name, so that a new version of Snakemake
+that breaks one says which. Snakemake gives its logger plugins the reason of a job as the same text that it prints; that
+is why `planned_jobs` reads a dry run.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from segflow.contracts.errors import ConfigurationError
+from segflow.processes.locks import try_lock
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+__all__ = [
+    "PlannedJobs",
+    "granted",
+    "hold_folder",
+    "keep_records",
+    "planned_jobs",
+    "recover_records",
+    "search_programs",
+    "settle",
+    "stop_jobs_when_interrupted",
+]
+
+_RECORDS = Path(".snakemake", "metadata")
+_LOCK = Path(".snakemake", "segflow.lock")
+
+_HEAD = re.compile(r"^(?:local)?(?P<kind>rule|checkpoint) (?P<rule>\w+):$")
+_REASON = re.compile(r"^ {4}reason: (?P<reason>.+)$")
+_PARAMS = re.compile(r"Params have changed since last execution: .*?before: (?P<before>.*?) now: (?P<now>.*)")
+_UPDATED = re.compile(r"Updated input files: (?P<files>.+)")
+_TEXT = r"'(?:[^'\\]|\\.)*'"
+#: A text, or a list of texts. A text may hold brackets.
+_WORD = re.compile(rf"\[(?:{_TEXT}(?:, )?)*\]|{_TEXT}")
+_PLAIN = {
+    "Missing output files": "not made yet",
+    "Input files updated by another job": "what it reads is made again",
+    "Set of input files has changed": "cases, folds or configurations were added or removed",
+    "Code has changed": "its rule was changed",
+    "Forced execution": "asked for",
+}
+
+
+# The start and the end of a call.
+
+
+def search_programs(workflow: Any, launcher: Path) -> None:
+    """Let jobs find the command `segflow`: where no environment provides it, the one beside this Python.
+
+    A conda environment holds the packages only; there it is a launcher of this checkout's code, ahead of any `segflow`
+    with other packages.
+
+    Args:
+        workflow: Snakemake's.
+        launcher: The folder of that launcher.
+    """
+    folders = [*os.get_exec_path(), str(Path(sys.executable).parent)]
+    if "CONDA" in {method.name for method in workflow.deployment_settings.deployment_method}:
+        folders.insert(0, str(launcher))
+    os.environ["PATH"] = os.pathsep.join(folders)
+
+
+def hold_folder() -> FileLock:
+    """Keep other calls away from this folder until this one ends, however it ends.
+
+    The kernel's lock needs no `--unlock` after a crash, which is why the profiles turn Snakemake's own off.
+
+    Returns:
+        The lock, which is free again when nothing refers to it any more.
+
+    Raises:
+        ConfigurationError: Another call holds it.
+    """
+    _LOCK.parent.mkdir(exist_ok=True)
+    lock = try_lock(_LOCK)
+    if lock is None:
+        raise ConfigurationError("another call is at work in this folder; wait for it, or stop it")
+    return lock
+
+
+def stop_jobs_when_interrupted() -> None:
+    """Pass SIGINT that is sent to Snakemake alone on to its jobs, so that they keep their work and end."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for job in psutil.Process().children():
+            job.send_signal(signal.SIGTERM)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, stop)
+
+
+def granted(workflow: Any, name: str) -> int | None:
+    """How much of a resource a call may use: of "gpu", or of "_cores"; None if that is not limited."""
+    value = workflow.global_resources.get(name)
+    value = getattr(value, "value", value)
+    return None if value is None else int(value)
+
+
+def settle(workflow: Any, results: Path) -> None:
+    """Give all results the same age, and copy what Snakemake remembers of them to their folder `records`.
+
+    A stage whose result came out as before leaves what follows alone, which is then older than its input. Snakemake
+    knows better as long as it remembers the inputs' digests; with equal ages and the copy, `.snakemake` can be lost.
+    Results that are made from files of others keep their age: such files may change at any time.
+    """
+    now = time.time()
+    jobs = list(workflow.dag.jobs)
+    made = {file for job in jobs for file in job.output}
+    for job in jobs:
+        if all(file in made or file.is_ancient for file in job.input):
+            # A result counts as old as the oldest of what its job wrote, its benchmark file included.
+            for file in filter(os.path.exists, [*job.output, *filter(None, [job.benchmark])]):
+                os.utime(file, (now, now))
+    keep_records(results)
+
+
+# Snakemake's records: parameters, code and inputs of each result.
+
+
+def keep_records(results: Path) -> None:
+    """Copy the records of these results to their folder `records`."""
+    kept, fresh = results / "records", results / "records.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    _copy_records(_RECORDS, fresh, results)
+    shutil.rmtree(kept, ignore_errors=True)
+    fresh.rename(kept)
+
+
+def recover_records(results: Path) -> None:
+    """Give Snakemake the copy of its records back, if it has none at all: else, changes would go unseen."""
+    if next(_files(_RECORDS), None) is None and (results / "records").is_dir():
+        _copy_records(results / "records", _RECORDS, results)
+
+
+def _copy_records(source: Path, target: Path, results: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for file in _files(source):
+        name = file.relative_to(source)
+        if _result_of(name).is_relative_to(results):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target / name)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*") if file.is_file())
+
+
+def _result_of(record: Path) -> Path:
+    """A record is named by its result, in base 64; long names are broken into folders that begin with @."""
+    text = "".join(part.removeprefix("@") for part in record.parts)
+    try:
+        return Path(base64.urlsafe_b64decode(text).decode())
+    except ValueError:
+        return Path(text)
+
+
+# The text of a dry run.
+
+
+@dataclass(frozen=True)
+class PlannedJobs:
+    """Jobs of one rule that would run for one reason.
+
+    Attributes:
+        rule: Its name.
+        is_checkpoint: What follows is decided when it has run.
+        count: How many jobs.
+        reason: Why they would run, in words of this project.
+    """
+
+    rule: str
+    is_checkpoint: bool
+    count: int
+    reason: str
+
+
+def planned_jobs(dry_run: str) -> list[PlannedJobs]:
+    """The jobs in the output of `snakemake --dry-run`, in the order of their first one, without the rule `all`."""
+    counts: Counter[tuple[str, bool, str]] = Counter()
+    head: re.Match[str] | None = None
+    for line in dry_run.splitlines():
+        head = _HEAD.match(line) or head
+        reason = _REASON.match(line)
+        if head is not None and reason is not None and head["rule"] != "all":
+            counts[head["rule"], head["kind"] == "checkpoint", _explain(reason["reason"])] += 1
+            head = None
+    return [PlannedJobs(rule, checkpoint, n, why) for (rule, checkpoint, why), n in counts.items()]
+
+
+def _explain(reason: str) -> str:
+    if params := _PARAMS.search(reason):
+        return _changed_params(_words(params["before"]), _words(params["now"]))
+    if updated := _UPDATED.search(reason):
+        return f"changed: {updated['files']}"
+    return next((text for start, text in _PLAIN.items() if start in reason), reason)
+
+
+def _changed_params(old: list[str], new: list[str]) -> str:
+    """Code by module, settings by name with both values."""
+    modules = sorted({word.partition("@")[0] for word in (*old, *new) if "@" in word})
+    before, now = (
+        {k: v for k, _, v in (word.partition("=") for word in words if "=" in word)} for words in (old, new)
+    )
+    said = [f"code changed: {', '.join(modules)}"] if modules else []
+    said += [
+        f"{name}: {before.get(name, 'nothing')} → {now.get(name, 'nothing')}"
+        for name in {**now, **before}
+        if before.get(name) != now.get(name)
+    ]
+    others = [word for word in new if "@" not in word and "=" not in word]
+    return "; ".join(said) or (f"now {', '.join(others)}" if others else "parameters changed")
+
+
+def _words(text: str) -> list[str]:
+    """The strings of a list of reprs; the entries of lists one by one."""
+    return [word[1:-1] for part in _WORD.findall(text) for word in re.findall(_TEXT, part)]

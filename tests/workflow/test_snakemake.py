@@ -1,0 +1,344 @@
+"""What the workflow takes from Snakemake beyond its documented interface: its own part, and each assumption by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from segflow.contracts.errors import ConfigurationError
+from segflow.workflow import snakemake
+from segflow.workflow.snakemake import PlannedJobs, planned_jobs
+
+# The assumptions, on a workflow that has nothing to do with images.
+
+SNAKEFILE = """
+import json
+from pathlib import Path
+from segflow.workflow.snakemake import granted, recover_records, settle, stop_jobs_when_interrupted
+
+if workflow.is_main_process:
+    stop_jobs_when_interrupted()
+    recover_records(Path("results"))
+
+VALUE = config["value"]
+NAMES = ["setting", "derived", "code", "updated", "set_of_inputs", "a" * 200]
+
+def derived(wildcards, resources):
+    return VALUE
+
+rule all:
+    input: expand("results/{name}", name=NAMES[:-1] + ["later"][:int(VALUE) - 1]), "results/" + NAMES[-1]
+
+rule setting:
+    output: "results/setting"
+    params: f"own.module@{VALUE}", settings=["a=1", f"b={VALUE}"]
+    benchmark: "results/benchmark"
+    shell: "touch {output}"
+
+rule derived:
+    output: "results/derived"
+    params: x=derived
+    shell: "echo {params.x} > {output}"
+
+rule code:
+    output: "results/code"
+    shell: f"echo {VALUE} > {{output}}"
+
+rule updated:
+    input: "raw"
+    output: "results/updated"
+    shell: "touch {output}"
+
+rule set_of_inputs:
+    input: ["other", "third"][:int(VALUE)]
+    output: "results/set_of_inputs"
+    shell: "touch {output}"
+
+checkpoint later:
+    input: ancient("other"), "results/setting"
+    output: "results/later"
+    shell: "touch {output}"
+
+rule long:
+    output: "results/" + "a" * 200
+    shell: "touch {output}"
+
+rule sleep:
+    output: "results/slept"
+    shell: "exec python -c 'import time; open(\\"asleep\\", \\"w\\"); time.sleep(60)'"
+
+onsuccess:
+    jobs = {
+        job.rule.name: [
+            [str(file) for file in job.output],
+            {str(file): bool(file.is_ancient) for file in job.input},
+            str(job.benchmark),
+        ]
+        for job in workflow.dag.jobs
+    }
+    methods = [method.name for method in workflow.deployment_settings.deployment_method]
+    limits = {name: granted(workflow, name) for name in ("gpu", "_cores", "nothing")}
+    Path("facts.json").write_text(json.dumps({"jobs": jobs, "methods": methods, "limits": limits}))
+    settle(workflow, Path("results"))
+"""
+
+
+class Toy:
+    """The workflow above in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "Snakefile").write_text(SNAKEFILE)
+        (folder / "raw").write_text("1")
+        (folder / "other").touch()
+        (folder / "third").touch()
+
+    def command(self, *options: str) -> list[str]:
+        return [sys.executable, "-m", "snakemake", "--cores", "2", "--resources", "gpu=3", *options]
+
+    def run(self, *options: str) -> str:
+        done = subprocess.run(
+            self.command(*options), cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def reasons(self) -> dict[str, str]:
+        said = self.run("--config", "value=2", "--dry-run", "--quiet", "host", "progress")
+        return {job.rule: job.reason for job in planned_jobs(said)}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory) -> Toy:
+    """After one run."""
+    made = Toy(tmp_path_factory.mktemp("toy"))
+    made.run("--config", "value=1", "--sdm", "apptainer")
+    return made
+
+
+@pytest.fixture(scope="module")
+def facts(toy) -> dict:
+    return json.loads((toy.folder / "facts.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def reasons(toy) -> dict[str, str]:
+    """Of a dry run after changes of each kind."""
+    (toy.folder / "raw").write_text("2")
+    return toy.reasons()
+
+
+@pytest.mark.workflow
+class TestAssumptions:
+    def test_assumption_jobs_of_the_dag_have_inputs_outputs_and_a_benchmark(self, facts):
+        assert facts["jobs"]["setting"] == [["results/setting"], {}, "results/benchmark"]
+        assert facts["jobs"]["updated"] == [["results/updated"], {"raw": False}, "None"]
+
+    def test_assumption_limits_are_the_global_resources(self, facts):
+        assert facts["limits"] == {"gpu": 3, "_cores": 2, "nothing": None}
+
+    def test_assumption_deployment_methods_have_names(self, facts):
+        assert facts["methods"] == ["APPTAINER"]
+
+    def test_assumption_records_are_base64_named_files(self, toy):
+        records = [file.relative_to(toy.folder / ".snakemake" / "metadata")
+                   for file in (toy.folder / ".snakemake" / "metadata").rglob("*") if file.is_file()]  # fmt: skip
+        names = {str(snakemake._result_of(record)) for record in records}
+        assert {"results/setting", f"results/{'a' * 200}"} <= names
+
+    def test_assumption_a_dry_run_gives_reasons_as_text(self, reasons):
+        assert reasons == {
+            "setting": "code changed: own.module; b: 1 → 2",
+            "code": "its rule was changed",
+            "updated": "changed: raw",
+            "set_of_inputs": "cases, folds or configurations were added or removed",
+            "later": "not made yet",
+        }
+
+    def test_assumption_parameters_that_depend_on_resources_are_not_recorded(self, reasons):
+        assert "derived" not in reasons
+
+    def test_assumption_records_that_are_given_back_serve_as_before(self, toy, reasons, tmp_path):
+        shutil.copytree(toy.folder, tmp_path / "copy")
+        copy = Toy.__new__(Toy)
+        copy.folder = tmp_path / "copy"
+        shutil.rmtree(copy.folder / ".snakemake")
+        assert copy.reasons() == reasons
+
+    def test_assumption_the_handler_of_sigint_stays_and_jobs_are_children(self, tmp_path):
+        toy = Toy(tmp_path)
+        command = toy.command("--config", "value=1", "--", "results/slept")
+        with subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            end = time.monotonic() + 60
+            while not (tmp_path / "asleep").exists():
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) != 0
+
+
+# The lock.
+
+
+def test_a_second_call_in_a_folder_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call = "from segflow.workflow.snakemake import hold_folder; x = hold_folder(); print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", call], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as first:
+        assert first.stdout.readline() == b"held\n"
+        with pytest.raises(ConfigurationError, match="another call is at work in this folder"):
+            snakemake.hold_folder()
+        first.kill()
+    snakemake.hold_folder().release()
+
+
+# Settling.
+
+
+class File(str):
+    is_ancient = False
+
+
+def test_results_get_one_age_unless_they_are_made_from_others_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("raw", "first", "first.tsv", "second", "third")):
+        Path(name).touch()
+        os.utime(name, (number, number))
+    ancient = File("raw")
+    ancient.is_ancient = True
+    jobs = [
+        SimpleNamespace(input=[File("raw")], output=["first"], benchmark=None),
+        SimpleNamespace(input=[File("first"), ancient], output=["second", "missing"], benchmark="first.tsv"),
+        SimpleNamespace(input=[File("second")], output=["third"], benchmark=None),
+    ]
+    snakemake.settle(SimpleNamespace(dag=SimpleNamespace(jobs=jobs)), tmp_path / "results")
+    ages = {name: Path(name).stat().st_mtime for name in ("raw", "first", "first.tsv", "second", "third")}
+    assert (ages["raw"], ages["first"]) == (0, 1)
+    assert ages["first.tsv"] == ages["second"] == ages["third"] > 1000
+
+
+# Records.
+
+
+def record(result: str, content: str) -> None:
+    """A record as Snakemake names it; long names are broken into folders."""
+    name = snakemake.base64.urlsafe_b64encode(result.encode()).decode()
+    parts = [name[start : start + 20] for start in range(0, len(name), 20)]
+    file = Path(".snakemake", "metadata", *(f"@{part}" for part in parts[:-1]), parts[-1])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
+
+
+def contents(folder: str) -> dict[str, str]:
+    files = [file for file in Path(folder).rglob("*") if file.is_file()]
+    return {str(file.relative_to(folder)): file.read_text() for file in files}
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch) -> dict[str, str]:
+    """Two records of results, kept beside them, and one of another workflow's."""
+    monkeypatch.chdir(tmp_path)
+    record("results/a.json", "a")
+    record("results/models/a/very/long/name/that/is/broken/model.pt", "model")
+    before = contents(".snakemake/metadata")
+    record("elsewhere/b.json", "of others")
+    snakemake.keep_records(Path("results"))
+    return before
+
+
+def test_records_are_kept_and_recovered(kept):
+    assert contents("results/records") == kept
+    shutil.rmtree(".snakemake")
+    snakemake.recover_records(Path("results"))
+    assert contents(".snakemake/metadata") == kept
+
+
+def test_records_that_are_there_are_left_alone_and_kept_as_a_whole(kept):
+    record("results/a.json", "newer")
+    snakemake.recover_records(Path("results"))
+    assert "newer" in contents(".snakemake/metadata").values()
+    snakemake.keep_records(Path("results"))
+    assert set(contents("results/records").values()) == {"newer", "model"}
+
+
+def test_nothing_to_recover(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    snakemake.recover_records(Path("results"))
+    assert not list(tmp_path.iterdir())
+
+
+# What a dry run prints, in words of this project.
+
+PARAMS = (
+    "Params have changed since last execution: Union of exclusive params before and now across all output:"
+    " before: {before} now: {now} "
+)
+
+
+def job(rule: str, reason: str, kind: str = "rule") -> str:
+    return f"\n{kind} {rule}:\n    output: results/a.json\n    jobid: 3\n    reason: {reason}\n    wildcards: fold=0\n"
+
+
+def reason_of(text: str) -> str:
+    (found,) = planned_jobs(job("train", text))
+    return found.reason
+
+
+def test_jobs_of_one_rule_and_reason_are_counted():
+    text = job("train", "Forced execution") * 3 + job("plan", "Forced execution", "localcheckpoint")
+    text += job("all", "Input files updated by another job: a", "localrule")
+    assert planned_jobs(text) == [
+        PlannedJobs("train", is_checkpoint=False, count=3, reason="asked for"),
+        PlannedJobs("plan", is_checkpoint=True, count=1, reason="asked for"),
+    ]
+    assert planned_jobs("Building DAG of jobs...\nNothing to be done.\n") == []
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (
+            "'segflow.losses.dice@111111111111', 'segflow.training.loop@222222222222'",
+            "'segflow.losses.dice@333333333333', 'segflow.training.loop@444444444444'",
+            "code changed: segflow.losses.dice, segflow.training.loop",
+        ),
+        (
+            "['training.epochs=2', 'augmentation.scaling=[0.7,1.4]', 'training.rate=0.01', 'training.x={}']",
+            "['training.epochs=2', 'augmentation.scaling=[0.7,1.4]', 'training.rate=0.02', 'training.x={}']",
+            "training.rate: 0.01 → 0.02",
+        ),
+        (
+            "['training.a=1']",
+            "['training.b=2']",
+            "training.b: nothing → 2; training.a: 1 → nothing",
+        ),
+        ("", "'--save-probabilities'", "now --save-probabilities"),
+    ],
+)
+def test_changed_parameters(before, now, expected):
+    assert reason_of(PARAMS.format(before=before, now=now)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Missing output files: results/a.json", "not made yet"),
+        ("Input files updated by another job: results/b.json", "what it reads is made again"),
+        ("Updated input files: data/imagesTr/a_0000.nii.gz", "changed: data/imagesTr/a_0000.nii.gz"),
+        ("Something new", "Something new"),
+    ],
+)
+def test_other_reasons(text, expected):
+    assert reason_of(text) == expected

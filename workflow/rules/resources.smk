@@ -1,0 +1,37 @@
+"""What decides no result: GPUs, threads, and options that Snakemake does not record: those of functions that take `resources` or `input`."""
+
+
+def previous_stage_option(wildcards, input):
+    return ["--previous-stage", *input.previous] if input.previous else []
+
+
+def pretrained_option(wildcards, resources):
+    file = RECIPES[wildcards.recipe].training.pretrained_file(wildcards.configuration)
+    return [] if file is None else ["--pretrained", file]
+
+
+def hardware(wildcards, resources):
+    """The configured device, with GPUs of its own, or the CPU where the call grants no GPU."""
+    gpus = resources.get("gpu", 0)
+    device = CONFIG.device if gpus else "cpu"
+    return ["--device", device, "--gpus", str(gpus if CONFIG.device != "cpu" else 0)]
+
+
+def side_options(wildcards, resources):
+    """How a training makes its batches, how often it is saved, and what is written beside its result."""
+    wanted = CONFIG.resources
+    workers = [] if wanted.workers is None else ["--workers", str(wanted.workers)]
+    logs = ["--tensorboard"] if wanted.tensorboard else []
+    return [*workers, "--checkpoint-minutes", f"{wanted.checkpoint_minutes:g}", *logs]
+
+
+def network_threads(wildcards):
+    """CPU threads of a job that uses a network: an equal share of the cores for each GPU of the call."""
+    share = (granted(workflow, "_cores") or 8) // (granted(workflow, "gpu") or 1)
+    return CONFIG.resources.threads or max(1, share)
+
+
+def training_threads(wildcards):
+    """CPU threads of a training: such a share for each of its GPUs."""
+    shares = network_threads(wildcards) * CONFIG.resources.gpus
+    return CONFIG.resources.threads or min(shares, workflow.cores or 8)
