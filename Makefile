@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+LISTING := src/segflow/recipes/presets/nnunet.yaml
 WORKFLOW = $(wildcard Snakefile) workflow
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -42,8 +43,10 @@ lint: $(STAMP) ## Check style, types, imports and the workflow's format
 	@echo "== imports";  $(BIN)/lint-imports
 	@echo "== workflow"; $(BIN)/snakefmt --check $(WORKFLOW)
 
-format: $(STAMP) ## Format the code and the workflow
+format: $(STAMP) ## Format the code and the workflow, and write the listing of the recipe's values anew
 	@$(BIN)/ruff check --fix-only && $(BIN)/ruff format && $(BIN)/snakefmt $(WORKFLOW)
+	@$(BIN)/python -c 'from segflow.recipes.listing import default_listing; print(default_listing(), end="")' > $(LISTING).new
+	@mv $(LISTING).new $(LISTING)
 
 clean: ## Remove the demo and the tools' caches; keep .venv, results and .snakemake
 	@rm -rf demo build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

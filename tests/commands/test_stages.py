@@ -110,7 +110,7 @@ def test_the_fingerprint_reads_only_what_is_new(project, cases_read):
 
 def test_the_fingerprint_reads_what_changed_or_was_damaged(project, cases_read):
     without(project / "data" / "labelsTr" / "phantom_001.nii.gz", 2)
-    (project / "fingerprint" / "phantom_003.npz").write_bytes(b"PK")
+    (project / "fingerprint" / "phantom_003.npy").write_bytes(b"PK")
     call(*fingerprint_words(project))
     assert cases_read == ["phantom_001", "phantom_003"]
 
@@ -138,7 +138,7 @@ def test_a_case_that_is_gone_leaves_nothing(project, cases_read):
     description = json.loads((project / "data" / "dataset.json").read_text())
     (project / "data" / "dataset.json").write_text(json.dumps(description | {"numTraining": 5}))
     call(*fingerprint_words(project))
-    assert sorted(file.stem for file in (project / "fingerprint").iterdir()) == [
+    assert sorted({file.stem for file in (project / "fingerprint").iterdir()}) == [
         f"phantom_00{number}" for number in range(5)
     ]
 

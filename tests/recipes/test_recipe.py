@@ -148,7 +148,7 @@ def test_every_recipe_is_tested():
 
 
 def test_the_listing_is_generated_from_the_models():
-    """After a change of a default or its description: python -m segflow.recipes.listing."""
+    """After a change of a default or its description: make format."""
     text = (FOLDER / "nnunet.yaml").read_text(encoding="utf-8")
     assert text == default_listing()
     assert Recipe.model_validate({"name": "nnunet", **yaml.safe_load(text)}) == BASE == Recipe(name="nnunet")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 
+import numpy as np
 import pytest
 
+import segflow
 from segflow.contracts.errors import DatasetError, PlanError
 from segflow.contracts.plan import Fold
 from segflow.storage.files import (
@@ -14,6 +16,7 @@ from segflow.storage.files import (
     key_of,
     read_contract,
     read_json,
+    versions,
     write_atomically,
     write_json,
     write_text,
@@ -112,3 +115,10 @@ def test_other_parts_another_key():
     assert len({key_of(*these) for these in parts}) == len(parts)
     assert key_of("a", "b") == key_of("a", "b")
     assert len(key_of("a")) == 64
+
+
+def test_versions():
+    found = versions()
+    assert list(found)[:2] == ["segflow", "python"]
+    assert found["segflow"] == segflow.__version__
+    assert found["numpy"] == np.__version__

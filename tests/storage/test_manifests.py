@@ -1,4 +1,4 @@
-"""Prepared cases, summed up over chunks."""
+"""Prepared cases, summed up over chunks; label maps of a folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import PlanError
 from segflow.storage.files import write_text
-from segflow.storage.manifests import read_prepared, write_prepared
+from segflow.storage.manifests import list_label_maps, read_prepared, write_prepared
 
 CHUNKS = ({"a": "1", "d": "4"}, {}, {"b": "2", "c": "3"})
 
@@ -67,3 +67,18 @@ def test_a_missing_chunk_is_refused(tmp_path):
 def test_a_missing_sum(tmp_path):
     with pytest.raises(PlanError, match=r"prepared\.json does not exist"):
         read_prepared(tmp_path / "prepared.json")
+
+
+def test_label_maps_without_a_manifest_are_all_of_a_kind(tmp_path):
+    """But none that somebody is writing, or was killed at."""
+    assert list_label_maps(tmp_path, ".nii.gz") == []
+    for name in ("b.nii.gz", "a.nii.gz", "a.txt", ".123.c.nii.gz"):
+        (tmp_path / name).touch()
+    assert [file.name for file in list_label_maps(tmp_path, ".nii.gz")] == ["a.nii.gz", "b.nii.gz"]
+
+
+def test_a_manifest_leaves_out_label_maps_of_an_earlier_run(tmp_path):
+    for name in ("a.nii.gz", "stale.nii.gz"):
+        (tmp_path / name).touch()
+    (tmp_path / "manifest.json").write_text(Manifest(cases={"a": "0"}).to_json())
+    assert list_label_maps(tmp_path, ".nii.gz") == [tmp_path / "a.nii.gz"]

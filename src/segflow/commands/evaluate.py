@@ -21,8 +21,8 @@ from segflow.images.formats import label_ending
 from segflow.processes.pool import map_cases
 from segflow.selection.evaluate import OVERLAP_METRICS, SURFACE_METRICS, Surfaces, score_case, summarise
 from segflow.storage.files import digest_of, key_of, write_text
-from segflow.storage.ledger import Ledger, ledger
 from segflow.storage.manifests import list_label_maps
+from segflow.storage.results import Journal, open_journal
 
 #: Label map and reference.
 _Pair = tuple[Path, Path]
@@ -77,7 +77,7 @@ def score_folders(wanted: Mapping[Path, Sequence[Path]], notes: Path, options: a
 
     Args:
         wanted: summary.json to folders of label maps.
-        notes: Ledger of an interrupted call.
+        notes: Journal of an interrupted call.
         options: Of the verb.
 
     Raises:
@@ -92,8 +92,8 @@ def score_folders(wanted: Mapping[Path, Sequence[Path]], notes: Path, options: a
         for output, folders in wanted.items()
     }
     tolerance = options.tolerance_mm if "nsd" in options.metrics else None
-    with ledger(notes) as finished:
-        scores = _score_all([pair for some in pairs.values() for pair in some], labels, finished, options)
+    with open_journal(notes) as journal:
+        scores = _score_all([pair for some in pairs.values() for pair in some], labels, journal, options)
         for output, some in pairs.items():
             summary = summarise([scores[pair] for pair in some], labels, nsd_tolerance_mm=tolerance)
             write_scores(output.with_suffix(".csv"), summary, labels)
@@ -114,7 +114,7 @@ def _label_maps(folders: Sequence[Path], ending: str) -> list[Path]:
 
 
 def _score_all(
-    pairs: list[_Pair], labels: Labels, finished: Ledger, options: argparse.Namespace
+    pairs: list[_Pair], labels: Labels, journal: Journal, options: argparse.Namespace
 ) -> dict[_Pair, CaseScores]:
     """Scores of all pairs; those that an interrupted call has noted are not computed again."""
     surfaces = tuple(name for name in SURFACE_METRICS if name in options.metrics)
@@ -123,9 +123,9 @@ def _score_all(
     keys = {pair: key_of(common, *(f"{file} {digest_of(file)}" for file in pair)) for pair in pairs}
     scores: dict[_Pair, CaseScores] = {}
     for pair in pairs:
-        noted = finished.find(str(pair[0]), keys[pair])
-        if noted is not None:
-            scores[pair] = CaseScores.model_validate(noted)
+        entry = journal.find(str(pair[0]), keys[pair])
+        if entry is not None:
+            scores[pair] = CaseScores.model_validate(entry.data)
     missing: dict[Path, list[Path]] = {}
     for file, reference in pairs:
         if (file, reference) not in scores:
@@ -138,7 +138,7 @@ def _score_all(
         ):
             for file, case in zip(files, cases, strict=True):
                 pair = (file, reference)
-                finished.note(str(file), keys[pair], case.model_dump(mode="json", by_alias=True))
+                journal.note(str(file), keys[pair], data=case.model_dump(mode="json", by_alias=True))
                 scores[pair] = case
                 bar.advance()
     return scores

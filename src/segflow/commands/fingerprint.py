@@ -26,7 +26,8 @@ from segflow.fingerprint.extract import (
 from segflow.images.cases import read_case
 from segflow.images.dataset import read_dataset
 from segflow.storage.files import key_of, write_text
-from segflow.storage.measurements import MeasurementStore
+from segflow.storage.measurements import keep_or_measure
+from segflow.storage.results import ResultFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,26 +56,25 @@ def run(options: argparse.Namespace) -> None:
     checked = checked_cases(options.check)
     if len(options.check) > 1:  # no chunk has seen them all
         warn(dataset_warnings(dataset, checked))
-    store = MeasurementStore(options.cases or options.output.parent / "fingerprint")
+    results = ResultFolder(options.cases or options.output.parent / "fingerprint")
     describe = partial(
         _describe,
-        store=store,
+        results=results,
         common=key_of(options.code, str(n_channels)),
         digests=case_digests(dataset, checked),
         channels=n_channels,
         n_samples=samples_per_case(n_cases),
     )
     parts = for_each_case("fingerprint", describe, dataset.cases, workers=options.workers)
-    store.keep_only(parts)
+    results.keep_only(parts)
     write_text(options.output, pool_cases(parts.values(), n_channels).to_json())
 
 
 def _describe(
-    case: Case, *, store: MeasurementStore, common: str, digests: CaseDigests, channels: int, n_samples: int
+    case: Case, *, results: ResultFolder, common: str, digests: CaseDigests, channels: int, n_samples: int
 ) -> CaseFingerprint:
     key = key_of(common, *digests.of(case))
-    measured = store.find(case.identifier, key)
-    if measured is None:
-        measured = measure_case(read_case(case, channels=channels))
-        store.write(case.identifier, key, measured)
+    measured = keep_or_measure(
+        results, case.identifier, key, lambda: measure_case(read_case(case, channels=channels))
+    )
     return draw_intensities(measured, n_samples)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,8 @@ from segflow.prediction.predictor import Predictor, ReadyCase
 from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
 from segflow.storage.files import digest_of, key_of, read_contract, versions, write_text
-from segflow.storage.ledger import Ledger, ledger
 from segflow.storage.probabilities import write_probabilities
+from segflow.storage.results import Entry, Journal, open_journal
 
 T = TypeVar("T")
 
@@ -133,16 +133,14 @@ class _Job:
         output: Folder of the label maps.
         save_probabilities: Write them, too.
         common: Key of all that the cases share.
-        known: What earlier calls have made.
-        ledger: What this call makes, and an interrupted one before it made.
+        journal: What this call makes, and earlier ones made.
     """
 
     predictor: Predictor
     output: Path
     save_probabilities: bool
     common: str
-    known: Mapping[str, PredictedCase]
-    ledger: Ledger
+    journal: Journal
 
     def read(self, case: Case) -> _Ready | PredictedCase | _Failed:
         """The case, network-ready; or what is there already."""
@@ -162,22 +160,13 @@ class _Job:
 
     def _read(self, case: Case) -> _Ready | PredictedCase:
         key = key_of(self.common, *(f"{file.name} {digest_of_image(file)}" for file in case.images))
-        made = self._made(case.identifier, key)
+        made = self.journal.find(case.identifier, key)
         if made is not None:
-            return made
+            return PredictedCase(key=key, files=made.files)
         raw = read_case(case, channels=self.predictor.channels)
         for warning in raw.warnings:
             logger.warning("%s", warning)
         return _Ready(case, key, self.predictor.prepare(raw))
-
-    def _made(self, identifier: str, key: str) -> PredictedCase | None:
-        """What an earlier call has made of the same, if it is still whole."""
-        noted = self.ledger.find(identifier, key)
-        made = self.known.get(identifier) if noted is None else PredictedCase(key=key, files=noted)
-        if made is None or made.key != key:
-            return None
-        files = {self.output / name: digest for name, digest in made.files.items()}
-        return made if all(file.is_file() and digest_of(file) == files[file] for file in files) else None
 
     def _predict(self, item: _Ready) -> _Labelled:
         record = item.content.record
@@ -193,10 +182,8 @@ class _Job:
         file = _label_file(self.output, item.case)
         geometry = item.record.geometry
         write_labels(file, self.predictor.postprocess(item.labels, geometry.spacing_mm), geometry)
-        names = {path: path.relative_to(self.output).as_posix() for path in (file, *item.others)}
-        made = PredictedCase(key=item.key, files={name: digest_of(path) for path, name in names.items()})
-        self.ledger.note(item.case.identifier, item.key, made.files)
-        return made
+        made = self.journal.note(item.case.identifier, item.key, files=(file, *item.others))
+        return PredictedCase(key=item.key, files=made.files)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -234,14 +221,13 @@ def run(options: argparse.Namespace) -> None:
         *(f"{name} {number}" for name, number in versions().items()),
         f"{predictor.device} {options.save_probabilities}",
     )
-    with ledger(unfinished) as notes:
+    with open_journal(unfinished, known=known) as journal:
         job = _Job(
             predictor=predictor,
             output=options.output,
             save_probabilities=options.save_probabilities,
             common=common,
-            known=known,
-            ledger=notes,
+            journal=journal,
         )
         done, failed = _worked_through(job, inputs, options.ahead)
         write_text(report, _report(predictor, model, options, done, failed).to_json())
@@ -311,11 +297,12 @@ def _report_name(part: int, parts: int) -> str:
     return "prediction.json" if parts == 1 else f"prediction_{part}_of_{parts}.json"
 
 
-def _known(output: Path) -> dict[str, PredictedCase]:
+def _known(output: Path) -> dict[str, Entry]:
     """What earlier calls have made, whatever their shards."""
-    known: dict[str, PredictedCase] = {}
+    known: dict[str, Entry] = {}
     for file in sorted({*output.glob("prediction.json"), *output.glob("prediction_*_of_*.json")}):
-        known |= read_contract(Prediction, file, error=PredictionError).cases
+        cases = read_contract(Prediction, file, error=PredictionError).cases
+        known |= {name: Entry(key=case.key, files=case.files) for name, case in cases.items()}
     return known
 
 

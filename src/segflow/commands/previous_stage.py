@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from segflow.commands.console import progress_bar
-from segflow.contracts.arrays import LabelMap
 from segflow.contracts.artefacts import Manifest
 from segflow.images.cases import read_labels
 from segflow.images.dataset import read_description
@@ -18,7 +14,7 @@ from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_preparation
 from segflow.preprocessing.prepare import prepare_labels
 from segflow.storage.cases import CaseStore
-from segflow.storage.files import digest_of, write_atomically, write_text
+from segflow.storage.files import digest_of, write_array, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,11 +54,7 @@ def run(options: argparse.Namespace) -> None:
             found = read_labels(file, case=identifier)
             resampled = prepare_labels(found, store.record(identifier), preparation)
             target = options.manifest.parent / f"{identifier}.npy"
-            write_atomically(target, partial(_save, resampled))
+            write_array(target, resampled)
             digests[identifier] = digest_of(target)
             bar.advance()
     write_text(options.manifest, Manifest(cases=digests).to_json())
-
-
-def _save(array: LabelMap, path: Path) -> None:
-    np.save(path, array, allow_pickle=False)

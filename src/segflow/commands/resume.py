@@ -7,8 +7,8 @@ from pathlib import Path
 
 from segflow.commands.console import progress_bar
 from segflow.contracts.artefacts import Manifest
-from segflow.storage.files import digest_of, write_text
-from segflow.storage.ledger import ledger
+from segflow.storage.files import write_text
+from segflow.storage.results import open_journal
 
 __all__ = ["label_cases"]
 
@@ -27,16 +27,9 @@ def label_cases(
     """
     digests: dict[str, str] = {}
     unfinished = manifest.with_name("unfinished.jsonl")
-    with ledger(unfinished) as finished, progress_bar(title, len(keys)) as bar:
+    with open_journal(unfinished) as journal, progress_bar(title, len(keys)) as bar:
         for case, key in keys.items():
-            noted = finished.find(case, key)
-            if noted is None or not all(_is_whole(Path(file), digest) for file, digest in noted):
-                noted = [[str(file), digest_of(file)] for file in make(case)]
-                finished.note(case, key, noted)
-            digests[case] = noted[0][1]
+            entry = journal.find(case, key) or journal.note(case, key, files=make(case))
+            digests[case] = next(iter(entry.files.values()))
             bar.advance()
         write_text(manifest, Manifest(cases=digests).to_json())
-
-
-def _is_whole(file: Path, digest: str) -> bool:
-    return file.exists() and digest_of(file) == digest

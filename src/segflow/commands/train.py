@@ -30,14 +30,12 @@ from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.storage.cases import CaseStore
 from segflow.storage.files import digest_of, key_of, read_contract, write_text
 from segflow.storage.manifests import read_prepared
+from segflow.storage.results import unfinished_folder
 from segflow.storage.weights import CheckpointFile, save_network
-from segflow.storage.workspace import workspace
 from segflow.training.job import Pretrained, TrainingJob
 from segflow.training.loop import train
 from segflow.training.memory import fits_in_memory
 from segflow.training.monitor import EpochRecord
-
-_KEY_LENGTH = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,9 +115,8 @@ def run(options: argparse.Namespace) -> None:
     what = f"train {job.configuration.name} fold {options.fold}"
     steps = job.training.epochs * job.training.iterations
     waited: list[str] = []
-    with workspace(
-        options.work / _key(job, inputs.digests, options.code), on_wait=lambda: _say_waiting(waited, what)
-    ) as folder:
+    key = key_of(*job.parts.values(), job.device, *inputs.digests.values(), options.code)
+    with unfinished_folder(options.work, key, on_wait=lambda: _say_waiting(waited, what)) as folder:
         if waited and options.output.exists() and options.history.exists():
             logger.info("another process, perhaps left by a workflow that was killed, has done this training")
             return
@@ -200,11 +197,6 @@ def _with_overrides(
     sizes = {str(name): size for name, size in recipe.batch_size.items()}
     batch_size = sizes.get(configuration.name, configuration.batch_size)
     return configuration.model_copy(update={"architecture": architecture, "batch_size": batch_size})
-
-
-def _key(job: TrainingJob, digests: dict[str, str], code: str) -> str:
-    """Names everything the weights depend on, so that no other job's checkpoint is taken up."""
-    return key_of(*job.parts.values(), job.device, *digests.values(), code)[:_KEY_LENGTH]
 
 
 def _default_workers(threads: int, devices: Sequence[str]) -> int:

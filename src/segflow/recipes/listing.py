@@ -1,6 +1,6 @@
 """presets/nnunet.yaml: every value of a recipe with its meaning, generated from the models.
 
-To be written again when a default or a description changes: `python -m segflow.recipes.listing`.
+`make format` writes it again when a default or a description has changed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from pathlib import Path
 
 import yaml
 
@@ -38,9 +37,3 @@ def default_listing() -> str:
 
 def _comment(text: str, indent: str = "") -> str:
     return "".join(f"{indent}# {line}\n" for line in textwrap.wrap(" ".join(text.split()), 112))
-
-
-if __name__ == "__main__":
-    Path(__file__).with_name("presets").joinpath("nnunet.yaml").write_text(
-        default_listing(), encoding="utf-8"
-    )

@@ -1,12 +1,9 @@
-"""Preprocessed cases on disk: plain .npy files, read as memory maps, and one JSON that is written last."""
+"""Prepared cases on disk: plain .npy files, read as memory maps, and an entry that is written last."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -17,12 +14,10 @@ from segflow.contracts.case import CaseRecord, TrainingCase
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import PlanError
 from segflow.contracts.labels import Target
-from segflow.storage.files import read_contract, write_atomically, write_text
+from segflow.storage.files import write_array
+from segflow.storage.results import ResultFolder
 
 __all__ = ["CaseStore"]
-
-#: What numpy raises for a damaged .npy file: its header is Python text.
-_DAMAGE = (EOFError, SyntaxError, TokenError, ValueError)
 
 
 class _Locations(Contract):
@@ -33,18 +28,16 @@ class _Locations(Contract):
     stop: int
 
 
-class _StoredCase(Contract):
-    key: str
-    digest: str
+class _CaseData(Contract):
     record: CaseRecord
     locations: tuple[_Locations, ...]
 
 
 class CaseStore:
-    """A folder of preprocessed cases; implements `CaseReader`.
+    """A folder of prepared cases; implements `CaseReader`.
 
     Per case: `<id>_image.npy` (c, z, y, x) float32, `<id>_labels.npy` (z, y, x), `<id>_voxels.npy` (n, 3),
-    `<id>.json`. Source: method.md section 9.3 for what is kept; the format is ours.
+    `<id>.json`. Source: method.md section 9.3 for what is kept.
     """
 
     def __init__(self, folder: Path, *, previous_stage: Path | None = None) -> None:
@@ -70,44 +63,27 @@ class CaseStore:
             key: Names all that the case was made from, for `find`.
 
         Returns:
-            SHA-256 of what was stored, the key excepted: equal digests mean equal training data.
+            Digest of what was stored, the key excepted: equal digests mean equal training data.
         """
-        name = record.identifier
-        self._json(name).unlink(missing_ok=True)
-        _read_stored.cache_clear()
-        _kept_map.cache_clear()
+        name, results = record.identifier, ResultFolder(self.folder)
+        results.remove(name)
+        _read_data.cache_clear()
+        _cached_map.cache_clear()
         rows, table = 0, []
         for target, voxels in locations.items():
             table.append(_Locations(target=target, start=rows, stop=rows + len(voxels)))
             rows += len(voxels)
         pooled = np.concatenate([*locations.values(), np.empty((0, 3))]).astype(np.int32)
-        self._write_array(f"{name}_image", image)
-        self._write_array(f"{name}_labels", labels)
-        self._write_array(f"{name}_voxels", pooled)
-        stored = _StoredCase(key=key, digest="", record=record, locations=tuple(table))
-        digest = _digest(stored, (image, labels, pooled))
-        write_text(self._json(name), stored.model_copy(update={"digest": digest}).to_json())
-        return digest
+        arrays = {"image": image, "labels": labels, "voxels": pooled}
+        for part, array in arrays.items():
+            write_array(self._array(name, part), array)
+        data = _CaseData(record=record, locations=tuple(table)).model_dump(mode="json")
+        return results.note(name, key, files=[self._array(name, part) for part in arrays], data=data).digest
 
     def find(self, identifier: str, key: str) -> str | None:
-        """The digest of a case that is stored already, whole and made from the same.
-
-        Args:
-            identifier: Of the case.
-            key: As it was given to `write`.
-
-        Returns:
-            As `write` returned it; None if the case has to be prepared, also because a file is damaged.
-        """
-        try:
-            stored = read_contract(_StoredCase, self._json(identifier))
-            arrays = [
-                _open_map(self._array(f"{identifier}_{part}")) for part in ("image", "labels", "voxels")
-            ]
-        except (PlanError, *_DAMAGE):
-            return None
-        whole = stored.key == key and stored.digest == _digest(stored, arrays)
-        return stored.digest if whole else None
+        """The digest of a case, as `write` returned it; None if it has to be prepared, see `Results.find`."""
+        entry = ResultFolder(self.folder).find(identifier, key)
+        return None if entry is None else entry.digest
 
     def read(self, identifier: str) -> TrainingCase:
         """The case, as memory maps.
@@ -115,16 +91,17 @@ class CaseStore:
         Raises:
             PlanError: It is not in the store.
         """
-        voxels = self._map(f"{identifier}_voxels")
+        voxels = _cached_map(self._array(identifier, "voxels"))
         locations: dict[Target, Voxels] = {
-            part.target: voxels[part.start : part.stop] for part in self._stored(identifier).locations
+            rows.target: voxels[rows.start : rows.stop]
+            for rows in _read_data(self.folder, identifier).locations
         }
         previous = None
         if self.previous_stage is not None:
             previous = _open_map(self.previous_stage / f"{identifier}.npy")
         return TrainingCase(
-            image=self._map(f"{identifier}_image"),
-            labels=self._map(f"{identifier}_labels"),
+            image=_cached_map(self._array(identifier, "image")),
+            labels=_cached_map(self._array(identifier, "labels")),
             locations=locations,
             previous_stage=previous,
         )
@@ -135,33 +112,10 @@ class CaseStore:
         Raises:
             PlanError: It is not in the store.
         """
-        return self._stored(identifier).record
+        return _read_data(self.folder, identifier).record
 
-    def _stored(self, identifier: str) -> _StoredCase:
-        return _read_stored(self._json(identifier))
-
-    def _map(self, name: str) -> NDArray[Any]:
-        return _kept_map(self._array(name))
-
-    def _array(self, name: str) -> Path:
-        return self.folder / f"{name}.npy"
-
-    def _json(self, identifier: str) -> Path:
-        return self.folder / f"{identifier}.json"
-
-    def _write_array(self, name: str, array: NDArray[Any]) -> None:
-        def save(temporary: Path) -> None:
-            np.save(temporary, array, allow_pickle=False)
-
-        write_atomically(self._array(name), save)
-
-
-def _digest(stored: _StoredCase, arrays: Iterable[NDArray[Any]]) -> str:
-    digest = hashlib.sha256(stored.model_copy(update={"key": "", "digest": ""}).to_json().encode())
-    for array in arrays:
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    def _array(self, identifier: str, part: str) -> Path:
+        return self.folder / f"{identifier}_{part}.npy"
 
 
 def _open_map(path: Path) -> NDArray[Any]:
@@ -172,9 +126,10 @@ def _open_map(path: Path) -> NDArray[Any]:
 
 
 #: Opening a map costs more than cutting a small patch out of one that is open. Each holds a file descriptor.
-_kept_map = lru_cache(maxsize=256)(_open_map)
+_cached_map = lru_cache(maxsize=256)(_open_map)
 
 
 @lru_cache(maxsize=4096)
-def _read_stored(path: Path) -> _StoredCase:
-    return read_contract(_StoredCase, path)
+def _read_data(folder: Path, identifier: str) -> _CaseData:
+    entry = ResultFolder(folder).read(identifier)
+    return _CaseData.parse(entry.data, where=f"{identifier}.json", error=PlanError)

@@ -1,7 +1,4 @@
-"""Writing so that a file is either whole or not there, and reading JSON with a clear error.
-
-Versions of the program and of the libraries that shape its numbers.
-"""
+"""Files that are whole or not there, read with clear errors and compared by digests."""
 
 from __future__ import annotations
 
@@ -9,41 +6,46 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from segflow import __version__
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import PlanError, SegflowError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 __all__ = [
+    "changed_file",
     "digest_of",
+    "digests_of",
     "key_of",
     "open_atomically",
     "read_contract",
     "read_json",
     "versions",
+    "write_array",
     "write_atomically",
     "write_json",
     "write_text",
 ]
 
-_BLOCK_BYTES = 1 << 20
 C = TypeVar("C", bound=Contract)
+
+_LIBRARIES = ("torch", "numpy", "scipy", "SimpleITK", "batchgenerators", "snakemake")
 
 
 @contextmanager
 def open_atomically(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, which gets that name when the block ends well.
+    """Lend the name of a temporary file beside `path`, which gets that name when the block succeeds.
 
     Args:
-        path: The final name; its folder is made if missing.
-
-    Returns:
-        A context manager around the temporary name, which has the same ending (image writers go by it).
+        path: The final name; its folder is made if missing. The temporary name has the same ending, as image writers
+            go by it, and is hidden.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -55,12 +57,7 @@ def open_atomically(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it.
-
-    Args:
-        path: The final name; its folder is made if missing.
-        write: Called with the temporary name.
-    """
+    """Call `write` with a temporary name beside `path`, then rename the file; see `open_atomically`."""
     with open_atomically(path) as temporary:
         write(temporary)
 
@@ -75,12 +72,17 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2) + "\n")
 
 
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array as .npy in C order, atomically: equal arrays, equal bytes."""
+    import numpy as np  # noqa: PLC0415  much of what uses this module does without
+
+    write_atomically(
+        path, lambda temporary: np.save(temporary, np.ascontiguousarray(array), allow_pickle=False)
+    )
+
+
 def read_json(path: Path, *, error: type[SegflowError]) -> Any:
     """Read a JSON file.
-
-    Args:
-        path: The file.
-        error: Class of the error to raise.
 
     Raises:
         SegflowError: (of class `error`) The file is missing or is not JSON.
@@ -94,15 +96,7 @@ def read_json(path: Path, *, error: type[SegflowError]) -> Any:
 
 
 def read_contract(kind: type[C], path: Path, *, error: type[SegflowError] = PlanError) -> C:
-    """Read a JSON file and check it.
-
-    Args:
-        kind: The contract it must fulfil.
-        path: The file.
-        error: Class of the error to raise.
-
-    Returns:
-        The contract.
+    """Read a JSON file and check it against a contract.
 
     Raises:
         SegflowError: (of class `error`) The file is missing, is not JSON, or breaks the contract.
@@ -112,19 +106,27 @@ def read_contract(kind: type[C], path: Path, *, error: type[SegflowError] = Plan
 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests_of(folder: Path, files: Iterable[Path]) -> dict[str, str]:
+    """Path of each file, relative to a folder and with slashes, to its digest."""
+    return {Path(os.path.relpath(file, folder)).as_posix(): digest_of(file) for file in files}
+
+
+def changed_file(folder: Path, digests: Mapping[str, str]) -> Path | None:
+    """The first file that is missing or not what it was when `digests_of` was called; None if all are."""
+    for name, digest in digests.items():
+        file = folder / name
+        if not file.is_file() or digest_of(file) != digest:
+            return file
+    return None
 
 
 def key_of(*parts: str) -> str:
     """A name for all of the parts together: other parts, another name."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-_LIBRARIES = ("torch", "numpy", "scipy", "SimpleITK", "batchgenerators", "snakemake")
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,4 @@
-"""Which prepared cases a configuration has: chunk by chunk, and over all chunks.
-
-Which label maps a folder holds.
-"""
+"""Manifests: the prepared cases of a configuration, chunk by chunk and summed up; the label maps of a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from pathlib import Path
 
 from segflow.contracts.artefacts import Manifest, PreparedData
 from segflow.contracts.errors import PlanError
-from segflow.storage.files import digest_of, read_contract, write_text
+from segflow.storage.files import changed_file, digests_of, read_contract, write_text
 
 __all__ = ["list_label_maps", "read_prepared", "write_prepared"]
 
@@ -23,7 +20,7 @@ def write_prepared(path: Path, manifests: Sequence[Path]) -> None:
         manifests: Of the chunks; they lie in or below the folder of `path`.
     """
     n_cases = sum(len(read_contract(Manifest, file).cases) for file in manifests)
-    chunks = {str(file.relative_to(path.parent)): digest_of(file) for file in sorted(manifests)}
+    chunks = digests_of(path.parent, sorted(manifests))
     write_text(path, PreparedData(cases=n_cases, chunks=chunks).to_json())
 
 
@@ -39,13 +36,14 @@ def read_prepared(path: Path) -> dict[str, str]:
     Raises:
         PlanError: A file is missing or cannot be understood, or a chunk has changed since.
     """
-    found: dict[str, str] = {}
-    for name, digest in read_contract(PreparedData, path).chunks.items():
-        file = path.parent / name
-        if not file.exists() or digest_of(file) != digest:
-            raise PlanError(f"{file} is not the file that {path} was made from; run the workflow again")
-        found |= read_contract(Manifest, file).cases
-    return found
+    chunks = read_contract(PreparedData, path).chunks
+    changed = changed_file(path.parent, chunks)
+    if changed is not None:
+        raise PlanError(f"{changed} is not the file that {path} was made from; run the workflow again")
+    cases: dict[str, str] = {}
+    for name in chunks:
+        cases |= read_contract(Manifest, path.parent / name).cases
+    return cases
 
 
 def list_label_maps(folder: Path, ending: str) -> list[Path]:

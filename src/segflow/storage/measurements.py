@@ -2,68 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from pathlib import Path
-from zipfile import BadZipFile
+from collections.abc import Callable
 
 import numpy as np
 
 from segflow.contracts.fingerprint import CaseMeasurement
-from segflow.storage.files import write_atomically
+from segflow.storage.files import write_array
+from segflow.storage.results import ResultFolder
 
-__all__ = ["MeasurementStore"]
-
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, BadZipFile)
+__all__ = ["keep_or_measure"]
 
 
-class MeasurementStore:
-    """A folder with a file IDENTIFIER.npz per case."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def find(self, identifier: str, key: str) -> CaseMeasurement | None:
-        """The measurement of a case.
-
-        Args:
-            identifier: Of the case.
-            key: Names all that it is made from, as it was given to `write`.
-
-        Returns:
-            None if there is none, it was made from something else, or the file is damaged.
-        """
-        try:
-            with np.load(self._file(identifier), allow_pickle=False) as stored:
-                if str(stored["key"]) != key:
-                    return None
-                z, y, x = (int(size) for size in stored["shape_after_crop"])
-                z_mm, y_mm, x_mm = (float(size) for size in stored["spacing_mm"])
-                return CaseMeasurement(
-                    (z, y, x), (z_mm, y_mm, x_mm), float(stored["relative_size"]), stored["foreground"]
-                )
-        except _DAMAGE:
-            return None
-
-    def write(self, identifier: str, key: str, measured: CaseMeasurement) -> None:
-        """Keep the measurement of a case."""
-
-        def save(temporary: Path) -> None:
-            np.savez(
-                temporary,
-                key=np.asarray(key),
-                shape_after_crop=np.asarray(measured.shape_after_crop),
-                spacing_mm=np.asarray(measured.spacing_mm),
-                relative_size=np.asarray(measured.relative_size),
-                foreground=measured.foreground,
-            )
-
-        write_atomically(self._file(identifier), save)
-
-    def keep_only(self, identifiers: Collection[str]) -> None:
-        """Remove what belongs to cases that the data set no longer has."""
-        wanted = {self._file(identifier) for identifier in identifiers}
-        for file in set(self.folder.glob("*.npz")) - wanted:
-            file.unlink(missing_ok=True)
-
-    def _file(self, identifier: str) -> Path:
-        return self.folder / f"{identifier}.npz"
+def keep_or_measure(
+    results: ResultFolder, identifier: str, key: str, measure: Callable[[], CaseMeasurement]
+) -> CaseMeasurement:
+    """The measurement of a case: as it was stored under the same key, or made and stored."""
+    file = results.folder / f"{identifier}.npy"
+    entry = results.find(identifier, key)
+    if entry is not None:
+        foreground = np.load(file, allow_pickle=False)
+        return CaseMeasurement(
+            shape_after_crop=tuple(entry.data["shape_after_crop"]),
+            spacing_mm=tuple(entry.data["spacing_mm"]),
+            relative_size=entry.data["relative_size"],
+            foreground=foreground,
+        )
+    measured = measure()
+    write_array(file, measured.foreground)
+    data = {
+        "shape_after_crop": [int(size) for size in measured.shape_after_crop],
+        "spacing_mm": [float(size) for size in measured.spacing_mm],
+        "relative_size": float(measured.relative_size),
+    }
+    results.note(identifier, key, files=[file], data=data)
+    return measured

@@ -1,0 +1,107 @@
+"""Locks on files: one holder at a time, free as soon as it is gone."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+
+from segflow.processes.locks import holder_of, locked, try_lock
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from segflow.processes.locks import locked
+with locked(Path(sys.argv[1]), on_wait=lambda: print("waits", flush=True)):
+    if len(sys.argv) > 2 and os.fork() == 0:
+        time.sleep(20)
+        os._exit(0)
+    print("in", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def hold(path, *arguments):
+    """Another process that wants the lock, and has it until it is told to leave."""
+    command = [sys.executable, "-c", HOLDER, str(path), *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def says(process, text, *, seconds=20.0):
+    """Whether the process prints the text in time."""
+    ready, _, _ = select.select([process.stdout], [], [], seconds)
+    return bool(ready) and process.stdout.readline() == f"{text}\n"
+
+
+def leave(process):
+    process.communicate("\n", timeout=60)
+
+
+def test_the_lock_file_is_removed_with_the_lock(tmp_path):
+    with locked(tmp_path / "a"):
+        assert [file.name for file in tmp_path.iterdir()] == ["a.lock"]
+    with pytest.raises(ValueError, match="reason"), locked(tmp_path / "a"):
+        raise ValueError("the reason")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_waiter_gets_a_lock_that_excludes_others(tmp_path):
+    """Though the holder removes the file that it waited for."""
+    with locked(tmp_path / "a"):
+        waiter = hold(tmp_path / "a")
+        assert says(waiter, "waits")
+    assert says(waiter, "in")
+    third = hold(tmp_path / "a")
+    assert says(third, "waits")
+    assert not says(third, "in", seconds=0.4)
+    leave(waiter)
+    assert says(third, "in")
+    leave(third)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fork", [(), ("fork",)])
+def test_a_killed_holder_frees_the_lock_although_a_child_lives(fork, tmp_path):
+    holder = hold(tmp_path / "a", *fork)
+    assert says(holder, "in")
+    assert try_lock(tmp_path / "a.lock") is None
+    holder.kill()
+    holder.wait()
+    with locked(tmp_path / "a", on_wait=pytest.fail):
+        pass
+    holder.stdin.close()
+    holder.stdout.close()
+
+
+def test_who_holds_a_lock(tmp_path):
+    lock = try_lock(tmp_path / "a.lock")
+    assert lock is not None
+    assert holder_of(tmp_path / "a.lock") == (os.getpid() if sys.platform == "linux" else None)
+    lock.release()
+    assert holder_of(tmp_path / "a.lock") is None
+
+
+CROWD = """
+import sys, time
+from pathlib import Path
+from segflow.processes.locks import locked
+folder = Path(sys.argv[1])
+for _ in range(30):
+    with locked(folder / "a"):
+        (folder / "inside").touch(exist_ok=False)
+        time.sleep(0.0005)
+        (folder / "inside").unlink()
+"""
+
+
+@pytest.mark.timeout(120)
+def test_a_crowd_enters_one_by_one(tmp_path):
+    command = [sys.executable, "-c", CROWD, str(tmp_path)]
+    crowd = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(4)]
+    deadline = time.monotonic() + 100
+    assert [process.wait(timeout=deadline - time.monotonic()) for process in crowd] == [0] * 4
+    assert list(tmp_path.iterdir()) == []
