@@ -29,11 +29,11 @@ demo: $(STAMP) demo/phantom/dataset.json ## Make a synthetic data set and run th
 
 test: lint ## Check style, types and imports, then run the tests of a few minutes
 	@echo "== tests"
-	@$(PYTEST) -n 2 -m "not slow and not slurm and not peer and not gpu" $(PYTEST_ARGS)
+	@$(PYTEST) -n 2 -m "not slow and not exhaustive and not slurm and not peer and not gpu" $(PYTEST_ARGS)
 
 test-all: $(STAMP) ## Run the long tests that `make test` leaves out: the whole tables, SLURM where it is installed
 	@echo "== long tests"
-	@$(PYTEST) -n 2 -m "slow and not slurm and not peer and not gpu" $(PYTEST_ARGS)
+	@$(PYTEST) -n 2 -m "slow and not exhaustive and not slurm and not peer and not gpu" $(PYTEST_ARGS)
 	@echo "== slurm"
 	@$(PYTEST) -m slurm tests/slurm $(PYTEST_ARGS)
 

@@ -1,7 +1,7 @@
 """Exact invalidation: for each change, exactly the stages that run again.
 
 Where the answer is known beforehand, a dry run is asked, which decides as a real one does. Where a stage has to run
-before it is known what follows (its result may be the same), the call is real. `test_really` (slow) repeats the
+before it is known what follows (its result may be the same), the call is real. `test_really` (exhaustive) repeats the
 first kind for real.
 """
 
@@ -49,7 +49,7 @@ def test_foreseen(finished, tmp_path, name):
     assert set(changed(finished, tmp_path, change).jobs("--dry-run")) == expected
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", FORESEEN)
 def test_really(finished, tmp_path, name):
     change, expected = FORESEEN[name]
