@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segflow.contracts.errors import ConfigurationError, DatasetError, PlanError
+from segflow.workflow.chunks import chunk_count, chunk_of
 from segflow.workflow.config import WorkflowConfig
-from segflow.workflow.datasets import chunk_count, chunk_of, read_sources
+from segflow.workflow.datasets import read_sources
 
 DESCRIPTION = {
     "channel_names": {"0": "T1", "1": "T2"},

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from segflow.contracts.case import Case
-from segflow.workflow.datasets import chunk_of
+from segflow.workflow.chunks import chunk_of
 
 __all__ = ["add_chunk_argument", "cases_of_chunk", "parse_chunk"]
 

@@ -1,7 +1,4 @@
-"""The data sets of an experiment, as the workflow needs to know them before any job runs.
-
-Cases are handled in chunks, a job each. Adding a case changes one chunk, and the number of chunks is bounded.
-"""
+"""The data sets of an experiment, as the workflow needs to know them before any job runs."""
 
 from __future__ import annotations
 
@@ -14,9 +11,10 @@ from segflow.contracts.errors import ConfigurationError
 from segflow.images.dataset import list_files, read_description
 from segflow.nnunet.folds import read_folds
 from segflow.planning.folds import N_FOLDS
+from segflow.workflow.chunks import chunk_count, chunk_of
 from segflow.workflow.config import WorkflowConfig
 
-__all__ = ["SourceData", "chunk_count", "chunk_of", "read_sources"]
+__all__ = ["SourceData", "read_sources"]
 
 #: What dataset.json says about images and labels.
 _MEANING = ("channel_names", "labels", "regions_class_order", "file_ending")
@@ -52,25 +50,6 @@ class SourceData:
     def n_chunks(self) -> int:
         """Number of chunks."""
         return len(self.chunks)
-
-
-def chunk_count(n_cases: int, *, cases: int, most: int) -> int:
-    """How many chunks a data set is cut into: a power of two, so that a growing data set splits chunks in halves.
-
-    Args:
-        n_cases: Number of cases of the data set.
-        cases: To aim at per chunk.
-        most: Upper limit of the number of chunks.
-    """
-    count = 1
-    while count * cases < n_cases and count * 2 <= most:
-        count *= 2
-    return count
-
-
-def chunk_of(identifier: str, count: int) -> int:
-    """The chunk of a case, 0 to count - 1. It depends on the identifier alone, not on which other cases there are."""
-    return int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:8]) % count
 
 
 def read_sources(config: WorkflowConfig) -> dict[str, SourceData]:

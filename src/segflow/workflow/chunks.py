@@ -1,0 +1,29 @@
+"""Which cases are handled by one job. Adding a case changes one chunk, and the number of chunks is bounded.
+
+A module of its own: stages that work on a chunk do not depend on how the workflow reads its configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+__all__ = ["chunk_count", "chunk_of"]
+
+
+def chunk_count(n_cases: int, *, cases: int, most: int) -> int:
+    """How many chunks a data set is cut into: a power of two, so that a growing data set splits chunks in halves.
+
+    Args:
+        n_cases: Number of cases of the data set.
+        cases: To aim at per chunk.
+        most: Upper limit of the number of chunks.
+    """
+    count = 1
+    while count * cases < n_cases and count * 2 <= most:
+        count *= 2
+    return count
+
+
+def chunk_of(identifier: str, count: int) -> int:
+    """The chunk of a case, 0 to count - 1. It depends on the identifier alone, not on which other cases there are."""
+    return int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:8]) % count
