@@ -6,12 +6,13 @@ Cross-validation folds. Source: method.md section 10.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from segflow.contracts.codec import Contract
+from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import IntensityProperties
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "Normalization",
     "Plan",
     "Preparation",
+    "configuration_of",
+    "fold_of",
     "in_order",
 ]
 
@@ -191,3 +194,29 @@ class Plan(Contract):
             transpose_forward=self.transpose_forward,
             transpose_backward=self.transpose_backward,
         )
+
+
+def configuration_of(plan: Plan, name: str) -> Configuration:
+    """A configuration by name.
+
+    Raises:
+        ConfigurationError: The plan has none of that name.
+    """
+    if name not in plan.configurations:
+        raise ConfigurationError(
+            f"the plan for {plan.dataset_name} has no configuration '{name}'; it has {', '.join(plan.configurations)}"
+        )
+    return plan.configurations[name]
+
+
+def fold_of(folds: Sequence[Fold], number: int) -> Fold:
+    """A fold by number.
+
+    Raises:
+        ConfigurationError: There are not so many.
+
+    Source: method.md section 10.
+    """
+    if not 0 <= number < len(folds):
+        raise ConfigurationError(f"there is no fold {number}; the folds are 0 to {len(folds) - 1}")
+    return folds[number]
