@@ -56,7 +56,7 @@ def our_export(job, chunks):
     from segflow.contracts.case import CaseRecord, Geometry
     from segflow.contracts.labels import Labels
     from segflow.contracts.plan import Preparation
-    from segflow.prediction.restore import ScoreStream, assemble, label_slabs
+    from segflow.prediction.restore import ScoreStream, label_map
 
     shape, raw_shape = tuple(job["shape"]), tuple(job["raw_shape"])
     spacing_mm = finer_spacing(job)
@@ -73,8 +73,8 @@ def our_export(job, chunks):
         transpose_forward=(0, 1, 2), transpose_backward=(0, 1, 2),
     )  # fmt: skip
     labels = Labels((("background", 0), *((f"class {i}", i) for i in range(1, job["classes"]))))
-    stream = ScoreStream(chunks=chunks, shape=shape, preparation=preparation)
-    return assemble(label_slabs(stream, record, labels, threads=job["threads"]), record, preparation, labels)
+    stream = ScoreStream(chunks=chunks, shape=shape, preparation=preparation, labels=labels)
+    return label_map(stream, record, threads=job["threads"])
 
 
 def export_peer(job):

@@ -3,6 +3,7 @@
 The folders are the method (Isensee et al., Nature Methods 2021), lower layers first:
 
 contracts       what stages hand to each other
+processes       pool of processes, signals, locks, leases of GPUs
 recipes         fixed parameters
 volumes         array mathematics: crop, resample, tiles, components
 metrics         overlap counts and scores, distances of surfaces

@@ -8,10 +8,10 @@ import shutil
 import pytest
 from stage_calls import call, cases_in, plan_words, preprocess_words
 
-from segflow.commands import pool
 from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
 from segflow.contracts.plan import Plan
 from segflow.planning.plan import PlanInput, make_plan
+from segflow.processes import pool
 from segflow.recipes.planner import PlannerRecipe
 from segflow.storage.manifests import read_prepared
 
@@ -19,13 +19,13 @@ from segflow.storage.manifests import read_prepared
 @pytest.fixture(autouse=True)
 def sendable(monkeypatch):
     """Forked processes find their work; elsewhere, as on macOS, it is sent to them, so that must be possible."""
-    begin = pool._Share.__init__
+    begin = pool._Queue.__init__
 
-    def checked(share, work, cases, *rest):
+    def checked(queue, work, cases, *rest):
         assert pickle.dumps((work, cases))
-        begin(share, work, cases, *rest)
+        begin(queue, work, cases, *rest)
 
-    monkeypatch.setattr(pool._Share, "__init__", checked)
+    monkeypatch.setattr(pool._Queue, "__init__", checked)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from packages import package_of
 from stage_calls import call
 
 from segflow.commands.main import main
-from segflow.nnunet.checkpoints import load_peer_checkpoint
+from segflow.nnunet.checkpoints import load_nnunet_checkpoint
 from segflow.nnunet.plans import read_plan
 from segflow.storage.weights import load_network
 
@@ -36,7 +36,7 @@ def test_exported(package, exported):
         "plans.json",
     ]
     card, network = load_network(package / "2d" / "fold_2.pt")
-    found = load_peer_checkpoint(exported / "fold_2" / "checkpoint_final.pth")
+    found = load_nnunet_checkpoint(exported / "fold_2" / "checkpoint_final.pth")
     assert (found.configuration, found.mirroring, found.epochs) == ("2d", False, 1)
     assert all(torch.equal(found.weights[name], tensor) for name, tensor in network.state_dict().items())
     plan = read_plan(exported / "plans.json")

@@ -12,8 +12,8 @@ from segflow.commands import predict_fold
 from segflow.commands.main import main
 from segflow.contracts.labels import Labels
 from segflow.nnunet.parts import read_preparation
-from segflow.prediction.ensemble import FoldEnsemble
-from segflow.prediction.labelling import label_map
+from segflow.prediction.restore import label_map
+from segflow.prediction.sliding_window import FoldEnsemble
 from segflow.recipes.inference import InferenceRecipe
 from segflow.storage.cases import CaseStore
 from segflow.storage.weights import load_network
@@ -83,7 +83,7 @@ def test_what_is_averaged(ready, regions):
         ensemble = FoldEnsemble(card.configuration, which, labels, recipe, "cpu")
         kept = []
         stream = ensemble.scores(case.image, preparation)
-        label_map(stream, record, labels, threads=1, keep=kept.append)
+        label_map(stream, record, threads=1, keep=kept.append)
         return np.concatenate(kept, axis=1)
 
     together = scores(networks, average="probabilities")

@@ -18,7 +18,7 @@ import torch
 from stage_calls import call, train_words
 
 from segflow.commands.main import main
-from segflow.nnunet.checkpoints import save_peer_checkpoint
+from segflow.nnunet.checkpoints import save_nnunet_checkpoint
 from segflow.nnunet.parts import read_configuration
 from segflow.storage.weights import load_network, load_tensors
 
@@ -145,7 +145,7 @@ def test_fine_tuning_from_ours_and_from_the_peer_s(ready):
     """With steps too small to be seen, the weights are those it began with, the heads those of the seed."""
     call(*train_words(ready, "first", *SHORT, "training.learning_rate=0.1"), "--seed", 7)
     card, network = load_network(ready / "first" / "model.pt")
-    save_peer_checkpoint(ready / "first.pth", network.state_dict(), card, mirroring=True)
+    save_nnunet_checkpoint(ready / "first.pth", network.state_dict(), card, mirroring=True)
     call(*train_words(ready, "fresh", *SHORT, TINY_STEPS))
     given, fresh = weights_of(ready, "first"), weights_of(ready, "fresh")
     for file in (ready / "first" / "model.pt", ready / "first.pth"):

@@ -6,11 +6,12 @@ import json
 import math
 
 import pytest
+from case_samples import geometry_of
 from pydantic import ValidationError
 
+from segflow.contracts.case import CaseRecord, Geometry
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import ConfigurationError, PlanError
-from segflow.contracts.plan import Fold
 from segflow.contracts.scores import Metrics
 
 
@@ -22,10 +23,11 @@ class Inner(Contract):
 class Outer(Contract):
     name: str
     inner: Inner = Inner(first_value=1)
+    several: tuple[Inner, ...] = ()
 
 
-def parse(data, kind=Outer):
-    return kind.parse(data, where="a.yaml", error=ConfigurationError)
+def parse(data):
+    return Outer.parse(data, where="a.yaml", error=ConfigurationError)
 
 
 def test_defaults_are_filled_in():
@@ -35,22 +37,26 @@ def test_defaults_are_filled_in():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"name": "x", "iner": {}}, "a.yaml: unknown key 'iner': did you mean 'inner'?"),
-        ({"name": "x", "zzz": 1}, "a.yaml: unknown key 'zzz': valid keys are name, inner"),
+        ({"name": "x", "iner": {}}, "unknown key 'iner': did you mean 'inner'?"),
+        ({"name": "x", "zzz": 1}, "unknown key 'zzz': valid keys are name, inner, several"),
         (
             {"name": "x", "inner": {"first_value": 1, "frist_value": 2}},
-            "a.yaml: unknown key 'inner.frist_value': did you mean 'first_value'?",
+            "unknown key 'inner.frist_value': did you mean 'first_value'?",
         ),
         (
             {"name": "x", "inner": {"first_value": 1, "zzz": 2}},
-            "a.yaml: unknown key 'inner.zzz': valid keys are first_value, second_value",
+            "unknown key 'inner.zzz': valid keys are first_value, second_value",
+        ),
+        (
+            {"name": "x", "several": [{"first_value": 1, "frist_value": 2}]},
+            "unknown key 'several.0.frist_value': did you mean 'first_value'?",
         ),
     ],
 )
 def test_unknown_key(data, message):
     with pytest.raises(ConfigurationError) as fault:
         parse(data)
-    assert str(fault.value) == message
+    assert str(fault.value) == f"a.yaml: {message}"
 
 
 @pytest.mark.parametrize(
@@ -60,21 +66,17 @@ def test_unknown_key(data, message):
         ({"name": "x", "inner": {"first_value": "many"}}, r"'inner\.first_value': .* \(found 'many'\)"),
         ([1], r"valid dictionary.*found \[1\]"),
         (None, r"found None"),
+        ({"extra": 1, "inner": {}}, r"'name'.*; .*'inner\.first_value'.*; unknown key 'extra'"),
     ],
 )
-def test_wrong_value(data, message):
+def test_every_fault_is_named(data, message):
     with pytest.raises(ConfigurationError, match=rf"^a\.yaml: .*{message}"):
         parse(data)
 
 
-def test_every_fault_is_told():
-    with pytest.raises(ConfigurationError, match=r"'name'.*; .*'inner\.first_value'.*; unknown key 'extra'"):
-        parse({"extra": 1, "inner": {}})
-
-
-def test_the_error_is_the_callers():
+def test_the_caller_chooses_the_error():
     with pytest.raises(PlanError):
-        Fold.parse({}, where="folds", error=PlanError)
+        Inner.parse({}, where="x", error=PlanError)
 
 
 def test_frozen():
@@ -97,9 +99,19 @@ def test_nan_survives_and_aliases_are_written():
     assert math.isnan(Metrics.parse(data, where="m", error=PlanError).dice)
 
 
-def test_unknown_key_inside_a_list():
-    class Several(Contract):
-        parts: tuple[Inner, ...]
+def test_geometry_survives_json():
+    geometry = geometry_of((9, 9, 9))
+    placed = geometry.model_copy(update={"nifti_placement": "00ff"})
+    assert Geometry.model_validate_json(placed.to_json()) == placed != geometry
 
-    with pytest.raises(ConfigurationError, match="did you mean 'first_value'"):
-        parse({"parts": [{"first_value": 1, "frist_value": 2}]}, Several)
+
+def test_shape_after_crop():
+    record = CaseRecord(
+        identifier="a",
+        geometry=geometry_of((9, 9, 9)),
+        shape_before_crop=(9, 9, 9),
+        crop_box=((0, 9), (2, 5), (8, 9)),
+        spacing_mm=(1, 1, 1),
+        shape=(3, 3, 3),
+    )
+    assert record.shape_after_crop == (9, 3, 1)

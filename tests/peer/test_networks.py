@@ -12,9 +12,9 @@ from peer_runs import read_json
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.plan import Architecture, Configuration
 from segflow.network.unet import build_network
-from segflow.nnunet.checkpoints import save_peer_checkpoint
+from segflow.nnunet.checkpoints import save_nnunet_checkpoint
 from segflow.nnunet.configuration import network_entry
-from segflow.nnunet.tensor_names import from_peer, peer_names
+from segflow.nnunet.tensor_names import from_nnunet, nnunet_names
 
 pytestmark = pytest.mark.peer
 
@@ -87,7 +87,7 @@ def card_of(name):
 def prepared(name, folder):
     """A job for the peer."""
     network = randomised(name)
-    save_peer_checkpoint(folder / f"{name}.pth", network.state_dict(), card_of(name), mirroring=True)
+    save_nnunet_checkpoint(folder / f"{name}.pth", network.state_dict(), card_of(name), mirroring=True)
     rng = np.random.default_rng(5)
     image = rng.standard_normal((2, INPUTS, *SHAPES[network.dimensions]), dtype=np.float32)
     np.save(folder / f"{name}_image.npy", image)
@@ -136,7 +136,7 @@ def passed(name, folder, precision):
         theirs = {key: torch.from_numpy(array) for key, array in arrays.items()}
     their_logits = [theirs.pop(f"logits {i}") for i in range(len(logits))]
     their_gradients = {key.removeprefix("gradient "): array for key, array in theirs.items()}
-    return logits, their_logits, gradients, from_peer(their_gradients, where="gradients")
+    return logits, their_logits, gradients, from_nnunet(their_gradients, where="gradients")
 
 
 def relative(ours, theirs):
@@ -145,7 +145,7 @@ def relative(ours, theirs):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_same_names(folder, name):
-    ours = peer_names(randomised(name).state_dict(), ARCHITECTURES[name])
+    ours = nnunet_names(randomised(name).state_dict(), ARCHITECTURES[name])
     theirs = read_json(folder / "out" / "names.json")[name]
     assert sorted(map(sorted, ours.values())) == sorted(map(sorted, theirs))
 

@@ -19,7 +19,7 @@ from stage_calls import call
 
 from segflow.contracts.labels import Labels
 from segflow.images.read import read_labels
-from segflow.selection.average import average
+from segflow.prediction.averaging import average
 from segflow.volumes.labelmaps import pick_labels
 
 pytestmark = pytest.mark.peer

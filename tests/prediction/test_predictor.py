@@ -17,8 +17,8 @@ from segflow.contracts.errors import ConfigurationError, PredictionError
 from segflow.contracts.model import ModelCard
 from segflow.contracts.scores import Candidate, Operation, PostProcessing, Selection
 from segflow.network.device import choose_device
-from segflow.prediction.ensemble import FoldEnsemble
 from segflow.prediction.predictor import Predictor
+from segflow.prediction.sliding_window import FoldEnsemble
 from segflow.recipes.inference import InferenceRecipe
 
 RECIPE = InferenceRecipe(step=0.5, mirroring=False)
@@ -190,5 +190,5 @@ def test_an_unknown_device():
 
 
 def test_arrays_need_no_image_library():
-    program = "import sys, segflow.prediction; sys.exit('SimpleITK' in sys.modules)"
+    program = "import sys, segflow.prediction.predictor; sys.exit('SimpleITK' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

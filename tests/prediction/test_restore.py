@@ -10,9 +10,12 @@ import pytest
 from case_samples import CLASSES, configuration_of, preparation_of, raw_case
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit, softmax
 
+from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
-from segflow.prediction.restore import ScoreStream, assemble, label_slabs, score_slabs
+from segflow.prediction.averaging import average, averaged_label_map
+from segflow.prediction.restore import ScoreStream, assemble, label_map, probability_slabs
 from segflow.preprocessing.prepare import prepare_case
 
 REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), (1, 2))
@@ -47,26 +50,26 @@ def logits_of(label_map, labels=CLASSES):
     return logits
 
 
-def stream_of(scores, preparation, *, chunk=None, are_probabilities=False):
+def stream_of(scores, preparation, labels=CLASSES, *, chunk=None, are_probabilities=False):
     """All planes at once, or a few at a time."""
     chunk = chunk or scores.shape[1]
-    chunks = (scores[:, start : start + chunk] for start in range(0, scores.shape[1], chunk))
     return ScoreStream(
-        chunks=chunks,
+        chunks=(scores[:, start : start + chunk] for start in range(0, scores.shape[1], chunk)),
         shape=scores.shape[1:],
         preparation=preparation,
+        labels=labels,
         are_probabilities=are_probabilities,
     )
 
 
 def resized(scores, record, preparation, labels=CLASSES, **how):
-    slabs = score_slabs(stream_of(scores, preparation, **how), record, labels)
-    return np.concatenate(list(slabs), axis=1)
+    """Scores on the crop of the transposed raw image."""
+    stream = stream_of(scores, preparation, labels, are_probabilities=True, **how)
+    return np.concatenate(list(probability_slabs(stream, record, threads=1)), axis=1)
 
 
-def labelled(scores, record, preparation, labels=CLASSES, *, threads=1, **how):
-    slabs = label_slabs(stream_of(scores, preparation, **how), record, labels, threads=threads)
-    return assemble(slabs, record, preparation, labels)
+def labelled(scores, record, preparation, labels=CLASSES, *, threads=1, keep=None, **how):
+    return label_map(stream_of(scores, preparation, labels, **how), record, threads=threads, keep=keep)
 
 
 def restored(raw, configuration, order, labels=CLASSES):
@@ -140,7 +143,7 @@ def test_probabilities_are_resampled_as_they_are(frozen):
     preparation = preparation_of(configuration_of((2.0, 1.0, 1.0)))
     record = prepare_case(raw_case(np.ones((1, 4, 1, 1))), preparation, CLASSES).record
     scores = frozen(np.array([[0.5, 0.2], [0.5, 0.0], [0.0, 0.8]], np.float32).reshape(3, 2, 1, 1))
-    found = resized(scores, record, preparation, are_probabilities=True)
+    found = resized(scores, record, preparation)
     expected = [[0.5, 0.425, 0.275, 0.2], [0.5, 0.375, 0.125, 0.0], [0.0, 0.2, 0.6, 0.8]]
     np.testing.assert_allclose(found[:, :, 0, 0], expected, atol=1e-6)
     found = labelled(scores, record, preparation, are_probabilities=True)
@@ -165,11 +168,65 @@ def test_chunks_and_threads_do_not_matter(labels, spacing_mm, chunk, threads, fr
     np.testing.assert_array_equal(found, expected.transpose(1, 0, 2))
 
 
-def test_too_few_planes_are_told():
+def test_too_few_planes_are_an_error():
     preparation = preparation_of(configuration_of((1.0, 1.0, 1.0)))
     record = prepare_case(raw_case(np.ones((1, 4, 3, 3))), preparation, CLASSES).record
     short = replace(stream_of(np.zeros((3, 3, 3, 3), np.float32), preparation), shape=(4, 3, 3))
     with pytest.raises(ValueError, match="3 planes of scores came, but plane 3 is needed"):
-        list(label_slabs(short, record, CLASSES))
+        label_map(short, record, threads=1)
     with pytest.raises(ValueError, match="2 planes of labels came, but the case has 4"):
         assemble([np.zeros((2, 3, 3), np.uint8)], record, preparation, CLASSES)
+
+
+def case_of(seed, spacing_mm=(1.0, 1.0, 1.0), labels=CLASSES):
+    """Random logits of the same case, and what they are brought to its grid with."""
+    preparation = preparation_of(configuration_of(spacing_mm))
+    raw = raw_case(np.ones((1, 9, 8, 7)), np.zeros((9, 8, 7)), (1.0, 1.0, 1.0))
+    record = prepare_case(raw, preparation, labels).record
+    scores = np.random.default_rng(seed).normal(size=(labels.n_outputs, *record.shape)).astype(np.float32)
+    return scores, record, preparation
+
+
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS])
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (1.5, 0.8, 1.0)])
+def test_labels_do_not_depend_on_whether_probabilities_are_kept(labels, spacing_mm):
+    kept, case = [], case_of(0, spacing_mm, labels)
+    plain = labelled(*case, labels, threads=2)
+    np.testing.assert_array_equal(labelled(*case, labels, threads=2, keep=kept.append), plain)
+    probabilities = np.concatenate(kept, axis=1)
+    assert probabilities.shape == (labels.n_outputs, 9, 8, 7)
+    assert (plain == picked(probabilities, labels)).mean() > 0.999  # rounding decides ties
+
+
+def picked(probabilities, labels):
+    regions = np.where(probabilities[1] > 0.5, 2, probabilities[0] > 0.5)
+    return regions if labels.has_regions else probabilities.argmax(axis=0)
+
+
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS])
+@pytest.mark.parametrize("coarse_mm", [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0)])
+def test_probabilities_of_several_models_are_averaged_on_the_raw_grid(labels, coarse_mm):
+    kept, members, expected = [], [], 0
+    for seed, spacing_mm in enumerate([(1.0, 1.0, 1.0), coarse_mm]):
+        scores, record, preparation = case_of(seed, spacing_mm, labels)
+        members.append(probability_slabs(stream_of(scores, preparation, labels), record, threads=2))
+        logits = resized(scores, record, preparation, labels).astype(np.float64)
+        expected = expected + (expit(logits) if labels.has_regions else softmax(logits, axis=0)) / 2
+    found = averaged_label_map(members, record, preparation, labels, kept.append)
+    np.testing.assert_allclose(np.concatenate(kept, axis=1), expected, atol=1e-6)
+    np.testing.assert_array_equal(found, picked(expected, labels))
+    assert (found != labelled(*case_of(0, labels=labels), labels)).mean() > 0.1
+
+
+def test_mean_by_hand():
+    found = average(np.full((1, 1, 1, 2), values, np.float32) * [1, 2] for values in (0.25, 0.75, 0.5))
+    np.testing.assert_array_equal(found, np.array([0.5, 1.0], np.float32).reshape(1, 1, 1, 2))
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"), [([], "no probabilities"), ([(2, 1, 1, 1), (2, 1, 1, 2)], "differ in shape")]
+)
+def test_probabilities_that_cannot_be_averaged(shapes, message):
+    with pytest.raises(PredictionError, match=message):
+        average(np.zeros(shape, np.float32) for shape in shapes)

@@ -1,24 +1,34 @@
-"""Tiles and their average, against the untiled result and a plain restatement."""
+"""Tiles, mirrored copies and networks and their averages, against plain restatements."""
 
 from __future__ import annotations
 
 import itertools
-import sys
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Architecture
-from segflow.network.unet import build_network
-from segflow.prediction.sliding_window import sliding_window
+from segflow.network.unet import arranged, build_network
+from segflow.prediction import sliding_window as module
+from segflow.prediction.sliding_window import adapted, mirrored_mean, sliding_window
 from segflow.recipes.inference import InferenceRecipe
 from segflow.volumes.tiles import gaussian_weights, tile_corners
 
-MODULE = sys.modules["segflow.prediction.sliding_window"]  # the package has a function of that name
 PLAIN = InferenceRecipe(mirroring=False)
 MIRRORED = InferenceRecipe()
+TWO = Labels((("background", 0), ("one", 1)))
+TWO_REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), (1, 2))
+PLAN = Architecture(
+    encoder="plain",
+    features=(8, 16, 32),
+    strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+    kernels=((3, 3, 3),) * 3,
+    encoder_blocks=(2, 2, 2),
+    decoder_blocks=(2, 2),
+)
 
 
 def pointwise(batch):
@@ -32,6 +42,7 @@ def by_numpy(image):
 
 
 def convolution(dimensions, seed=0):
+    """A network without any symmetry."""
     kind = {2: nn.Conv2d, 3: nn.Conv3d}[dimensions]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -44,12 +55,23 @@ def image_of(*shape, seed=0, channels=1):
     return image
 
 
-def predict(networks, image, patch, recipe=PLAIN):
-    return np.concatenate(list(chunks_of(networks, image, patch, recipe)), axis=1)
+def predict(networks, image, patch, recipe=PLAIN, labels=TWO, device="cpu"):
+    return np.concatenate(
+        list(sliding_window(networks, image, patch, recipe, labels=labels, device=device)), axis=1
+    )
 
 
-def chunks_of(networks, image, patch, recipe=PLAIN):
-    return sliding_window(networks, image, patch, recipe, n_outputs=2, device="cpu")
+def plain_restatement(network, image, patch, step):
+    """One tile after the other, in float64, on an image no smaller than the patch."""
+    weights = gaussian_weights(patch, 0.125).astype(np.float64)
+    total, norm = np.zeros((2, *image.shape[1:])), np.zeros(image.shape[1:])
+    for corner in tile_corners(image.shape[1:], patch, step):
+        tile = tuple(slice(start, start + edge) for start, edge in zip(corner, patch, strict=True))
+        with torch.inference_mode():
+            logits = network(torch.from_numpy(image[(slice(None), *tile)].copy())[None])[0].double().numpy()
+        total[(slice(None), *tile)] += logits * weights
+        norm[tile] += weights
+    return total / norm
 
 
 @pytest.mark.parametrize("recipe", [PLAIN, MIRRORED], ids=["plain", "mirrored"])
@@ -73,39 +95,11 @@ def test_a_pointwise_network_is_undisturbed(shape, patch, step, recipe):
     np.testing.assert_allclose(found, by_numpy(image), atol=1e-5)
 
 
-def plain_restatement(network, image, patch, step):
-    """One tile after the other, in float64, on an image no smaller than the patch."""
-    weights = gaussian_weights(patch, 0.125).astype(np.float64)
-    total, norm = np.zeros((2, *image.shape[1:])), np.zeros(image.shape[1:])
-    for corner in tile_corners(image.shape[1:], patch, step):
-        tile = tuple(slice(start, start + edge) for start, edge in zip(corner, patch, strict=True))
-        with torch.inference_mode():
-            logits = network(torch.from_numpy(image[(slice(None), *tile)].copy())[None])[0].double().numpy()
-        total[(slice(None), *tile)] += logits * weights
-        norm[tile] += weights
-    return total / norm
-
-
-def test_tiles_are_weighted():
-    image, patch = image_of(13, 20, 9), (8, 8, 8)
-    network = convolution(3)
-    expected = plain_restatement(network, image, patch, 0.5)
-    np.testing.assert_allclose(predict([network], image, patch), expected, atol=1e-5)
-
-
 @pytest.mark.parametrize("shape", [(16, 24, 16), (30, 41, 27)], ids=["one tile", "many tiles"])
 def test_a_whole_network_equals_one_of_float64(shape):
-    """The peer's half-precision sums would be off by 0.01 to 0.1 at the corners (method.md section 16)."""
-    plan = Architecture(
-        encoder="plain",
-        features=(8, 16, 32),
-        strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
-        kernels=((3, 3, 3),) * 3,
-        encoder_blocks=(2, 2, 2),
-        decoder_blocks=(2, 2),
-    )
+    """nnU-Net's half-precision sums would be off by 0.01 to 0.1 at the corners (method.md section 16)."""
     image, patch = image_of(*shape), (16, 24, 16)
-    network = build_network(plan, input_channels=1, output_channels=2, seed=0).eval()
+    network = build_network(PLAN, input_channels=1, output_channels=2, seed=0).eval()
     found = predict([network], image, patch)
     expected = plain_restatement(network.double(), image.astype(np.float64), patch, 0.5)
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -145,29 +139,6 @@ def test_networks_are_averaged():
     np.testing.assert_allclose(predict(networks, image, (8, 8, 8)), np.mean(single, axis=0), atol=1e-5)
 
 
-def test_mirroring_changes_a_network_without_symmetry():
-    image, network = image_of(8, 8, 8), convolution(3)
-    flips = [axes for n in range(4) for axes in itertools.combinations((1, 2, 3), n)]
-    with torch.inference_mode():
-        outputs = [
-            torch.flip(network(torch.from_numpy(np.flip(image, axes).copy())[None])[0], axes)
-            for axes in flips
-        ]
-    expected = torch.stack(outputs).mean(dim=0).numpy()
-    np.testing.assert_allclose(predict([network], image, (8, 8, 8), MIRRORED), expected, atol=1e-5)
-    assert np.abs(predict([network], image, (8, 8, 8)) - expected).max() > 0.01
-
-
-def test_two_fold_mirroring():
-    image, network = image_of(8, 8, 8), convolution(3)
-    both = [image, np.flip(image, 3)]
-    with torch.inference_mode():
-        outputs = [network(torch.from_numpy(one.copy())[None])[0] for one in both]
-    expected = (outputs[0] + torch.flip(outputs[1], (3,))).numpy() / 2
-    found = predict([network], image, (8, 8, 8), InferenceRecipe(mirroring=("x",)))
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
 @pytest.mark.parametrize("voxels", [1, 8**3 * 3, 10**9])
 def test_batching_of_tiles_does_not_matter(voxels, monkeypatch):
     image, network, patch = image_of(17, 12, 20), convolution(3), (8, 8, 8)
@@ -178,7 +149,7 @@ def test_batching_of_tiles_does_not_matter(voxels, monkeypatch):
         return network(batch)
 
     expected = plain_restatement(network, image, patch, 0.5)
-    monkeypatch.setattr(MODULE, "BATCH_VOXELS", voxels)
+    monkeypatch.setattr(module, "BATCH_VOXELS", voxels)
     np.testing.assert_allclose(predict([watched], image, patch), expected, atol=1e-5)
     n_tiles = len(list(tile_corners(image.shape[1:], patch, 0.5)))
     assert sum(sizes) == n_tiles
@@ -186,7 +157,7 @@ def test_batching_of_tiles_does_not_matter(voxels, monkeypatch):
 
 
 def test_planes_come_as_soon_as_no_tile_touches_them(monkeypatch):
-    monkeypatch.setattr(MODULE, "BATCH_VOXELS", 1)
+    monkeypatch.setattr(module, "BATCH_VOXELS", 1)
     image, patch, seen = image_of(65, 12, 9), (24, 8, 8), []
 
     def watched(batch):
@@ -195,7 +166,7 @@ def test_planes_come_as_soon_as_no_tile_touches_them(monkeypatch):
 
     corners = list(tile_corners(image.shape[1:], patch, 0.5))
     done, sizes = 0, []
-    for chunk in chunks_of([watched], image, patch):
+    for chunk in sliding_window([watched], image, patch, PLAIN, labels=TWO, device="cpu"):
         np.testing.assert_allclose(chunk[0], image[0, done : done + chunk.shape[1]], atol=1e-6)
         done += chunk.shape[1]
         sizes.append(chunk.shape[1])
@@ -213,3 +184,98 @@ def test_all_channels_reach_the_network():
 def test_no_network():
     with pytest.raises(ValueError, match="no network"):
         predict([], image_of(8, 8, 8), (8, 8, 8))
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize(
+    "axes",
+    [False, True, ("x",), ("y",), ("z",), ("x", "y"), ("y", "x"), ("z", "x"), ("x", "x"), ("z", "y", "x")],
+)
+def test_mirroring_written_out(axes, dimensions):
+    net, calls = convolution(dimensions).double(), []
+    batch = torch.randn(1, 1, *(3, 4, 5)[-dimensions:], generator=torch.Generator().manual_seed(1)).double()
+    chosen = "zyx" if axes is True else axes or ()
+    numbers = [dimensions + 1 - "xyz".index(axis) for axis in set(chosen) if axis != "z" or dimensions == 3]
+    outputs = []
+    for flips in itertools.product((False, True), repeat=len(numbers)):
+        mirrored = [axis for axis, flip in zip(numbers, flips, strict=True) if flip]
+        outputs.append(net(batch.flip(mirrored)).flip(mirrored))
+
+    def counted(inputs):
+        calls.append(1)
+        return net(inputs)
+
+    found = mirrored_mean(counted, batch, mirroring=axes)
+    torch.testing.assert_close(found, torch.stack(outputs).mean(0))
+    assert len(calls) == len(outputs) == 2 ** len(numbers)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "axes"), [(MIRRORED, (1, 2, 3)), (InferenceRecipe(mirroring=("x",)), (3,))]
+)
+def test_the_recipe_decides_on_mirroring(recipe, axes):
+    image, network = image_of(8, 8, 8), convolution(3)
+    flips = [some for n in range(len(axes) + 1) for some in itertools.combinations(axes, n)]
+    with torch.inference_mode():
+        outputs = [
+            torch.flip(network(torch.from_numpy(np.flip(image, some).copy())[None])[0], some)
+            for some in flips
+        ]
+    expected = torch.stack(outputs).mean(dim=0).numpy()
+    np.testing.assert_allclose(predict([network], image, (8, 8, 8), recipe), expected, atol=1e-5)
+    assert np.abs(predict([network], image, (8, 8, 8)) - expected).max() > 0.01
+
+
+@pytest.mark.parametrize("labels", [TWO, TWO_REGIONS])
+def test_networks_are_averaged_after_the_activation_where_the_recipe_says_so(labels):
+    """Two networks that disagree, one of them very sure."""
+    networks = [lambda batch: torch.cat([batch, -batch], 1), lambda batch: torch.cat([-9 * batch, batch], 1)]
+    image = image_of(4, 5, 6)
+    x = image[0].astype(np.float64)
+    e = np.exp(np.array([[x, -x], [-9 * x, x]]))
+    expected = (e / (1 + e) if labels.has_regions else e / e.sum(1, keepdims=True)).mean(0)
+    found = predict(networks, image, (4, 4, 4), InferenceRecipe(average="probabilities"), labels)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("average", ["logits", "probabilities"])
+@pytest.mark.parametrize(
+    ("precision", "computes_in", "least", "most"),
+    [
+        ("auto", torch.float32, 0, 0),
+        ("float32", torch.float32, 0, 0),
+        ("bfloat16", torch.bfloat16, 1e-5, 0.05),
+        ("float16", torch.float16, 1e-5, 0.01),
+    ],
+)
+def test_the_precision_of_the_network_and_of_its_answer(precision, computes_in, least, most, average):
+    network, seen = convolution(3), []
+    network.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    answers = []
+    with torch.inference_mode():
+        for kind in (precision, "float32"):
+            recipe = InferenceRecipe(precision=kind, average=average)
+            batch = torch.from_numpy(image_of(4, 4, 4).copy())[None]
+            answers.append(adapted(network, recipe, "cpu", has_regions=True)(batch))
+    assert seen == [computes_in, torch.float32]
+    assert answers[0].dtype == torch.float32
+    assert least <= (answers[0] - answers[1]).abs().max() <= most
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0.01), ("auto", 0.05)])
+@pytest.mark.parametrize("share", [0.5, 0.0], ids=["sums on the GPU", "sums in main memory"])
+def test_scores_on_a_gpu_equal_those_of_the_cpu(precision, tolerance, share, monkeypatch):
+    monkeypatch.setattr(module, "_GPU_SHARE", share)
+
+    def predicted(device, precision):
+        network = build_network(PLAN, input_channels=1, output_channels=2, seed=0).eval()
+        recipe = InferenceRecipe(precision=precision)
+        image = image_of(30, 41, 27)
+        return predict([arranged(network, device)], image, (16, 24, 16), recipe, device=device)
+
+    expected = predicted("cpu", "float32")
+    np.testing.assert_allclose(
+        predicted("cuda", precision), expected, atol=tolerance * np.abs(expected).max()
+    )

@@ -14,20 +14,16 @@ from segflow.reporting.overlay import cut_slice, draw_overlay
 SHAPE = (4, 6, 5)
 
 
-def frozen(array):
-    array.setflags(write=False)
-    return array
-
-
 def case(reference_at=(), prediction_at=(), channels=1, shape=SHAPE):
-    image = frozen(np.arange(channels * np.prod(shape), dtype=np.float32).reshape(channels, *shape))
-    maps = []
+    """Image, prediction and reference, read-only; the label maps are 1 at some places."""
+    arrays = [np.arange(channels * np.prod(shape), dtype=np.float32).reshape(channels, *shape)]
     for places in (prediction_at, reference_at):
-        labels = np.zeros(shape, dtype=np.uint8)
+        arrays.append(np.zeros(shape, dtype=np.uint8))
         for place in places:
-            labels[place] = 1
-        maps.append(frozen(labels))
-    return image, *maps
+            arrays[-1][place] = 1
+    for array in arrays:
+        array.setflags(write=False)
+    return arrays
 
 
 def test_slice_with_most_reference():
@@ -74,6 +70,6 @@ def test_picture(reference_at):
 
 
 def test_constant_image():
-    image = frozen(np.full((1, *SHAPE), 7, dtype=np.float32))
+    image = np.full((1, *SHAPE), 7, dtype=np.float32)
     _, prediction, reference = case([(1, 2)])
     assert draw_overlay(cut_slice(image, prediction, reference, LABELS, spacing_mm=(1, 1, 1)), LABELS)

@@ -1,36 +1,102 @@
-"""Numbers as text."""
+"""Numbers as text, spread over cases, representative cases, cautions."""
 
 from __future__ import annotations
 
 import math
 
 import pytest
+from report_samples import LABELS, NAN, summary
 
-from segflow.reporting.text import ABSENT, dice_text, duration_text, number_text, percent_text, shape_text
+from segflow.reporting.text import (
+    ABSENT,
+    cautions,
+    dice_text,
+    duration_text,
+    number_text,
+    percent_text,
+    representative_cases,
+    shape_text,
+    spreads,
+)
+
+FULL = {"devices": ["cuda:0"], "folds": range(5), "epochs": 1000, "recipe_epochs": 1000}
+MANY = [(0.9, 0.8)] * 12
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
+    ("found", "text"),
     [
-        (0, "0.0 s"),
-        (59.94, "59.9 s"),
-        (59.99, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (3599.6, "1 h 00 min"),
-        (3900, "1 h 05 min"),
-        (360000, "100 h 00 min"),
+        (duration_text(0), "0.0 s"),
+        (duration_text(59.94), "59.9 s"),
+        (duration_text(59.99), "1 min 00 s"),
+        (duration_text(200), "3 min 20 s"),
+        (duration_text(3599.6), "1 h 00 min"),
+        (duration_text(3900), "1 h 05 min"),
+        (duration_text(360000), "100 h 00 min"),
+        (dice_text(0.87349), "0.873"),
+        (dice_text(math.nan), ABSENT),
+        (number_text(0.78125), "0.7812"),
+        (number_text(12345.6), "12346"),
+        (number_text(math.nan), ABSENT),
+        (shape_text((40, 56.5)), "40 \N{MULTIPLICATION SIGN} 56.5"),
+        (percent_text(0), "0 %"),
+        (percent_text(0.005), "< 1 %"),
+        (percent_text(0.084), "8 %"),
+        (percent_text(1), "100 %"),
+        (percent_text(math.nan), ABSENT),
     ],
 )
-def test_duration(seconds, text):
-    assert duration_text(seconds) == text
+def test_numbers(found, text):
+    assert found == text
 
 
-def test_numbers():
-    assert (dice_text(0.87349), dice_text(math.nan)) == ("0.873", ABSENT)
-    assert (number_text(0.78125), number_text(12345.6), number_text(math.nan)) == ("0.7812", "12346", ABSENT)
-    assert shape_text((40, 56.5)) == "40 \N{MULTIPLICATION SIGN} 56.5"
+def test_spreads():
+    organ, lesion = spreads(summary((0.9, 0.8), (0.7, NAN)), LABELS)
+    assert (organ.name, organ.n) == ("organ", 2)
+    assert (organ.mean, organ.std) == pytest.approx((0.8, 0.1 * 2**0.5))
+    assert lesion.n == 1
+    assert math.isnan(lesion.std)
+    absent = spreads(summary((0.9, NAN)), LABELS)[1]
+    assert absent.n == 0
+    assert math.isnan(absent.mean)
 
 
-def test_shares():
-    found = [percent_text(share) for share in (0, 0.001, 0.005, 0.084, 1, math.nan)]
-    assert found == ["0 %", "< 1 %", "< 1 %", "8 %", "100 %", ABSENT]
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        (0, []),
+        (1, [("best", 0.9)]),
+        (2, [("best", 0.9), ("worst", 0.1)]),
+        (3, [("best", 0.9), ("median", 0.5), ("worst", 0.1)]),
+        (9, [("best", 0.9), ("rank 2 of 5", 0.7), ("median", 0.5), ("rank 4 of 5", 0.3), ("worst", 0.1)]),
+    ],
+)
+def test_representative_cases(n, expected):
+    scores = summary((0.5, 0.5), (0.1, 0.1), (0.9, NAN), (0.3, 0.3), (NAN, NAN), (0.7, 0.7))
+    chosen = representative_cases(scores, n)
+    assert [(rank, case.metrics["1"].dice) for rank, case in chosen] == expected
+
+
+def test_one_representative_case():
+    assert [rank for rank, _ in representative_cases(summary((0.5, 0.5)))] == ["best"]
+    assert [rank for rank, _ in representative_cases(summary((0.5, 0.5), (0.1, 0.1)))] == ["best", "worst"]
+    assert representative_cases(summary((NAN, NAN))) == ()
+
+
+def test_a_full_run_needs_no_caution():
+    assert cautions(summary(*MANY), LABELS, **FULL) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "rows", "words"),
+    [
+        ({"folds": [0, 2]}, MANY, "missing: 1, 3, 4"),
+        ({"epochs": 50}, MANY, "50 of nnU-Net's 1000 epochs"),
+        ({"devices": ["cuda", "cpu"]}, MANY, "CPU"),
+        ({}, [(0.9, NAN)] * 12, "'lesion <b>' occurs in no scored case"),
+        ({}, MANY[:3], "Only 3 cases"),
+    ],
+)
+def test_one_caution(change, rows, words):
+    (caution,) = cautions(summary(*rows), LABELS, **{**FULL, **change})
+    assert words in caution

@@ -108,7 +108,7 @@ def test_operations_in_a_file():
         "labels": [1],
         "min_volume_mm3": 2,
     }
-    assert [o.words for o in (keep(1), remove(2.5, 1), fill(1, 1))] == [
+    assert [o.description for o in (keep(1), remove(2.5, 1), fill(1, 1))] == [
         "keep the largest component",
         "remove components below 2.5 mm\N{SUPERSCRIPT THREE}",
         "fill holes",

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from segflow.storage.workspace import locked, workspace
+from segflow.processes.locks import locked
+from segflow.storage.workspace import workspace
 
 HOLDER = """
 import sys, time
@@ -91,7 +92,7 @@ def test_the_lock_is_removed_with_the_lock(tmp_path):
 WAITER = """
 import sys
 from pathlib import Path
-from segflow.storage.workspace import locked
+from segflow.processes.locks import locked
 print("begun", flush=True)
 with locked(Path(sys.argv[1])):
     print("in", flush=True)
@@ -143,7 +144,7 @@ def test_a_waiter_gets_a_lock_that_excludes_others(tmp_path):
 CROWD = """
 import sys, time
 from pathlib import Path
-from segflow.storage.workspace import locked
+from segflow.processes.locks import locked
 folder = Path(sys.argv[1])
 for _ in range(50):
     with locked(folder / "a"):

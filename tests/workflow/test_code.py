@@ -1,16 +1,40 @@
-"""A rule's code: what counts as a change of a file, and which files a command imports."""
+"""A stage's code: what counts as a change of a file, and that closures hold all that a verb uses."""
 
 from __future__ import annotations
 
 import ast
 import itertools
+import json
+import os
+import subprocess
+import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+import segflow
+from segflow.commands.main import VERBS
 from segflow.contracts.errors import ConfigurationError
-from segflow.workflow.code import CodeBase, installed
+from segflow.workflow.code import closure, code_of, digest_of_code
+
+ROOT = Path(segflow.__file__).parent
+SOURCES = sorted(ROOT.rglob("*.py"))
+COMMANDS = sorted(f"segflow.commands.{module}" for module in VERBS.values())
+DISPATCHER = "segflow.commands.main"
+
+# What modules do when they are imported or run: nothing that changes another module's results.
+DO_MORE = {
+    "segflow.__main__: sys.exit(main())",
+    f"{DISPATCHER}: os.environ.setdefault('GOMP_SPINCOUNT', '20000')",
+    f"{DISPATCHER}: os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')",
+}
+
+# What can import by a computed name. A module is looked for where it is imported, so that no alias hides it.
+IMPORTING_MODULES = {"builtins", "imp", "importlib", "pkgutil", "runpy", "zipimport"}
+IMPORTING_NAMES = {"__builtins__", "__import__", "__loader__", "eval", "exec"}
+HARMLESS = ("importlib.metadata", "importlib.resources")
 
 CODE = '''
 """A module."""
@@ -31,317 +55,309 @@ class Circle:
         """Nothing else."""
 '''
 
-
-Write = Callable[[dict[str, str]], CodeBase]
-
-
-@pytest.fixture
-def write(tmp_path) -> Write:
-    """A function that writes the files of a package `own`; `__init__.py` is made where it is missing."""
-    numbers = itertools.count()
-
-    def write_files(files: dict[str, str]) -> CodeBase:
-        root = tmp_path / str(next(numbers)) / "own"
-        for name, text in files.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(textwrap.dedent(text))
-            for folder in (above for above in (root / name).parents if above.is_relative_to(root)):
-                (folder / "__init__.py").touch()
-        return CodeBase(root)
-
-    return write_files
+numbers = itertools.count()
 
 
 @pytest.fixture
-def losses(write) -> Callable[[str], set[str]]:
-    """A function that gives the closure of `own.command` with a text, beside a package with re-exports."""
+def digest(tmp_path) -> Callable[[str], str]:
+    def of_text(text: str) -> str:
+        file = tmp_path / f"{next(numbers)}.py"
+        file.write_text(text)
+        return digest_of_code(file)
 
-    def imported(text: str) -> set[str]:
-        return _names(write(_LOSSES | {"command.py": text}), "own.command")
-
-    return imported
-
-
-_LOSSES = {
-    "losses/__init__.py": """
-        '''Losses.'''
-        from __future__ import annotations
-        from own.losses.compound import build as build_loss
-        from .dice import dice_loss
-        __all__ = ["build_loss", "dice_loss"]
-    """,
-    "losses/compound.py": "from own.losses.dice import dice_loss\ndef build(): return dice_loss",
-    "losses/dice.py": "def dice_loss(): pass",
-    "losses/entropy.py": "def entropy(): pass",
-    "all/__init__.py": "from own.losses import build_loss, dice_loss as overlap\nfrom own.losses import entropy",
-    "plain.py": "from own.losses.dice import dice_loss as name",
-    "constants/__init__.py": "import json\nLIMIT: int = -1\nNAMES = {'a': (1, 2)}",
-    "constants/inside.py": "x = 1",
-    "busy/__init__.py": "from own import plain\ndef start(): pass",
-    "busy/inside.py": "x = 1",
-}
+    return of_text
 
 
-class TestDigest:
-    @pytest.mark.parametrize(
-        ("old", "new"),
-        [
-            ("  # for pi", ""),
-            ('"""A module."""', '"""Another text."""'),
-            ('"""A module."""', ""),
-            ('    """A circle."""\n', ""),
-            ('        """Deep inside."""\n', ""),
-            ('"""Round."""', '"""Square."""'),
-            ('"""Nothing else."""', "'''Nothing more.'''"),
-            ("return x", "return (\n            x\n        )"),
-            ("import math", "\n\n\nimport math"),
-            ("(radius: float, *, scale=1)", "(\n    radius: float,\n    *,\n    scale=1,\n)"),
-            ("1)", "0x1)"),
-            ("{math.pi:.{2}f}!", '" f"{math.pi:.{2}f}!'),
-        ],
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Callable[[dict[str, str]], str]:
+    """A function that writes a package and gives its name; `OWN` in the texts stands for the name."""
+
+    def write(files: dict[str, str]) -> str:
+        name = f"own{next(numbers)}"
+        for file, text in {"__init__.py": "", **files}.items():
+            path = tmp_path / name / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text).replace("OWN", name))
+        monkeypatch.syspath_prepend(tmp_path / name)
+        return name
+
+    return write
+
+
+# What counts as a change of a file.
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("  # for pi", ""),
+        ('"""A module."""', '"""Another text."""'),
+        ('"""A module."""', ""),
+        ('    """A circle."""\n', ""),
+        ('        """Deep inside."""\n', ""),
+        ('"""Round."""', '"""Square."""'),
+        ('"""Nothing else."""', "'''Nothing more.'''"),
+        ("return x", "return (\n            x\n        )"),
+        ("import math", "\n\n\nimport math"),
+        ("(radius: float, *, scale=1)", "(\n    radius: float,\n    *,\n    scale=1,\n)"),
+        ("1)", "0x1)"),
+        ("{math.pi:.{2}f}!", '" f"{math.pi:.{2}f}!'),
+    ],
+)
+def test_layout_and_documentation_do_not_count(digest, old, new):
+    assert old in CODE
+    assert digest(CODE.replace(old, new)) == digest(CODE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("radius: float", "radius: int"),
+        ("*, scale=1", "scale=1"),
+        ("scale=1", "scale=1.0"),
+        ("scale=1", "scale=True"),
+        ("scale=1", "scale"),
+        ("radius ** 2 * scale", "radius ** (2 * scale)"),
+        ("import math", "import math as m"),
+        ("return x", "yield x"),
+        (".{2}f", ".{3}f"),
+        ("{math.pi:", "{math.pi!r:"),
+        ("name: str =", "name ="),
+        ("def empty", "async def empty"),
+        ("class Circle", "@final\nclass Circle"),
+        ("        return x", "        'another text'\n        return x"),
+    ],
+)
+def test_everything_else_counts(digest, old, new):
+    assert old in CODE
+    assert digest(CODE.replace(old, new)) != digest(CODE)
+
+
+def test_expressions_that_look_alike_differ(digest):
+    texts = "1|True|1.0|1j|'1'|b'1'|f'1'|None|...|''|b''|-1|(1,)|[1]|x[1:]|x[:1]|x[::1]|x[1]|{1}|{1: 1}|{**x}"
+    texts += (
+        "|f(x)|f(*x)|f(**x)|f(x=x)|[i for i in x]|{i for i in x}|(i for i in x)|lambda a: a|lambda a, /: a"
     )
-    def test_layout_and_documentation_do_not_count(self, write, old, new):
-        assert old in CODE
-        assert _digest(write, CODE.replace(old, new)) == _digest(write, CODE)
+    texts += "|lambda *, a: a|lambda *, a, b=1: a|lambda *, a=1, b: a|[[], x]|[[x]]|[[], [x]]|'ä'|'ö'|ä|ö"
+    expressions = texts.split("|")
+    assert len({digest(f"y = {text}") for text in expressions}) == len(expressions)
 
-    @pytest.mark.parametrize(
-        ("old", "new"),
-        [
-            ("radius: float", "radius: int"),
-            ("-> float", "-> int"),
-            ("*, scale=1", "scale=1"),
-            ("scale=1", "scale=2"),
-            ("scale=1", "scale=1.0"),
-            ("scale=1", "scale=True"),
-            ("scale=1", "scale=None"),
-            ("scale=1", "scale"),
-            ("** 2", "* 2"),
-            ("radius ** 2 * scale", "radius ** (2 * scale)"),
-            ("math.pi)", "math.e)"),
-            ("import math", "import math as m"),
-            ("return x", "pass"),
-            ("return x", "yield x"),
-            (".{2}f", ".{3}f"),
-            ("{math.pi:", "{math.pi!r:"),
-            ('!"', '"'),
-            ("name: str =", "name ="),
-            ("def empty", "async def empty"),
-            ("class Circle", "@final\nclass Circle"),
-            ("        return x", "        'another text'\n        return x"),
-        ],
-    )
-    def test_everything_else_counts(self, write, old, new):
-        assert old in CODE
-        assert _digest(write, CODE.replace(old, new)) != _digest(write, CODE)
 
-    def test_equal_looking_expressions_differ(self, write):
-        texts = [
-            "1",
-            "True",
-            "1.0",
-            "1j",
-            "'1'",
-            "b'1'",
-            "f'1'",
-            "None",
-            "...",
-            "''",
-            "b''",
-            "-1",
-            "(1,)",
-            "[1]",
+def test_known_value(digest):
+    """Any Python from 3.11 to 3.13 gives this digest; another value re-runs every finished experiment."""
+    assert digest(CODE) == "f8a0cdeb9099"
+
+
+def test_every_name_in_a_real_file_counts(digest):
+    tree = ast.parse((ROOT / "losses" / "dice.py").read_text())
+    digests = [digest(ast.unparse(tree))]
+    for node in ast.walk(tree):
+        for field in {"id", "attr", "arg", "name"} & set(node._fields):
+            if isinstance(text := getattr(node, field), str):
+                setattr(node, field, f"{text}_")
+                digests.append(digest(ast.unparse(tree)))
+                setattr(node, field, text)
+    assert len(set(digests)) == len(digests) > 50
+
+
+@pytest.mark.parametrize("text", ["x = 1\nx = = 2\n", "x = 1\ndef f(:"])
+def test_a_file_that_is_not_python_is_named(package, text):
+    own = package({"broken.py": text, "command.py": "def late():\n    from OWN import broken"})
+    with pytest.raises(ConfigurationError, match=r"broken\.py, line 2: not valid Python"):
+        closure(f"{own}.command")
+
+
+# What a module imports.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from OWN.losses.dice import dice_loss",
+        "from OWN.losses import dice",
+        "from .losses.dice import dice_loss",
+        "def late():\n    from OWN.losses.dice import dice_loss",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from OWN.losses.dice import dice_loss",
+        "try:\n    from OWN.losses.dice import dice_loss\nexcept ImportError:\n    pass",
+        "from OWN.plain import dice_loss",
+    ],
+)
+def test_forms_of_import(package, text):
+    files = {"losses/__init__.py": "", "losses/dice.py": "import json", "losses/other.py": ""}
+    own = package(files | {"plain.py": "from OWN.losses.dice import dice_loss", "command.py": text})
+    found = closure(f"{own}.command").keys() - {f"{own}.plain"}
+    assert found == {f"{own}.command", f"{own}.losses.dice"}
+
+
+def test_data_files_beside_a_module_count(package):
+    files = {"a/__init__.py": "", "a/x.py": "", "a/page.jinja": "1", "a/py.typed": "", "a/.hidden": ""}
+    files |= {"a/b/__init__.py": "", "a/b/y.py": "", "a/b/z.txt": "", "command.py": "from OWN.a import x"}
+    one, other = package(files), package(files | {"a/page.jinja": "2"})
+    digests = [{name.partition(".")[2]: digest for name, digest in closure(f"{own}.command").items()}
+               for own in (one, other)]  # fmt: skip
+    assert digests[0].keys() == {"command", "a.x", "a/page.jinja"}
+    assert {name for name in digests[0] if digests[0][name] != digests[1][name]} >= {"a/page.jinja"}
+
+
+def test_code_of_a_verb():
+    digests = closure("segflow.commands.report")
+    assert code_of("segflow.commands.report") == tuple(f"{name}@{digests[name]}" for name in sorted(digests))
+    assert {"segflow.reporting.page", "segflow.reporting/report.html.jinja"} <= digests.keys()
+    assert not any(name.startswith("segflow.training") for name in digests)
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_what_is_in_no_closure(module):
+    """The dispatcher, and what draws beside results."""
+    drawing = {"segflow.commands.watching", "segflow.reporting.progress"}
+    assert not {DISPATCHER, "segflow.__main__", *drawing} & closure(module).keys()
+    assert drawing < closure("segflow.commands.watching").keys()
+
+
+# No import escapes the closures of segflow.
+
+
+def test_init_files_hold_docstrings_only():
+    """They are executed on the way to a module of their folder, but are in no closure for that."""
+    for file in ROOT.glob("*/**/__init__.py"):
+        assert all(is_text(node) for node in ast.parse(file.read_text()).body), file
+
+
+def test_only_the_dispatcher_imports_by_a_computed_name():
+    assert {module_of(file) for file in SOURCES if list(dynamic(ast.parse(file.read_text())))} == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import importlib",
+        "import importlib.util as u",
+        "from importlib import import_module as get",
+        "from pkgutil import walk_packages",
+        "__import__('x')",
+        "run = exec",
+    ],
+)
+def test_the_search_finds(text):
+    assert list(dynamic(ast.parse(text)))
+
+
+@pytest.mark.parametrize("text", ["from importlib.metadata import version", "network.eval()", "import os"])
+def test_the_search_lets_pass(text):
+    assert not list(dynamic(ast.parse(text)))
+
+
+def test_own_modules_are_imported_by_from():
+    """`import segflow.a.b` would also make `segflow.c` usable, which no import statement names."""
+    for file in SOURCES:
+        nodes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Import)]
+        names = [alias.name for node in nodes for alias in node.names]
+        assert not [name for name in names if name.partition(".")[0] == "segflow"], file
+
+
+def test_docstrings_are_not_used():
+    """They are left out of the digests."""
+    for file in SOURCES:
+        nodes = ast.walk(ast.parse(file.read_text()))
+        assert "__doc__" not in {getattr(node, "id", getattr(node, "attr", "")) for node in nodes}, file
+
+
+def test_importing_a_module_does_nothing_else():
+    found = {
+        f"{module_of(file)}: {ast.unparse(node)}"
+        for file in SOURCES
+        for node in ast.parse(file.read_text()).body
+        if not only_defines(node)
+    }
+    assert found <= DO_MORE
+
+
+def test_closures_hold_all_that_is_used(tmp_path):
+    """Every command can be imported with the modules of its closure alone: any other is refused.
+
+    Imports within functions don't run here, but grimp reads them from the text like all others.
+    """
+    closures = {module: [name for name in closure(module) if "/" not in name] for module in COMMANDS}
+    (tmp_path / "closures.json").write_text(json.dumps(closures))
+    (tmp_path / "alone.py").write_text(ALONE)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
+    command = [sys.executable, tmp_path / "alone.py", tmp_path / "closures.json"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.split() == ["segflow.losses.dice"]
+
+
+ALONE = """
+import importlib, json, sys
+from pathlib import Path
+
+
+class Refuse:
+    # Packages are let through: they hold docstrings only.
+    def find_spec(self, name, path, target=None):
+        if not name.startswith("segflow.") or name in self.closure:
+            return None
+        if any((Path(folder) / name.rpartition(".")[2]).is_dir() for folder in path):
+            return None
+        raise ImportError(name, name=name)
+
+
+def import_alone(command, closure):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "segflow"]:
+        del sys.modules[name]
+    refuse.closure = closure
+    importlib.import_module(command)
+
+
+refuse = Refuse()
+sys.meta_path.insert(0, refuse)
+closures = json.loads(Path(sys.argv[1]).read_text())
+for command, closure in closures.items():
+    import_alone(command, closure)
+train = "segflow.commands.train"
+try:  # the search does find what it looks for
+    import_alone(train, [name for name in closures[train] if name != "segflow.losses.dice"])
+except ImportError as problem:
+    print(problem.name)
+"""
+
+
+def module_of(file: Path) -> str:
+    path = file.parent if file.stem == "__init__" else file.with_suffix("")
+    return ".".join(path.relative_to(ROOT.parent).parts)
+
+
+def dynamic(tree: ast.Module) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        modules = {name.partition(".")[0] for name in names if not name.startswith(HARMLESS)}
+        if modules & IMPORTING_MODULES or (isinstance(node, ast.Name) and node.id in IMPORTING_NAMES):
+            yield node
+
+
+def is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def only_defines(node: ast.stmt) -> bool:
+    """An import, a definition, an assignment to names, a docstring, or a block for type checkers."""
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        flat = [
+            name
+            for target in targets
+            for name in (target.elts if isinstance(target, ast.Tuple) else [target])
         ]
-        texts += [
-            "x[1:]",
-            "x[:1]",
-            "x[::1]",
-            "x[1]",
-            "{1}",
-            "{1: 1}",
-            "{**x}",
-            "f(x)",
-            "f(*x)",
-            "f(**x)",
-            "f(x=x)",
-        ]
-        texts += ["[i for i in x]", "{i for i in x}", "(i for i in x)", "lambda a: a", "lambda a, /: a"]
-        texts += [
-            "lambda *, a: a",
-            "lambda *, a, b=1: a",
-            "lambda *, a=1, b: a",
-            "[[], x]",
-            "[[x]]",
-            "[[], [x]]",
-        ]
-        assert len({_digest(write, f"y = {text}") for text in texts}) == len(texts)
-
-    def test_other_characters_do_not_hide_a_change(self, write):
-        assert _digest(write, "x = 'ä'") != _digest(write, "x = 'ö'")
-        assert _digest(write, "ä = 1") != _digest(write, "ö = 1")
-
-    def test_known_value(self, write):
-        """Any Python from 3.11 to 3.13 gives this digest; another value re-runs every finished experiment."""
-        assert _digest(write, CODE).startswith("1f7aeadc3958")
-
-    def test_every_token_of_a_real_file_counts(self, write):
-        tree = ast.parse((installed().root / "losses" / "dice.py").read_text())
-        digests = [_digest(write, ast.unparse(tree))]
-        for node in ast.walk(tree):
-            for field in {"id", "attr", "arg", "name"} & set(node._fields):
-                if isinstance(text := getattr(node, field), str):
-                    setattr(node, field, f"{text}_")
-                    digests.append(_digest(write, ast.unparse(tree)))
-                    setattr(node, field, text)
-        assert len(set(digests)) == len(digests) > 50
-
-
-class TestClosure:
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "import own.losses.dice",
-            "import own.losses.dice as d",
-            "from own.losses.dice import dice_loss",
-            "from own.losses import dice",
-            "from .losses.dice import dice_loss",
-            "from .losses import dice",
-            "def late():\n    from own.losses.dice import dice_loss",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from own.losses.dice import dice_loss",
-            "try:\n    from own.losses.dice import dice_loss\nexcept ImportError:\n    pass",
-            "from own.losses.dice import *",
-        ],
-    )
-    def test_forms_of_import(self, losses, text):
-        assert losses(text) == {"own.command", "own.losses.dice"}
-
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("from own.losses import dice_loss", {"losses.dice"}),
-            ("from own.losses import dice_loss as renamed", {"losses.dice"}),
-            ("from own.losses import build_loss", {"losses.compound", "losses.dice"}),
-            ("from .losses import build_loss", {"losses.compound", "losses.dice"}),
-            ("from own.all import build_loss", {"losses.compound", "losses.dice"}),
-            ("from own.all import overlap", {"losses.dice"}),
-            ("from own.all import entropy", {"losses.entropy"}),
-            ("from own.plain import name", {"plain", "losses.dice"}),
-        ],
-    )
-    def test_a_passed_on_name_counts_where_it_is_defined(self, losses, text, expected):
-        assert losses(text) == {"own.command", *(f"own.{name}" for name in expected)}
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "from own.losses import unknown",
-            "from own.losses import build",  # it is passed on under another name
-            "from own.losses import __all__",
-            "from own import losses",
-            "import own.losses",
-            "from . import losses",
-        ],
-    )
-    def test_a_name_that_cannot_be_followed_counts_with_all(self, losses, text):
-        assert losses(text) == {"own.command", "own.losses", "own.losses.compound", "own.losses.dice"}
-
-    def test_star_import_of_a_package_counts_its_modules(self, losses):
-        found = losses("from own.losses import *")
-        assert found == {
-            "own.command",
-            "own.losses",
-            "own.losses.compound",
-            "own.losses.dice",
-            "own.losses.entropy",
-        }
-
-    def test_packages_on_the_way_count_if_they_do_something(self, losses):
-        assert losses("from own.constants.inside import x") == {"own.command", "own.constants.inside"}
-        assert losses("from own.constants import inside") == {"own.command", "own.constants.inside"}
-        assert losses("from own.constants import LIMIT") == {"own.command", "own.constants"}
-        busy = {"own.command", "own.busy", "own.busy.inside", "own.plain", "own.losses.dice"}
-        assert losses("from own.busy.inside import x") == busy
-        assert losses("from own.busy import inside") == busy
-        assert losses("from own.busy import start") == busy - {"own.busy.inside"}
-
-    @pytest.mark.parametrize(
-        "statement",
-        [
-            "print()",
-            "X = make()",
-            "if x:\n    X = 1",
-            "os.environ['x'] = '1'",
-            "X += 1",
-            "X = [i for i in ()]",
-        ],
-    )
-    def test_a_package_that_does_something_counts(self, write, statement):
-        code = write({"__init__.py": statement, "command.py": "x = 1"})
-        assert _names(code, "own.command") == {"own", "own.command"}
-
-    def test_a_name_bound_beside_a_module_counts_as_both(self, write):
-        files = {"a/__init__.py": "from own.b import x", "a/x.py": "", "b.py": "x = 1"}
-        code = write({**files, "command.py": "from own.a import x"})
-        assert _names(code, "own.command") == {"own.command", "own.a.x", "own.b"}
-
-    def test_circles_end(self, write):
-        files = {
-            "a.py": "from own.b import x",
-            "b.py": "from own.a import y",
-            "c/__init__.py": "from own.c import z",
-        }
-        code = write({**files, "command.py": "from own import a\nfrom own.c import z"})
-        assert _names(code, "own.command") == {"own.command", "own.a", "own.b"}
-
-    def test_others_modules_do_not_count(self, write):
-        code = write(
-            {"command.py": "import json, owner\nfrom own_too.x import y\nfrom own import nothing_such"}
+        return all(isinstance(name, ast.Name) for name in flat)
+    if isinstance(node, ast.If):
+        return (
+            ast.unparse(node.test) == "TYPE_CHECKING"
+            and not node.orelse
+            and all(map(only_defines, node.body))
         )
-        assert _names(code, "own.command") == {"own", "own.command"}
-
-    def test_folders_without_init(self, write):
-        code = write({"a/b.py": "", "command.py": "from own.a import b"})
-        (code.root / "a" / "__init__.py").unlink()
-        assert _names(code, "own.command") == {"own.command", "own.a.b"}
-
-    def test_data_files_beside_a_module_count(self, write):
-        texts = {
-            "a/x.py": "",
-            "a/page.jinja": "1",
-            "a/py.typed": "",
-            "a/.hidden": "",
-            "a/b/y.py": "",
-            "a/b/z.txt": "",
-        }
-        code = write({**texts, "command.py": "from own.a import x"})
-        (code.root / "a" / "style").mkdir()
-        (code.root / "a" / "style" / "page.css").write_text("2")
-        digests = code.closure("own.command")
-        assert digests.keys() == {"own.command", "own.a.x", "own.a/page.jinja", "own.a/style/page.css"}
-        (code.root / "a" / "page.jinja").write_text("3")
-        after = CodeBase(code.root).closure("own.command")
-        assert {name for name in digests if digests[name] != after[name]} == {"own.a/page.jinja"}
-
-    def test_text_for_a_rule(self, write):
-        code = write({"b.py": "", "command.py": "from own import b"})
-        digests = code.closure("own.command")
-        assert code.code_of("own.command") == tuple(
-            f"{name}@{digests[name][:12]}" for name in ("own.b", "own.command")
-        )
-
-    @pytest.mark.parametrize(("text", "line"), [("x = 1\nx = = 2\n", 2), ("x = '\0'", 1), ("def f(:", 1)])
-    def test_a_file_that_is_not_python_is_named(self, write, text, line):
-        code = write({"broken.py": text, "command.py": "def late():\n    from own import broken"})
-        with pytest.raises(ConfigurationError, match=rf"broken\.py, line {line}: not valid Python"):
-            code.closure("own.command")
-
-    def test_an_unknown_module_is_named(self, write):
-        with pytest.raises(ConfigurationError, match=r"own\.nothing is not a module of .*own"):
-            write({"command.py": ""}).code_of("own.nothing")
-
-
-def _digest(write: Write, text: str) -> str:
-    return write({"module.py": text}).closure("own.module")["own.module"]
-
-
-def _names(code: CodeBase, module: str) -> set[str]:
-    return {name for name in code.closure(module) if "/" not in name}
+    definitions = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return is_text(node) or isinstance(node, definitions)

@@ -1,6 +1,5 @@
 """The checked configuration, paths, and how a call starts and ends."""
 
-import fcntl
 import os
 import re
 import signal
@@ -14,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 from segflow.contracts.errors import ConfigurationError, SegflowError
+from segflow.processes.locks import try_lock
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.datasets import read_sources
 from segflow.workflow.plans import read_plans
@@ -67,13 +67,9 @@ def hold_results():
     """
     global results_lock
     Path(".snakemake").mkdir(exist_ok=True)
-    results_lock = open(".snakemake/segflow.lock", "w")
-    try:
-        fcntl.flock(results_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise WorkflowError(
-            "another call is at work in this folder; wait for it, or stop it"
-        ) from None
+    results_lock = try_lock(Path(".snakemake/segflow.lock"))
+    if results_lock is None:
+        raise WorkflowError("another call is at work in this folder; wait for it, or stop it")
 
 
 def stop_jobs(number, frame):

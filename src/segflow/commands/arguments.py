@@ -26,10 +26,10 @@ __all__ = [
     "Chunk",
     "DatasetFile",
     "Device",
-    "Experiment",
+    "ExperimentFolder",
     "InputFile",
     "InputFolder",
-    "Inputs",
+    "InputPath",
     "ModelPackage",
     "OutputFile",
     "OutputFolder",
@@ -152,7 +152,9 @@ def _dataset(_type: Any, tokens: Sequence[Token]) -> Path:
     path, named = _path(tokens)
     file = path if path.suffix == ".json" and not path.is_dir() else path / "dataset.json"
     if not file.is_file():
-        raise ConfigurationError(f"{named}{file} does not exist; name a data set's folder or its dataset.json")
+        raise ConfigurationError(
+            f"{named}{file} does not exist; name a data set's folder or its dataset.json"
+        )
     return file
 
 
@@ -218,13 +220,13 @@ def _numbers(text: str) -> tuple[int, int]:
 InputFile = Annotated[Path, Parameter(converter=_input_file), Reads()]
 InputFolder = Annotated[Path, Parameter(converter=_input_folder), Reads(("manifest.json",))]
 #: Files, or folders of them.
-Inputs = Annotated[Path, Parameter(converter=_input), Reads()]
+InputPath = Annotated[Path, Parameter(converter=_input), Reads()]
 #: dataset.json, named by itself or by its folder.
 DatasetFile = Annotated[Path, Parameter(converter=_dataset), Reads()]
 #: The folder with model.json.
 ModelPackage = Annotated[Path, Parameter(converter=_package), Reads(("model.json",))]
 #: Folder of one recipe's results on one data set.
-Experiment = Annotated[
+ExperimentFolder = Annotated[
     Path, Parameter(converter=_input_folder), Reads(("model/model.json", "final/summary.json"))
 ]
 OutputFile = Annotated[Path, Parameter(converter=_output_file)]

@@ -17,6 +17,7 @@ from segflow.images.formats import digest_of_image
 from segflow.images.read import read_case, verify_files
 from segflow.storage.files import write_text
 
+
 def check(
     dataset: DatasetFile, *, output: ResultFile | None = None, chunk: Chunk = (0, 1), workers: Workers = CORES
 ) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from segflow.commands.arguments import Experiment, ResultFile
+from segflow.commands.arguments import ExperimentFolder, ResultFile
 from segflow.commands.outcome import read_outcome
 from segflow.reporting.text import mean_dice
 from segflow.storage.files import write_text
@@ -16,7 +16,7 @@ from segflow.storage.files import write_text
 _WORDS = ("dataset", "recipe", "best_model", "post_processing")
 
 
-def compare(experiments: list[Experiment], *, output: ResultFile | None = None) -> None:
+def compare(experiments: list[ExperimentFolder], *, output: ResultFile | None = None) -> None:
     """Put several experiments in one table: what was chosen, and its out-of-fold Dice after post-processing.
 
     Args:

@@ -21,12 +21,10 @@ from segflow.images.formats import label_ending
 from segflow.images.read import write_labels
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_preparation
-from segflow.prediction.restore import assemble
-from segflow.selection.average import average
+from segflow.prediction.averaging import averaged_label_map
 from segflow.storage.cases import CaseStore
 from segflow.storage.files import digest_of, key_of
 from segflow.storage.probabilities import probability_slabs
-from segflow.volumes.labelmaps import pick_labels
 
 
 def ensemble(
@@ -65,10 +63,9 @@ def ensemble(
 
     def make(case: str) -> list[Path]:
         record = store.record(case)
-        parts = zip(*map(probability_slabs, probabilities(case)), strict=True)
-        slabs = (pick_labels(average(part), labels, are_probabilities=True) for part in parts)
+        slabs = list(map(probability_slabs, probabilities(case)))
         file = output / f"{case}{label_ending(description['file_ending'])}"
-        write_labels(file, assemble(slabs, record, prepared_as, labels), record.geometry)
+        write_labels(file, averaged_label_map(slabs, record, prepared_as, labels), record.geometry)
         return [file]
 
     common = key_of(call.code, prepared_as.to_json(), repr(labels))

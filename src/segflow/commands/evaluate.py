@@ -20,7 +20,6 @@ from segflow.commands.arguments import (
     Workers,
 )
 from segflow.commands.console import console, progress_bar
-from segflow.commands.pool import map_cases
 from segflow.commands.score_table import score_table, write_scores
 from segflow.contracts.errors import ConfigurationError, DatasetError
 from segflow.contracts.labels import Labels
@@ -28,6 +27,7 @@ from segflow.contracts.scores import CaseScores
 from segflow.images.dataset import read_dataset, read_description
 from segflow.images.formats import label_ending
 from segflow.images.read import read_geometry, read_labels
+from segflow.processes.pool import map_cases
 from segflow.selection.evaluate import SURFACE_METRICS, Surfaces, score_case, summarise
 from segflow.storage.files import digest_of, key_of, write_text
 from segflow.storage.ledger import Ledger, ledger
@@ -148,9 +148,7 @@ def _label_maps(folders: Sequence[Path], ending: str) -> list[Path]:
     return files
 
 
-def _score_all(
-    pairs: list[_Pair], labels: Labels, finished: Ledger, how: Scoring
-) -> dict[_Pair, CaseScores]:
+def _score_all(pairs: list[_Pair], labels: Labels, finished: Ledger, how: Scoring) -> dict[_Pair, CaseScores]:
     """Scores of all pairs; those that an interrupted call has noted are not computed again."""
     surfaces = tuple(name for name in SURFACE_METRICS if name in how.metrics)
     asked = (surfaces, how.tolerance_mm if "nsd" in surfaces else 0.0)

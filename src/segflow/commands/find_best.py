@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from segflow.commands.arguments import (
     ALONE,
@@ -24,11 +25,11 @@ from segflow.commands.arguments import (
 from segflow.commands.console import console, progress_bar
 from segflow.commands.ensemble import ensemble
 from segflow.commands.evaluate import Scoring, score_candidates
-from segflow.commands.pool import map_cases
 from segflow.commands.postprocess import postprocess
 from segflow.commands.postprocess_search import postprocess_search
 from segflow.commands.select import select
 from segflow.contracts.errors import ConfigurationError
+from segflow.processes.pool import map_cases
 from segflow.selection.choose import candidate_members, candidate_name
 
 #: Two configurations and a fold.
@@ -73,17 +74,17 @@ def find_best(
     numbers = _folds_of(experiment, [names[0] for names in members if len(names) == 1])
     if folds is None:
         members = tuple(names for names in members if len(names) == 1)
-    elif len(members) > 1 and (preparation is None or prepared is None):
-        missing = "preparation" if preparation is None else "prepared"
-        raise ConfigurationError(f"pairs need --{missing}; or leave out --folds, to choose among single ones")
-    else:
+    pairs = [(names, fold) for names, fold in product(members, numbers) if len(names) == 2]
+    if pairs:
         make = partial(
             _make_pair,
             experiment=experiment,
+            dataset=dataset,
+            folds=folds,
+            preparation=_needed(preparation, "preparation"),
+            prepared=_needed(prepared, "prepared"),
             call=Call(code=call.code),
-            files={"dataset": dataset, "preparation": preparation, "prepared": prepared, "folds": folds},
         )
-        pairs = [(names, fold) for names, fold in product(members, numbers) if len(names) == 2]
         with progress_bar("pairs", len(pairs)) as bar:
             for _ in map_cases(make, pairs, workers=workers):
                 bar.advance()
@@ -136,19 +137,20 @@ def _folds_of(folder: Path, configurations: list[str]) -> list[int]:
     return first
 
 
-def _make_pair(pair: _Pair, *, experiment: Path, files: dict[str, Path], call: Call) -> None:
+def _needed(file: Path | None, option: str) -> Path:
+    if file is None:
+        raise ConfigurationError(f"pairs need --{option}; or leave out --folds, to choose among single ones")
+    return file
+
+
+def _make_pair(pair: _Pair, *, experiment: Path, **arguments: Any) -> None:
     """Average the probabilities of a pair, in a process of its own, which shows nothing."""
     console.quiet = True
     names, fold = pair
     output = _predictions(experiment, candidate_name(names), fold)
     first, second = (_predictions(experiment, name, fold) for name in names)
     ensemble(
-        **files,
-        fold=fold,
-        members=(first, second),
-        output=output,
-        manifest=output / "manifest.json",
-        call=call,
+        fold=fold, members=(first, second), output=output, manifest=output / "manifest.json", **arguments
     )
 
 

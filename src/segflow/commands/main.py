@@ -65,6 +65,10 @@ _FOR_THE_WORKFLOW = {
 #: Verb to module, which defines a function of the same name.
 VERBS = {verb: verb.replace("-", "_") for verb in (*_FOR_USERS, *_FOR_THE_WORKFLOW)}
 
+_USERS = Group.create_ordered("Verbs")
+_WORKFLOW = Group.create_ordered("Stages that the workflow calls")
+_EVERY_VERB = Group.create_ordered("Every verb")
+
 _EXIT_USER_ERROR = 1
 _EXIT_USAGE = 2
 _EXIT_INTERRUPTED = 130
@@ -88,10 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app = _application(words)
         app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
     except SegflowError as problem:
-        logger.error("%s", problem)
+        logger.error("%s", problem)  # noqa: TRY400  a sentence, no traceback  # noqa: TRY400  a sentence, no traceback
         return _EXIT_USER_ERROR
     except CycloptsError as problem:
-        logger.error("%s Try segflow --help, or segflow VERB --help.", problem)
+        logger.error("%s Try segflow --help, or segflow VERB --help.", problem)  # noqa: TRY400  # noqa: TRY400
         return _EXIT_USAGE
     except KeyboardInterrupt:
         logger.warning("interrupted")
@@ -112,25 +116,25 @@ def _application(words: Sequence[str]) -> App:
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(consume_multiple=True, negative=()),
     )
-    for title, verbs in (("Verbs", _FOR_USERS), ("Stages that the workflow calls", _FOR_THE_WORKFLOW)):
-        group = Group.create_ordered(title)
+    for group, verbs in ((_USERS, _FOR_USERS), (_WORKFLOW, _FOR_THE_WORKFLOW)):
         for place, (verb, text) in enumerate(verbs.items()):
             path = f"segflow.commands.{VERBS[verb]}:{VERBS[verb]}"
             app.command(path, name=verb, help=None if verb in words else text, group=group, sort_key=place)
-    every_verb = Group("Every verb", sort_key=sys.maxsize)
-    app.register_install_completion_command(group=every_verb, help="complete verbs and options with the Tab key")
-    app.meta.default(_launcher(app, every_verb, ("segflow", *words)))
+    app.register_install_completion_command(
+        group=_EVERY_VERB, help="complete verbs and options with the Tab key"
+    )
+    app.meta.default(_launcher(app, ("segflow", *words)))
     return app
 
 
-def _launcher(app: App, group: Group, command: Sequence[str]) -> Callable[..., None]:
+def _launcher(app: App, command: Sequence[str]) -> Callable[..., None]:
     """What happens before and after any verb."""
 
     def launch(
         *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-        log: Annotated[OutputFile | None, Parameter(group=group)] = None,
-        gpus: Annotated[int, Parameter(group=group)] = 0,
-        job: Annotated[bool, Parameter(group=group)] = False,
+        log: Annotated[OutputFile | None, Parameter(group=_EVERY_VERB)] = None,
+        gpus: Annotated[int, Parameter(group=_EVERY_VERB)] = 0,
+        job: Annotated[bool, Parameter(group=_EVERY_VERB)] = False,
     ) -> None:
         """Run a verb.
 
@@ -140,7 +144,7 @@ def _launcher(app: App, group: Group, command: Sequence[str]) -> Callable[..., N
             gpus: Hold so many GPUs of this machine; wait until they are free.
             job: Run as a job of the workflow: end with it, and write the result's provenance beside it.
         """
-        from segflow.workflow.leases import leased_gpus
+        from segflow.processes.gpus import leased_gpus
 
         _log_to(log)
         with leased_gpus(gpus):  # before the verb's module is imported, because that may import torch
@@ -157,11 +161,11 @@ def _run(
     verb: Callable[..., None], bound: BoundArguments, command: Sequence[str], call: Call, *, is_told: bool
 ) -> None:
     from segflow.commands.provenance import recorded
+    from segflow.processes.signals import end_with_parent
     from segflow.storage.files import key_of
-    from segflow.workflow.code import installed
-    from segflow.workflow.job import end_with_parent
+    from segflow.workflow.code import closure
 
-    code = installed().closure(verb.__module__)
+    code = closure(verb.__module__)
     key = key_of(*(f"{module}@{digest}" for module, digest in sorted(code.items())))
     call = Call(code=key, job=call.job, gpus=call.gpus)
     for name, value in bound.arguments.items():

@@ -15,7 +15,7 @@ from segflow.commands.arguments import (
 )
 from segflow.commands.console import console
 from segflow.contracts.model import ModelCard
-from segflow.contracts.plan import Plan, configuration_of
+from segflow.contracts.plan import Plan
 from segflow.contracts.scores import PostProcessing, Selection
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.inference import InferenceRecipe
@@ -83,7 +83,7 @@ def package(
 
 
 def _previous_stages(plan: Plan, chosen: tuple[str, ...]) -> tuple[str, ...]:
-    before = (configuration_of(plan, name).previous_stage for name in chosen)
+    before = (plan.configuration(name).previous_stage for name in chosen)
     return tuple(dict.fromkeys(name for name in before if name is not None and name not in chosen))
 
 

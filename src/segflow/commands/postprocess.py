@@ -18,7 +18,6 @@ from segflow.commands.arguments import (
     Workers,
 )
 from segflow.commands.console import progress_bar
-from segflow.commands.pool import map_cases
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import ConfigurationError, PredictionError
 from segflow.contracts.labels import Labels
@@ -26,6 +25,7 @@ from segflow.contracts.scores import Operation, PostProcessing, Selection
 from segflow.images.dataset import read_description
 from segflow.images.formats import label_ending
 from segflow.images.read import read_geometry, read_labels, write_labels
+from segflow.processes.pool import map_cases
 from segflow.selection.pieces import apply
 from segflow.storage.files import digest_of, read_contract, write_text
 from segflow.storage.manifests import list_label_maps

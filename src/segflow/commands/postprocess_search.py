@@ -17,13 +17,13 @@ from segflow.commands.arguments import (
     Workers,
 )
 from segflow.commands.console import console, progress_bar
-from segflow.commands.pool import map_cases
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 from segflow.images.dataset import read_description
 from segflow.images.read import read_geometry, read_labels
 from segflow.metrics.overlap import target_key
+from segflow.processes.pool import map_cases
 from segflow.recipes.selection import PostprocessingRecipe
 from segflow.recipes.settings import parse_settings
 from segflow.selection.search import search
@@ -56,7 +56,7 @@ def postprocess_search(
     file = selection.parent / read_contract(Selection, selection).best.summary
     call.reads(file)
     summary = read_contract(Summary, file)
-    if recipe.asks_nothing:
+    if recipe.is_empty:
         mean = summary.foreground_mean.dice
         nothing = PostProcessing(
             operations=(), steps=(), foreground_mean_dice_before=mean, foreground_mean_dice_after=mean
@@ -80,7 +80,7 @@ def _say(found: PostProcessing, labels: Labels) -> None:
     for step in found.steps:
         if step.accepted:
             console.print(
-                f"{step.operation.words} of {names.get(step.target, 'all foreground together')}: "
+                f"{step.operation.description} of {names.get(step.target, 'the whole foreground')}: "
                 f"Dice {step.dice_before:.4f} to {step.dice_after:.4f}"
             )
     if not found.operations:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segflow.commands.arguments import (
     ALONE,
@@ -26,17 +28,18 @@ from segflow.contracts.plan import Preparation, fold_of
 from segflow.images.dataset import read_description
 from segflow.images.formats import label_ending
 from segflow.images.read import write_labels
-from segflow.network.device import choose_device
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_preparation
-from segflow.prediction.ensemble import FoldEnsemble, load_ensemble
-from segflow.prediction.labelling import label_map
+from segflow.prediction.restore import label_map
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.settings import parse_settings
 from segflow.storage.cases import CaseStore
 from segflow.storage.files import digest_of, key_of, read_contract
 from segflow.storage.manifests import read_prepared
 from segflow.storage.probabilities import write_probabilities
+
+if TYPE_CHECKING:  # this needs torch, and the command line's help does not
+    from segflow.prediction.sliding_window import FoldEnsemble
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +61,14 @@ class _Job:
         stream = self.ensemble.scores(case.image, self.preparation, case.previous_stage)
         file = self.output / f"{identifier}{self.ending}"
         if not self.save_probabilities:
-            found = label_map(stream, record, self.labels, threads=self.threads)
+            found = label_map(stream, record, threads=self.threads)
             write_labels(file, found, record.geometry)
             return [file]
         probabilities = self.output / "probabilities" / f"{identifier}.npz"
         with write_probabilities(
             probabilities, record, self.preparation, n_outputs=self.labels.n_outputs
         ) as keep:
-            found = label_map(stream, record, self.labels, threads=self.threads, keep=keep)
+            found = label_map(stream, record, threads=self.threads, keep=keep)
         write_labels(file, found, record.geometry)
         return [file, probabilities]
 
@@ -111,13 +114,16 @@ def predict_fold(
     """
     import torch
 
+    from segflow.network.device import choose_device
+    from segflow.prediction.sliding_window import load_ensemble
+
     torch.set_num_threads(threads)
     description, labels = read_description(dataset)
     digests = _digests(prepared, previous_stage, fold_of(read_folds(folds), fold).val, fold)
     recipe = parse_settings(InferenceRecipe, "inference", values.settings)
-    device = choose_device(device)
+    chosen = choose_device(device)
     job = _Job(
-        ensemble=load_ensemble([model], labels, recipe, device=device),
+        ensemble=load_ensemble([model], labels, recipe, device=chosen),
         store=CaseStore(prepared.parent, previous_stage=previous_stage and previous_stage.parent),
         preparation=read_preparation(preparation),
         labels=labels,
@@ -132,7 +138,7 @@ def predict_fold(
         job.preparation.to_json(),
         recipe.to_json(),
         repr(labels),
-        f"{device} {save_probabilities}",
+        f"{chosen} {save_probabilities}",
     )
     keys = {case: key_of(common, *of_case) for case, of_case in digests.items()}
     label_cases(f"predict {job.ensemble.configuration.name} fold {fold}", keys, job.predict, manifest)

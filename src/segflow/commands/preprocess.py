@@ -29,7 +29,7 @@ from segflow.commands.raw_cases import (
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.case import Case, Dataset
 from segflow.contracts.errors import ConfigurationError, DatasetError
-from segflow.contracts.plan import Preparation, configuration_of
+from segflow.contracts.plan import Preparation
 from segflow.images.dataset import read_dataset
 from segflow.images.read import read_case
 from segflow.nnunet.parts import read_preparation
@@ -126,7 +126,7 @@ def _ways_of(
     plan = read_plan(file)
     found: dict[str, tuple[Preparation, Path]] = {}
     for name in configurations or plan.configurations:
-        preparation = plan.preparation(configuration_of(plan, name).name)
+        preparation = plan.preparation(name)
         alike = next((other for other, (same, _) in found.items() if same == preparation), None)
         if alike is None:
             found[name] = preparation, output / name

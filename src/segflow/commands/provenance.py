@@ -44,7 +44,12 @@ def recorded(
         code: Module to digest.
     """
     hints = get_type_hints(verb, include_extras=True)
-    marked = [(path, mark) for name, value in arguments.items() for mark in marks_of(hints[name]) for path in _paths(value)]
+    marked = [
+        (path, mark)
+        for name, value in arguments.items()
+        for mark in marks_of(hints[name])
+        for path in _paths(value)
+    ]
     result = next((path for path, mark in marked if isinstance(mark, Result)), None)
     if result is None:
         yield

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from segflow.commands.console import logger, progress_bar
-from segflow.commands.pool import map_cases
 from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.case import Case, Dataset
 from segflow.contracts.errors import DatasetError
 from segflow.images.formats import digest_of_image
+from segflow.processes.pool import map_cases
 from segflow.storage.files import read_contract
 from segflow.workflow.datasets import chunk_of
 

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from segflow.commands.arguments import DatasetFile, Experiment, InputFile, ResultFile
+from segflow.commands.arguments import DatasetFile, ExperimentFolder, InputFile, ResultFile
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
 from segflow.contracts.artefacts import CheckReport
@@ -28,7 +28,7 @@ from segflow.storage.files import read_contract, write_text
 
 
 def report(
-    results: Experiment,
+    results: ExperimentFolder,
     *,
     dataset: DatasetFile,
     check: list[InputFile] | None = None,

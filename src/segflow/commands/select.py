@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from segflow.commands.arguments import DEFAULTS, ALONE, InputFile, ResultFile, Settings, ThisCall
+from segflow.commands.arguments import ALONE, DEFAULTS, InputFile, ResultFile, Settings, ThisCall
 from segflow.commands.console import console
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.scores import Candidate, Selection, Summary

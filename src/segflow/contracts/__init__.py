@@ -1,1 +1,1 @@
-"""What stages hand to each other: small frozen dataclasses, no policy, no files."""
+"""What stages hand to each other: frozen dataclasses in memory, frozen pydantic models where it is written to files."""

@@ -1,8 +1,8 @@
-"""The vocabulary of arrays: axis order and units, said once.
+"""Types of arrays: axis order and units.
 
-Axes are named as in SimpleITK's array view: z is the slowest spatial axis, x the fastest.
-A 2D image is a volume with z = 1. After planning, arrays are in *transposed* order
-(the axis of coarsest spacing first); the names z, y, x then mean "first, second, third".
+Axes are named as in SimpleITK's array view: z is the slowest spatial axis, x the fastest. A 2D image is a volume with
+z = 1. After planning, arrays are in *transposed* order (the axis of coarsest spacing first); z, y, x then mean first,
+second, third.
 """
 
 from __future__ import annotations

@@ -1,29 +1,18 @@
-"""Small files that tie the workflow's stages together.
-
-How a result came about.
-"""
+"""Small files of the workflow: what a check found, lists of finished files, and provenance."""
 
 from __future__ import annotations
 
 from segflow.contracts.codec import Contract
 
-__all__ = [
-    "CheckReport",
-    "CheckedCase",
-    "Manifest",
-    "PreparedData",
-    "Provenance",
-]
+__all__ = ["CheckReport", "CheckedCase", "Manifest", "PreparedData", "Provenance"]
 
 
 class CheckedCase(Contract):
-    """One case of a data set that was found sound.
+    """A case that passed all checks.
 
     Attributes:
-        identifier: Of the case.
-        images: SHA-256 of each image file (with what belongs to it, see io/formats.py), keyed by its path relative to
-            the data set.
-        label: The same of the label file.
+        identifier: Name of the case.
+        images, label: SHA-256 of each file and its companions (images/formats.py), by path relative to the data set.
         shape: Voxels along z, y, x.
         spacing_mm: Along z, y, x.
         label_values: Those that occur, ascending.
@@ -38,7 +27,7 @@ class CheckedCase(Contract):
 
 
 class CheckReport(Contract):
-    """check.json: every case of the data set, and what its user should know."""
+    """check.json: the cases of a data set, and warnings."""
 
     dataset: str
     cases: tuple[CheckedCase, ...]
@@ -52,28 +41,22 @@ class Manifest(Contract):
 
 
 class PreparedData(Contract):
-    """All prepared cases of a configuration, small however many there are.
-
-    Attributes:
-        cases: How many.
-        chunks: Manifest of each chunk, relative to this file, to its SHA-256.
-    """
+    """The number of prepared cases of a configuration, and the SHA-256 of each chunk's manifest by relative path."""
 
     cases: int
     chunks: dict[str, str]
 
 
 class Provenance(Contract):
-    """How a result came about. It lies beside the result, not in it: results are compared by their content.
+    """How a result came about; beside the result, not in it, since results are compared by their content.
 
     Attributes:
-        command: As it was called.
+        command: The command line.
         inputs: File to SHA-256.
-        code: Module of segflow to digest, for all that the command imports.
-        versions: Of segflow and the libraries that shape its numbers.
-        device: Computed on.
+        code: Module of segflow to digest, for every module that the command imports.
+        versions: segflow, and the libraries that affect its numbers.
+        device: What it was computed on.
         started, finished: UTC.
-
     """
 
     command: tuple[str, ...]

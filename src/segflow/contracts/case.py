@@ -1,8 +1,4 @@
-"""One case on its way through the stages.
-
-A labelled data set, as found on disk.
-What stages ask of their callers, so that no stage needs to know about files or screens.
-"""
+"""Data sets and cases from file to prepared arrays, and the interfaces by which stages read and report."""
 
 from __future__ import annotations
 
@@ -43,14 +39,14 @@ class Dataset:
     """A raw data set.
 
     Attributes:
-        folder: Where dataset.json lies.
-        name: The folder's name, or the name the file gives.
-        channel_names: One per channel, in channel order; they choose the normalisation.
+        folder: The folder of dataset.json.
+        name: The folder's name, or the name in dataset.json.
+        channel_names: One per channel, in channel order; they determine the normalisation.
         labels: Classes or regions.
         file_ending: With its dot, as in ".nii.gz".
-        n_declared: `numTraining` of the file (the planner counts with it).
+        n_declared: `numTraining` of dataset.json, which the planner uses.
         cases: In the order of their identifiers.
-        folds_file: A splits_final.json that came with the data, if any.
+        folds_file: splits_final.json, if the data set has one.
     """
 
     folder: Path
@@ -64,17 +60,15 @@ class Dataset:
 
 
 class Geometry(Contract):
-    """Where an image lies in space, enough to write a label map beside it.
+    """Position and orientation of an image: enough to write a label map on the same grid.
 
     Attributes:
         shape: Voxels along z, y, x of the array (z = 1 for a 2D file).
-        spacing_mm: Along z, y, x; a 2D file gets a large z (method.md section 3).
-        file_dimensions: Axes of the file: 2 or 3.
-        file_spacing_mm: As in the file, x first.
-        origin_mm: As in the file, x first.
+        spacing_mm: Along z, y, x; large along z for a 2D file (method.md section 3).
+        file_dimensions: Number of axes of the file, 2 or 3.
+        file_spacing_mm, origin_mm: As in the file, x first.
         direction: As in the file, row by row.
-        nifti_placement: Of a NIfTI file, the bits of the header that say all this (io/nifti.py): decimal numbers would
-            not bring them back exactly.
+        nifti_placement: These fields of a NIfTI header as bytes, since decimal numbers would not be exact.
     """
 
     shape: tuple[int, int, int]
@@ -87,15 +81,15 @@ class Geometry(Contract):
 
 
 class CaseRecord(Contract):
-    """What undoes the preprocessing of a case. Axes are transposed except in `geometry`.
+    """What is needed to undo the preprocessing of a case. Axes are transposed except in `geometry`.
 
     Attributes:
-        identifier: Of the case.
+        identifier: Name of the case.
         geometry: Of the raw image.
-        shape_before_crop: Voxels.
+        shape_before_crop: Voxels of the raw image.
         crop_box: Half-open (start, stop) per axis.
         spacing_mm: Of the raw image.
-        shape: Of the preprocessed arrays.
+        shape: Voxels of the prepared arrays.
     """
 
     identifier: str
@@ -117,11 +111,11 @@ class RawCase:
     """A case as read.
 
     Attributes:
-        identifier: Of the case.
+        identifier: Name of the case.
         image: (c, z, y, x).
-        labels: (z, y, x), if it has them.
+        labels: (z, y, x), or None without a label file.
         geometry: Of the first channel's file.
-        warnings: What its files are suspected of; each line names the case.
+        warnings: About its files; each names the case.
     """
 
     identifier: str
@@ -133,13 +127,12 @@ class RawCase:
 
 @dataclass(frozen=True)
 class TrainingCase:
-    """A preprocessed case, as sampling sees it. Arrays may be memory maps.
+    """A prepared case for patch sampling. Arrays may be memory maps.
 
     Attributes:
         image: (c, z, y, x), float32.
         labels: (z, y, x), integer; -1 outside the non-zero mask.
-        locations: For each target (and, with an ignore label, for the tuple of all annotated values)
-            up to 10,000 voxels that carry it, (n, 3); n may be 0.
+        locations: Voxels of each target (with an ignore label also of the tuple of all annotated values), (n, 3).
         previous_stage: (z, y, x) label map of the previous stage, for a cascade.
     """
 
@@ -150,30 +143,30 @@ class TrainingCase:
 
 
 class CaseReader(Protocol):
-    """Gives preprocessed cases by identifier. Must survive being copied into a worker process."""
+    """Reads prepared cases; can be pickled for worker processes."""
 
     def read(self, identifier: str) -> TrainingCase:
-        """The case; cheap, since its arrays are memory maps."""
+        """A case; fast, since its arrays are memory maps."""
         ...
 
 
 class CheckpointStore(Protocol):
-    """Keeps the state of an unfinished training."""
+    """Stores the state of an unfinished training."""
 
     def load(self) -> dict[str, Any] | None:
         """The last saved state, or None."""
         ...
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the saved state, atomically. Tensors, numbers, strings, lists and dicts only."""
+        """Replace the saved state atomically: tensors, numbers, strings, lists and dicts."""
         ...
 
 
 class Stop(Protocol):
-    """Tells whether work should be put down; asked between steps."""
+    """Whether a stop was requested; called between steps."""
 
     def __call__(self) -> bool:
-        """True as soon as a stop was asked for."""
+        """True once a stop was requested."""
         ...
 
 
@@ -181,5 +174,5 @@ class Progress(Protocol):
     """A progress bar."""
 
     def advance(self, steps: int = 1, *, note: str = "") -> None:
-        """Move on, and show a short note beside the bar."""
+        """Advance, and show a short note beside the bar."""
         ...

@@ -1,4 +1,4 @@
-"""Contracts to plain data and back, strictly: an unknown key is an error that names the nearest valid one."""
+"""Contracts to plain data and back, strictly: an unknown key is an error that suggests the nearest valid one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,7 @@ _NEAREST_CUTOFF = 0.5  # difflib ratio below which a suggestion would only confu
 
 
 class Contract(BaseModel):
-    """Base of everything that stages hand to each other through a file.
-
-    Frozen, and closed: keys it does not know are refused.
-    """
+    """Base of everything that is written to and read from files: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, ser_json_inf_nan="constants"
@@ -28,18 +25,12 @@ class Contract(BaseModel):
 
     @classmethod
     def parse(cls, data: Any, *, where: str, error: type[SegflowError]) -> Self:
-        """Check plain data against this contract.
+        """The contract from plain data, such as the content of a JSON or YAML file.
 
         Args:
-            data: What a JSON or YAML file held.
+            data: Plain data.
             where: The file, for the message.
-            error: The class of error to raise.
-
-        Returns:
-            The contract.
-
-        Raises:
-            SegflowError: (of class `error`) with one line per fault, each with its key path.
+            error: The class of error to raise; its message has every fault with its key path.
         """
         try:
             return cls.model_validate(data)
@@ -54,7 +45,7 @@ class Contract(BaseModel):
 
 def _explain(model: type[BaseModel], fault: Any) -> str:
     path = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "value_error" and not path:  # said by the contract itself, in words of its own
+    if fault["type"] == "value_error" and not path:  # raised by a validator of the contract itself
         return str(fault["ctx"]["error"])
     if fault["type"] != "extra_forbidden":
         return f"'{path}': {fault['msg']} (found {fault['input']!r})"

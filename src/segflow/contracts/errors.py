@@ -1,4 +1,4 @@
-"""Every error a user can meet, in one tree.
+"""Errors that a user can cause, in one tree.
 
 SegflowError
 ├── DatasetError      the raw data set: a file, a label, a geometry
@@ -24,11 +24,11 @@ __all__ = [
 
 
 class SegflowError(Exception):
-    """Base of all errors that are the user's to mend; shown without a traceback."""
+    """Base of all errors that a user can fix; shown without a traceback."""
 
 
 class Interrupted(Exception):  # noqa: N818  nothing is wrong
-    """A stop was asked for, and the work so far has been kept."""
+    """A stop was requested, and the work so far has been saved."""
 
 
 class DatasetError(SegflowError):

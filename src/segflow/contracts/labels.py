@@ -1,4 +1,4 @@
-"""What a network is to find: classes that exclude each other, or regions that may overlap.
+"""The labels of a data set: classes that exclude each other, or regions that may overlap.
 
 Source: method.md section 2.
 """
@@ -23,21 +23,15 @@ class Labels:
 
     Attributes:
         entries: (name, target) pairs in file order, background and ignore included.
-        regions_class_order: The label value written for each region, later ones on top, or nothing.
+        regions_class_order: The label value written for each region, later ones over earlier ones; or empty.
     """
 
     entries: tuple[tuple[str, Target], ...]
     regions_class_order: tuple[int, ...] = ()
 
     @classmethod
-    def from_json(
-        cls,
-        labels: Mapping[str, Any],
-        regions_class_order: Any,
-        *,
-        where: str,
-    ) -> Labels:
-        """Check and build the labels of a dataset.json.
+    def from_json(cls, labels: Mapping[str, Any], regions_class_order: Any, *, where: str) -> Labels:
+        """The labels of a dataset.json, checked.
 
         Args:
             labels: Name to label value, or to a list of values (a region), or "ignore" to a value.
@@ -45,14 +39,13 @@ class Labels:
             where: The file, for messages.
 
         Raises:
-            DatasetError: No background 0, values that are not whole numbers, gaps, two names for the same, a wrong
-                ignore value, or a `regions_class_order` that does not fit.
-
-        Source: method.md section 2.
+            DatasetError: No background 0, values that are not whole numbers, gaps, two names for the same values, a
+                wrong ignore value, or a wrong `regions_class_order`.
         """
         if labels and all(str(name).isdecimal() and isinstance(value, str) for name, value in labels.items()):
+            swapped = ", ".join(f'"{name}": {value}' for value, name in labels.items())
             raise DatasetError(
-                f"{where}: labels are the wrong way round: write {_turned(labels)}, names first, and the values "
+                f"{where}: labels are the wrong way round: write {{{swapped}}}, names first, and the values "
                 "without quotation marks"
             )
         entries = tuple((str(name), _target(name, value, where)) for name, value in labels.items())
@@ -79,7 +72,6 @@ class Labels:
             self._check_order(where)
 
     def _check_names(self, where: str) -> None:
-        """Two outputs of the same voxels could not be told apart in any score or file."""
         seen: dict[frozenset[int], str] = {}
         for name, target in self.entries:
             members = frozenset(_members(target))
@@ -99,7 +91,7 @@ class Labels:
         unknown = [value for value in self.regions_class_order if value not in self.foreground_values]
         if unknown:
             raise DatasetError(
-                f"{where}: 'regions_class_order' holds {unknown[0]}, which is no foreground label; these are "
+                f"{where}: 'regions_class_order' holds {unknown[0]}, which is not a foreground label; these are "
                 f"{list(self.foreground_values)}"
             )
 
@@ -127,7 +119,7 @@ class Labels:
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """What is scored and drawn from: foreground labels ascending, or regions in file order."""
+        """What is scored and sampled: foreground labels in ascending order, or regions in file order."""
         if not self.has_regions:
             return self.foreground_values
         return tuple(
@@ -136,7 +128,7 @@ class Labels:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is allowed but hardly meant: a region that is written as a value that is not part of it."""
+        """Regions that are written as a value that is not part of them, which is allowed but unusual."""
         if not self.has_regions:
             return ()
         written = zip(self.target_names, self.targets, self.regions_class_order, strict=True)
@@ -159,7 +151,7 @@ class Labels:
 
     @property
     def n_entries(self) -> int:
-        """Entries of the file; only the planner's memory estimate counts so (method.md section 2)."""
+        """Entries of the file; used only by the planner's memory estimate (method.md section 2)."""
         return len(self.entries)
 
 
@@ -167,13 +159,7 @@ def _members(target: Target) -> tuple[int, ...]:
     return target if isinstance(target, tuple) else (target,)
 
 
-def _turned(labels: Mapping[str, Any]) -> str:
-    """Labels as they should be."""
-    return "{" + ", ".join(f'"{name}": {value}' for value, name in labels.items()) + "}"
-
-
 def _order(value: Any, where: str) -> tuple[int, ...]:
-    """The label values written for regions; none without regions."""
     if value is None:
         return ()
     if not isinstance(value, list | tuple) or not all(type(v) is int for v in value):

@@ -1,8 +1,4 @@
-"""What a call of `segflow predict` has made, and of what.
-
-What a weights file holds.
-What a model package holds.
-"""
+"""Descriptions of trained models: of one network, of a model package, and of what a package predicted."""
 
 from __future__ import annotations
 
@@ -10,25 +6,20 @@ from segflow.contracts.codec import Contract
 from segflow.contracts.plan import Configuration
 from segflow.contracts.scores import PostProcessing, Selection
 
-__all__ = [
-    "ModelCard",
-    "NetworkCard",
-    "PredictedCase",
-    "Prediction",
-]
+__all__ = ["ModelCard", "NetworkCard", "PredictedCase", "Prediction"]
 
 
 class NetworkCard(Contract):
-    """What is needed to use a trained network; kept inside its weights file.
+    """What is needed to use a trained network; part of its weights file.
 
     Attributes:
-        configuration: As trained, overrides of width and batch size included.
+        configuration: As trained, with changed width and batch size.
         input_channels: Image channels, and one per foreground label in a cascade.
         n_outputs: Channels of the logits.
         fold: Which cases were held out.
         seed: Of initialisation, sampling and augmentation.
-        epochs: Trained.
-        device: Trained on.
+        epochs: Length of training.
+        device: What it was trained on.
     """
 
     configuration: Configuration
@@ -41,18 +32,18 @@ class NetworkCard(Contract):
 
 
 class ModelCard(Contract):
-    """model.json: what a model package holds and how it was chosen.
+    """model.json: what a model package contains and how it was chosen.
 
     Attributes:
         dataset: Name of the data set.
-        recipe: Its name.
-        inference: How its networks are applied: the values of the recipe's section.
+        recipe: Name of the recipe.
+        inference: The recipe's section.
         configurations: Their probabilities are averaged.
-        stages: Configurations that only feed a cascade.
+        stages: Configurations that only provide the input of a cascade.
         folds: Networks per configuration; their logits are averaged.
-        postprocessing: Applied in order.
+        postprocessing: Operations, applied in order.
         selection: The candidates and their scores.
-        versions: Of segflow and the libraries that shape its numbers.
+        versions: segflow, and the libraries that affect its numbers.
     """
 
     dataset: str
@@ -67,10 +58,10 @@ class ModelCard(Contract):
 
 
 class PredictedCase(Contract):
-    """One case that was labelled.
+    """One predicted case.
 
     Attributes:
-        key: A name for all that the result depends on: model, options, input files, code, versions.
+        key: Digest of all that the result depends on: model, options, input files, code, versions.
         files: File, relative to the output folder, to its SHA-256.
     """
 
@@ -79,19 +70,18 @@ class PredictedCase(Contract):
 
 
 class Prediction(Contract):
-    """prediction.json, beside label maps. Without times: the same call on the same files writes the same.
+    """prediction.json, beside label maps. It holds no times: the same call on the same files writes the same file.
 
     Attributes:
-        model: Name for all files of the model package that were used.
+        model: Digest of all files of the model package that were used.
         data: Name of the data set the model was trained on.
-        candidate: Configuration, or pair.
-        folds: Whose networks were used.
-        inference: Sliding window and mirroring.
+        candidate: Configuration or pair.
+        folds: Those whose networks were used.
+        inference: Parameters of the sliding window.
         device: "cpu" or "cuda".
-        versions: Of segflow and the libraries that shape its numbers.
+        versions: segflow, and the libraries that affect its numbers.
         cases: By identifier.
         failed: Identifier to the reason.
-
     """
 
     model: str

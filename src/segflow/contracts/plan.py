@@ -25,7 +25,6 @@ __all__ = [
     "Normalization",
     "Plan",
     "Preparation",
-    "configuration_of",
     "fold_of",
     "in_order",
 ]
@@ -179,9 +178,25 @@ class Plan(Contract):
     configurations: dict[str, Configuration]
     intensities: dict[str, IntensityProperties]
 
+    def configuration(self, name: str) -> Configuration:
+        """A configuration by name.
+
+        Raises:
+            ConfigurationError: The plan has none of that name.
+        """
+        if name not in self.configurations:
+            raise ConfigurationError(
+                f"the plan for {self.dataset_name} has no configuration '{name}'; "
+                f"it has {', '.join(self.configurations)}"
+            )
+        return self.configurations[name]
+
     def preparation(self, name: str) -> Preparation:
-        """How the cases of a configuration are prepared. Source: method.md section 9.1."""
-        configuration = self.configurations[name]
+        """How the cases of a configuration are prepared; the name as for `configuration`.
+
+        Source: method.md section 9.1.
+        """
+        configuration = self.configuration(name)
         return Preparation(
             spacing_mm=configuration.spacing_mm,
             normalization=configuration.normalization,
@@ -194,19 +209,6 @@ class Plan(Contract):
             transpose_forward=self.transpose_forward,
             transpose_backward=self.transpose_backward,
         )
-
-
-def configuration_of(plan: Plan, name: str) -> Configuration:
-    """A configuration by name.
-
-    Raises:
-        ConfigurationError: The plan has none of that name.
-    """
-    if name not in plan.configurations:
-        raise ConfigurationError(
-            f"the plan for {plan.dataset_name} has no configuration '{name}'; it has {', '.join(plan.configurations)}"
-        )
-    return plan.configurations[name]
 
 
 def fold_of(folds: Sequence[Fold], number: int) -> Fold:

@@ -25,7 +25,7 @@ Volume = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Sparse(Contract):
-    """A contract whose optional entries are left out of the file where they were not asked for."""
+    """A contract whose entries are left out of the file where they are None."""
 
     @model_serializer(mode="wrap")
     def _without_none(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -33,10 +33,10 @@ class _Sparse(Contract):
 
 
 class Metrics(_Sparse):
-    """One target in one case, or its mean over cases. NaN where it is undefined, None where it was not asked for.
+    """One target in one case, or its mean over cases. NaN: undefined; None: not requested.
 
-    Counts are whole numbers of voxels in a case, fractions in a mean; distances are in mm. The peer has no distances:
-    they are further keys of its format.
+    Counts are whole numbers of voxels in a case, fractions in a mean. Distances are in mm, and keys that nnU-Net's
+    format does not have.
     """
 
     assd: float | None = Field(default=None, alias="ASSD")
@@ -53,12 +53,12 @@ class Metrics(_Sparse):
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """Names of the metrics that were asked for; a name is a field's."""
+        """Names of the requested metrics: those of the fields."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
 class CaseScores(Contract):
-    """One case: a set of metrics per target, keyed "1" or "(1, 2)"."""
+    """Metrics of one case per target, with keys such as "1" or "(1, 2)"."""
 
     metrics: dict[str, Metrics]
     prediction_file: str
@@ -66,13 +66,13 @@ class CaseScores(Contract):
 
 
 class Summary(_Sparse):
-    """summary.json, in the peer's format.
+    """summary.json, in nnU-Net's format.
 
     Attributes:
         foreground_mean: Mean over targets of the means over cases.
         mean: Means over cases, by target.
         metric_per_case: All cases.
-        nsd_tolerance_mm: Of the normalised surface Dice, where it was asked for.
+        nsd_tolerance_mm: Of the normalised surface Dice, if it was requested.
     """
 
     foreground_mean: Metrics
@@ -82,13 +82,9 @@ class Summary(_Sparse):
 
 
 class Candidate(Contract):
-    """A single configuration or a pair, with its out-of-fold score.
+    """A configuration ("3d_fullres") or a pair ("2d+3d_fullres"), with its out-of-fold score.
 
-    Attributes:
-        name: "3d_fullres", or "2d+3d_fullres" for a pair.
-        configurations: One or two.
-        foreground_mean_dice: NaN if a class occurs nowhere.
-        summary: Path of its summary.json, relative to the results folder.
+    `summary` is the path of its summary.json, relative to the results folder.
     """
 
     name: str
@@ -101,10 +97,10 @@ class Resampled(Contract):
     """A candidate over all replicates of a bootstrap.
 
     Attributes:
-        name: Of the candidate.
-        interval: 2.5th and 97.5th percentile of its foreground mean Dice; NaN if it never had one.
-        rank_shares: Share of the replicates in which it came first, second, ...
-        probability_best: The first of them.
+        name: Name of the candidate.
+        interval: 2.5th and 97.5th percentile of its foreground mean Dice; NaN if it is never defined.
+        rank_shares: Share of the replicates in which it ranks first, second, ...
+        probability_best: The first of these.
     """
 
     name: str
@@ -114,12 +110,12 @@ class Resampled(Contract):
 
 
 class Bootstrap(Contract):
-    """How much the scores of candidates depend on which cases there happened to be.
+    """How much the candidates' scores depend on the sample of cases.
 
     Attributes:
-        replicates: Data sets that were drawn from the cases, with replacement.
+        replicates: Number of samples of the cases, drawn with replacement.
         seed: Of the draw.
-        cases: How many there are.
+        cases: Number of cases.
         candidates: In the order of the selection's.
     """
 
@@ -130,13 +126,13 @@ class Bootstrap(Contract):
 
 
 class Selection(Contract):
-    """Which candidate was chosen, and against which others.
+    """The chosen candidate, and all others.
 
     Attributes:
         best: The chosen one.
-        candidates: All, in the order that settles ties.
-        prefer_single_within: Dice that a simpler model may lack of the highest.
-        bootstrap: How certain the choice is; nothing for networks that came from elsewhere.
+        candidates: All; on a tie the first wins.
+        prefer_single_within: Difference in Dice up to which a single configuration is preferred to a pair.
+        bootstrap: How certain the choice is; None for imported networks.
     """
 
     best: Candidate
@@ -146,13 +142,13 @@ class Selection(Contract):
 
 
 class Operation(_Sparse):
-    """One post-processing step on the union of some labels' voxels.
+    """One post-processing operation on the union of some labels.
 
     Attributes:
-        name: keep_largest: other components become background; remove_small: components below a volume do;
-            fill_holes: enclosed background gets a label.
-        labels: Label values whose union is meant.
-        min_volume_mm3: Of a component that remove_small keeps.
+        name: keep_largest (other components become background), remove_small (components below a volume become
+            background) or fill_holes (enclosed background gets a label).
+        labels: The label values.
+        min_volume_mm3: Smallest component that remove_small keeps.
         fill: The label value that fill_holes writes.
     """
 
@@ -162,8 +158,8 @@ class Operation(_Sparse):
     fill: int | None = None
 
     @property
-    def words(self) -> str:
-        """What it does, as a person would say it."""
+    def description(self) -> str:
+        """Such as "fill holes"."""
         if self.name == "remove_small":
             return f"remove components below {self.min_volume_mm3:g} mm\N{SUPERSCRIPT THREE}"
         return {"keep_largest": "keep the largest component", "fill_holes": "fill holes"}[self.name]
@@ -177,14 +173,13 @@ class Operation(_Sparse):
 
 
 class Step(Contract):
-    """One question the post-processing search asked, and its answer.
+    """One operation that the post-processing search tried.
 
     Attributes:
-        operation: What was tried.
+        operation: The operation.
         target: Whose Dice decides: "foreground" (the mean over targets), or the key of one.
-        dice_before: Mean over cases.
-        dice_after: The same with the operation.
-        accepted: Whether it is a part of the model now.
+        dice_before, dice_after: Mean over cases without and with it.
+        accepted: Whether it is part of the model.
     """
 
     operation: Operation
@@ -195,7 +190,7 @@ class Step(Contract):
 
 
 class PostProcessing(Contract):
-    """The operations that pay, and the numbers that say so."""
+    """The accepted operations, and the scores of all that were tried."""
 
     operations: tuple[Operation, ...]
     steps: tuple[Step, ...]

@@ -19,26 +19,26 @@ from torch import Tensor
 
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.model import NetworkCard
-from segflow.nnunet.tensor_names import from_peer, to_peer
+from segflow.nnunet.tensor_names import from_nnunet, to_nnunet
 from segflow.storage.weights import load_tensors, save_tensors
 
 __all__ = [
-    "PEER_TRAINER",
-    "PeerCheckpoint",
-    "load_peer_checkpoint",
+    "NNUNET_TRAINER",
+    "NnunetCheckpoint",
+    "load_nnunet_checkpoint",
     "load_weights",
-    "save_peer_checkpoint",
+    "save_nnunet_checkpoint",
 ]
 
 #: The peer's trainer whose networks segflow's are.
-PEER_TRAINER: Final = "nnUNetTrainer"
+NNUNET_TRAINER: Final = "nnUNetTrainer"
 
 _THEIRS, _OURS = "network_weights", "weights"
 _NUMBERS: Final = "biuf"  # kinds of numpy's numbers
 
 
 @dataclass(frozen=True)
-class PeerCheckpoint:
+class NnunetCheckpoint:
     """What segflow takes from a checkpoint of the peer's.
 
     Attributes:
@@ -101,7 +101,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """
     content = _load(path)
     if _is_state(content.get(_THEIRS)):
-        return from_peer(content[_THEIRS], where=str(path))
+        return from_nnunet(content[_THEIRS], where=str(path))
     if _is_state(content.get(_OURS)):
         return dict(content[_OURS])
     raise PredictionError(
@@ -109,7 +109,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     )
 
 
-def load_peer_checkpoint(path: Path) -> PeerCheckpoint:
+def load_nnunet_checkpoint(path: Path) -> NnunetCheckpoint:
     """A checkpoint of the peer's.
 
     Args:
@@ -125,8 +125,8 @@ def load_peer_checkpoint(path: Path) -> PeerCheckpoint:
     arguments = content.get("init_args")
     if not _is_state(content.get(_THEIRS)) or not isinstance(arguments, Mapping):
         raise PredictionError(f"{path} is not a checkpoint of nnU-Net")
-    return PeerCheckpoint(
-        weights=from_peer(content[_THEIRS], where=str(path)),
+    return NnunetCheckpoint(
+        weights=from_nnunet(content[_THEIRS], where=str(path)),
         trainer=str(content.get("trainer_name")),
         configuration=str(arguments.get("configuration")),
         epochs=int(content.get("current_epoch") or 0),
@@ -134,7 +134,7 @@ def load_peer_checkpoint(path: Path) -> PeerCheckpoint:
     )
 
 
-def save_peer_checkpoint(
+def save_nnunet_checkpoint(
     path: Path,
     weights: Mapping[str, Tensor],
     card: NetworkCard,
@@ -154,8 +154,8 @@ def save_peer_checkpoint(
     """
     configuration = card.configuration
     content = {
-        _THEIRS: to_peer(weights, configuration.architecture),
-        "trainer_name": PEER_TRAINER,
+        _THEIRS: to_nnunet(weights, configuration.architecture),
+        "trainer_name": NNUNET_TRAINER,
         "init_args": {"configuration": configuration.name, "fold": card.fold},
         "current_epoch": card.epochs,
         "inference_allowed_mirroring_axes": tuple(range(configuration.dimensions)) if mirroring else None,

@@ -19,7 +19,7 @@ from segflow.contracts.errors import TrainingError
 from segflow.contracts.plan import Architecture
 from segflow.network.weights import listed
 
-__all__ = ["from_peer", "peer_names", "to_peer"]
+__all__ = ["from_nnunet", "nnunet_names", "to_nnunet"]
 
 #: What the peer's releases, and torch.compile, put in front of all names.
 _WRAPPERS: Final = ("module.", "_orig_mod.")
@@ -42,7 +42,7 @@ _TRANSLATIONS: Final = (
 )
 
 
-def peer_names(names: Iterable[str], architecture: Architecture) -> dict[str, tuple[str, ...]]:
+def nnunet_names(names: Iterable[str], architecture: Architecture) -> dict[str, tuple[str, ...]]:
     """What the peer calls the tensors of a network.
 
     Args:
@@ -57,7 +57,7 @@ def peer_names(names: Iterable[str], architecture: Architecture) -> dict[str, tu
     return {name: _names(name, architecture) for name in names}
 
 
-def to_peer(weights: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+def to_nnunet(weights: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """A network's state as the peer has it.
 
     Args:
@@ -70,13 +70,13 @@ def to_peer(weights: Mapping[str, Tensor], architecture: Architecture) -> dict[s
     Source: method.md section 11.
     """
     found: dict[str, Tensor] = {}
-    for name, theirs in peer_names(weights, architecture).items():
+    for name, theirs in nnunet_names(weights, architecture).items():
         tensor = weights[name].detach().contiguous()
         found |= dict.fromkeys(theirs, tensor)
     return found
 
 
-def from_peer(state: Mapping[str, Tensor], *, where: str) -> dict[str, Tensor]:
+def from_nnunet(state: Mapping[str, Tensor], *, where: str) -> dict[str, Tensor]:
     """A network's state in our names.
 
     Args:

@@ -1,1 +1,1 @@
-"""A model package, loaded: from an image to its label map. `from segflow.prediction import Predictor`."""
+"""From a case to its label map: the sliding window, scores on the image's own grid, a model package as a whole."""

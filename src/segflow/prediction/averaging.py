@@ -1,63 +1,83 @@
-"""From the scores of several configurations to labels.
+"""The label map of several models: the mean of their probabilities, reduced to labels. Source: method.md section 21.
 
-Apart from `labelling`, which every fold's prediction depends on: a change here predicts no fold again.
+Kept apart from what a single model needs, so that a change here re-runs no fold's prediction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from segflow.contracts.arrays import LabelMap
+import numpy as np
+
+from segflow.contracts.arrays import LabelMap, Scores
 from segflow.contracts.case import CaseRecord
+from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
-from segflow.prediction.labelling import Keep, as_probabilities, label_map
-from segflow.prediction.restore import ScoreStream, assemble, score_slabs
-from segflow.selection.average import average
+from segflow.contracts.plan import Preparation
+from segflow.prediction.restore import Keep, assemble
 from segflow.volumes.labelmaps import pick_labels
 
-__all__ = ["averaged_label_map"]
+__all__ = ["average", "averaged_label_map"]
+
+
+def average(probabilities: Iterable[Scores]) -> Scores:
+    """Mean of several networks' probabilities of one case.
+
+    Two arrays are in memory at a time if `probabilities` is a generator.
+
+    Args:
+        probabilities: Each float32, (output, z, y, x); summed in this order.
+
+    Returns:
+        float32, (output, z, y, x).
+
+    Raises:
+        PredictionError: There are none, or their shapes differ.
+
+    Source: method.md section 21.
+    """
+    total: Scores | None = None
+    count = 0
+    for array in probabilities:
+        if total is None:
+            total = np.array(array, dtype=np.float32)
+        elif array.shape != total.shape:
+            raise PredictionError(
+                f"probabilities to average differ in shape: {total.shape} and {array.shape}; "
+                "the models must share labels and the images must be the same"
+            )
+        else:
+            total += array
+        count += 1
+    if total is None:
+        raise PredictionError("there are no probabilities to average")
+    total /= np.float32(count)
+    return total
 
 
 def averaged_label_map(
-    streams: Sequence[ScoreStream],
+    members: Sequence[Iterable[Scores]],
     record: CaseRecord,
+    preparation: Preparation,
     labels: Labels,
-    *,
-    threads: int,
     keep: Keep | None = None,
 ) -> LabelMap:
-    """The labels of a case, in the geometry of its raw image.
+    """The labels of a case, (z, y, x), unsigned, in the geometry of its raw image.
 
     Args:
-        streams: One per configuration; the probabilities of several are averaged.
-        record: Of the case; all configurations crop it alike.
+        members: Per model, consecutive planes (k, n, y, x) of probabilities on the crop of the transposed raw image, in
+            groups of the same size for all.
+        record: The case's; all models crop it alike.
+        preparation: For the axis order.
         labels: Classes or regions.
-        threads: That resample, beside the one that predicts.
-        keep: Is given the probabilities on the crop of the transposed raw image.
-
-    Returns:
-        (z, y, x), unsigned.
-
-    Source: method.md sections 17, 18 and 21.
-
+        keep: Called with the mean of every group of planes.
     """
-    if len(streams) == 1:
-        return label_map(streams[0], record, labels, threads=threads, keep=keep)
-    slabs = _averaged(streams, record, labels, threads, keep or _forget)
-    return assemble(slabs, record, streams[0].preparation, labels)
 
+    def slabs() -> Iterator[LabelMap]:
+        for planes in zip(*members, strict=True):
+            mean = average(planes)
+            if keep is not None:
+                keep(mean)
+            yield pick_labels(mean, labels, are_probabilities=True)
 
-def _averaged(
-    streams: Sequence[ScoreStream], record: CaseRecord, labels: Labels, threads: int, keep: Keep
-) -> Iterator[LabelMap]:
-    slabs = [score_slabs(stream, record, labels, threads=threads) for stream in streams]
-    for parts in zip(*slabs, strict=True):
-        mean = average(
-            as_probabilities(part, stream, labels) for stream, part in zip(streams, parts, strict=True)
-        )
-        keep(mean)
-        yield pick_labels(mean, labels, are_probabilities=True)
-
-
-def _forget(_planes: object) -> None:
-    pass
+    return assemble(slabs(), record, preparation, labels)

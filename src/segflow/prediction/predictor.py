@@ -1,4 +1,7 @@
-"""A model package, loaded: label maps of arrays and of cases."""
+"""A model package, loaded: label maps of arrays and of cases.
+
+`from segflow.prediction.predictor import Predictor`
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,13 @@ from segflow.images.formats import FLAT_SPACING
 from segflow.network.device import choose_device
 from segflow.nnunet.plans import read_plan
 from segflow.prediction.averaging import averaged_label_map
-from segflow.prediction.ensemble import FoldEnsemble, load_ensemble
-from segflow.prediction.labelling import Keep
+from segflow.prediction.restore import Keep, label_map, probability_slabs
+from segflow.prediction.sliding_window import FoldEnsemble, load_ensemble
 from segflow.preprocessing.prepare import PreparedCase, prepare_case, prepare_labels
 from segflow.recipes.inference import InferenceRecipe, Precision
 from segflow.selection.pieces import apply
 from segflow.storage.files import read_contract
-from segflow.volumes.crop import transpose_spatial, uncrop_probabilities
+from segflow.volumes.crop import uncrop_probabilities
 
 __all__ = ["Predictor", "ReadyCase"]
 
@@ -38,15 +41,16 @@ class ReadyCase:
     """A case that networks can be applied to.
 
     Attributes:
-        parts: Configuration to the case prepared for it, stages of a cascade included; the package's first one first.
+        prepared: Configuration to the case prepared for it, stages of a cascade included; the package's first one
+            first.
     """
 
-    parts: Mapping[str, PreparedCase]
+    prepared: Mapping[str, PreparedCase]
 
     @property
     def record(self) -> CaseRecord:
         """What undoes the preparation; all configurations crop and transpose a case alike."""
-        return next(iter(self.parts.values())).record
+        return next(iter(self.prepared.values())).record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +61,16 @@ class Predictor:
     post-processing.
 
     Attributes:
-        card: What it is.
+        card: model.json.
         plan: For preprocessing.
         labels: Classes or regions.
-        channels: Of an image.
-        ending: Of the data set's image files.
+        channels: Number of an image's channels.
+        ending: File name ending of the data set's images.
         recipe: Sliding window and mirroring.
-        ensembles: By configuration, stages of a cascade included.
+        ensembles: Networks by configuration, stages of a cascade included.
         device: "cpu" or "cuda".
-        threads: That resample scores while a network computes.
-        files: What it was read from.
+        threads: Threads that resample scores while a network computes.
+        files: The files it was read from.
     """
 
     card: ModelCard
@@ -101,7 +105,7 @@ class Predictor:
             step: Tile distance as a share of the patch (default: the model's).
             mirroring: Average over mirrored inputs (default: the model's).
             precision: Of the networks' arithmetic (default: the model's).
-            threads: That resample scores (default: as many as there are cores). Torch's own threads are set with
+            threads: Threads that resample scores (default: one per core). Torch's own threads are set with
                 `torch.set_num_threads`.
 
         Raises:
@@ -142,7 +146,7 @@ class Predictor:
 
         Args:
             array: Intensities, (c, z, y, x), or (z, y, x) for one channel; of a 2D image (c, y, x), or (y, x) for one
-                channel. How many spatial axes it has is told by the spacing.
+                channel. The length of `spacing_mm` is the number of spatial axes.
             spacing_mm: Millimetres between voxels along the spatial axes, in the array's order: 3 numbers, or 2.
 
         Returns:
@@ -158,9 +162,7 @@ class Predictor:
         return found if len(spacing_mm) == 3 else found[0]
 
     @overload
-    def predict_case(self, raw: RawCase) -> LabelMap: ...
-    @overload
-    def predict_case(self, raw: RawCase, *, probabilities: Literal[False]) -> LabelMap: ...
+    def predict_case(self, raw: RawCase, *, probabilities: Literal[False] = False) -> LabelMap: ...
     @overload
     def predict_case(self, raw: RawCase, *, probabilities: Literal[True]) -> tuple[LabelMap, Scores]: ...
     def predict_case(
@@ -170,12 +172,12 @@ class Predictor:
 
         Args:
             raw: As read from files.
-            probabilities: Give these as well.
+            probabilities: Return these as well.
 
         Returns:
             (z, y, x), unsigned, in the raw image's geometry; with `probabilities` also (k, z, y, x), float32, of all
-            classes, background first, or of regions. Outside the crop the background has 1 and all else 0. They are
-            those before post-processing.
+            classes, background first, or of regions, before post-processing. Outside the crop the background has 1
+            and all else 0.
 
         Raises:
             PredictionError: The number of channels is not the model's.
@@ -187,12 +189,18 @@ class Predictor:
             return self.postprocess(self.label(ready), raw.geometry.spacing_mm)
         kept: list[Scores] = []
         found = self.label(ready, keep=kept.append)
-        whole = self._whole(np.concatenate(kept, axis=1), ready.record)
+        whole = uncrop_probabilities(
+            np.concatenate(kept, axis=1),
+            ready.record.crop_box,
+            ready.record.shape_before_crop,
+            self.preparation.transpose_backward,
+            has_regions=self.labels.has_regions,
+        )
         return self.postprocess(found, raw.geometry.spacing_mm), whole
 
     @property
     def preparation(self) -> Preparation:
-        """Of the first configuration; all transpose a case alike."""
+        """The first configuration's; all transpose a case alike."""
         return self.plan.preparation(self.card.configurations[0])
 
     def prepare(self, raw: RawCase) -> ReadyCase:
@@ -218,8 +226,8 @@ class Predictor:
         """Predict, average the configurations, reduce to labels; without post-processing.
 
         Args:
-            ready: From `prepare`.
-            keep: Is given consecutive planes of probabilities (k, n, y, x), on the crop of the transposed raw image.
+            ready: What `prepare` returned.
+            keep: Called with consecutive planes of probabilities (k, n, y, x), on the crop of the transposed raw image.
 
         Returns:
             (z, y, x), unsigned, in the raw image's geometry.
@@ -235,21 +243,17 @@ class Predictor:
     def _labelled(self, ready: ReadyCase, names: Sequence[str], keep: Keep | None) -> LabelMap:
         streams = []
         for name in names:
-            preparation, prepared = self.plan.preparation(name), ready.parts[name]
+            preparation, prepared = self.plan.preparation(name), ready.prepared[name]
             before = self.plan.configurations[name].previous_stage
             previous = None
             if before is not None:
                 coarse = self._labelled(ready, [before], None)
                 previous = prepare_labels(coarse, prepared.record, preparation)
             streams.append(self.ensembles[name].scores(prepared.image, preparation, previous))
-        return averaged_label_map(streams, ready.record, self.labels, threads=self.threads, keep=keep)
-
-    def _whole(self, inside: Scores, record: CaseRecord) -> Scores:
-        """Put the crop back into the raw image's grid and axis order."""
-        whole = uncrop_probabilities(
-            inside, record.crop_box, record.shape_before_crop, has_regions=self.labels.has_regions
-        )
-        return np.ascontiguousarray(transpose_spatial(whole, self.preparation.transpose_backward))
+        if len(streams) == 1:
+            return label_map(streams[0], ready.record, threads=self.threads, keep=keep)
+        members = [probability_slabs(stream, ready.record, threads=self.threads) for stream in streams]
+        return averaged_label_map(members, ready.record, self.preparation, self.labels, keep)
 
     def _raw(self, array: NDArray[Any], spacing_mm: Sequence[float]) -> RawCase:
         spacing = tuple(float(mm) for mm in spacing_mm)

@@ -1,16 +1,14 @@
 """From scores on the network's grid to a label map on the image's own, a few planes at a time.
 
-What is in memory at once does not grow with classes times voxels of the image: a band of planes is resized, reduced to
-labels, and forgotten. Source: method.md section 17; in bands: ours.
-
-Planes of scores that arrive one after the other, and the few that are needed at a time.
+Memory does not grow with classes times voxels of the image: a band of planes is resized, reduced to labels, and
+forgotten. Source: method.md section 17.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,26 +19,124 @@ from segflow.contracts.arrays import LabelMap, Scores, Shape3
 from segflow.contracts.case import CaseRecord
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Preparation
+from segflow.prediction.threads import map_in_threads
 from segflow.volumes.crop import crop, transpose_spatial
 from segflow.volumes.interpolation import Band
-from segflow.volumes.labelmaps import label_dtype, pick_labels
+from segflow.volumes.labelmaps import label_dtype, pick_labels, probabilities
 from segflow.volumes.resample import ScoreGrid, separate_axis
 
-__all__ = [
-    "PlaneWindow",
-    "ScoreStream",
-    "assemble",
-    "in_threads",
-    "joined",
-    "label_slabs",
-    "score_slabs",
-]
+__all__ = ["Keep", "ScoreStream", "assemble", "label_map", "probability_slabs"]
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+Reduced = TypeVar("Reduced")
+
+#: Takes consecutive planes of probabilities, (k, n, y, x).
+Keep = Callable[[Scores], None]
+#: The channels of a band, (n, y, x) each, one after the other.
+_Channels = Iterator[NDArray[np.float32]]
+
+#: New planes per band: few enough for a processor's caches, enough that few old planes are mixed twice.
+_PLANES = 4
+_SLAB_BYTES = 2**26  # of all classes of a band, where they are needed at once
 
 
-class PlaneWindow:
+@dataclass(frozen=True, kw_only=True)
+class ScoreStream:
+    """A configuration's scores of a case.
+
+    Attributes:
+        chunks: Consecutive planes (k, n, y, x) of the prepared grid, all of them in order. Read once.
+        shape: Shape of the prepared grid.
+        preparation: For its spacing and axis order.
+        labels: Classes or regions.
+        are_probabilities: Rather than logits.
+    """
+
+    chunks: Iterable[Scores]
+    shape: Shape3
+    preparation: Preparation
+    labels: Labels
+    are_probabilities: bool = False
+
+    def grid(self, record: CaseRecord) -> ScoreGrid:
+        """From here to the crop of the transposed raw image. Source: method.md section 17."""
+        current_mm = self.preparation.spacing_mm
+        if self.preparation.dimensions == 2:
+            current_mm = (record.spacing_mm[0], *current_mm)
+        axis = separate_axis(current_mm, record.spacing_mm)
+        return ScoreGrid(shape=self.shape, new_shape=record.shape_after_crop, axis=axis)
+
+    def pick(self, scores: Iterable[NDArray[np.float32]]) -> LabelMap:
+        """The labels of one array of scores (n, y, x) per class or region."""
+        return pick_labels(scores, self.labels, are_probabilities=self.are_probabilities)
+
+    def probabilities(self, scores: Scores) -> Scores:
+        """Scores (k, n, y, x) as probabilities."""
+        return scores if self.are_probabilities else probabilities(scores, self.labels)
+
+
+def label_map(stream: ScoreStream, record: CaseRecord, *, threads: int, keep: Keep | None = None) -> LabelMap:
+    """The labels of a case, in the geometry of its raw image.
+
+    Classes are resized one after the other within a band, and only the highest score is kept.
+
+    Args:
+        stream: The scores of one configuration.
+        record: The case's.
+        threads: Threads that resize, beside the one that predicts.
+        keep: Called with the probabilities on the crop of the transposed raw image. The labels do not depend on it.
+
+    Returns:
+        (z, y, x), unsigned.
+
+    Source: method.md section 17.
+    """
+    if keep is None:
+        slabs = _resized(stream, record, stream.pick, planes=_PLANES, threads=threads)
+    else:
+        slabs = _labels_and_probabilities(stream, record, threads, keep)
+    return assemble(slabs, record, stream.preparation, stream.labels)
+
+
+def probability_slabs(stream: ScoreStream, record: CaseRecord, *, threads: int) -> Iterator[Scores]:
+    """Consecutive planes (k, n, y, x) of probabilities, float32, on the crop of the transposed raw image.
+
+    As many at a time for all streams of a case.
+
+    Source: method.md section 17; float32 where nnU-Net keeps float16 (section 25, defect 3).
+    """
+    return map(stream.probabilities, _score_slabs(stream, record, threads))
+
+
+def assemble(
+    slabs: Iterable[LabelMap], record: CaseRecord, preparation: Preparation, labels: Labels
+) -> LabelMap:
+    """Put planes together, undo the crop and the transposition.
+
+    Args:
+        slabs: Consecutive planes (n, y, x) of the crop of the transposed raw image.
+        record: The case's.
+        preparation: For the axis order.
+        labels: Classes or regions.
+
+    Returns:
+        (z, y, x), unsigned, of the raw image's shape and axis order.
+
+    Raises:
+        ValueError: There are fewer planes than the case has.
+
+    Source: method.md section 17.
+    """
+    whole = np.zeros(record.shape_before_crop, label_dtype(labels))
+    inside, start = crop(whole, record.crop_box), 0
+    for slab in slabs:
+        inside[start : start + len(slab)] = slab
+        start += len(slab)
+    if start != len(inside):
+        raise ValueError(f"{start} planes of labels came, but the case has {len(inside)}")
+    return np.ascontiguousarray(transpose_spatial(whole, preparation.transpose_backward))
+
+
+class _PlaneWindow:
     """The last planes of a volume that comes in chunks."""
 
     def __init__(self, chunks: Iterable[Scores]) -> None:
@@ -49,13 +145,10 @@ class PlaneWindow:
         self._end = 0
 
     def take(self, wanted: slice) -> list[Scores]:
-        """Consecutive planes, as views; earlier ones are forgotten.
+        """Consecutive planes, as views (k, n, y, x) of the chunks; earlier planes are forgotten.
 
         Args:
             wanted: Must not begin before an earlier call's planes.
-
-        Returns:
-            Pieces (k, n, y, x) that make up the planes.
 
         Raises:
             ValueError: The chunks end before.
@@ -75,151 +168,52 @@ class PlaneWindow:
         ]
 
 
-def joined(pieces: list[Scores], channel: int) -> NDArray[np.float32]:
-    """One channel of pieces, (z, y, x)."""
-    return pieces[0][channel] if len(pieces) == 1 else np.concatenate([piece[channel] for piece in pieces])
+def _resized(
+    stream: ScoreStream,
+    record: CaseRecord,
+    reduce: Callable[[_Channels], Reduced],
+    *,
+    planes: int,
+    threads: int,
+) -> Iterator[Reduced]:
+    """Each band of the result, resized channel by channel and reduced, in threads."""
+    grid, window = stream.grid(record), _PlaneWindow(stream.chunks)
 
+    def work(job: tuple[Band, list[Scores]]) -> Reduced:
+        band, chunks = job
+        return reduce(grid.resize(_joined(chunks, i), band) for i in range(stream.labels.n_outputs))
 
-def in_threads(
-    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int
-) -> Iterator[Result]:
-    """The function's values in the items' order; at most one item more than there are threads is under way.
-
-    Args:
-        function: Releases the interpreter for most of its time, as numpy does.
-        items: Taken by the caller's own thread.
-        threads: At least 1.
-
-    Yields:
-        One value per item.
-    """
-    under_way: deque[Future[Result]] = deque()
+    bands = ((band, window.take(band.old)) for band in grid.bands(planes))
     with ThreadPoolExecutor(threads) as pool:
-        for item in items:
-            under_way.append(pool.submit(function, item))
-            if len(under_way) > threads:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+        yield from map_in_threads(pool, work, bands, ahead=threads)
 
 
-_PLANES = (
-    4  # new planes per band: few enough for a processor's caches, enough that few old planes are mixed twice
-)
-_SLAB_BYTES = 2**26  # of all classes of a band, where they are needed at once
+def _joined(chunks: list[Scores], channel: int) -> NDArray[np.float32]:
+    """One channel of chunks, (z, y, x)."""
+    return chunks[0][channel] if len(chunks) == 1 else np.concatenate([chunk[channel] for chunk in chunks])
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScoreStream:
-    """A configuration's scores of a case.
-
-    Attributes:
-        chunks: Consecutive planes (k, n, y, x) of the prepared grid, all of them in order. Read once.
-        shape: Of the prepared grid.
-        preparation: For its spacing and axis order.
-        are_probabilities: Rather than logits.
-    """
-
-    chunks: Iterable[Scores]
-    shape: Shape3
-    preparation: Preparation
-    are_probabilities: bool = False
-
-    def grid(self, record: CaseRecord) -> ScoreGrid:
-        """From here to the crop of the transposed raw image. Source: method.md section 17."""
-        current_mm = self.preparation.spacing_mm
-        if self.preparation.dimensions == 2:
-            current_mm = (record.spacing_mm[0], *current_mm)
-        axis = separate_axis(current_mm, record.spacing_mm)
-        return ScoreGrid(shape=self.shape, new_shape=record.shape_after_crop, axis=axis)
-
-
-def label_slabs(
-    stream: ScoreStream, record: CaseRecord, labels: Labels, *, threads: int = 1
+def _labels_and_probabilities(
+    stream: ScoreStream, record: CaseRecord, threads: int, keep: Keep
 ) -> Iterator[LabelMap]:
-    """Resize scores and reduce them to labels, class by class within a band.
-
-    Args:
-        stream: The scores.
-        record: Of the case.
-        labels: Classes or regions.
-        threads: That resize, beside the one that makes the scores.
-
-    Yields:
-        Consecutive planes (n, y, x) of the crop of the transposed raw image.
-
-    Source: method.md section 17.
-    """
-    grid, window = stream.grid(record), PlaneWindow(stream.chunks)
-
-    def reduced(work: tuple[Band, list[Scores]]) -> LabelMap:
-        band, pieces = work
-        resized = (grid.resize(joined(pieces, channel), band) for channel in range(labels.n_outputs))
-        return pick_labels(resized, labels, are_probabilities=stream.are_probabilities)
-
-    yield from in_threads(
-        reduced, ((band, window.take(band.old)) for band in grid.bands(_PLANES)), threads=threads
-    )
+    for scores in _score_slabs(stream, record, threads):
+        keep(stream.probabilities(scores))
+        yield stream.pick(scores)
 
 
-def score_slabs(
-    stream: ScoreStream, record: CaseRecord, labels: Labels, *, threads: int = 1
-) -> Iterator[Scores]:
-    """Resize scores, all classes together. Bands are the same for all streams of a case.
-
-    Args:
-        stream: The scores.
-        record: Of the case.
-        labels: Classes or regions.
-        threads: That resize, beside the one that makes the scores.
-
-    Yields:
-        Consecutive planes (k, n, y, x), float32, of the crop of the transposed raw image.
-
-    Source: method.md section 17; float32 where the peer keeps float16 (section 25, defect 3).
-    """
-    grid, window = stream.grid(record), PlaneWindow(stream.chunks)
-    plane_bytes = labels.n_outputs * int(np.prod(record.shape_after_crop[1:])) * 4
+def _score_slabs(stream: ScoreStream, record: CaseRecord, threads: int) -> Iterator[Scores]:
+    """Resized scores of all classes at once, (k, n, y, x)."""
+    n_outputs = stream.labels.n_outputs
+    plane_bytes = n_outputs * int(np.prod(record.shape_after_crop[1:])) * 4
     planes = min(_PLANES, max(1, _SLAB_BYTES // plane_bytes))
 
-    def resized(work: tuple[Band, list[Scores]]) -> Scores:
-        band, pieces = work
-        shape = (band.new.stop - band.new.start, *grid.new_shape[1:])
-        out: NDArray[np.float32] = np.empty((labels.n_outputs, *shape), np.float32)
-        for channel, slab in enumerate(out):
-            slab[...] = grid.resize(joined(pieces, channel), band)
-        return out
+    def stacked(channels: _Channels) -> Scores:
+        """Without a second copy of all channels."""
+        first = next(channels)
+        scores: Scores = np.empty((n_outputs, *first.shape), np.float32)
+        scores[0] = first
+        for slab, channel in zip(scores[1:], channels, strict=True):
+            slab[...] = channel
+        return scores
 
-    yield from in_threads(
-        resized, ((band, window.take(band.old)) for band in grid.bands(planes)), threads=threads
-    )
-
-
-def assemble(
-    slabs: Iterable[LabelMap], record: CaseRecord, preparation: Preparation, labels: Labels
-) -> LabelMap:
-    """Put planes together, undo the crop and the transposition.
-
-    Args:
-        slabs: Consecutive planes (n, y, x) of the crop of the transposed raw image.
-        record: Of the case.
-        preparation: For the axis order.
-        labels: Classes or regions.
-
-    Returns:
-        (z, y, x), unsigned, of the raw image's shape and axis order.
-
-    Raises:
-        ValueError: There are fewer planes than the case has.
-
-    Source: method.md section 17.
-
-    """
-    whole = np.zeros(record.shape_before_crop, label_dtype(labels))
-    inside, start = crop(whole, record.crop_box), 0
-    for slab in slabs:
-        inside[start : start + len(slab)] = slab
-        start += len(slab)
-    if start != len(inside):
-        raise ValueError(f"{start} planes of labels came, but the case has {len(inside)}")
-    return np.ascontiguousarray(transpose_spatial(whole, preparation.transpose_backward))
+    return _resized(stream, record, stacked, planes=planes, threads=threads)

@@ -1,16 +1,12 @@
-"""A network slid over an image larger than its patch. Source: method.md section 16.
-
-Networks that answer with probabilities. Source: method.md sections 17 and 26.
-The arithmetic of a network that predicts. Source: method.md section 16; precisions on a CPU are ours.
-Averaging over mirrored copies of the input. Source: method.md section 16.
-Weighted sums over the planes that tiles still touch. Source: method.md section 16; the moving window is ours.
-"""
+"""A case to its scores: networks slid over an image larger than their patch. Source: method.md section 16."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -18,85 +14,193 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segflow.contracts.arrays import Image, Scores
-from segflow.recipes.inference import Axis, InferenceRecipe, Precision
+from segflow.contracts.arrays import Image, LabelMap, Scores
+from segflow.contracts.errors import PredictionError
+from segflow.contracts.labels import Labels
+from segflow.contracts.plan import Configuration, Preparation
+from segflow.network.device import keep_freed_memory
+from segflow.network.unet import arranged
+from segflow.prediction.restore import ScoreStream
+from segflow.recipes.inference import Axis, InferenceRecipe
+from segflow.storage.weights import load_network
+from segflow.volumes.labelmaps import one_hot
 from segflow.volumes.tiles import gaussian_weights, tile_corners
 
-__all__ = [
-    "Accumulator",
-    "Network",
-    "home_of",
-    "in_precision",
-    "mirrored_mean",
-    "sliding_window",
-    "with_probabilities",
-]
+__all__ = ["FoldEnsemble", "Network", "adapted", "load_ensemble", "mirrored_mean", "sliding_window"]
+
+#: (b, c, spatial) to logits (b, k, spatial).
+Network = Callable[[Tensor], Tensor]
+_Slices = tuple[slice, ...]
+
+#: Tiles are batched up to about this many voxels: enough to fill a core's caches.
+BATCH_VOXELS = 40 * 56 * 40 * 4
+_TYPES: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+#: The last axes of a batch.
+_AXES: Final[tuple[Axis, ...]] = ("z", "y", "x")
+_FLOAT_BYTES = 4
+_PLANES = 8  # that are finished at a time
+_GPU_SHARE = 0.5  # of the free memory of a GPU that sums may take; the network needs the rest
 
 
-def with_probabilities(
-    network: Callable[[Tensor], Tensor], *, has_regions: bool
-) -> Callable[[Tensor], Tensor]:
-    """A network whose logits are turned into probabilities at once, so that these are averaged.
+@dataclass(frozen=True)
+class FoldEnsemble:
+    """The networks of one configuration, one per fold.
+
+    Attributes:
+        configuration: As trained.
+        networks: On `device`, in evaluation mode.
+        labels: Classes or regions.
+        recipe: Sliding window and mirroring.
+        device: "cpu" or "cuda".
+    """
+
+    configuration: Configuration
+    networks: Sequence[Network]
+    labels: Labels
+    recipe: InferenceRecipe
+    device: str
+
+    def scores(self, image: Image, preparation: Preparation, previous: LabelMap | None = None) -> ScoreStream:
+        """Scores of a prepared image, computed while the stream is read.
+
+        Args:
+            image: (c, z, y, x), prepared for this configuration.
+            preparation: The configuration's.
+            previous: (z, y, x) labels of the previous stage on the prepared grid, for a cascade.
+
+        Returns:
+            Logits; or probabilities, if the recipe averages these.
+
+        Source: method.md sections 16 and 18.
+        """
+        if previous is not None:
+            image = np.concatenate([image, one_hot(previous, self.labels.foreground_values)])
+        patch = self.configuration.patch_shape
+        _, z, y, x = image.shape
+        return ScoreStream(
+            chunks=sliding_window(
+                self.networks, image, patch, self.recipe, labels=self.labels, device=self.device
+            ),
+            shape=(z, y, x),
+            preparation=preparation,
+            labels=self.labels,
+            are_probabilities=self.recipe.average == "probabilities",
+        )
+
+
+def load_ensemble(
+    files: Sequence[Path], labels: Labels, recipe: InferenceRecipe, *, device: str
+) -> FoldEnsemble:
+    """Load the networks of one configuration, ready to predict.
+
+    Args:
+        files: Weights files, one per fold.
+        labels: Classes or regions.
+        recipe: Sliding window and mirroring.
+        device: "cpu" or "cuda".
+
+    Raises:
+        PredictionError: A file is missing or damaged, or has another number of outputs than there are labels.
+    """
+    if device == "cpu":
+        keep_freed_memory()
+    networks, cards = [], []
+    for file in files:
+        card, network = load_network(file)
+        if card.n_outputs != labels.n_outputs:
+            raise PredictionError(
+                f"{file} has {card.n_outputs} outputs, but dataset.json asks for {labels.n_outputs}; "
+                "these files do not belong together"
+            )
+        networks.append(arranged(network, device))
+        cards.append(card)
+    if not cards:
+        raise PredictionError("no weights file to predict with")
+    return FoldEnsemble(cards[0].configuration, networks, labels, recipe, device)
+
+
+def sliding_window(
+    networks: Sequence[Network],
+    image: Image,
+    patch: Sequence[int],
+    recipe: InferenceRecipe,
+    *,
+    labels: Labels,
+    device: str,
+) -> Iterator[Scores]:
+    """Scores of a whole image: overlapping tiles, weighted by a Gaussian, averaged in float32.
+
+    Planes come out as soon as no further tile touches them, so that little more than a tile's depth of scores is in
+    memory. Sums are kept beside the network if they fit there.
+
+    Args:
+        networks: One per fold; their outputs are averaged.
+        image: (c, z, y, x), preprocessed. A two-dimensional patch is slid over each slice of the first axis.
+        patch: Voxels of a tile, 2 or 3 axes.
+        recipe: Step, Gaussian, mirroring, precision, and whether logits or probabilities are averaged.
+        labels: Classes or regions, one output each.
+        device: Where the networks are.
+
+    Yields:
+        Consecutive planes (k, n, y, x), float32; all of them together are those of the image.
+
+    Source: method.md section 16, without its float16 accumulation (section 25, defect 2).
+    """
+    if not networks:
+        raise ValueError("no network to predict with")
+    networks = [adapted(network, recipe, device, has_regions=labels.has_regions) for network in networks]
+    padded, inner = _pad_to_patch(image, patch)
+    source = torch.from_numpy(padded)
+    tiles = list(_tiles(padded.shape[1:], patch, recipe.step))
+    size = max(1, BATCH_VOXELS // int(np.prod(patch)))
+    batches = [tiles[start : start + size] for start in range(0, len(tiles), size)]
+    depth = max(batch[-1][0].stop - batch[0][0].start for batch in batches)
+    sums = _Sums((labels.n_outputs, depth, *padded.shape[2:]), device)
+    weights = torch.from_numpy(gaussian_weights(patch, recipe.gaussian_sigma)).to(sums.device)
+    for batch in batches:
+        if batch[0][0].start > sums.first:
+            yield from _inside(sums, batch[0][0].start, inner)
+        with torch.inference_mode():
+            images = torch.stack([source[(slice(None), *tile)].reshape(-1, *patch) for tile in batch])
+            scores = _mean_over_networks(networks, images.to(device), mirroring=recipe.mirroring)
+            for tile, values in zip(batch, scores.to(sums.device), strict=True):
+                sums.add(tile, values, weights)
+    yield from _inside(sums, padded.shape[1], inner)
+
+
+def adapted(network: Network, recipe: InferenceRecipe, device: str, *, has_regions: bool) -> Network:
+    """The network in the recipe's precision, answering in float32 with what the recipe averages.
 
     Args:
         network: (b, c, spatial) to logits (b, k, spatial).
+        recipe: Precision ("auto" is float16 on a GPU and float32 on a CPU), and whether probabilities are averaged.
+        device: Where the network is.
         has_regions: The outputs are regions, which may overlap, rather than classes.
 
-    Returns:
-        (b, c, spatial) to probabilities (b, k, spatial), float32.
-
-    Source: method.md section 26, fold and mirror averaging.
-    """
-
-    def probabilities(batch: Tensor) -> Tensor:
-        logits = network(batch).float()
-        return torch.sigmoid(logits) if has_regions else torch.softmax(logits, dim=1)
-
-    return probabilities
-
-
-_TYPES: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-def in_precision(
-    network: Callable[[Tensor], Tensor], precision: Precision, device: str
-) -> Callable[[Tensor], Tensor]:
-    """A network that computes in some precision and answers in float32.
-
-    Args:
-        network: (b, c, spatial) to logits (b, k, spatial).
-        precision: "auto" is float16 on a GPU and float32 on a CPU.
-        device: Where the network is.
-
-    Returns:
-        The same network; its answer leaves the precision before anything is added up.
-
-    Source: method.md section 16 (half precision on CUDA).
+    Source: method.md section 16 (half precision on CUDA), sections 17 and 26 (probabilities).
     """
     kind = torch.device(device).type
+    precision = recipe.precision
     if precision == "auto":
         precision = "float16" if kind == "cuda" else "float32"
 
     def answer(batch: Tensor) -> Tensor:
         with torch.autocast(kind, dtype=_TYPES.get(precision), enabled=precision in _TYPES):
-            return network(batch).float()
+            logits = network(batch).float()
+        if recipe.average == "logits":
+            return logits
+        return torch.sigmoid(logits) if has_regions else torch.softmax(logits, dim=1)
 
     return answer
 
 
-#: The last axes of a batch.
-_AXES: Final[tuple[Axis, ...]] = ("z", "y", "x")
-
-
-def mirrored_mean(
-    network: Callable[[Tensor], Tensor], batch: Tensor, *, mirroring: bool | Sequence[Axis] = True
-) -> Tensor:
+def mirrored_mean(network: Network, batch: Tensor, *, mirroring: bool | Sequence[Axis] = True) -> Tensor:
     """The mean output over every combination of mirrored spatial axes, each mirrored back.
 
     Args:
         network: (b, c, spatial) to logits (b, k, spatial).
         batch: (b, c, spatial), 2 or 3 spatial axes.
-        mirroring: Mirror all axes, none, or those named; z is passed over where there are two.
+        mirroring: Mirror all axes, none, or those named; z is ignored where there are two.
 
     Returns:
         (b, k, spatial).
@@ -114,51 +218,18 @@ def mirrored_mean(
     return total / len(combinations)
 
 
-_FLOAT_BYTES = 4
-_PLANES = 8  # that are finished at a time
-_GPU_SHARE = 0.5  # of the free memory of a GPU; the network needs the rest
-
-
-def home_of(shape: Sequence[int], device: str) -> torch.device:
-    """Where sums are kept: beside the network if there is room for them, or else in main memory.
-
-    Args:
-        shape: Of the sums.
-        device: Of the network.
-    """
-    wanted = torch.device(device)
-    if wanted.type != "cuda":
-        return wanted
-    free, _ = torch.cuda.mem_get_info(wanted)
-    needed = _FLOAT_BYTES * torch.Size(shape).numel()
-    return wanted if needed <= _GPU_SHARE * free else torch.device("cpu")
-
-
-class Accumulator:
-    """Sums of a volume's planes, of which a few are held at a time, from the first to the last."""
+class _Sums:
+    """Weighted sums of the planes that tiles still touch; they move from the first plane to the last."""
 
     def __init__(self, shape: Sequence[int], device: str) -> None:
-        """Begin at the first plane.
-
-        Args:
-            shape: (k, n, y, x), n for the planes held.
-            device: Of the network.
-        """
-        self.home = home_of(shape, device)
+        """Begin at the first plane; shape (k, n, y, x), n for the planes held."""
+        self.device = _device_of_sums(shape, device)
         self.first = 0
-        self._total = torch.zeros(tuple(shape), device=self.home)
-        self._norm = torch.zeros(tuple(shape[1:]), device=self.home)
+        self._total = torch.zeros(tuple(shape), device=self.device)
+        self._norm = torch.zeros(tuple(shape[1:]), device=self.device)
 
-    def add(self, tile: tuple[slice, ...], scores: Tensor, weights: Tensor) -> None:
-        """Add a tile.
-
-        Args:
-            tile: Where it lies in the volume; its planes are held.
-            scores: (k, *spatial), on the accumulator's home.
-            weights: (*spatial), there as well.
-
-        Source: method.md section 16.
-        """
+    def add(self, tile: _Slices, scores: Tensor, weights: Tensor) -> None:
+        """Add a tile of scores (k, *spatial) with weights (*spatial); its planes must be held."""
         planes, *inside = tile
         held = (slice(planes.start - self.first, planes.stop - self.first), *inside)
         target = self._total[(slice(None), *held)]
@@ -167,15 +238,10 @@ class Accumulator:
         self._norm[held] += weight
 
     def finish(self, stop: int) -> Iterator[tuple[int, Scores]]:
-        """The means of the planes before one, which no further tile touches; then move on.
-
-        Args:
-            stop: Number of the first plane that is not finished.
+        """The means of the planes before `stop`, which no further tile touches; then move on.
 
         Yields:
             Number of the first of some planes, and the planes (k, n, y, x), float32.
-
-        Source: method.md section 16.
         """
         n = stop - self.first
         for start in range(0, n, _PLANES):
@@ -188,64 +254,17 @@ class Accumulator:
         self.first = stop
 
 
-#: (b, c, spatial) to logits (b, k, spatial).
-Network = Callable[[Tensor], Tensor]
-
-BATCH_VOXELS = (
-    40 * 56 * 40 * 4
-)  # tiles are batched up to about this many voxels: enough to fill a core's caches
-_Slices = tuple[slice, ...]
-
-
-def sliding_window(
-    networks: Sequence[Network],
-    image: Image,
-    patch: Sequence[int],
-    recipe: InferenceRecipe,
-    *,
-    n_outputs: int,
-    device: str,
-) -> Iterator[Scores]:
-    """Logits of a whole image: overlapping tiles, weighted by a Gaussian, averaged in float32.
-
-    Planes come out as soon as no further tile touches them, so that little more than a tile's depth of logits is in
-    memory. Sums are kept beside the network if they fit there.
-
-    Args:
-        networks: One per fold; their logits are averaged.
-        image: (c, z, y, x), preprocessed. A two-dimensional patch is slid over each slice of the first axis.
-        patch: Voxels of a tile, 2 or 3 axes.
-        recipe: Step, Gaussian, mirroring, precision.
-        n_outputs: Channels of the logits.
-        device: Where the networks are.
-
-    Yields:
-        Consecutive planes (n_outputs, n, y, x), float32; all of them together are those of the image.
-
-    Source: method.md section 16, without its float16 accumulation (section 25, defect 2).
-    """
-    if not networks:
-        raise ValueError("no network to predict with")
-    networks = [in_precision(network, recipe.precision, device) for network in networks]
-    padded, inner = _pad_to_patch(image, patch)
-    source = torch.from_numpy(padded)
-    tiles = list(_tiles(padded.shape[1:], patch, recipe.step))
-    batches = list(_batched(tiles, max(1, BATCH_VOXELS // int(np.prod(patch)))))
-    depth = max(batch[-1][0].stop - batch[0][0].start for batch in batches)
-    sums = Accumulator((n_outputs, depth, *padded.shape[2:]), device)
-    weights = torch.from_numpy(gaussian_weights(patch, recipe.gaussian_sigma)).to(sums.home)
-    for batch in batches:
-        if batch[0][0].start > sums.first:
-            yield from _inside(sums, batch[0][0].start, inner)
-        with torch.inference_mode():
-            images = torch.stack([source[(slice(None), *tile)].reshape(-1, *patch) for tile in batch])
-            scores = _mean_over_networks(networks, images.to(device), mirroring=recipe.mirroring)
-            for tile, values in zip(batch, scores.to(sums.home), strict=True):
-                sums.add(tile, values, weights)
-    yield from _inside(sums, padded.shape[1], inner)
+def _device_of_sums(shape: Sequence[int], device: str) -> torch.device:
+    """Beside the network if there is room for them, or else in main memory."""
+    wanted = torch.device(device)
+    if wanted.type != "cuda":
+        return wanted
+    free, _ = torch.cuda.mem_get_info(wanted)
+    needed = _FLOAT_BYTES * torch.Size(shape).numel()
+    return wanted if needed <= _GPU_SHARE * free else torch.device("cpu")
 
 
-def _inside(sums: Accumulator, stop: int, inner: _Slices) -> Iterator[Scores]:
+def _inside(sums: _Sums, stop: int, inner: _Slices) -> Iterator[Scores]:
     """Finished planes without the padding; nothing if all are padding."""
     low, high = inner[0].start, inner[0].stop
     for first, planes in sums.finish(stop):
@@ -273,15 +292,8 @@ def _pad_to_patch(image: Image, patch: Sequence[int]) -> tuple[NDArray[np.float3
 
 
 def _tiles(shape: Sequence[int], patch: Sequence[int], step: float) -> Iterator[_Slices]:
-    if len(patch) == 3:
-        for corner in tile_corners(shape, patch, step):
-            yield tuple(slice(start, start + size) for start, size in zip(corner, patch, strict=True))
-        return
-    for plane, corner in itertools.product(range(shape[0]), tile_corners(shape[1:], patch, step)):
-        inside = (slice(start, start + size) for start, size in zip(corner, patch, strict=True))
-        yield (slice(plane, plane + 1), *inside)
-
-
-def _batched(tiles: Sequence[_Slices], size: int) -> Iterator[Sequence[_Slices]]:
-    for start in range(0, len(tiles), size):
-        yield tiles[start : start + size]
+    """Where the tiles lie; a flat patch is slid over every plane."""
+    planes = itertools.product(*map(range, shape[: 3 - len(patch)]))
+    size = (1,) * (3 - len(patch)) + tuple(patch)
+    for plane, corner in itertools.product(planes, tile_corners(shape[3 - len(patch) :], patch, step)):
+        yield tuple(slice(low, low + n) for low, n in zip((*plane, *corner), size, strict=True))

@@ -1,1 +1,1 @@
-"""Everything that was decided and measured, as one page for a browser and as a few lines for a terminal."""
+"""Stage: the report, one page about an experiment; the summary on the terminal; the picture of a training."""

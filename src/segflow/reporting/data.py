@@ -16,17 +16,7 @@ __all__ = ["History", "Overlay", "ReportData", "StageTime"]
 
 @dataclass(frozen=True)
 class History:
-    """One training run, epoch by epoch; columns of equal length.
-
-    Attributes:
-        configuration: Its name.
-        fold: Which cases were held out.
-        epochs: Their numbers.
-        train_loss: Mean over the epoch's steps.
-        validation_loss: The same on held-out patches.
-        pseudo_dice: Mean over targets, on held-out patches.
-        ema_pseudo_dice: Its exponential moving average.
-    """
+    """One training; columns with a value per epoch, means over the epoch. Dice is that of held-out patches."""
 
     configuration: str
     fold: int
@@ -40,30 +30,14 @@ class History:
     def from_rows(
         cls, configuration: str, fold: int, rows: Iterable[Mapping[str, str | float | None]]
     ) -> History:
-        """Take the columns that are drawn from the rows of training.csv.
-
-        Args:
-            configuration: Its name.
-            fold: Which cases were held out.
-            rows: One per epoch, keyed by column; numbers may be text, and an empty cell is NaN.
-
-        Returns:
-            The columns.
-        """
+        """Take the columns from rows of training.csv: one per epoch; an empty cell is NaN."""
         table = list(rows)
+        names = ("epoch", "train_loss", "validation_loss", "mean_pseudo_dice", "ema_pseudo_dice")
+        return cls(configuration, fold, *(tuple(_number(row.get(name)) for row in table) for name in names))
 
-        def column(name: str) -> tuple[float, ...]:
-            return tuple(_number(row.get(name)) for row in table)
 
-        return cls(
-            configuration=configuration,
-            fold=fold,
-            epochs=column("epoch"),
-            train_loss=column("train_loss"),
-            validation_loss=column("validation_loss"),
-            pseudo_dice=column("mean_pseudo_dice"),
-            ema_pseudo_dice=column("ema_pseudo_dice"),
-        )
+def _number(cell: str | float | None) -> float:
+    return math.nan if cell is None or cell == "" else float(cell)
 
 
 @dataclass(frozen=True)
@@ -74,8 +48,8 @@ class Overlay:
         case: Its identifier.
         rank: Such as "best".
         mean_dice: Over targets.
-        png: The picture, from `draw_overlay`.
-        note: What is seen, such as "slice 12 of 40".
+        png: From `draw_overlay`.
+        note: What is shown, such as "slice 12 of 40".
     """
 
     case: str
@@ -102,20 +76,18 @@ class ReportData:
         dataset: Name of the data set.
         labels: Classes or regions.
         channel_names: In channel order.
-        file_ending: With its dot; cut from file names to name the cases.
+        file_ending: With its dot; removed from file names to name the cases.
         fingerprint: Of the data set.
-        plan: All its configurations.
+        plan: With all configurations.
         selection: The candidates and the best.
-        summary: Out-of-fold scores of the best candidate as delivered: after post-processing, if operations
-            were accepted.
-        candidate_summaries: Out-of-fold scores by candidate name, for the per-target columns; may lack some.
-        postprocessing: What the search asked, and the answers.
+        summary: Out-of-fold scores of the best candidate, after post-processing if operations were accepted.
+        candidate_summaries: Out-of-fold scores by candidate name, for the per-target columns; may be incomplete.
+        postprocessing: The steps tried, and the operations accepted.
         histories: One per configuration and fold.
         overlays: In the order shown.
         stages: In the order in which they ran.
-        provenance: (what, value) pairs: versions, device, seed, settings.
+        provenance: Name and value of versions, device, seed, settings.
         warnings: Sentences that qualify the results.
-
     """
 
     dataset: str
@@ -133,7 +105,3 @@ class ReportData:
     stages: tuple[StageTime, ...] = ()
     provenance: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-def _number(cell: str | float | None) -> float:
-    return math.nan if cell is None or cell == "" else float(cell)

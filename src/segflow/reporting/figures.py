@@ -1,8 +1,4 @@
-"""Geometry of small plots of Dice over cases: a point per case, a box from quartile to quartile.
-
-Colours that people with any colour vision can tell apart.
-Training curves as SVG that takes its colours from the page.
-"""
+"""Small figures of the report as SVG: training curves, and plots of Dice over cases; colours of targets."""
 
 from __future__ import annotations
 
@@ -25,52 +21,46 @@ from segflow.reporting.data import History
 
 __all__ = [
     "HEIGHT",
-    "SERIES",
     "WIDTH",
+    "DicePlot",
     "Scale",
-    "Strip",
     "class_colour",
     "common_scale",
     "draw_curves",
-    "strip_of",
+    "lay_out_plot",
 ]
 
-#: Okabe and Ito's colour-blind safe set, most visible on grey images first. Source: Okabe & Ito 2008.
+#: Safe for any colour vision, most visible on grey images first. Source: Okabe & Ito 2008.
 _CLASSES = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")
-#: Curves, one per fold: names of the page's CSS variables, which differ between light and dark.
-SERIES = ("--series-1", "--series-2", "--series-3", "--series-4", "--series-5")
+
+_INCHES = (9.2, 3.1)
+#: Maximum number of points of a curve, means of equal blocks of epochs.
+_POINTS = 250
+# matplotlib knows only colours: each stands for a CSS variable of the page, which differs between light and dark.
+_INK, _FAINT = "#010101", "#020202"
+_SERIES = {f"#0300{i:02x}": f"--series-{i + 1}" for i in range(5)}
+_VARIABLES = {_INK: "--ink", _FAINT: "--line", **_SERIES}
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+_RC: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "segflow", "font.size": 9.0}
+
+#: Size of a plot of Dice over cases, in pixels.
+WIDTH, HEIGHT = 300.0, 30.0
+_MARGIN = 6.0
+#: Points drawn; of more cases only those farthest from the median.
+_MOST_POINTS = 200
+_GOLDEN = (5**0.5 - 1) / 2  # spreads points vertically, evenly and reproducibly
+_JITTER = 0.55  # of the height
+_TICK_STEPS = (0.02, 0.05, 0.1, 0.2)
+_MOST_TICKS = 6
 
 
 def class_colour(index: int) -> str:
-    """The colour of a target.
-
-    Args:
-        index: Its place among the targets; colours repeat after seven.
-
-    Returns:
-        Such as "#E69F00".
-
-    Source: Okabe & Ito 2008.
-    """
+    """The colour of a target by its place among the targets, such as "#E69F00"; colours repeat after seven."""
     return _CLASSES[index % len(_CLASSES)]
-
-
-_INCHES = (9.2, 3.1)
-#: A curve is drawn with at most so many points, means of equal blocks of epochs.
-_POINTS = 250
-# Stand-ins for CSS variables, since matplotlib knows only colours.
-_INK, _FAINT = "#010101", "#020202"
-_STAND_INS = {f"#0300{i:02x}": name for i, name in enumerate(SERIES)}
-_VARIABLES = {_INK: "--ink", _FAINT: "--line", **_STAND_INS}
-_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-_RC: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "segflow", "font.size": 9.0}
 
 
 def draw_curves(histories: Sequence[History]) -> str:
     """Draw loss and pseudo-Dice of the folds of one configuration.
-
-    Args:
-        histories: One per fold.
 
     Returns:
         An <svg> element; colours are the CSS variables --ink, --line and --series-1 to --series-5.
@@ -80,14 +70,14 @@ def draw_curves(histories: Sequence[History]) -> str:
         FigureCanvasSVG(figure)
         left, right = figure.subplots(1, 2)
         for number, history in enumerate(histories):
-            colour = list(_STAND_INS)[number % len(_STAND_INS)]
+            colour = list(_SERIES)[number % len(_SERIES)]
             label = f"fold {history.fold}"
             _plot(left, history.epochs, history.train_loss, color=colour, lw=1.4, label=label)
             _plot(left, history.epochs, history.validation_loss, color=colour, lw=0.9, ls=(0, (2, 1.5)))
             _plot(right, history.epochs, history.pseudo_dice, color=colour, lw=0.7, alpha=0.4)
             _plot(right, history.epochs, history.ema_pseudo_dice, color=colour, lw=1.5)
-        _dress(left, "Loss (solid: training, dashed: held-out patches)")
-        _dress(right, "Pseudo-Dice (pale: epoch, bold: moving average)")
+        _style(left, "Loss (solid: training, dashed: held-out patches)")
+        _style(right, "Pseudo-Dice (pale: epoch, bold: moving average)")
         left.legend(frameon=False, labelcolor=_INK, ncols=2, handlelength=1.2)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
@@ -113,7 +103,7 @@ def _block_means(values: Sequence[float], size: int) -> NDArray[np.float64]:
     return means
 
 
-def _dress(axes: Axes, title: str) -> None:
+def _style(axes: Axes, title: str) -> None:
     axes.set_facecolor("none")
     axes.set_title(title, color=_INK, loc="left", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
@@ -138,88 +128,52 @@ def _inline(text: str) -> str:
     return svg.strip()
 
 
-#: Of a plot, in pixels.
-WIDTH, HEIGHT = 300.0, 30.0
-_MARGIN = 6.0
-#: Points drawn; of more cases only the ends beyond the box are shown.
-_MOST_POINTS = 200
-_GOLDEN = (5**0.5 - 1) / 2  # spreads points up and down evenly, the same way each time
-_JITTER = 0.55  # of the height
-_TICK_STEPS = (0.02, 0.05, 0.1, 0.2)
-_MOST_TICKS = 6
-
-
 @dataclass(frozen=True)
 class Scale:
-    """Dice to pixels, the same for all plots of a table.
-
-    Attributes:
-        low: Dice at the left end; the right end is 1.
-        ticks: Dice values to label.
-    """
+    """Dice to pixels, from `low` at the left end to 1; the same for all plots of a table. `ticks` are labelled."""
 
     low: float
     ticks: tuple[float, ...]
 
     def x(self, dice: float) -> float:
-        """The place of a Dice value, in pixels from the left."""
+        """Pixels from the left."""
         share = (dice - self.low) / (1 - self.low)
         return round(_MARGIN + share * (WIDTH - 2 * _MARGIN), 1)
 
 
 @dataclass(frozen=True)
-class Strip:
-    """One plot.
+class DicePlot:
+    """A point per case, and a box from quartile to quartile.
 
     Attributes:
-        points: (x, y, case) in pixels.
+        points: x and y in pixels, and a text.
         quartiles: x of the first quartile, the median and the third quartile; empty without data.
-        mean: x of the mean, or NaN.
     """
 
     points: tuple[tuple[float, float, str], ...]
     quartiles: tuple[float, ...]
-    mean: float
 
 
 def common_scale(dice: Sequence[float]) -> Scale:
-    """A scale that shows all values and wastes little room.
-
-    Args:
-        dice: Of all cases and targets; NaN is passed over.
-
-    Returns:
-        From the next lower tick to 1.
-    """
-    defined = [value for value in dice if not math.isnan(value)]
-    lowest = min(defined, default=0.0)
+    """A scale that shows all values, from the next lower tick to 1; NaN is ignored."""
+    lowest = min((value for value in dice if not math.isnan(value)), default=0.0)
     step = next((s for s in _TICK_STEPS if (1 - lowest) / s <= _MOST_TICKS - 1), _TICK_STEPS[-1])
     n = max(1, math.ceil(round((1 - lowest) / step, 6)))
     ticks = tuple(round(1 - i * step, 2) for i in reversed(range(n + 1)))
     return Scale(low=ticks[0], ticks=ticks)
 
 
-def strip_of(cases: Sequence[tuple[str, float]], scale: Scale) -> Strip:
-    """Lay out the plot of one target.
-
-    Args:
-        cases: (case, Dice) pairs; NaN is passed over.
-        scale: From `common_scale`.
-
-    Returns:
-        The plot.
-    """
+def lay_out_plot(cases: Sequence[tuple[str, float]], scale: Scale) -> DicePlot:
+    """The plot of one target, from the name and Dice of each case; NaN is ignored."""
     defined = [(name, dice) for name, dice in cases if not math.isnan(dice)]
     if not defined:
-        return Strip((), (), math.nan)
-    values = np.array([dice for _, dice in defined])
-    first, median, third = (float(q) for q in np.percentile(values, (25, 50, 75)))
+        return DicePlot((), ())
+    first, median, third = (float(q) for q in np.percentile([dice for _, dice in defined], (25, 50, 75)))
     if len(defined) > _MOST_POINTS:
-        beyond = sorted(defined, key=lambda pair: -abs(pair[1] - median))
-        defined = beyond[:_MOST_POINTS]
-    points = tuple((scale.x(d), _y(i), f"{name}: {d:.3f}") for i, (name, d) in enumerate(defined))
-    return Strip(points, tuple(scale.x(q) for q in (first, median, third)), scale.x(float(values.mean())))
+        defined = sorted(defined, key=lambda pair: -abs(pair[1] - median))[:_MOST_POINTS]
+    points = tuple((scale.x(d), _jittered(i), f"{name}: {d:.3f}") for i, (name, d) in enumerate(defined))
+    return DicePlot(points, tuple(scale.x(q) for q in (first, median, third)))
 
 
-def _y(index: int) -> float:
+def _jittered(index: int) -> float:
     return round(HEIGHT * (0.5 + _JITTER * ((index * _GOLDEN) % 1 - 0.5)), 1)

@@ -32,13 +32,12 @@ _RGB_CHANNELS = 3
 
 @dataclass(frozen=True)
 class SlicePair:
-    """One slice of a case.
+    """One slice of a case, with prediction and reference.
 
     Attributes:
         image: (rows, columns), or (rows, columns, 3) for colour.
-        prediction: (rows, columns).
-        reference: (rows, columns).
-        pixel_aspect: Height of a pixel over its width, in millimetres.
+        prediction, reference: (rows, columns).
+        pixel_aspect: Height of a pixel over its width.
         note: Which slice it is.
     """
 
@@ -52,27 +51,24 @@ class SlicePair:
 def cut_slice(
     image: Image, prediction: LabelMap, reference: LabelMap, labels: Labels, *, spacing_mm: SpacingMm
 ) -> SlicePair:
-    """Cut out the slice with the most annotated foreground, across the axis of coarsest spacing.
+    """Take the slice with the most annotated foreground, perpendicular to the axis of coarsest spacing.
 
-    Without annotation the most predicted foreground decides, and without either the middle.
+    Without annotation it is the slice with the most predicted foreground, and without either the middle one.
 
     Args:
         image: (c, z, y, x); the first channel is shown, or all three of a 2D colour image.
         prediction: (z, y, x).
         reference: (z, y, x).
-        labels: Their vocabulary.
+        labels: Classes or regions.
         spacing_mm: Along z, y, x.
 
     Returns:
-        The slice, feet down if it is not axial.
+        The slice, with feet down if it is not axial.
     """
     axis = 0 if reference.shape[0] == 1 else int(np.argmax(spacing_mm))
     n = reference.shape[axis]
-    index = _busiest(reference, labels, axis)
-    if index is None:
-        index = _busiest(prediction, labels, axis)
-    if index is None:
-        index = n // 2
+    foreground = (_foreground_per_slice(label_map, labels, axis) for label_map in (reference, prediction))
+    index = next((int(counts.argmax()) for counts in foreground if counts.any()), n // 2)
     colour = image.shape[0] == _RGB_CHANNELS and image.shape[1] == 1
     pixels = np.moveaxis(image[:, 0], 0, -1) if colour else np.take(image[0], index, axis=axis)
     planes = [pixels, np.take(prediction, index, axis=axis), np.take(reference, index, axis=axis)]
@@ -83,16 +79,9 @@ def cut_slice(
 
 
 def draw_overlay(pair: SlicePair, labels: Labels) -> bytes:
-    """Draw the whole slice, and above it the foreground enlarged with contours of every target.
+    """Draw the whole slice, and above it the foreground enlarged with contours of every target, as a PNG file.
 
     Solid lines are the reference, dashed lines with a dark rim the prediction.
-
-    Args:
-        pair: The slice.
-        labels: Their vocabulary.
-
-    Returns:
-        A PNG file.
     """
     figure = Figure(figsize=(_PANEL_INCHES, 2 * _PANEL_INCHES), dpi=_DPI, facecolor=_BACKDROP)
     FigureCanvasAgg(figure)
@@ -116,10 +105,10 @@ def draw_overlay(pair: SlicePair, labels: Labels) -> bytes:
     return buffer.getvalue()
 
 
-def _busiest(label_map: LabelMap, labels: Labels, axis: int) -> int | None:
+def _foreground_per_slice(label_map: LabelMap, labels: Labels, axis: int) -> NDArray[np.integer[Any]]:
     foreground = np.isin(label_map, labels.foreground_values)
-    per_slice = foreground.sum(axis=tuple(i for i in range(3) if i != axis))
-    return int(per_slice.argmax()) if per_slice.any() else None
+    counts: NDArray[np.integer[Any]] = foreground.sum(axis=tuple(i for i in range(3) if i != axis))
+    return counts
 
 
 def _window(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -143,17 +132,8 @@ def _region_of_interest(pair: SlicePair, labels: Labels) -> tuple[tuple[int, int
 
 
 def _frame(axes: Axes, rows: tuple[int, int], columns: tuple[int, int]) -> None:
-    axes.add_patch(
-        Rectangle(
-            (columns[0] - 0.5, rows[0] - 0.5),
-            columns[1] - columns[0],
-            rows[1] - rows[0],
-            fill=False,
-            edgecolor=_FRAME,
-            linewidth=1,
-            alpha=0.8,
-        )
-    )
+    corner, width, height = (columns[0] - 0.5, rows[0] - 0.5), columns[1] - columns[0], rows[1] - rows[0]
+    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=_FRAME, linewidth=1, alpha=0.8))
 
 
 def _contour(axes: Axes, mask: Mask, colour: str, *, dash: Any, width: float = _LINE_POINTS) -> None:

@@ -1,34 +1,46 @@
-"""One self-contained HTML page from everything that was decided and measured."""
+"""One self-contained HTML page about everything that was decided and measured. `report.html.jinja` is its layout."""
 
 from __future__ import annotations
 
 import base64
+import math
+from collections.abc import Sequence
 from itertools import groupby
+from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from segflow.contracts.scores import Step
+from segflow.contracts.plan import Configuration
+from segflow.contracts.scores import Candidate
 from segflow.metrics.overlap import target_key
-from segflow.reporting.data import Overlay, ReportData
-from segflow.reporting.figures import HEIGHT, WIDTH, class_colour, draw_curves
-from segflow.reporting.rows import candidate_rows, case_rows, class_rows, network_rows, ranges
-from segflow.reporting.text import dice_text, duration_text, number_text, percent_text, shape_text
+from segflow.reporting.data import ReportData
+from segflow.reporting.figures import HEIGHT, WIDTH, class_colour, common_scale, draw_curves, lay_out_plot
+from segflow.reporting.text import (
+    dice_text,
+    duration_text,
+    mean_dice,
+    number_text,
+    percent_text,
+    shape_text,
+    spreads,
+)
 
 __all__ = ["render_report"]
 
-_TEMPLATE = "report.html.jinja"
+_FILTERS = {
+    "dice": dice_text,
+    "duration": duration_text,
+    "number": number_text,
+    "percent": percent_text,
+    "shape": shape_text,
+    "base64": lambda content: base64.b64encode(content).decode("ascii"),
+}
 
 
 def render_report(data: ReportData) -> str:
-    """Render the report.
-
-    Args:
-        data: Everything on the page.
-
-    Returns:
-        HTML that needs no other file and no network.
-    """
+    """Render the report as HTML that needs no other file and no network."""
     environment = Environment(
         loader=PackageLoader("segflow", "reporting"),
         autoescape=True,
@@ -36,67 +48,64 @@ def render_report(data: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "dice": dice_text,
-        "duration": duration_text,
-        "number": number_text,
-        "percent": percent_text,
-        "shape": shape_text,
-    }
-    return environment.get_template(_TEMPLATE).render(**_results(data), **_method(data))
+    environment.filters |= _FILTERS
+    return environment.get_template("report.html.jinja").render(data=data, **_results(data), **_method(data))
 
 
 def _results(data: ReportData) -> dict[str, Any]:
-    classes, scale = class_rows(data)
+    keys = [target_key(target) for target in data.labels.targets]
+    cases = [
+        (
+            PurePosixPath(case.reference_file).name.removesuffix(data.file_ending),
+            [case.metrics[key].dice for key in keys],
+            mean_dice(case),
+        )
+        for case in data.summary.metric_per_case
+    ]
+    scale = common_scale([value for _, dice, _ in cases for value in dice])
+    plots = [lay_out_plot([(name, dice[i]) for name, dice, _ in cases], scale) for i in range(len(keys))]
+    bootstrap = data.selection.bootstrap
     return {
-        "data": data,
-        "best": data.selection.best,
-        "headline": data.summary.foreground_mean.dice,
-        "n_cases": len(data.summary.metric_per_case),
-        "classes": classes,
+        "classes": list(zip(spreads(data.summary, data.labels), plots, strict=True)),
+        "class_colour": class_colour,
         "scale": scale,
-        "strip_width": WIDTH,
-        "strip_height": HEIGHT,
-        "candidates": candidate_rows(data),
-        "steps": [(_target_name(step, data), step) for step in data.postprocessing.steps],
-        "cases": case_rows(data),
-        "overlays": [(overlay, _data_uri(overlay)) for overlay in data.overlays],
-        "legend": [(name, class_colour(i)) for i, name in enumerate(data.labels.target_names)],
+        "plot_width": WIDTH,
+        "plot_height": HEIGHT,
+        "target_keys": keys,
+        "target_names": dict(zip(keys, data.labels.target_names, strict=True)),
+        "candidates": sorted(data.selection.candidates, key=lambda each: _rank(each, data)),
+        "resampled": {} if bootstrap is None else {found.name: found for found in bootstrap.candidates},
+        # Lowest mean first, since these are the cases to look at.
+        "cases": sorted(cases, key=lambda case: (math.isnan(case[2]), case[2], case[0])),
     }
+
+
+def _rank(candidate: Candidate, data: ReportData) -> tuple[bool, float, bool]:
+    """Highest score first, then the chosen one; those without a score last."""
+    score = candidate.foreground_mean_dice
+    return (math.isnan(score), -score, candidate.name != data.selection.best.name)
 
 
 def _method(data: ReportData) -> dict[str, Any]:
-    spacing, shape = ranges(data.fingerprint)
     runs = sorted(data.histories, key=lambda history: (history.configuration, history.fold))
-    total = sum(stage.seconds for stage in data.stages)
-    intensities = data.fingerprint.foreground_intensity_properties_per_channel
+    grouped = groupby(runs, key=lambda run: run.configuration)
     return {
-        "configurations": [(c, network_rows(c)) for c in data.plan.configurations.values()],
-        "spacing": spacing,
-        "shape": shape,
-        "channels": [
-            (name, intensities.get(str(i)), _normalizations(data, i))
-            for i, name in enumerate(data.channel_names)
-        ],
-        "curves": [
-            (name, draw_curves(list(group)))
-            for name, group in groupby(runs, key=lambda run: run.configuration)
-        ],
-        "total_seconds": total,
-        "longest_seconds": max((stage.seconds for stage in data.stages), default=0.0),
+        "configurations": [(c, _feature_map_shapes(c)) for c in data.plan.configurations.values()],
+        "spacing": _ranges(data.fingerprint.spacings),
+        "shape": _ranges(data.fingerprint.shapes_after_crop),
+        "curves": [(name, draw_curves(list(group))) for name, group in grouped],
     }
 
 
-def _normalizations(data: ReportData, channel: int) -> str:
-    schemes = {c.normalization[channel] for c in data.plan.configurations.values()}
-    return ", ".join(sorted(schemes))
+def _feature_map_shapes(configuration: Configuration) -> list[list[int]]:
+    """Voxels per axis of each stage, full resolution first. Source: method.md section 11."""
+    total = np.cumprod(np.array(configuration.architecture.strides), axis=0)
+    shapes: list[list[int]] = (np.array(configuration.patch_shape) // total).tolist()
+    return shapes
 
 
-def _target_name(step: Step, data: ReportData) -> str:
-    keys = [target_key(target) for target in data.labels.targets]
-    names = dict(zip(keys, data.labels.target_names, strict=True))
-    return names.get(step.target, "all foreground together")
-
-
-def _data_uri(overlay: Overlay) -> str:
-    return "data:image/png;base64," + base64.b64encode(overlay.png).decode("ascii")
+def _ranges(cases: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Smallest, median and largest value over cases, each per axis."""
+    return [
+        function(np.asarray(cases, np.float64), axis=0).tolist() for function in (np.min, np.median, np.max)
+    ]

@@ -1,4 +1,4 @@
-"""One training so far, as a picture: losses, pseudo-Dice, learning rate, seconds per epoch."""
+"""The picture of a training: losses, pseudo-Dice, learning rate, seconds per epoch."""
 
 from __future__ import annotations
 
@@ -23,14 +23,11 @@ _PALE: Final = {"lw": 0.8, "alpha": 0.6}
 
 
 def draw_progress(records: Sequence[Mapping[str, Any]], target_names: Sequence[str]) -> bytes:
-    """Draw a training, finished or not.
+    """Draw a training, finished or not, as a PNG file.
 
     Args:
         records: One per epoch, with the keys of an `EpochRecord`.
-        target_names: Of the entries of its `pseudo_dice`.
-
-    Returns:
-        A PNG file.
+        target_names: One per entry of its `pseudo_dice`.
     """
     figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
@@ -49,7 +46,7 @@ def draw_progress(records: Sequence[Mapping[str, Any]], target_names: Sequence[s
 def _draw(axes: Axes, title: str, columns: Mapping[str, Sequence[float]], colours: Mapping[str, str]) -> None:
     for name, colour in colours.items():
         _line(axes, columns, columns.get(name, ()), color=colour, label=name.replace("_", " "))
-    _dress(axes, title, legend="upper right" if len(colours) > 1 else None)
+    _style(axes, title, legend="upper right" if len(colours) > 1 else None)
 
 
 def _draw_dice(axes: Axes, columns: Mapping[str, Sequence[Any]], target_names: Sequence[str]) -> None:
@@ -58,7 +55,7 @@ def _draw_dice(axes: Axes, columns: Mapping[str, Sequence[Any]], target_names: S
         values = [row[number] for row in rows]
         _line(axes, columns, values, color=class_colour(number), label=name, **_PALE)
     _line(axes, columns, columns.get("ema", ()), color="#000000", lw=1.8, label="mean, moving average")
-    _dress(axes, "pseudo-Dice of held-out patches", legend="lower right")
+    _style(axes, "pseudo-Dice of held-out patches", legend="lower right")
 
 
 def _line(axes: Axes, columns: Mapping[str, Sequence[float]], values: Sequence[float], **style: Any) -> None:
@@ -66,7 +63,7 @@ def _line(axes: Axes, columns: Mapping[str, Sequence[float]], values: Sequence[f
     axes.plot(columns.get("epoch", ()), values, marker=marker, **({"lw": 1.4} | style))
 
 
-def _dress(axes: Axes, title: str, *, legend: Corner | None) -> None:
+def _style(axes: Axes, title: str, *, legend: Corner | None) -> None:
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))

@@ -1,8 +1,4 @@
-"""Numbers as people read them.
-
-How scores scatter over cases, and which cases show it.
-Sentences that keep a reader from trusting numbers too much.
-"""
+"""Numbers as text, Dice per target and case, and cautions about the results."""
 
 from __future__ import annotations
 
@@ -33,69 +29,38 @@ __all__ = [
 #: Stands for a number that is not defined.
 ABSENT = "\N{EN DASH}"
 _MINUTE, _HOUR = 60, 3600
+#: Source: method.md section 10.
+_FOLDS = 5
+#: With fewer cases, a standard deviation says little.
+_FEW_CASES = 10
 
 
 def dice_text(value: float) -> str:
-    """A score with three decimals.
-
-    Args:
-        value: 0 to 1, or NaN.
-
-    Returns:
-        Such as "0.873"; a dash for NaN.
-    """
+    """A score with three decimals, such as "0.873"; a dash for NaN."""
     return ABSENT if math.isnan(value) else f"{value:.3f}"
 
 
 def percent_text(share: float) -> str:
-    """A share in percent; a small one is not rounded away.
-
-    Args:
-        share: 0 to 1, or NaN.
-
-    Returns:
-        Such as "84 %" or "< 1 %"; a dash for NaN.
-    """
+    """A share (0 to 1) in percent, such as "84 %" or "< 1 %"; a dash for NaN."""
     if math.isnan(share):
         return ABSENT
     return "< 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
 
 
 def number_text(value: float) -> str:
-    """A number with up to four significant digits, whole if it is large.
-
-    Args:
-        value: Any.
-
-    Returns:
-        Such as "0.7813", "35", "1204"; a dash for NaN.
-    """
+    """A number with up to four significant digits, whole if it is large, such as "0.7813"; a dash for NaN."""
     if math.isnan(value):
         return ABSENT
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def shape_text(values: Iterable[float]) -> str:
-    """Numbers along axes.
-
-    Args:
-        values: One per axis.
-
-    Returns:
-        Such as "40 x 56 x 40", with a multiplication sign.
-    """
+    """Numbers along axes, with multiplication signs in between, such as "40 x 56 x 40"."""
     return " \N{MULTIPLICATION SIGN} ".join(number_text(value) for value in values)
 
 
 def duration_text(seconds: float) -> str:
-    """A time span.
-
-    Args:
-        seconds: Zero or more.
-
-    Returns:
-        Such as "4.2 s", "3 min 20 s", "1 h 05 min".
-    """
+    """A time span, such as "4.2 s", "3 min 20 s", "1 h 05 min"."""
     if seconds < _MINUTE - 0.05:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -107,85 +72,55 @@ def duration_text(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Spread:
-    """Dice of one target over cases.
+    """Dice of one target over the n cases in which it is defined.
 
     Attributes:
-        name: Of the target.
-        key: As in summary.json.
-        mean: Over cases in which Dice is defined; NaN if there are none.
+        name: Name of the target.
+        mean: NaN without cases.
         std: Sample standard deviation (n - 1); NaN for fewer than two cases.
-        n: Cases in which Dice is defined.
+        n: Number of cases.
     """
 
     name: str
-    key: str
     mean: float
     std: float
     n: int
 
 
 def spreads(summary: Summary, labels: Labels) -> tuple[Spread, ...]:
-    """Mean and standard deviation of Dice over cases, for each target.
-
-    Args:
-        summary: Scores of all cases.
-        labels: Their vocabulary.
-
-    Returns:
-        One entry per target, in the order of `labels.targets`.
-    """
+    """Mean and standard deviation of Dice over cases, in the order of `labels.targets`."""
     result = []
     for name, target in zip(labels.target_names, labels.targets, strict=True):
         key = target_key(target)
         dice = np.array([case.metrics[key].dice for case in summary.metric_per_case], dtype=np.float64)
         dice = dice[~np.isnan(dice)]
         std = float(dice.std(ddof=1)) if dice.size > 1 else math.nan
-        result.append(Spread(name=name, key=key, mean=nan_mean(dice), std=std, n=int(dice.size)))
+        result.append(Spread(name, nan_mean(dice), std, int(dice.size)))
     return tuple(result)
 
 
 def mean_dice(case: CaseScores) -> float:
-    """Mean Dice of a case over the targets in which it is defined.
-
-    Args:
-        case: Its scores.
-
-    Returns:
-        0 to 1, or NaN.
-    """
+    """Mean Dice of a case over the targets in which it is defined; NaN if it is in none."""
     return nan_mean(metrics.dice for metrics in case.metrics.values())
 
 
 def representative_cases(summary: Summary, n: int = 3) -> tuple[tuple[str, CaseScores], ...]:
-    """Choose cases from best to worst, evenly by rank of mean Dice; three are best, median, worst.
-
-    Args:
-        summary: Scores of all cases.
-        n: How many, at most.
+    """Choose up to n cases from best to worst, evenly by rank of mean Dice; three are best, median, worst.
 
     Returns:
-        (rank in words, scores) pairs without repetition; cases without any defined Dice are passed over.
+        (rank in words, scores) pairs without repetition; cases without any defined Dice are left out.
     """
     scored = [case for case in summary.metric_per_case if not math.isnan(mean_dice(case))]
     ranked = sorted(scored, key=lambda case: (-mean_dice(case), case.reference_file))
     last = len(ranked) - 1
     wanted = min(n, len(ranked))
     places = [0] if wanted == 1 else [round(i * last / (wanted - 1)) for i in range(wanted)]
-    return tuple((_rank(place, last), ranked[place]) for place in places if wanted)
+    return tuple((_rank(place, last), ranked[place]) for place in places)
 
 
 def _rank(place: int, last: int) -> str:
-    if place == 0:
-        return "best"
-    if place == last:
-        return "worst"
-    return "median" if place == round(last / 2) else f"rank {place + 1} of {last + 1}"
-
-
-#: Source: method.md section 10.
-_FOLDS = 5
-#: Below this a standard deviation says little.
-_FEW_CASES = 10
+    names = {round(last / 2): "median", last: "worst", 0: "best"}
+    return names.get(place, f"rank {place + 1} of {last + 1}")
 
 
 def cautions(
@@ -197,26 +132,23 @@ def cautions(
     epochs: int,
     recipe_epochs: int,
 ) -> tuple[str, ...]:
-    """Say what qualifies the results of a run.
+    """Sentences that qualify the results of a run; none for a full run on complete data.
 
     Args:
         summary: Out-of-fold scores of the best candidate.
-        labels: Their vocabulary.
-        devices: That networks were trained on, such as "cpu".
-        folds: That were run.
-        epochs: That networks were trained for.
-        recipe_epochs: That the method trains for.
-
-    Returns:
-        Sentences; empty for a full run on complete data.
+        labels: Classes or regions.
+        devices: Those that networks were trained on, such as "cpu".
+        folds: Those that were run.
+        epochs: Length of training.
+        recipe_epochs: Length of nnU-Net's training.
     """
     found = []
+    n_cases = len(summary.metric_per_case)
     missing = sorted(set(range(_FOLDS)) - set(folds))
     if missing:
-        names = ", ".join(map(str, missing))
         found.append(
-            f"Only {_FOLDS - len(missing)} of {_FOLDS} folds were run (missing: {names}); the scores cover "
-            f"{len(summary.metric_per_case)} cases, and cases of the other folds were never predicted."
+            f"Only {_FOLDS - len(missing)} of {_FOLDS} folds were run (missing: {', '.join(map(str, missing))}); "
+            f"the scores cover {n_cases} cases, and cases of the other folds were never predicted."
         )
     if epochs < recipe_epochs:
         found.append(
@@ -227,10 +159,10 @@ def cautions(
         found.append("Networks were trained on a CPU, in single precision throughout.")
     found += [
         f"'{spread.name}' occurs in no scored case, neither annotated nor predicted: it has no Dice "
-        "and has no part in any mean."
+        "and is not part of any mean."
         for spread in spreads(summary, labels)
         if spread.n == 0
     ]
-    if len(summary.metric_per_case) < _FEW_CASES:
-        found.append(f"Only {len(summary.metric_per_case)} cases were scored: differences may be chance.")
+    if n_cases < _FEW_CASES:
+        found.append(f"Only {n_cases} cases were scored: differences may be due to chance.")
     return tuple(found)

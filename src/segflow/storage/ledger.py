@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import time
@@ -12,14 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from segflow.storage.workspace import locked
+from segflow.processes.locks import locked
 
 __all__ = ["Ledger", "ledger"]
 
 #: A disk takes milliseconds to confirm a note, more than it takes to score a small case.
 _SYNC_S = 1.0
-_WAITING = "another call is at work in %s; waiting for it to end"
-_logger = logging.getLogger("segflow")
 
 
 class Ledger:
@@ -72,7 +69,7 @@ def ledger(path: Path) -> Iterator[Ledger]:
         The ledger.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path, on_wait=lambda: _logger.warning(_WAITING, path.parent)):
+    with locked(path):
         yield Ledger(path)
         path.unlink(missing_ok=True)
 

@@ -26,7 +26,7 @@ from segflow.contracts.case import CaseRecord
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.plan import Preparation
 from segflow.storage.files import open_atomically
-from segflow.volumes.crop import transpose_spatial, uncrop_probabilities
+from segflow.volumes.crop import uncrop_probabilities
 
 __all__ = ["probability_slabs", "read_probabilities", "write_probabilities"]
 
@@ -128,5 +128,4 @@ def read_probabilities(path: Path, *, has_regions: bool) -> Scores:
     inside = np.concatenate(list(probability_slabs(path)), axis=1)
     with np.load(path, allow_pickle=False) as stored:
         box, shape, transpose = (stored[name].tolist() for name in ("box", "shape", "transpose"))
-    whole = uncrop_probabilities(inside, box, tuple(shape), has_regions=has_regions)
-    return np.ascontiguousarray(transpose_spatial(whole, transpose))
+    return uncrop_probabilities(inside, box, tuple(shape), transpose, has_regions=has_regions)

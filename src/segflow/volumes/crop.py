@@ -24,7 +24,6 @@ __all__ = [
     "nonzero_voxels",
     "reorder",
     "transpose_spatial",
-    "uncrop",
     "uncrop_probabilities",
 ]
 
@@ -221,46 +220,28 @@ def mark_outside(labels: LabelMap, mask: Mask) -> None:
     np.putmask(labels, (labels == 0) & ~mask, OUTSIDE)
 
 
-def uncrop(array: NDArray[Any], box: Box, shape: Shape3, fill: float = 0) -> NDArray[Any]:
-    """Put a cropped array back into a full-size one; the inverse of `crop`.
-
-    Args:
-        array: (..., z, y, x), of the box's size.
-        box: Half-open (start, stop) per axis.
-        shape: Spatial shape of the result.
-        fill: Value outside the box.
-
-    Returns:
-        (..., *shape), of the same type.
-
-    Source: method.md section 17.
-    """
-    if array.shape[-3:] == tuple(shape):
-        return array
-    whole = np.full((*array.shape[:-3], *shape), fill, dtype=array.dtype)
-    crop(whole, box)[...] = array
-    return whole
-
-
-def uncrop_probabilities(scores: Scores, box: Box, shape: Shape3, *, has_regions: bool) -> Scores:
-    """Put cropped probabilities back: outside, the background is certain.
+def uncrop_probabilities(
+    scores: Scores, box: Box, shape: Shape3, order: Sequence[int], *, has_regions: bool
+) -> Scores:
+    """Undo crop and transposition of probabilities: outside the box, the background is certain.
 
     Args:
         scores: (k, z, y, x), of the box's size.
         box: Half-open (start, stop) per axis.
-        shape: Spatial shape of the result.
+        shape: Spatial shape before the crop.
+        order: Source axis of each axis of the result.
         has_regions: There is no background among the outputs: all are 0 outside.
 
     Returns:
-        (k, *shape).
+        (k, z, y, x), on the raw image's grid.
 
     Source: method.md section 17.
-
     """
-    whole: Scores = uncrop(scores, box, shape)
+    whole = np.zeros((len(scores), *shape), scores.dtype)
     if not has_regions:
-        whole[0] = uncrop(scores[0], box, shape, fill=1)
-    return whole
+        whole[0] = 1
+    crop(whole, box)[...] = scores
+    return np.ascontiguousarray(transpose_spatial(whole, order))
 
 
 def _box(edges: Any) -> Box:

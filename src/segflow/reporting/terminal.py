@@ -1,4 +1,4 @@
-"""What a run ends with on the terminal."""
+"""The summary of an experiment on the terminal."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from segflow.contracts.scores import Summary
 from segflow.reporting.data import StageTime
 from segflow.reporting.text import ABSENT, dice_text, duration_text, spreads
 
-__all__ = ["Closing", "closing_summary"]
+__all__ = ["Experiment", "terminal_summary"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Closing:
-    """What is worth saying at the end.
+class Experiment:
+    """What the summary shows.
 
     Attributes:
         dataset: Name of the data set.
         best: Name of the chosen candidate.
         labels: Classes or regions.
-        summary: Its out-of-fold scores, as delivered.
-        package: Where the model package is.
-        report: Where the report is.
+        summary: Its out-of-fold scores, after post-processing.
+        package: Folder of the model package.
+        report: File of the report.
         stages: In the order in which they ran.
         postprocessed: Whether operations were accepted.
     """
@@ -42,53 +42,45 @@ class Closing:
     postprocessed: bool = False
 
 
-def closing_summary(closing: Closing) -> Group:
-    """Lay out the end of a run.
-
-    Args:
-        closing: What to say.
-
-    Returns:
-        Something that a rich console can print.
-    """
-    suffix = ", post-processed" if closing.postprocessed else ""
+def terminal_summary(experiment: Experiment) -> Group:
+    """Best model, Dice per target, time per stage and paths, for a rich console to print."""
     title = Text.assemble(
-        (closing.dataset, "bold"),
+        (experiment.dataset, "bold"),
         "  best model: ",
-        (closing.best, "bold green"),
-        f"{suffix}  out-of-fold Dice: ",
-        (dice_text(closing.summary.foreground_mean.dice), "bold green"),
+        (experiment.best, "bold green"),
+        f"{', post-processed' if experiment.postprocessed else ''}  out-of-fold Dice: ",
+        (dice_text(experiment.summary.foreground_mean.dice), "bold green"),
     )
     paths = Table.grid(padding=(0, 2))
-    paths.add_row(Text("model", style="dim"), Text(str(closing.package), overflow="fold"))
-    paths.add_row(Text("report", style="dim"), Text(str(closing.report), overflow="fold"))
-    parts: list[RenderableType] = [
+    paths.add_row(Text("model", style="dim"), Text(str(experiment.package), overflow="fold"))
+    paths.add_row(Text("report", style="dim"), Text(str(experiment.report), overflow="fold"))
+    sections: list[RenderableType] = [
         title,
-        _dice_table(closing),
-        *([_time_table(closing)] if closing.stages else []),
+        _dice_table(experiment),
+        *([_time_table(experiment.stages)] if experiment.stages else []),
         paths,
     ]
-    return Group(*(item for part in parts for item in (Text(), part)), Text())
+    return Group(*(item for section in sections for item in (Text(), section)), Text())
 
 
-def _dice_table(closing: Closing) -> Table:
+def _dice_table(experiment: Experiment) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("class")
     for name in ("Dice", "std", "cases"):
         table.add_column(name, justify="right")
-    for spread in spreads(closing.summary, closing.labels):
+    for spread in spreads(experiment.summary, experiment.labels):
         std = dice_text(spread.std)
         shown = std if std == ABSENT else f"\N{PLUS-MINUS SIGN} {std}"
         table.add_row(Text(spread.name), dice_text(spread.mean), shown, str(spread.n))
     return table
 
 
-def _time_table(closing: Closing) -> Table:
+def _time_table(stages: tuple[StageTime, ...]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", show_footer=True, footer_style="bold")
-    total = sum(stage.seconds for stage in closing.stages)
     table.add_column("stage", footer="total")
-    table.add_column("jobs", justify="right", footer=str(sum(stage.jobs for stage in closing.stages)))
+    table.add_column("jobs", justify="right", footer=str(sum(stage.jobs for stage in stages)))
+    total = sum(stage.seconds for stage in stages)
     table.add_column("time", justify="right", footer=duration_text(total))
-    for stage in closing.stages:
+    for stage in stages:
         table.add_row(Text(stage.name), str(stage.jobs), duration_text(stage.seconds))
     return table

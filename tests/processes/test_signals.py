@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from segflow.commands.interruption import stop_requests
 from segflow.contracts.errors import Interrupted, TrainingError
+from segflow.processes.signals import stop_requests
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

@@ -19,9 +19,9 @@ WAIT_S = 60  # for what happens within a second on a quiet machine
 JOB = """
 import logging, os, sys, time
 from pathlib import Path
-from segflow.workflow import leases
+from segflow.processes import gpus as leases
 folder, count, held_s, patience_s = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
-leases._PATIENCE_S = float(patience_s)
+leases._QUIET_S = float(patience_s)
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 with leases.leased_gpus(count, folder=folder) as gpus:
     began = time.monotonic()

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.workflow.leases import leased_gpus
+from segflow.processes.gpus import leased_gpus
 
 FIRST = "GPU-11111111-aaaa-bbbb-cccc-000000000000"
 SECOND = "GPU-22222222-aaaa-bbbb-cccc-000000000000"
@@ -158,14 +158,6 @@ def test_more_gpus_than_there_are(machine, tmp_path):
     refuse(tmp_path, f"{message}.*--resources gpu=", count=3)
 
 
-def test_one_lease_per_process(machine, tmp_path):
-    machine(CUDA_VISIBLE_DEVICES="0,1")
-    again = pytest.raises(RuntimeError, match="holds a lease already")
-    with leased_gpus(1, folder=tmp_path), again, leased_gpus(1, folder=tmp_path):
-        pass
-    assert held(tmp_path) == []
-
-
 # A folder that is everybody's.
 
 
@@ -182,14 +174,24 @@ def test_the_folder_and_its_files_are_for_everybody(machine, tmp_path, monkeypat
     assert stat.S_IMODE((tmp_path / "segflow-gpus" / "0.lock").stat().st_mode) == 0o666
 
 
-@pytest.mark.parametrize("make", [os.symlink, os.link])
-def test_a_link_in_place_of_a_lock_is_refused(machine, make, tmp_path):
+def test_a_link_in_place_of_a_lock_is_refused(machine, tmp_path):
+    machine(CUDA_VISIBLE_DEVICES="0")
+    (tmp_path / "leases").mkdir()
+    (tmp_path / "leases" / "0.lock").symlink_to(tmp_path / "precious")
+    refuse(tmp_path / "leases", r"no GPU can be leased: .*0\.lock cannot be used")
+    assert not (tmp_path / "precious").exists()
+
+
+def test_nothing_is_written_to_a_lock(machine, tmp_path):
+    """It may be a second name of another file."""
     machine(CUDA_VISIBLE_DEVICES="0")
     (tmp_path / "precious").write_text("kept")
+    (tmp_path / "precious").chmod(0o600)
     (tmp_path / "leases").mkdir()
-    make(tmp_path / "precious", tmp_path / "leases" / "0.lock")
-    refuse(tmp_path / "leases", r"no GPU can be leased: 0\.lock cannot be used")
-    assert (tmp_path / "precious").read_text() == "kept"
+    (tmp_path / "leases" / "0.lock").hardlink_to(tmp_path / "precious")
+    with leased_gpus(1, folder=tmp_path / "leases"):
+        assert (tmp_path / "precious").read_text() == "kept"
+    assert stat.S_IMODE((tmp_path / "precious").stat().st_mode) == 0o600
 
 
 def test_a_link_in_place_of_the_folder_is_refused(machine, tmp_path):

@@ -1,4 +1,4 @@
-"""The end of a run on a terminal."""
+"""The summary of an experiment on a terminal."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from report_samples import LABELS, NAN, summary
 from rich.console import Console
 
-from segflow.reporting.closing import Closing, closing_summary
 from segflow.reporting.data import StageTime
+from segflow.reporting.terminal import Experiment, terminal_summary
 
 
 def shown(**changes):
@@ -23,11 +23,11 @@ def shown(**changes):
         "stages": (StageTime("plan", 1.5), StageTime("train", 3600, 5)),
     }
     console = Console(file=io.StringIO(), width=80)
-    console.print(closing_summary(Closing(**{**values, **changes})))
+    console.print(terminal_summary(Experiment(**{**values, **changes})))
     return console.file.getvalue()
 
 
-def test_says_all():
+def test_everything_is_shown():
     text = shown(postprocessed=True)
     for words in ("Dataset001_[bold]", "2d+3d_fullres, post-processed", "0.800", "± 0.141", "lesion <b>"):
         assert words in text
@@ -35,9 +35,7 @@ def test_says_all():
         assert words in text
 
 
-def test_without_times():
-    assert "stage" not in shown(stages=())
-
-
-def test_one_case_has_no_spread():
-    assert "±" not in shown(summary=summary((0.9, 0.8)))
+def test_what_is_unknown_is_left_out():
+    text = shown(stages=(), summary=summary((0.9, 0.8)))
+    assert "stage" not in text
+    assert "±" not in text

@@ -8,7 +8,7 @@ import torch
 from segflow.contracts.errors import TrainingError
 from segflow.contracts.plan import Architecture
 from segflow.network.unet import build_network
-from segflow.nnunet.tensor_names import from_peer, peer_names, to_peer
+from segflow.nnunet.tensor_names import from_nnunet, nnunet_names, to_nnunet
 
 
 def architecture(encoder: str, strides: list[str], features: tuple[int, ...], blocks: int) -> Architecture:
@@ -90,24 +90,24 @@ def network(request):
 
 def test_names_of_the_method(network):
     shape, expected, state = network
-    names = [name for several in peer_names(state, shape).values() for name in several]
+    names = [name for several in nnunet_names(state, shape).values() for name in several]
     assert len(names) == len(set(names))
     assert set(names) == expected
 
 
 def test_to_the_peer_and_back(network):
     shape, expected, state = network
-    theirs = to_peer(state, shape)
+    theirs = to_nnunet(state, shape)
     assert theirs.keys() == expected
-    back = from_peer(theirs, where="x")
+    back = from_nnunet(theirs, where="x")
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
 
 
 def test_duplicates_are_the_same_tensor(network):
     shape, _, state = network
-    theirs = to_peer(state, shape)
-    for names in peer_names(state, shape).values():
+    theirs = to_nnunet(state, shape)
+    for names in nnunet_names(state, shape).values():
         assert len({theirs[name].data_ptr() for name in names}) == 1
     assert all(tensor.is_contiguous() for tensor in theirs.values())
 
@@ -115,17 +115,17 @@ def test_duplicates_are_the_same_tensor(network):
 @pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod."])
 def test_names_of_wrapped_networks(network, wrapper):
     shape, _, state = network
-    theirs = {f"{wrapper}{name}": tensor for name, tensor in to_peer(state, shape).items()}
-    assert from_peer(theirs, where="x").keys() == state.keys()
+    theirs = {f"{wrapper}{name}": tensor for name, tensor in to_nnunet(state, shape).items()}
+    assert from_nnunet(theirs, where="x").keys() == state.keys()
 
 
 def test_what_cannot_be_understood_is_listed(network):
     shape, _, state = network
-    theirs = to_peer(state, shape) | {"encoder.attention.weight": torch.zeros(1), "x.y": torch.zeros(1)}
+    theirs = to_nnunet(state, shape) | {"encoder.attention.weight": torch.zeros(1), "x.y": torch.zeros(1)}
     changed = "decoder.stages.0.convs.0.all_modules.1.bias"
     theirs[changed] = theirs[changed] + 1
     with pytest.raises(TrainingError) as caught:
-        from_peer(theirs, where="file.pth")
+        from_nnunet(theirs, where="file.pth")
     lines = str(caught.value).splitlines()
     assert lines[0] == "file.pth cannot be understood:"
     assert sorted(lines[1:]) == sorted(

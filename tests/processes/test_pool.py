@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from segflow.commands.pool import map_cases
 from segflow.contracts.errors import DatasetError, SegflowError
+from segflow.processes.pool import map_cases
 
 
 def square(number: int) -> int:
@@ -157,7 +157,7 @@ def test_a_dead_worker_is_an_error_and_no_hang():
 SPAWNED = """
 import multiprocessing
 from functools import partial
-from segflow.commands.pool import map_cases
+from segflow.processes.pool import map_cases
 def power(n, to):
     return n**to
 if __name__ == "__main__":
@@ -167,7 +167,7 @@ if __name__ == "__main__":
 
 PROGRAM = """
 import time
-from segflow.commands.pool import map_cases
+from segflow.processes.pool import map_cases
 def work(n):
     print("begun", flush=True)
     time.sleep(0.3)

@@ -12,9 +12,9 @@ from case_samples import configuration_of
 from segflow.contracts.errors import PredictionError, TrainingError
 from segflow.contracts.model import NetworkCard
 from segflow.network.unet import build_network
-from segflow.nnunet import checkpoints as peer_checkpoints
-from segflow.nnunet.checkpoints import load_peer_checkpoint, load_weights, save_peer_checkpoint
-from segflow.nnunet.tensor_names import to_peer
+from segflow.nnunet import checkpoints
+from segflow.nnunet.checkpoints import load_nnunet_checkpoint, load_weights, save_nnunet_checkpoint
+from segflow.nnunet.tensor_names import to_nnunet
 from segflow.storage.weights import load_tensors, save_network, save_tensors
 
 CARD = NetworkCard(
@@ -36,7 +36,7 @@ NUMBERS = [
 def theirs(**changes):
     """As the peer's trainer writes it."""
     return {
-        "network_weights": to_peer(STATE, CARD.configuration.architecture),
+        "network_weights": to_nnunet(STATE, CARD.configuration.architecture),
         "optimizer_state": {"state": {}, "param_groups": [{"lr": 0.01, "nesterov": True}]},
         "grad_scaler_state": None,
         "logging": {"mean_fg_dice": NUMBERS, "train_losses": [np.float32(1)], "lrs": [0.01]},
@@ -57,7 +57,7 @@ def assert_same(found):
 def test_the_peer_s(tmp_path):
     torch.save(theirs(), tmp_path / "a.pth")
     assert_same(load_weights(tmp_path / "a.pth"))
-    found = load_peer_checkpoint(tmp_path / "a.pth")
+    found = load_nnunet_checkpoint(tmp_path / "a.pth")
     assert_same(found.weights)
     assert (found.trainer, found.configuration, found.epochs) == ("nnUNetTrainer", "3d_fullres", 3)
     assert found.mirroring
@@ -70,8 +70,8 @@ def test_ours(tmp_path):
 
 @pytest.mark.parametrize("mirroring", [True, False])
 def test_written_and_read(tmp_path, mirroring):
-    save_peer_checkpoint(tmp_path / "a.pth", STATE, CARD, mirroring=mirroring)
-    found = load_peer_checkpoint(tmp_path / "a.pth")
+    save_nnunet_checkpoint(tmp_path / "a.pth", STATE, CARD, mirroring=mirroring)
+    found = load_nnunet_checkpoint(tmp_path / "a.pth")
     assert_same(found.weights)
     assert (found.configuration, found.epochs, found.mirroring) == ("3d_fullres", 5, mirroring)
     content = load_tensors(tmp_path / "a.pth")  # plain data throughout
@@ -81,7 +81,7 @@ def test_written_and_read(tmp_path, mirroring):
 
 def test_numbers_become_plain_ones(tmp_path):
     torch.save({"numbers": NUMBERS}, tmp_path / "a.pth")
-    found = peer_checkpoints._load(tmp_path / "a.pth")["numbers"]
+    found = checkpoints._load(tmp_path / "a.pth")["numbers"]
     assert [type(number) for number in found] == [float, float, float, int, int, bool, float, float]
     np.testing.assert_array_equal(found, [float(number) for number in NUMBERS])
 
@@ -115,7 +115,7 @@ class Malicious:
 )
 def test_anything_else_is_refused_and_not_run(tmp_path, hidden):
     torch.save(theirs(logging=hidden(tmp_path / "owned")), tmp_path / "a.pth")
-    for load in (load_weights, load_peer_checkpoint):
+    for load in (load_weights, load_nnunet_checkpoint):
         with pytest.raises(PredictionError, match="holds more than tensors and plain data"):
             load(tmp_path / "a.pth")
     assert not (tmp_path / "owned").exists()
@@ -127,7 +127,7 @@ def test_something_else(tmp_path, content):
     with pytest.raises(PredictionError, match=r"neither a weights file of segflow .* nor a checkpoint"):
         load_weights(tmp_path / "a.pth")
     with pytest.raises(PredictionError, match="not a checkpoint of nnU-Net"):
-        load_peer_checkpoint(tmp_path / "a.pth")
+        load_nnunet_checkpoint(tmp_path / "a.pth")
 
 
 def test_a_missing_file(tmp_path):

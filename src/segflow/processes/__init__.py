@@ -1,0 +1,1 @@
+"""Processes: a pool for cases, signals, locks, and GPUs shared by jobs."""

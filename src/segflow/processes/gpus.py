@@ -1,0 +1,223 @@
+"""GPUs for jobs that run side by side on one machine: each job holds its own until it ends, however it ends.
+
+Snakemake counts GPUs (`--resources gpu=2`) and does not say which job gets which. A lease is a lock on a file per
+device, so nothing has to be cleaned up, not even after a SIGKILL.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import random
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from segflow.contracts.errors import ConfigurationError
+from segflow.processes.locks import holder_of, try_lock
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+__all__ = ["leased_gpus"]
+
+logger = logging.getLogger("segflow")
+
+_QUIET_S: Final = 5.0  # a longer wait is worth a line
+_PAUSE_S: Final = (0.1, 0.4)  # between two tries; random, so that jobs do not keep colliding
+_VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
+_ORDER: Final = "CUDA_DEVICE_ORDER"
+
+#: What names a device: an index, or a UUID (of a part of a GPU, it may look like a path).
+_NAME: Final = re.compile(r"\d+|(GPU|MIG)-[\w/-]+", re.ASCII)
+_LISTED: Final = re.compile(r"\s*(\d+)\s*,\s*(GPU-[\w-]+)\s*", re.ASCII)
+_SMI_TIMEOUT_S: Final = 60.0  # with a driver in trouble nvidia-smi hangs; with a slow one it takes seconds
+
+
+@contextmanager
+def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str, ...]]:
+    """Hold GPUs of this machine for the block; wait until enough of them are free.
+
+    Must be entered before CUDA starts, best before torch is imported: CUDA_VISIBLE_DEVICES, which names the leased
+    GPUs in the block, is read only then. Nothing is changed for 0 GPUs, in a SLURM job that was given just these
+    devices, and where there is no GPU, which the block finds out.
+
+    Args:
+        count: GPUs to hold.
+        folder: Of the locks; leases are seen by all who use the same. By default it lies in the machine's temporary
+            folder and is everybody's; users with a TMPDIR of their own, and containers, do not see each other's.
+
+    Yields:
+        The GPUs, named as in CUDA_VISIBLE_DEVICES, or by nvidia-smi's index where that is not set. None: ().
+
+    Raises:
+        ConfigurationError: There are fewer, or the locks cannot be used.
+    """
+    if count == 0:
+        yield _names(os.environ.get(_VISIBLE, ""))
+        return
+    candidates = _devices()
+    if not candidates or ("SLURM_JOB_ID" in os.environ and count == len(candidates)):
+        yield tuple(device.name for device in candidates)
+        return
+    if count > len(candidates):
+        raise ConfigurationError(
+            f"the job asks for {count} GPUs (resources.gpus) and may use {len(candidates)} here "
+            f"({_listing(candidates)}); lower resources.gpus, and let --resources gpu= be at most {len(candidates)}, "
+            f"or name more devices in {_VISIBLE}"
+        )
+    locks = _wait_for(candidates, count, folder or Path(tempfile.gettempdir(), "segflow-gpus"))
+    try:
+        for device in locks:
+            logger.info("GPU %s leased", device.name)
+        with _only(list(locks)):
+            yield tuple(device.name for device in locks)
+    finally:
+        for device, lock in locks.items():
+            logger.info("GPU %s returned", device.name)  # first, so that logs never show two holders
+            lock.release()
+
+
+# Locks.
+
+
+@dataclass(frozen=True)
+class _Device:
+    """A GPU: its name in CUDA_VISIBLE_DEVICES, and its UUID if known (else the name), after which its lock is named."""
+
+    name: str
+    key: str
+
+    def lock_file(self, folder: Path) -> Path:
+        return folder / f"{self.key.replace('/', '_')}.lock"
+
+
+def _listing(devices: Sequence[_Device]) -> str:
+    return ", ".join(f"GPU {device.name}" for device in devices)
+
+
+def _wait_for(devices: Sequence[_Device], count: int, folder: Path) -> dict[_Device, FileLock]:
+    began = time.monotonic()
+    has_warned = False
+    while not (locks := _try_locks(devices, count, folder)):
+        if not has_warned and time.monotonic() - began >= _QUIET_S:
+            has_warned = True
+            # A warning, because whoever runs a command by hand sees nothing less and thinks that it hangs.
+            logger.warning(
+                "waiting for %d of %s: %s", count, _listing(devices), _held_by_others(devices, folder)
+            )
+        time.sleep(random.uniform(*_PAUSE_S))  # noqa: S311
+    return locks
+
+
+def _try_locks(devices: Sequence[_Device], count: int, folder: Path) -> dict[_Device, FileLock]:
+    """Lock as many devices as are wanted, or none: who kept one while waiting for another could wait for ever.
+
+    In a folder where everybody may write, another user may have put links. They are not followed, and as nothing is
+    ever written to a lock file, a second name of some other file does no harm.
+    """
+    locks: dict[_Device, FileLock] = {}
+    path = folder
+    umask = os.umask(0)  # all may add and lock files; nobody may remove another's (the sticky bit)
+    try:
+        folder.mkdir(mode=0o1777, exist_ok=True)
+        if folder.is_symlink():
+            raise NotADirectoryError("it is a link")
+        for device in devices:
+            path = device.lock_file(folder)
+            lock = try_lock(path)
+            if lock is not None:
+                locks[device] = lock
+            if len(locks) == count:
+                return locks
+    except OSError as error:
+        raise ConfigurationError(
+            f"no GPU can be leased: {path} cannot be used ({error.strerror or error}); have the folder segflow-gpus "
+            "removed when no training runs, or set TMPDIR to a folder that all users of these GPUs share"
+        ) from error
+    finally:
+        os.umask(umask)
+        if len(locks) < count:
+            for lock in locks.values():
+                lock.release()
+    return {}
+
+
+def _held_by_others(devices: Sequence[_Device], folder: Path) -> str:
+    holders = {device: holder_of(device.lock_file(folder)) for device in devices}
+    texts = [f"process {holder} holds GPU {device.name}" for device, holder in holders.items() if holder]
+    return ", ".join(texts) or "other processes hold them"
+
+
+# Devices.
+
+
+def _devices() -> tuple[_Device, ...]:
+    """The GPUs this job may use, each once, by whatever name; none without a driver."""
+    text = os.environ.get(_VISIBLE)
+    names = _names(text or "")
+    if text is not None and not names:
+        return ()
+    uuids = _uuids()
+    if text is None:
+        names = tuple(uuids)
+    # CUDA stops at an index that does not exist; without nvidia-smi there is no telling.
+    known = itertools.takewhile(lambda name: not (name.isdigit() and uuids and name not in uuids), names)
+    by_key: dict[str, _Device] = {}
+    for name in known:
+        key = _key(name, uuids)
+        by_key.setdefault(key, _Device(name, key))
+    return tuple(by_key.values())
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """The names in CUDA_VISIBLE_DEVICES, up to the first that is none, such as -1: CUDA stops there, too."""
+    return tuple(itertools.takewhile(_NAME.fullmatch, (name.strip() for name in text.split(","))))
+
+
+def _uuids() -> dict[str, str]:
+    """Index to UUID, as nvidia-smi lists them; empty without it, or without a working driver."""
+    command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(  # noqa: S603  fixed words; found on the PATH, as every tool of a job
+            command, capture_output=True, text=True, check=True, timeout=_SMI_TIMEOUT_S
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    lines = map(_LISTED.fullmatch, done.stdout.splitlines())
+    return {line[1]: line[2] for line in lines if line}
+
+
+def _key(name: str, uuids: dict[str, str]) -> str:
+    """The UUID in full where nvidia-smi knows the device, so that all names of a device lead to one lock."""
+    if name.isdigit():
+        return uuids.get(name, name)
+    abbreviated = [uuid for uuid in uuids.values() if uuid.startswith(name)]
+    return abbreviated[0] if len(abbreviated) == 1 else name
+
+
+@contextmanager
+def _only(leased: Sequence[_Device]) -> Iterator[None]:
+    """Let CUDA, once it starts in the block, see these devices alone."""
+    changes = {_VISIBLE: ",".join(device.name for device in leased)}
+    if any(device.name.isdigit() and device.key != device.name for device in leased):
+        # nvidia-smi counts in the order of the PCI bus, CUDA by itself from the fastest: where cards differ, CUDA's
+        # device 0 may be one that another job holds under another number.
+        changes[_ORDER] = "PCI_BUS_ID"
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

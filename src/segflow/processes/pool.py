@@ -1,0 +1,142 @@
+"""Cases spread over processes, which end with the process that started them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from segflow.contracts.errors import SegflowError
+from segflow.processes.signals import collect_signals, exit_for, follow_parent
+
+__all__ = ["map_cases"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_LOOK_S: Final = 0.1  # between two looks at the signals received
+_BATCH_S: Final = 0.05  # a process hands over results this often: handing over costs as much as a small case
+_AHEAD: Final = 2  # batches requested per process, so that none has to wait
+
+
+@dataclass(frozen=True)
+class _Queue:
+    """Cases that all processes take from.
+
+    Attributes:
+        work: Applied to each case.
+        cases: All of them.
+        taken: How many processes have taken; the next one is at this place.
+        closed: Not zero once no more are to be taken. Without a lock, which a process that died may hold.
+    """
+
+    work: Callable[[Any], object]
+    cases: Sequence[Any]
+    taken: Any
+    closed: Any
+
+    def take(self) -> int | None:
+        with self.taken.get_lock():
+            place: int = self.taken.value
+            if self.closed.value or place == len(self.cases):
+                return None
+            self.taken.value += 1
+            return place
+
+
+@dataclass(frozen=True)
+class _Failure:
+    problem: Exception
+    traceback: str
+
+
+def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> Iterator[R]:
+    """Apply `work` to every case, in processes, and yield the results in order.
+
+    After Ctrl-C or an error, cases that have not begun are dropped and those in hand are finished; no process stays.
+
+    Args:
+        work: Picklable; errors that it raises are raised here.
+        cases: Picklable.
+        workers: Processes.
+
+    Raises:
+        SegflowError: A process died, mostly because memory ran out.
+    """
+    if not cases:
+        return
+    # An exception raised by a signal handler can come anywhere, also where the pool starts or ends a process, and then
+    # the pool waits for ever for a process that it does not know of. So signals are looked at between results only.
+    with collect_signals() as received:
+        processes = min(workers, len(cases))
+        queue = _Queue(work, cases, multiprocessing.Value("q", 0), multiprocessing.RawValue("b", 0))
+        pool = ProcessPoolExecutor(processes, initializer=_start_worker, initargs=(queue,))
+        batches: set[Future[dict[int, Any]]] = set()
+        results: dict[int, Any] = {}
+        try:
+            batches |= {pool.submit(_work_on_batch) for _ in range(_AHEAD * processes)}
+            for place in range(len(cases)):
+                while place not in results and not received:
+                    ended, batches = wait(batches, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+                    for found in map(Future.result, ended):
+                        results |= found
+                        batches |= (
+                            {pool.submit(_work_on_batch)} if found else set()
+                        )  # nothing found: none is left
+                if received:
+                    exit_for(received)
+                yield _unwrap(results.pop(place))
+            if received:
+                exit_for(received)
+        except BrokenProcessPool:
+            raise SegflowError(
+                "a worker process died, mostly because memory ran out; try again with fewer --workers or more memory"
+            ) from None
+        finally:
+            queue.closed.value = 1
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _unwrap(result: Any) -> Any:
+    if not isinstance(result, _Failure):
+        return result
+    result.problem.add_note(result.traceback)
+    raise result.problem
+
+
+_queue: _Queue  # of a worker process
+
+
+def _start_worker(queue: _Queue) -> None:
+    global _queue  # noqa: PLW0603  where a process of the pool keeps what it is given
+    _queue = queue
+    follow_parent()
+
+
+def _work_on_batch() -> dict[int, Any]:
+    """Results of as many cases as fit into the time, but of one at least; none after a failure."""
+    end = time.monotonic() + _BATCH_S
+    results: dict[int, Any] = {}
+    while (place := _queue.take()) is not None:
+        try:
+            results[place] = _queue.work(_queue.cases[place])
+        except Exception as problem:  # noqa: BLE001  raised again in the parent
+            results[place] = _failure(problem)
+            break
+        if time.monotonic() >= end:
+            break
+    return results
+
+
+def _failure(problem: Exception) -> _Failure:
+    """An error to raise in the parent; as text, unless it is known to survive pickling."""
+    text = traceback.format_exc()
+    is_known = isinstance(problem, SegflowError) or type(problem).__module__ == "builtins"
+    if not is_known or not all(isinstance(part, str | int | float | None) for part in problem.args):
+        problem = RuntimeError(f"{type(problem).__name__}: {problem}")
+    return _Failure(problem, text)
