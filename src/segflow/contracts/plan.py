@@ -6,7 +6,7 @@ Cross-validation folds. Source: method.md section 10.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -25,6 +25,7 @@ __all__ = [
     "Normalization",
     "Plan",
     "Preparation",
+    "fold_of",
     "in_order",
 ]
 
@@ -208,3 +209,16 @@ class Plan(Contract):
             transpose_forward=self.transpose_forward,
             transpose_backward=self.transpose_backward,
         )
+
+
+def fold_of(folds: Sequence[Fold], number: int) -> Fold:
+    """A fold by number.
+
+    Raises:
+        ConfigurationError: There are not so many.
+
+    Source: method.md section 10.
+    """
+    if not 0 <= number < len(folds):
+        raise ConfigurationError(f"there is no fold {number}; the folds are 0 to {len(folds) - 1}")
+    return folds[number]
