@@ -43,12 +43,11 @@ def path_arguments():
         for name, hint in get_type_hints(function, include_extras=True).items():
             kind = next((one for one in PATHS if PATHS[one].__metadata__[0] in marks_of(hint)), None)
             if kind is not None:
-                yield verb, f"--{name.replace('_', '-')}", kind
+                yield pytest.param(hint, kind, id=f"{verb}-{name}")
 
 
-@pytest.mark.parametrize(("verb", "option", "kind"), path_arguments())
-def test_a_path_of_the_wrong_kind(verb, option, kind, tmp_path, monkeypatch, capsys):
-    """Whatever else is missing: the path is looked at first."""
+@pytest.mark.parametrize(("hint", "kind"), path_arguments())
+def test_a_path_of_the_wrong_kind(hint, kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
@@ -64,12 +63,18 @@ def test_a_path_of_the_wrong_kind(verb, option, kind, tmp_path, monkeypatch, cap
         "OutputFolder": ["file", "file/below"],
     }[kind]
     for word in wrong:
-        given = [word] if verb == "compare" and option == "--experiments" else [option, word]
-        assert main([verb, *given]) == 1
-        shown = capsys.readouterr().err
-        assert word in shown
-        assert shown.startswith("segflow: ")
-        assert shown.count("\n") == 1
+        with pytest.raises(ConfigurationError, match=word) as problem:
+            parsed(hint, word)
+        assert "\n" not in str(problem.value)
+
+
+def test_a_wrong_path_ends_a_verb_with_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["folds", "nowhere", "--output", "splits_final.json"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("segflow: ")
+    assert "nowhere" in shown
+    assert shown.count("\n") == 1
 
 
 def test_every_path_of_a_verb_has_such_a_type():
