@@ -1,4 +1,4 @@
-"""Image files: formats, geometry, and cases whose files do not fit."""
+"""Cases: files that do not belong together, lie elsewhere, hold several channels or lack their spacing."""
 
 from __future__ import annotations
 
@@ -11,116 +11,14 @@ from segflow.contracts.case import Case, Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images.cases import read_case, read_geometry, read_image, read_labels, write_image, write_labels
 
-OBLIQUE = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
-VOLUMES = [".nii.gz", ".nii", ".nrrd", ".mha"]
-
-
-def geometry_of(shape=(3, 4, 5), spacing_mm=(2.5, 1.5, 0.5), direction=OBLIQUE):
-    return Geometry(
-        shape=shape,
-        spacing_mm=spacing_mm,
-        file_dimensions=3,
-        file_spacing_mm=spacing_mm[::-1],
-        origin_mm=(-12.5, 7.25, 100.0),
-        direction=direction,
-    )
-
-
-def flat_geometry(shape=(4, 5)):
-    return Geometry(
-        shape=(1, *shape),
-        spacing_mm=(999.0, 1.0, 1.0),
-        file_dimensions=2,
-        file_spacing_mm=(1.0, 1.0),
-        origin_mm=(0.0, 0.0),
-        direction=(1.0, 0.0, 0.0, 1.0),
-    )
-
-
-def check_geometry(found, expected):
-    assert found.shape == expected.shape
-    assert found.file_dimensions == expected.file_dimensions
-    for name in ("spacing_mm", "file_spacing_mm", "origin_mm", "direction"):
-        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-5, err_msg=name)
-
-
-@pytest.mark.parametrize("ending", VOLUMES)
-@pytest.mark.parametrize(
-    "direction", [OBLIQUE, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)], ids=["oblique", "straight"]
+GEOMETRY = Geometry(
+    shape=(3, 4, 5),
+    spacing_mm=(2.5, 1.5, 0.5),
+    file_dimensions=3,
+    file_spacing_mm=(0.5, 1.5, 2.5),
+    origin_mm=(-12.5, 7.25, 100.0),
+    direction=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
 )
-def test_labels_round_trip(ending, direction, tmp_path, frozen):
-    labels = frozen(np.arange(60, dtype=np.uint8).reshape(3, 4, 5))
-    geometry = geometry_of(direction=direction)
-    write_labels(tmp_path / f"a{ending}", labels, geometry)
-    found = read_labels(tmp_path / f"a{ending}", case="a")
-    np.testing.assert_array_equal(found, labels)
-    assert found.dtype == np.int16
-    check_geometry(read_geometry(tmp_path / f"a{ending}", case="a"), geometry)
-    assert sitk.ReadImage(str(tmp_path / f"a{ending}")).GetPixelID() == sitk.sitkUInt8
-
-
-@pytest.mark.parametrize("ending", VOLUMES)
-def test_image_round_trip(ending, tmp_path, frozen):
-    channels = frozen(np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32))
-    files = [tmp_path / f"a_{number:04d}{ending}" for number in range(2)]
-    for file, channel in zip(files, channels, strict=True):
-        write_image(file, channel, geometry_of())
-    image, geometry = read_image(files, case="a")
-    np.testing.assert_array_equal(image, channels)
-    assert image.dtype == np.float32
-    check_geometry(geometry, geometry_of())
-
-
-@pytest.mark.parametrize("ending", [".png", ".tif", ".nrrd", ".mha"])
-def test_flat_labels_round_trip(ending, tmp_path, frozen):
-    labels = frozen(np.arange(20, dtype=np.uint8).reshape(1, 4, 5))
-    write_labels(tmp_path / f"a{ending}", labels, flat_geometry())
-    np.testing.assert_array_equal(read_labels(tmp_path / f"a{ending}", case="a"), labels)
-    check_geometry(read_geometry(tmp_path / f"a{ending}", case="a"), flat_geometry())
-
-
-@pytest.mark.parametrize("ending", [".png", ".tif"])
-def test_many_labels_in_a_flat_file(ending, tmp_path):
-    labels = np.array([[[0, 300, 65535]]], np.uint16)
-    write_labels(tmp_path / f"a{ending}", labels, flat_geometry((1, 3)))
-    found = read_labels(tmp_path / f"a{ending}", case="a")
-    np.testing.assert_array_equal(found, labels)
-    assert found.dtype == np.int32
-
-
-@pytest.mark.parametrize("ending", [".png", ".tif"])
-def test_colours_are_channels(ending, tmp_path):
-    colours = np.random.default_rng(0).integers(0, 255, (4, 5, 3)).astype(np.uint8)
-    file = save(tmp_path / f"a_0000{ending}", colours, is_vector=True)
-    raw = read_case(Case("a", (file,)), channels=3)
-    np.testing.assert_array_equal(raw.image, colours.transpose(2, 0, 1)[:, None])
-    check_geometry(raw.geometry, flat_geometry())
-
-
-def test_stack_of_slices(tmp_path):
-    volume = np.arange(60, dtype=np.uint16).reshape(3, 4, 5)
-    image, geometry = read_image([save(tmp_path / "a_0000.tif", volume)], case="a")
-    np.testing.assert_array_equal(image[0], volume)
-    assert geometry.file_dimensions == 3
-
-
-def test_fourth_axis_is_channels(tmp_path):
-    array = np.arange(120, dtype=np.float32).reshape(2, 3, 4, 5)
-    volumes = [sitk.GetImageFromArray(volume) for volume in array]
-    for volume in volumes:
-        volume.SetSpacing((0.5, 1.5, 2.5))
-    sitk.WriteImage(sitk.JoinSeries(volumes), str(tmp_path / "a_0000.nii.gz"))
-    raw = read_case(Case("a", (tmp_path / "a_0000.nii.gz",)), channels=2)
-    np.testing.assert_array_equal(raw.image, array)
-    assert raw.geometry.spacing_mm == (2.5, 1.5, 0.5)
-    assert len(raw.geometry.direction) == 9
-
-
-def test_flat_file_is_never_resampled_through_plane(tmp_path):
-    image = sitk.GetImageFromArray(np.zeros((4, 5), np.uint8))
-    image.SetSpacing((0.5, 0.25))
-    sitk.WriteImage(image, str(tmp_path / "a.mha"))
-    assert read_geometry(tmp_path / "a.mha", case="a").spacing_mm == (499.5, 0.25, 0.5)
 
 
 def test_sound_case(write_case):
@@ -197,16 +95,6 @@ def test_labels_in_colour(tmp_path):
         read_labels(file, case="a")
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no image"])
-@pytest.mark.parametrize("ending", [".nii.gz", ".png", ".xyz"])
-def test_unreadable_file(ending, content, tmp_path):
-    file = tmp_path / f"a_0000{ending}"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(DatasetError, match=rf"case a: cannot read .*a_0000{ending}: \S"):
-        read_image([file], case="a")
-
-
 def test_no_file():
     with pytest.raises(DatasetError, match="case a: no image file"):
         read_image([], case="a")
@@ -214,5 +102,113 @@ def test_no_file():
 
 def test_an_unwritable_ending_leaves_nothing(tmp_path):
     with pytest.raises(DatasetError, match="its ending is none of"):
-        write_labels(tmp_path / "a.xyz", np.zeros((3, 4, 5), np.uint8), geometry_of())
+        write_labels(tmp_path / "a.xyz", np.zeros((3, 4, 5), np.uint8), GEOMETRY)
     assert list(tmp_path.iterdir()) == []
+
+
+def turned(image):
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+
+
+def moved(image):
+    image.SetOrigin((0, 0.1, 0))
+
+
+def moved_by_rounding(image):
+    image.SetOrigin((0, 1e-4, 0))
+
+
+@pytest.mark.parametrize("name", ["one_0001.mha", "one.mha"])
+@pytest.mark.parametrize(
+    ("change", "words"), [(turned, "direction"), (moved, "origin"), (moved_by_rounding, None)]
+)
+def test_files_that_lie_elsewhere_are_a_warning(name, change, words, write_case, tmp_path):
+    case = write_case([GOOD, GOOD + 1], GOOD)
+    image = sitk.ReadImage(str(tmp_path / name))
+    change(image)
+    sitk.WriteImage(image, str(tmp_path / name))
+    raw = read_case(case, channels=2)
+    assert raw.image.max() == 1
+    if words is None:
+        assert raw.warnings == ()
+    else:
+        (warning,) = raw.warnings
+        assert warning.startswith(
+            f"case one: {tmp_path / name} and {tmp_path / 'one_0000.mha'} differ in {words};"
+        )
+
+
+def test_no_warning_without_reason(write_case):
+    assert read_case(write_case([GOOD, GOOD], GOOD), channels=2).warnings == ()
+
+
+def test_files_of_several_channels(tmp_path):
+    colours = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    files = [
+        save(tmp_path / "a_0000.png", colours[..., 0]),
+        save(tmp_path / "a_0001.png", colours, is_vector=True),
+        save(tmp_path / "a_0002.png", colours[..., 1]),
+    ]
+    image, _ = read_image(files, case="a")
+    expected = [colours[..., 0], *np.moveaxis(colours, -1, 0), colours[..., 1]]
+    np.testing.assert_array_equal(image[:, 0], expected)
+    raw = read_case(Case("a", tuple(files)), channels=5)
+    np.testing.assert_array_equal(raw.image, image)
+
+
+STACK = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+
+
+def test_a_stack_without_a_side_file(tmp_path):
+    case = Case("a", (save(tmp_path / "a_0000.tif", STACK),), save(tmp_path / "label.tif", STACK))
+    raw = read_case(case, channels=1)
+    assert raw.geometry.spacing_mm == (1, 1, 1)
+    (warning,) = raw.warnings
+    assert warning == (
+        f"case a: there is no {tmp_path / 'a.json'} with the spacing of a_0000.tif, so it is taken for 1 mm along "
+        "all axes"
+    )
+
+
+def test_a_stack_lends_its_spacing_to_its_labels(tmp_path):
+    case = Case("a", (save(tmp_path / "a_0000.tif", STACK),), save(tmp_path / "label.tif", STACK))
+    (tmp_path / "a.json").write_text('{"spacing": [3, 2, 1]}')
+    raw = read_case(case, channels=1)
+    assert (raw.geometry.spacing_mm, raw.warnings) == ((3, 2, 1), ())
+    (tmp_path / "label.json").write_text('{"spacing": [3, 2, 1]}')
+    assert read_case(case, channels=1).warnings == ()
+    (tmp_path / "label.json").write_text('{"spacing": [3, 3, 1]}')
+    with pytest.raises(DatasetError, match=r"case a: .*label\.tif has spacing \(3\.0, 3\.0, 1\.0\)"):
+        read_case(case, channels=1)
+
+
+def test_a_wrong_side_file(tmp_path):
+    file = save(tmp_path / "a_0000.tif", STACK)
+    (tmp_path / "a.json").write_text("[3, 2, 1]")
+    for read in (lambda: read_image([file], case="a"), lambda: read_geometry(file, case="a")):
+        with pytest.raises(
+            DatasetError, match=r"^case a: cannot read .*a_0000\.tif: its side file .*a\.json must hold"
+        ):
+            read()
+
+
+def test_labels_in_jpeg(tmp_path):
+    file = save(tmp_path / "a.jpg", np.zeros((4, 5), np.uint8))
+    with pytest.raises(
+        DatasetError, match=r"case a: label file .*a\.jpg is JPEG, .*save the labels as \.png"
+    ):
+        read_labels(file, case="a")
+
+
+@pytest.mark.parametrize("identifier", ["a b", "a.b", "ünï-ç_ö", "a_0001", "c.nii.gz"])
+@pytest.mark.parametrize("ending", [".nii.gz", ".mhd", ".tif"])
+def test_odd_identifiers(identifier, ending, tmp_path):
+    files = [tmp_path / f"{identifier}_000{number}{ending}" for number in range(2)]
+    for file in files:
+        write_image(file, np.float32(STACK), GEOMETRY)
+    image, geometry = read_image(files, case=identifier)
+    np.testing.assert_array_equal(image, [STACK, STACK])
+    label = tmp_path / "out" / f"{identifier}{ending}"
+    write_labels(label, STACK, geometry)
+    np.testing.assert_array_equal(read_labels(label, case=identifier), STACK)
+    assert read_geometry(label, case=identifier) == geometry

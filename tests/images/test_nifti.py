@@ -9,10 +9,11 @@ import struct
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from io_samples import read_one, somewhere
 
 from segflow.contracts.errors import DatasetError
 from segflow.images import nifti
-from segflow.images.cases import read_geometry, read_image, read_labels
+from segflow.images.cases import read_geometry, read_image, read_labels, write_labels
 
 
 @pytest.fixture
@@ -179,18 +180,86 @@ def test_an_archive_under_the_name_of_a_plain_file(archive):
             read()
 
 
-def test_the_other_byte_order(tmp_path):
-    array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
-    file = written(tmp_path / "a.nii", array)
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_the_other_byte_order(ending, tmp_path):
+    little = somewhere(tmp_path / "in", ".nii", 3, 2)
+    content = bytearray(little.read_bytes())
+    fields = {0: "i", 32: "i", 36: "h", 40: "8h", 56: "3f", 68: "4h", 76: "8f", 108: "3f"}
+    for start, kind in (fields | {120: "h", 124: "4f", 140: "2i", 252: "2h", 256: "18f"}).items():
+        struct.pack_into(f">{kind}", content, start, *struct.unpack_from(f"<{kind}", content, start))
+    content[352:] = np.frombuffer(content[352:], "<i2").astype(">i2").tobytes()
+    big = tmp_path / f"a_0000{ending}"
+    big.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    image, geometry = read_one(big)
+    expected, same = read_one(little)
+    np.testing.assert_array_equal(image, expected)
+    np.testing.assert_array_equal(read_labels(big, case="a"), expected[0])
+    assert geometry == read_geometry(big, case="a") == same
+    labels = np.ones(geometry.shape, np.uint8)
+    write_labels(tmp_path / f"a{ending}", labels, geometry)
+    assert read_geometry(tmp_path / f"a{ending}", case="a") == geometry
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("qform", "sform"), [(0, 0), (1, 0), (0, 1), (2, 1), (1, 4)])
+@pytest.mark.parametrize("units", [0, 1, 2, 3])
+def test_a_label_map_is_placed_as_its_image_bit_by_bit(ending, qform, sform, units, tmp_path):
+    """Its archives do not hold the time: the same voxels are the same bytes."""
+    content = bytearray(somewhere(tmp_path / "in", ".nii", 3, 1).read_bytes())
+    content[123] = units
+    struct.pack_into("<2h", content, 252, qform, sform)
+    file = tmp_path / f"a_0000{ending}"
+    file.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    _, geometry = read_one(file)
+    files = [tmp_path / f"{name}{ending}" for name in "ab"]
+    for path in files:
+        write_labels(path, np.ones(geometry.shape, np.uint8), geometry)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert read_geometry(files[0], case="a") == geometry
+    header = files[0].read_bytes()
+    header = gzip.decompress(header) if ending == ".nii.gz" else header
+    assert header[76:92] == content[76:92]  # pixdim
+    assert header[252:328] == content[252:328]  # qform and sform
+    assert header[123] == units
+    assert ending == ".nii" or files[0].read_bytes()[4:8] == bytes(4)  # no time of modification
+
+
+def shear(file, *, qform):
+    """Give a NIfTI file an sform that is no rotation."""
     content = bytearray(file.read_bytes())
-    for start, size, count in ((0, 4, 1), (40, 2, 8), (70, 2, 2), (76, 4, 11), (252, 2, 2), (256, 4, 18)):
-        for item in range(count):
-            part = slice(start + item * size, start + (item + 1) * size)
-            content[part] = content[part][::-1]
-    content[352:] = array.astype(">i2").tobytes()
+    struct.pack_into("<2h", content, 252, qform, 1)
+    struct.pack_into("<12f", content, 280, 1, 0.2, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)
     file.write_bytes(content)
-    np.testing.assert_array_equal(read_labels(file, case="a"), array)
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(file))), array)
+
+
+@pytest.mark.parametrize("read", [read_one, lambda file: read_geometry(file, case="a")])
+def test_axes_that_are_no_rotation_are_refused(read, tmp_path, capfd):
+    file = written(tmp_path / "a_0000.nii", np.ones((3, 4, 5), np.int16))
+    shear(file, qform=0)
+    with pytest.raises(
+        DatasetError, match=r"^case a: cannot read .*a_0000\.nii: .*no rotation: resample it to perp"
+    ):
+        read(file)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_sound_qform_stands_in_for_such_axes(tmp_path, capfd):
+    file = written(tmp_path / "a_0000.nii", np.ones((3, 4, 5), np.int16))
+    _, expected = read_one(file)
+    shear(file, qform=1)
+    _, geometry = read_one(file)
+    assert geometry.direction == expected.direction
+    write_labels(tmp_path / "a.nii", np.zeros((3, 4, 5), np.uint8), geometry)
+    assert read_geometry(tmp_path / "a.nii", case="a") == geometry
+    assert capfd.readouterr() == ("", "")  # the library has a warning
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_complex_numbers_are_refused(ending, tmp_path):
+    file = tmp_path / f"a_0000{ending}"
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((3, 4, 5), np.complex64)), str(file))
+    with pytest.raises(DatasetError, match=r"case a: cannot read .*a_0000\.nii.*complex numbers"):
+        read_one(file)
 
 
 def test_scaled_values_are_the_library_s(tmp_path):

@@ -150,11 +150,25 @@ def write_file(path: Path, volume: NDArray[Any], geometry: Geometry) -> None:
     if geometry.file_dimensions != 2 and ending in FLAT_ENDINGS:
         raise DatasetError(f"{path} cannot be written: {ending} is for 2D images, and this one has 3 axes")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{os.getpid()}.", dir=path.parent) as folder:
-        # the final name, in which a header may name its data file; libraries know lower-case endings only
-        file = Path(folder, path.name[: -len(ending)] + ending)
+    with _temporary_file(path) as file:
         write(file, volume[0] if geometry.file_dimensions == 2 else volume, geometry)
         _publish(file, path, geometry)
+
+
+@contextmanager
+def _temporary_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to, in lower case, as libraries know endings; what is left of it is removed."""
+    ending = ending_of(path)
+    stem = path.name[: -len(ending)]
+    if ending == ".mhd":  # its header names its data file, so both need their final names
+        with tempfile.TemporaryDirectory(prefix=f".{os.getpid()}.", dir=path.parent) as folder:
+            yield Path(folder, stem + ending)
+        return
+    file = path.with_name(f".{os.getpid()}.{stem}{ending}")
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _publish(file: Path, path: Path, geometry: Geometry) -> None:

@@ -12,15 +12,17 @@ import math
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images import itk
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Header
 
 __all__ = ["read", "read_geometry", "write"]
 
@@ -102,6 +104,8 @@ def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
     if not geometry.nifti_placement:
         itk.write(file, volume, geometry)
         return
+    from nibabel.nifti1 import Nifti1Header  # noqa: PLC0415  0.1 s that most processes do without
+
     header = Nifti1Header(endianness="<")
     header.set_data_dtype(volume.dtype)
     header.set_data_shape(volume.shape[::-1])
@@ -144,6 +148,8 @@ def _content(file: Path) -> bytes:
 
 def _parse(content: bytes) -> Nifti1Header | None:
     """The header of a NIfTI-1 file, or None."""
+    from nibabel.nifti1 import Nifti1Header  # noqa: PLC0415  0.1 s that most processes do without
+
     order = {b"\x5c\x01\0\0": "<", b"\0\0\x01\x5c": ">"}.get(content[:4])
     if order is None or len(content) < _HEADER_BYTES:
         return None

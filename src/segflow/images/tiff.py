@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
 from segflow.images import itk
 from segflow.images.formats import geometry_of_picture
+
+if TYPE_CHECKING:
+    import tifffile
 
 __all__ = ["read", "read_geometry"]
 
@@ -73,6 +75,8 @@ def _opened(file: Path) -> Iterator[tifffile.TiffFile]:
 
     tifffile logs a broken list of pages, and takes the file for one of fewer pages.
     """
+    import tifffile  # noqa: PLC0415  only for data sets of TIFF files
+
     errors = []
 
     def note(record: logging.LogRecord) -> bool:
@@ -95,6 +99,8 @@ def _opened(file: Path) -> Iterator[tifffile.TiffFile]:
 
 
 def _survey(stream: tifffile.TiffFile) -> _Pages:
+    import tifffile  # noqa: PLC0415  only for data sets of TIFF files
+
     kinds = [_kind(page) for page in stream.pages]
     if not kinds:
         raise ValueError("it has no page")
