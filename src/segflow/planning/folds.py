@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from segflow.contracts.errors import PlanError
-from segflow.contracts.plan import Fold
+from segflow.contracts.plan import N_FOLDS, Fold
 
-__all__ = ["N_FOLDS", "check_folds", "make_folds"]
+__all__ = ["check_folds", "make_folds"]
 
-N_FOLDS = 5
 _SEED = 12345
 
 
