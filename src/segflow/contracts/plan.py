@@ -22,7 +22,6 @@ __all__ = [
     "BLOCKS",
     "CONFIGURATION_NAMES",
     "NETWORKS",
-    "N_FOLDS",
     "SAFE_NAME",
     "Architecture",
     "Axes",
@@ -52,10 +51,6 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     given = dict.fromkeys(names)
     known = [name for name in CONFIGURATION_NAMES if name in given]
     return (*known, *(name for name in given if name not in CONFIGURATION_NAMES))
-
-
-#: Of a data set without a split of its own.
-N_FOLDS = 5
 
 
 class Fold(Contract):

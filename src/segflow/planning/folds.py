@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from segflow.contracts.errors import PlanError
-from segflow.contracts.plan import N_FOLDS, Fold
+from segflow.contracts.plan import Fold
 
-__all__ = ["check_folds", "make_folds"]
+__all__ = ["N_FOLDS", "check_folds", "make_folds"]
 
+N_FOLDS = 5
 _SEED = 12345
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.contracts.plan import N_FOLDS
 from segflow.images.dataset import list_files, read_description
 from segflow.nnunet.folds import read_folds
+from segflow.planning.folds import N_FOLDS
 from segflow.workflow.config import WorkflowConfig
 
 __all__ = ["SourceData", "chunk_count", "chunk_of", "read_sources"]
