@@ -1,11 +1,11 @@
-"""Makes io_samples.py and preprocessing/case_samples.py importable, and lays out what they name."""
+"""A small data set laid out on disk."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from io_samples import DESCRIPTION, FILES, save
+from image_samples import DESCRIPTION, FILES, save
 
 from segflow.contracts.case import Case
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from io_samples import save
+from image_samples import save
 
 from segflow.contracts.case import Case, Geometry
 from segflow.contracts.errors import DatasetError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from io_samples import FILES
+from image_samples import FILES
 
 from segflow.contracts.errors import DatasetError
 from segflow.images.dataset import find_inputs, list_files, read_dataset, read_description, stray_labels

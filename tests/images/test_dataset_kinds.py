@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from io_samples import FILES
+from image_samples import FILES
 
 from segflow.contracts.errors import DatasetError
 from segflow.images.dataset import find_inputs, list_files, read_dataset, reader_warnings, stray_labels

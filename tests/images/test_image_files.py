@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import SimpleITK as sitk
-from io_samples import read_one, save
+from image_samples import read_one, save
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError

@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from io_samples import read_one, somewhere
+from image_samples import read_one, somewhere
 
 from segflow.contracts.errors import DatasetError
 from segflow.images import nifti

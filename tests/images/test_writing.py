@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import SimpleITK as sitk
-from io_samples import read_one, somewhere
+from image_samples import read_one, somewhere
 
 from segflow.contracts.errors import DatasetError
 from segflow.images import image_files

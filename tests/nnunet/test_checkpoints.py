@@ -7,25 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from case_samples import configuration_of
+from case_samples import CARD
 
 from segflow.contracts.errors import PredictionError, TrainingError
-from segflow.contracts.model import NetworkCard
 from segflow.network.unet import build_network
 from segflow.nnunet import checkpoints
 from segflow.nnunet.checkpoints import load_nnunet_checkpoint, load_weights, save_nnunet_checkpoint
 from segflow.nnunet.tensor_names import to_nnunet
 from segflow.storage.weights import load_tensors, save_network, save_tensors
 
-CARD = NetworkCard(
-    configuration=configuration_of(),
-    input_channels=2,
-    n_outputs=3,
-    fold=1,
-    seed=4,
-    epochs=5,
-    device="cpu",
-)
 STATE = build_network(CARD.configuration.architecture, input_channels=2, output_channels=3).state_dict()
 NUMBERS = [
     np.float64(0.25), np.float32(-1.5), np.float16(2), np.int64(-7), np.uint8(200), np.bool_(True),

@@ -9,6 +9,7 @@ import numpy as np
 from segflow.contracts.case import Geometry, RawCase
 from segflow.contracts.fingerprint import IntensityProperties
 from segflow.contracts.labels import Labels
+from segflow.contracts.model import NetworkCard
 from segflow.contracts.plan import Architecture, Configuration, Plan, Preparation
 
 CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
@@ -78,3 +79,15 @@ def plan_of(configuration: Configuration, order=(0, 1, 2)) -> Plan:
 
 def preparation_of(configuration: Configuration, order=(0, 1, 2)) -> Preparation:
     return plan_of(configuration, order).preparation(configuration.name)
+
+
+#: What a small trained network says of itself.
+CARD = NetworkCard(
+    configuration=configuration_of(),
+    input_channels=2,
+    n_outputs=3,
+    fold=1,
+    seed=4,
+    epochs=5,
+    device="cpu",
+)

@@ -136,8 +136,7 @@ FORESEEN = {
     "code of averaging": (edit("prediction/averaging.py"), since("ensemble")),
     "code of evaluation": (edit("selection/evaluate.py"), since("evaluate")),
     "code of merging folds": (edit("commands/crossvalidate.py"), since("crossvalidate")),
-    "code of selection": (edit("selection/choose.py"), since("select")),
-    "code of the bootstrap": (edit("selection/choose.py"), since("select")),
+    "code of selection and its bootstrap": (edit("selection/choose.py"), since("select")),
     "code of the post-processing search": (edit("selection/search.py"), since("postprocess_search")),
     "code of post-processing": (
         edit("commands/postprocess.py"),

@@ -5,22 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from case_samples import configuration_of
+from case_samples import CARD
 
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.model import NetworkCard
 from segflow.network.unet import build_network
 from segflow.storage.weights import load_network, load_tensors, save_network, save_tensors
-
-CARD = NetworkCard(
-    configuration=configuration_of(),
-    input_channels=2,
-    n_outputs=3,
-    fold=1,
-    seed=4,
-    epochs=5,
-    device="cpu",
-)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def write_probabilities(
 
     Args:
         path: Ends in .npz.
-        record: Of the case.
+        record: What undoes the preprocessing of the case.
         preparation: For the axis order.
         n_outputs: Classes or regions.
 
