@@ -18,8 +18,10 @@ import torch
 from stage_calls import call, train_words
 
 from segflow.commands.main import main
+from segflow.contracts.model import NetworkCard
 from segflow.nnunet.checkpoints import save_nnunet_checkpoint
 from segflow.nnunet.parts import read_configuration
+from segflow.storage.files import read_contract
 from segflow.storage.weights import load_network, load_tensors
 
 
@@ -71,12 +73,11 @@ def test_a_training_that_another_process_is_at_is_not_done_twice(ready):
 def test_width_and_batch_of_the_settings(ready):
     words = ["training.iterations=1", "training.epochs=1", 'training.batch_size={"3d_fullres":2,"2d":3}']
     call(*train_words(ready, "out", *words))
-    card = json.loads((ready / "out" / "card.json").read_text())
+    trained = read_contract(NetworkCard, ready / "out" / "card.json").configuration
     planned = read_configuration(ready / "network" / "2d.json")
-    assert card["configuration"]["batch_size"] == 3
-    assert card["configuration"]["architecture"]["features"][:2] == [4, 8]
-    assert len(card["configuration"]["architecture"]["features"]) == planned.architecture.n_stages
-    assert card["configuration"]["patch_shape"] == list(planned.patch_shape)
+    assert (trained.batch_size, trained.patch_shape) == (3, planned.patch_shape)
+    assert trained.architecture.features[:2] == (4, 8)
+    assert trained.architecture.n_stages == planned.architecture.n_stages
 
 
 def test_a_training_that_ends_early(ready, tmp_path):

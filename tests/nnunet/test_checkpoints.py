@@ -1,4 +1,4 @@
-"""Checkpoints of the peer: numbers of numpy and nothing else beside tensors and plain data."""
+"""Checkpoints of nnU-Net: numbers of numpy and nothing else beside tensors and plain data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NUMBERS = [
 
 
 def theirs(**changes):
-    """As the peer's trainer writes it."""
+    """As nnU-Net's trainer writes it."""
     return {
         "network_weights": to_nnunet(STATE, CARD.configuration.architecture),
         "optimizer_state": {"state": {}, "param_groups": [{"lr": 0.01, "nesterov": True}]},
@@ -44,7 +44,7 @@ def assert_same(found):
     assert all(torch.equal(found[name], tensor) for name, tensor in STATE.items())
 
 
-def test_the_peer_s(tmp_path):
+def test_a_checkpoint_of_nnunet(tmp_path):
     torch.save(theirs(), tmp_path / "a.pth")
     assert_same(load_weights(tmp_path / "a.pth"))
     found = load_nnunet_checkpoint(tmp_path / "a.pth")

@@ -1,19 +1,18 @@
-"""plans.json in the peer's format, and back."""
+"""plans.json: written for nnU-Net and read again, of either style, edited by hand, and what is refused."""
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 
 import pytest
-from case_samples import INTENSITIES
+from case_samples import INTENSITIES, configuration_of
 
 from segflow.contracts.errors import PlanError
 from segflow.contracts.fingerprint import Fingerprint
-from segflow.contracts.plan import CONFIGURATION_NAMES, Fold
-from segflow.nnunet.fingerprint import read_fingerprint
-from segflow.nnunet.folds import read_folds, write_folds
-from segflow.nnunet.parts import read_configuration, read_preparation, write_parts
+from segflow.contracts.plan import Configuration
+from segflow.network.unet import build_network
 from segflow.nnunet.plans import custom_configurations, plan_from_json, plan_to_json, read_plan, write_plan
 from segflow.planning.plan import PlanInput, make_plan
 from segflow.recipes.planner import PlannerRecipe
@@ -26,38 +25,69 @@ FINGERPRINT = Fingerprint(
     shapes_after_crop=((512, 24, 480), (500, 25, 480)),
     spacings=((0.8, 6.0, 0.8), (0.8, 5.0, 0.8)),
 )
-SAMPLE = PlanInput(name="Sample", channel_names=("CT", "T1"), n_cases=40, n_outputs=3)
-RESIDUAL = PlannerRecipe(encoder="residual", encoder_blocks=(1, 3, 4, 6), decoder_blocks=1)
 CASCADE = FINGERPRINT.model_copy(
     update={"shapes_after_crop": ((432, 512, 512),) * 2, "spacings": ((1.0, 0.75, 0.75),) * 2}
 )
+SAMPLE = PlanInput(name="Sample", channel_names=("CT", "T1"), n_cases=40, n_outputs=3)
+PLAIN = PlannerRecipe()
+RESIDUAL = PlannerRecipe(encoder="residual", encoder_blocks=(1, 3, 4, 6), decoder_blocks=1)
+
+FULL = ("configurations", "3d_fullres")
+ARCHITECTURE = (*FULL, "architecture")
+ARGUMENTS = (*ARCHITECTURE, "arch_kwargs")
 
 
-def sample_plan(fingerprint=FINGERPRINT, recipe=None, **changes):
-    return make_plan(fingerprint, replace(SAMPLE, **changes), recipe or PlannerRecipe())
+def sample_plan(fingerprint=FINGERPRINT, recipe=PLAIN, **changes):
+    return make_plan(fingerprint, replace(SAMPLE, **changes), recipe)
 
 
 def understood(data):
     return plan_from_json(data, where="plans.json")
 
 
+@pytest.fixture
+def data():
+    """The content of a plans.json that has a cascade."""
+    return plan_to_json(sample_plan(CASCADE))
+
+
+def change(data, path, value):
+    """A copy with another value at a path of keys, or without it if None."""
+    data = copy.deepcopy(data)
+    place = data
+    for key in path[:-1]:
+        place = place[key]
+    if value is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return data
+
+
+def refused(data, message):
+    with pytest.raises(PlanError, match=rf"^plans\.json: .*{message}"):
+        understood(data)
+
+
+# Written, and read again.
+
+
 @pytest.mark.parametrize("fingerprint", [FINGERPRINT, CASCADE], ids=["single", "cascade"])
-@pytest.mark.parametrize("recipe", [None, RESIDUAL], ids=["plain", "residual"])
+@pytest.mark.parametrize("recipe", [PLAIN, RESIDUAL], ids=["plain", "residual"])
 def test_round_trip(fingerprint, recipe, tmp_path):
     plan = sample_plan(fingerprint, recipe)
     write_plan(tmp_path / "plans.json", plan)
     assert read_plan(tmp_path / "plans.json") == plan
 
 
-def test_written_as_the_peer_does():
-    data = plan_to_json(sample_plan(CASCADE))
+def test_written_as_nnunet_does(data):
     assert list(data["configurations"]) == ["2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"]
-    assert not [key for key in data if "segflow" in key]
     assert data["configurations"]["3d_cascade_fullres"] == {
         "inherits_from": "3d_fullres",
         "previous_stage": "3d_lowres",
     }
     flat = data["configurations"]["2d"]
+    assert flat["preprocessor_name"] == "DefaultPreprocessor"
     assert flat["normalization_schemes"] == ["CTNormalization", "ZScoreNormalization"]
     assert flat["use_mask_for_norm"] == [False, True]
     assert flat["architecture"]["arch_kwargs"]["conv_op"] == "torch.nn.modules.conv.Conv2d"
@@ -79,29 +109,91 @@ def test_published_plans_are_the_same_when_written_again(shared):
             assert written == expected
 
 
-def test_names_of_others_are_kept(tmp_path):
-    named = sample_plan().model_copy(update={"planner": "MyPlanner", "image_reader_writer": "MyReader"})
-    data = plan_to_json(named)
+def test_resampling_before_normalisation_has_a_name_that_nnunet_refuses():
+    plan = sample_plan(CASCADE, PlannerRecipe(resample_first=True))
+    written = plan_to_json(plan)
+    assert written["configurations"]["2d"]["preprocessor_name"] == "ResampleFirstPreprocessor"
+    assert understood(json.loads(json.dumps(written))) == plan
+
+
+def test_names_of_planner_and_reader_are_kept():
+    plan = sample_plan().model_copy(update={"planner": "MyPlanner", "image_reader_writer": "MyReader"})
+    data = plan_to_json(plan)
     assert (data["experiment_planner_used"], data["image_reader_writer"]) == ("MyPlanner", "MyReader")
-    write_plan(tmp_path / "plans.json", named)
-    assert read_plan(tmp_path / "plans.json") == named
+    assert understood(data) == plan
 
 
-def test_an_edited_cascade_is_not_lost():
-    data = plan_to_json(sample_plan(CASCADE))
+def test_a_configuration_can_be_read_by_the_names_of_its_fields():
+    """As weights files of earlier releases hold it."""
+    configuration = configuration_of(normalization=("ct", "zscore"))
+    fields = {name: getattr(configuration, name) for name in Configuration.model_fields}
+    fields["architecture"] = dict(configuration.architecture)
+    assert Configuration.model_validate(fields) == configuration
+
+
+def test_training_does_not_depend_on_the_rules_for_plans():
+    """A change there must not train anything anew."""
+    assert "segflow.nnunet.plans" in closure("segflow.commands.plan")
+    assert "segflow.nnunet.plans" not in closure("segflow.commands.train")
+
+
+# Edited by hand.
+
+
+def test_children_win_over_parents(data):
+    data["configurations"]["small"] = {"inherits_from": "3d_fullres", "batch_size": 7}
+    data["configurations"]["smaller"] = {"inherits_from": "small", "patch_size": [64, 32, 96]}
+    found = understood(data).configurations
+    assert found["smaller"] == found["3d_fullres"].model_copy(
+        update={"name": "smaller", "batch_size": 7, "patch_shape": (64, 32, 96)}
+    )
+    assert found["3d_fullres"].batch_size != 7
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ({"a": {"inherits_from": "b"}, "b": {"inherits_from": "a"}}, "in a circle: a -> b -> a"),
+        ({"a": {"inherits_from": "a"}}, "in a circle: a -> a"),
+        ({"a": {"inherits_from": "nothing"}}, "a inherits from nothing, which does not exist"),
+        ({"a": {"inherits_from": ["2d"]}}, "which does not exist"),
+        ({"a": 3}, "configuration a must be a JSON object"),
+        *(
+            ({name: {"inherits_from": "2d"}}, "a name must be of letters, digits")
+            for name in ("a/b", "a+b", "", "..", "2d\n")
+        ),
+    ],
+)
+def test_wrong_inheritance_and_names(added, message, data):
+    data["configurations"] |= added
+    refused(data, message)
+
+
+@pytest.mark.parametrize("name", ["3d_fullres_bs4", "3d-fine.2", "A"])
+def test_names_that_may_be_given(name, data):
+    data["configurations"][name] = {"inherits_from": "3d_fullres"}
+    assert understood(data).configurations[name].name == name
+
+
+@pytest.mark.parametrize("given", ["3d_lowres", ["3d_lowres"]])
+def test_stages_are_a_name_or_a_list(given, data):
+    data["configurations"]["3d_cascade_fullres"]["previous_stage"] = given
+    data["configurations"]["3d_lowres"]["next_stage"] = ["3d_cascade_fullres"]
+    assert understood(data) == sample_plan(CASCADE)
+    data["configurations"]["3d_lowres"]["next_stage"] = ["3d_cascade_fullres", "2d"]
+    several = understood(data)
+    assert several.configurations["3d_lowres"].next_stage == ("3d_cascade_fullres", "2d")
+    assert understood(plan_to_json(several)) == several
+
+
+def test_an_edited_cascade_is_not_lost(data):
     data["configurations"]["3d_cascade_fullres"]["batch_size"] = 7
     plan = understood(data)
     assert plan.configurations["3d_cascade_fullres"].batch_size == 7
-    assert plan_to_json(plan)["configurations"]["3d_cascade_fullres"] == {
-        "inherits_from": "3d_fullres",
-        "batch_size": 7,
-        "previous_stage": "3d_lowres",
-    }
-    assert understood(plan_to_json(plan)) == plan
+    assert plan_to_json(plan) == data
 
 
-def test_a_cascade_that_lacks_a_key_of_its_parent_is_written_in_full():
-    data = plan_to_json(sample_plan(CASCADE))
+def test_a_cascade_that_lacks_a_key_of_its_parent_is_written_in_full(data):
     full, cascade = data["configurations"]["3d_fullres"], data["configurations"]["3d_cascade_fullres"]
     cascade |= {key: value for key, value in full.items() if key not in cascade}
     del cascade["inherits_from"]
@@ -124,10 +216,8 @@ def edited(tmp_path):
 
 
 def test_custom_configurations_survive_a_new_plan(edited):
-    custom = custom_configurations(edited)
-    assert list(custom) == ["small", "smaller"]
     finer = sample_plan(recipe=PlannerRecipe(spacing_mm=(0.8, 3.0, 0.8)))
-    written = write_plan(edited, finer, custom=custom)
+    written = write_plan(edited, finer, custom=custom_configurations(edited))
     assert read_plan(edited) == written
     assert list(written.configurations) == ["2d", "3d_fullres", "small", "smaller"]
     small = written.configurations["small"]
@@ -154,123 +244,154 @@ def test_a_file_that_is_no_plan_is_not_overwritten(content, tmp_path):
         custom_configurations(tmp_path / "plans.json")
 
 
-PARTS = [f"{stage}/{name}.json" for stage in ("network", "preparation") for name in CONFIGURATION_NAMES]
+# Refused.
 
 
-def parts_of(folder, plan):
-    """What `write_parts` wrote, by file name."""
-    write_parts(folder, plan)
-    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*.json")}
+@pytest.mark.parametrize("data", [[], None, "text", {}, {"configurations": []}])
+def test_no_plan_at_all(data):
+    refused(data, "not a plan this version understands")
 
 
-@pytest.mark.parametrize("fingerprint", [FINGERPRINT, CASCADE], ids=["single", "cascade"])
-def test_there_is_a_part_for_every_configuration(fingerprint, tmp_path):
-    plan = sample_plan(fingerprint)
-    assert sorted(parts_of(tmp_path, plan)) == sorted(PARTS)
-    for name in CONFIGURATION_NAMES:
-        network, preparation = tmp_path / "network" / f"{name}.json", tmp_path / f"preparation/{name}.json"
-        if name in plan.configurations:
-            assert read_configuration(network) == plan.configurations[name]
-            assert read_preparation(preparation) == plan.preparation(name)
+SIZES = "configuration 3d_fullres: "
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            (*FULL, "patch_size"),
+            [128, 100, 128],
+            f"{SIZES}patch_size 100 of axis 1 is not divisible by 32, the product of its strides; "
+            "the nearest sizes are 96 and 128",
+        ),
+        ((*FULL, "patch_size"), [128, 128, 20], "patch_size 20 of axis 2 .* the nearest sizes are 32$"),
+        ((*FULL, "patch_size"), [128, 128], "spacing has 3 entries, but patch_size has 2"),
+        ((*FULL, "patch_size"), [0, 128, 128], r"'configurations\.3d_fullres\.patch_size\.0'"),
+        ((*FULL, "batch_size"), 0, r"'configurations\.3d_fullres\.batch_size'"),
+        ((*FULL, "batch_size"), "many", r"'configurations\.3d_fullres\.batch_size': .* \(found 'many'\)"),
+        ((*FULL, "spacing"), [1, 0, 1], r"'configurations\.3d_fullres\.spacing\.1'"),
+        ((*FULL, "spacing"), [1, 1], "spacing has 2 entries, but patch_size has 3"),
+        ((*FULL, "use_mask_for_norm"), [False], "must have an entry per channel"),
+        ((*ARGUMENTS, "features_per_stage"), [32, 64], f"{SIZES}features_per_stage has 2 .*strides has 6"),
+        ((*ARGUMENTS, "strides"), [[1, 1, 1], [2, 2, 2]], "features_per_stage has 6 .*strides has 2"),
+        ((*ARGUMENTS, "kernel_sizes"), [[3, 3, 3]], "kernel_sizes has 1 entries, but strides has 6"),
+        ((*ARGUMENTS, "kernel_sizes"), [[3, 3]] * 6, "stage 0 of kernel_sizes has 2 entries, but patch_size"),
+        ((*ARGUMENTS, "kernel_sizes"), [[2, 3, 3]] * 6, "kernel_sizes must be odd"),
+        ((*ARGUMENTS, "strides"), [[2, 2, 2]] * 6, "the first of strides must be 1"),
+        ((*ARGUMENTS, "n_stages"), 5, r"3d_fullres\.architecture\.arch_kwargs\.n_stages': .* 6 .*found 5"),
+        ((*ARGUMENTS, "n_conv_per_stage"), [2, 2], "n_conv_per_stage has 2 entries, but strides has 6"),
+        ((*ARGUMENTS, "n_conv_per_stage"), None, r"arch_kwargs\.n_conv_per_stage': Field required"),
+        ((*ARGUMENTS, "n_conv_per_stage_decoder"), [2] * 6, "n_conv_per_stage_decoder has 6 .* one fewer"),
+        ((*ARGUMENTS, "conv_op"), "torch.nn.modules.conv.Conv2d", "conv_op': segflow has .*Conv3d.*Conv2d"),
+        (("configurations", "3d_lowres", "next_stage"), "none", "its stage none is not a configuration"),
+        (("configurations", "3d_cascade_fullres", "previous_stage"), ["2d", "3d_lowres"], "previous_stage'"),
+        (("transpose_backward",), [1, 2, 0], "transpose_forward and transpose_backward must undo each other"),
+        (("transpose_forward",), [0, 0, 1], "must undo each other"),
+        (("transpose_forward",), [0, 1], r"'transpose_forward\.2': Field required"),
+        (("transpose_forward",), None, "'transpose_forward': Field required"),
+        (("configurations",), {}, "'configurations'"),
+        ((*FULL, "architecture"), None, r"'configurations\.3d_fullres\.architecture': Field required"),
+        (("foreground_intensity_properties_per_channel", "1"), None, "has 2 entries, but .* has 1 channels"),
+    ],
+)
+def test_what_does_not_fit_together(path, value, message, data):
+    refused(change(data, path, value), message)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            (*FULL, "normalization_schemes"),
+            ["Own", "Own"],
+            r'normalization_schemes\.0\': segflow has "ZScore',
+        ),
+        ((*FULL, "preprocessor_name"), "Own", r'preprocessor_name.: segflow has "Def.* only .found'),
+        ((*FULL, "resampling_fn_data"), "no_resampling_data_or_seg_to_shape", "resampling_fn_data'"),
+        ((*FULL, "resampling_fn_probabilities"), "resample_torch_fornnunet", "resampling_fn_probabilities'"),
+        ((*FULL, "resampling_fn_data_kwargs", "order"), 1, 'data_kwargs\': segflow has .*"order":3'),
+        (
+            (*FULL, "resampling_fn_seg_kwargs", "force_separate_z"),
+            True,
+            "seg_kwargs': segflow has .*null",
+        ),
+        ((*FULL, "resampling_fn_seg_kwargs"), None, "resampling_fn_seg_kwargs': Field required"),
+        ((*ARGUMENTS, "nonlin"), "torch.nn.ReLU", r'nonlin\': segflow has "torch\.nn\.LeakyReLU" only'),
+        ((*ARGUMENTS, "nonlin_kwargs", "negative_slope"), 0.2, r"key '.*\.nonlin_kwargs\.negative_slope'"),
+        ((*ARGUMENTS, "dropout_op"), "torch.nn.Dropout3d", "dropout_op': segflow has null only"),
+        ((*ARGUMENTS, "norm_op"), "torch.nn.modules.batchnorm.BatchNorm3d", "norm_op': segflow has "),
+        ((*ARGUMENTS, "norm_op_kwargs", "eps"), 1e-3, r"norm_op_kwargs\.eps': segflow has 1e-05 only"),
+        ((*ARGUMENTS, "conv_bias"), False, "conv_bias': segflow has true only"),
+        ((*ARGUMENTS, "stem_channels"), 8, r"unknown key 'configurations\.3d_fullres\..*\.stem_channels'"),
+        ((*ARGUMENTS, "stride"), 8, r"unknown key 'configurations\..*\.stride': did you mean 'strides'"),
+        ((*ARCHITECTURE, "network_class_name"), "my.Net", "network_class_name': segflow has "),
+        ((*FULL, "bach_size"), 4, r"unknown key '.*3d_fullres\.bach_size': did you mean 'batch_size'"),
+        ((*FULL, "patch_shape"), [8, 8, 8], r"unknown key 'configurations\.3d_fullres\.patch_shape'"),
+        (("label_manager",), "MyLabels", "'label_manager': Input should be 'LabelManager' .found 'MyLabels'"),
+        (("my_notes",), "x", "unknown key 'my_notes'"),
+    ],
+)
+def test_what_segflow_does_not_have_is_refused_by_name(path, value, message, data):
+    refused(change(data, path, value), message)
+
+
+# Before release 2.5.
+
+
+def old_style(plan, class_name):
+    """A plan as releases before 2.5 wrote it."""
+    data = plan_to_json(plan)
+    for entry in data["configurations"].values():
+        if "architecture" not in entry:
             continue
-        for read, file in ((read_configuration, network), (read_preparation, preparation)):
-            with pytest.raises(PlanError, match=rf"{name}\.json: the plan has no configuration {name} for"):
-                read(file)
+        arguments = entry.pop("architecture")["arch_kwargs"]
+        entry |= {
+            "UNet_class_name": class_name,
+            "UNet_base_num_features": arguments["features_per_stage"][0],
+            "unet_max_num_features": 512 if len(entry["patch_size"]) == 2 else 320,
+            "n_conv_per_stage_encoder": arguments.get("n_conv_per_stage") or arguments["n_blocks_per_stage"],
+            "n_conv_per_stage_decoder": arguments["n_conv_per_stage_decoder"],
+            "num_pool_per_axis": [len(arguments["strides"]) - 1] * len(entry["patch_size"]),
+            "pool_op_kernel_sizes": arguments["strides"],
+            "conv_kernel_sizes": arguments["kernel_sizes"],
+        }
+    return data
 
 
-@pytest.mark.parametrize("read", [read_configuration, read_preparation])
-def test_broken_parts(read, tmp_path):
-    with pytest.raises(PlanError, match=r"2d\.json does not exist"):
-        read(tmp_path / "2d.json")
-    write_json(tmp_path / "2d.json", {})
-    with pytest.raises(PlanError, match=r"2d\.json: '(configuration|preparation)': Field required"):
-        read(tmp_path / "2d.json")
+@pytest.mark.parametrize(
+    ("recipe", "class_name"), [(PLAIN, "PlainConvUNet"), (RESIDUAL, "ResidualEncoderUNet")]
+)
+def test_the_old_style_means_the_same(recipe, class_name):
+    plan = sample_plan(CASCADE, recipe)
+    data = old_style(plan, class_name)
+    assert "architecture" not in str(data)
+    assert understood(data) == plan
+    narrow = plan.configurations["2d"].architecture.model_copy(update={"features": (2,) * 8})
+    build_network(narrow, input_channels=2, output_channels=3)
 
 
-def changed_parts(folder, one, other):
-    before, after = parts_of(folder / "one", one), parts_of(folder / "other", other)
-    return {name for name in PARTS if before[name] != after[name]}
+def test_an_old_plan_can_be_inherited_from():
+    data = old_style(sample_plan(CASCADE), "PlainConvUNet")
+    data["configurations"]["wide"] = {"inherits_from": "3d_fullres", "UNet_base_num_features": 48}
+    assert understood(data).configurations["wide"].architecture.features == (48, 96, 192, 320, 320, 320)
 
 
-def test_the_batch_size_does_not_touch_the_preparation(tmp_path):
-    small = FINGERPRINT.model_copy(update={"shapes_after_crop": ((40, 30, 40),) * 2})
-    one, other = sample_plan(small, n_cases=3), sample_plan(small, n_cases=400)
-    assert one.configurations["2d"].batch_size != other.configurations["2d"].batch_size
-    assert changed_parts(tmp_path, one, other) == {"network/2d.json", "network/3d_fullres.json"}
-
-
-def test_intensities_decide_the_preparation_of_ct_alone(tmp_path):
-    other = INTENSITIES.model_copy(update={"mean": 41.0})
-    both = FINGERPRINT.foreground_intensity_properties_per_channel
-    ct, mri = (
-        sample_plan(
-            FINGERPRINT.model_copy(
-                update={"foreground_intensity_properties_per_channel": both | {channel: other}}
-            )
-        )
-        for channel in "01"
-    )
-    assert changed_parts(tmp_path / "ct", sample_plan(), ct) == {
-        "preparation/2d.json",
-        "preparation/3d_fullres.json",
-    }
-    assert changed_parts(tmp_path / "mri", sample_plan(), mri) == set()
-
-
-def test_the_spacing_decides_both(tmp_path):
-    finer = sample_plan(recipe=PlannerRecipe(spacing_mm=(0.8, 3.0, 0.8)))
-    assert "preparation/3d_fullres.json" in changed_parts(tmp_path, sample_plan(), finer)
-
-
-def test_configurations_of_others_have_parts_as_well(tmp_path):
-    data = plan_to_json(sample_plan())
-    data["configurations"]["small"] = {"inherits_from": "3d_fullres", "batch_size": 7}
-    found = parts_of(tmp_path, understood(data))
-    assert set(found) == {*PARTS, "network/small.json", "preparation/small.json"}
-    assert found["preparation/small.json"] == found["preparation/3d_fullres.json"]
-    assert read_configuration(tmp_path / "network" / "small.json").batch_size == 7
-
-
-def test_a_cascade_is_prepared_as_the_full_resolution(tmp_path):
-    found = parts_of(tmp_path, sample_plan(CASCADE))
-    assert found["preparation/3d_cascade_fullres.json"] == found["preparation/3d_fullres.json"]
-    assert found["preparation/3d_lowres.json"] != found["preparation/3d_fullres.json"]
-
-
-def test_training_does_not_depend_on_the_format_of_nnunets_plans():
-    """A change there must not train anything anew."""
-    rules = {"segflow.nnunet.plans", "segflow.nnunet.configuration"}
-    assert rules <= set(closure("segflow.commands.plan"))
-    assert not rules & set(closure("segflow.commands.train"))
-
-
-def test_folds_round_trip(tmp_path):
-    folds = (Fold(train=("a", "b"), val=("c",)), Fold(train=("c",), val=("a", "b")))
-    write_folds(tmp_path / "splits_final.json", folds)
-    assert json.loads((tmp_path / "splits_final.json").read_text())[0] == {"train": ["a", "b"], "val": ["c"]}
-    assert read_folds(tmp_path / "splits_final.json") == folds
-
-
-@pytest.mark.parametrize("content", [{"train": []}, [{"train": ["a"]}], [["a"]]])
-def test_broken_folds(content, tmp_path):
-    write_json(tmp_path / "splits_final.json", content)
-    with pytest.raises(PlanError, match=r"splits_final\.json: 'folds"):
-        read_folds(tmp_path / "splits_final.json")
-
-
-def test_fingerprint(tmp_path):
-    (tmp_path / "f.json").write_text(FINGERPRINT.to_json())
-    assert read_fingerprint(tmp_path / "f.json") == FINGERPRINT
-    with pytest.raises(PlanError, match=r"g\.json does not exist"):
-        read_fingerprint(tmp_path / "g.json")
-
-
-def test_the_order_of_preparation_is_kept(tmp_path):
-    """The peer does not know the other order, and must not prepare such cases in its own."""
-    plan = sample_plan(CASCADE, PlannerRecipe(resample_first=True))
-    written = plan_to_json(plan)
-    assert written["configurations"]["2d"]["preprocessor_name"] == "ResampleFirstPreprocessor"
-    assert plan_to_json(sample_plan())["configurations"]["2d"]["preprocessor_name"] == "DefaultPreprocessor"
-    assert plan_from_json(json.loads(json.dumps(written)), where="plans.json") == plan
-    write_parts(tmp_path, plan)
-    assert all(read_preparation(file).resample_first for file in (tmp_path / "preparation").iterdir())
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "UNet_class_name",
+            "UMamba",
+            "3d_fullres: 'UNet_class_name': .* 'PlainConvUNet' or .*found 'UMamba'",
+        ),
+        ("conv_kernel_sizes", None, "3d_fullres: 'conv_kernel_sizes': Field required"),
+        ("pool_op_kernel_sizes", 3, "3d_fullres: 'pool_op_kernel_sizes': "),
+        ("pool_op_kernel_sizes", [], "3d_fullres: 'pool_op_kernel_sizes': "),
+        ("UNet_base_num_features", "many", "3d_fullres: 'UNet_base_num_features': "),
+        ("conv_kernel_sizes", [[3, 3, 3]], "3d_fullres: kernel_sizes has 1 entries, but strides has 7"),
+        ("dropout", 0.5, r"unknown key 'configurations\.3d_fullres\.dropout'"),
+    ],
+)
+def test_an_old_plan_that_is_wrong(key, value, message):
+    data = old_style(sample_plan(), "PlainConvUNet")
+    refused(change(data, [*FULL, key], value), message)

@@ -1,4 +1,4 @@
-"""The peer's names of tensors, written out for tiny networks; `tests/peer` compares them with the peer's own."""
+"""nnU-Net's names of tensors, written out for tiny networks; `tests/peer` compares them with nnU-Net's own."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ NETWORKS = {"plain": PLAIN, "residual": RESIDUAL}
 
 @pytest.fixture(params=NETWORKS)
 def network(request):
-    """Architecture, the peer's names, and our state."""
+    """Architecture, nnU-Net's names, and our state."""
     shape, expected = NETWORKS[request.param]
     state = build_network(shape, input_channels=2, output_channels=3, seed=3).state_dict()
     return shape, expected, state
@@ -95,7 +95,7 @@ def test_names_of_the_method(network):
     assert set(names) == expected
 
 
-def test_to_the_peer_and_back(network):
+def test_to_nnunet_and_back(network):
     shape, expected, state = network
     theirs = to_nnunet(state, shape)
     assert theirs.keys() == expected

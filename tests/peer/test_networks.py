@@ -13,7 +13,6 @@ from segflow.contracts.model import NetworkCard
 from segflow.contracts.plan import Architecture, Configuration
 from segflow.network.unet import build_network
 from segflow.nnunet.checkpoints import save_nnunet_checkpoint
-from segflow.nnunet.configuration import network_entry
 from segflow.nnunet.tensor_names import from_nnunet, nnunet_names
 
 pytestmark = pytest.mark.peer
@@ -94,17 +93,9 @@ def prepared(name, folder):
     logits = network(torch.from_numpy(image))
     slopes = [rng.standard_normal(tuple(y.shape), dtype=np.float32) for y in logits]
     np.savez(folder / f"{name}_slopes.npz", **{str(i): slope for i, slope in enumerate(slopes)})
-    shape = ARCHITECTURES[name]
-    blocks = (shape.encoder_blocks, shape.decoder_blocks)
     return {
         "name": name,
-        "architecture": network_entry(
-            shape.encoder,
-            features=shape.features,
-            strides=shape.strides,
-            kernels=shape.kernels,
-            blocks=blocks,
-        ),
+        "architecture": ARCHITECTURES[name].model_dump(mode="json"),
         "input_channels": INPUTS,
         "output_channels": OUTPUTS,
         "checkpoint": str(folder / f"{name}.pth"),

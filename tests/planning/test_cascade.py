@@ -35,7 +35,7 @@ def test_isotropic_spacing_grows_evenly():
     steps = math.log(found.spacing_mm[0] / 0.5, 1.03)
     assert steps == pytest.approx(round(steps))
     assert found.spacing_mm == (found.spacing_mm[0],) * 3
-    patch = math.prod(found.sizing.topology.patch)
+    patch = math.prod(found.topology.patch)
     ratio = 0.5 / found.spacing_mm[0]
     assert patch / (600 * ratio) ** 3 >= 0.25 > patch / (600 * ratio * 1.03) ** 3
     assert found.median_shape == (round(600 * ratio),) * 3

@@ -10,8 +10,7 @@ import pytest
 from fingerprint_samples import fingerprint_of
 
 from segflow.contracts.errors import PlanError
-from segflow.contracts.fingerprint import Fingerprint
-from segflow.planning.plan import PlanInput, make_plan
+from segflow.planning.plan import PlanInput, make_plan, mask_normalization, normalizations, reader_name
 from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.recipe import recipe_named, recipe_names
 
@@ -20,11 +19,11 @@ VECTORS = json.loads((FOLDER / "planning_default.json").read_text())["fingerprin
 RESIDUAL = json.loads((FOLDER / "planning_residual.json").read_text())["plans"]
 RECIPE = PlannerRecipe()
 
-#: (recipe, fingerprint, configurations): what each planner of the peer answered.
+#: (recipe, fingerprint, configurations): what each planner of nnU-Net answered.
 GOLDEN = [("nnunet", vector["name"], vector["configurations"]) for vector in VECTORS] + [
     (plan["recipe"], plan["fingerprint"], plan["configurations"]) for plan in RESIDUAL
 ]
-PEERS = tuple(name for name in recipe_names() if name not in {"flare21", "nnunet-2018", "nnunet-2021"})
+NNUNETS = tuple(name for name in recipe_names() if name not in {"flare21", "nnunet-2018", "nnunet-2021"})
 IDS = [f"{recipe}-{fingerprint}" for recipe, fingerprint, _ in GOLDEN]
 
 
@@ -44,7 +43,7 @@ def plan_of(name, recipe=RECIPE):
 
 
 def test_there_is_a_vector_for_every_recipe_and_fingerprint():
-    expected = {f"{recipe}-{vector['name']}" for recipe in PEERS for vector in VECTORS}
+    expected = {f"{recipe}-{vector['name']}" for recipe in NNUNETS for vector in VECTORS}
     assert set(IDS) == expected
     assert len(IDS) == len(expected) == 65
 
@@ -64,22 +63,21 @@ def test_golden(recipe, fingerprint, configurations):
             assert list(found.median_shape) == expected["median"]
             assert [list(stride) for stride in found.architecture.strides] == expected["strides"]
             assert [list(kernel) for kernel in found.architecture.kernels] == expected["kernels"]
+    for configuration in plan.configurations.values():
+        check_network(configuration, is_plain=recipe == "nnunet")
 
 
-@pytest.mark.parametrize(("recipe", "fingerprint", "_configurations"), GOLDEN, ids=IDS)
-def test_architecture_fits_the_patch(recipe, fingerprint, _configurations):
-    is_plain = recipe == "nnunet"
-    for name, configuration in plan_of(fingerprint, recipe_named(recipe).planning).configurations.items():
-        architecture = configuration.architecture
-        n = architecture.n_stages
-        assert len(architecture.strides) == len(architecture.kernels) == n
-        assert architecture.encoder == ("plain" if is_plain else "residual")
-        assert architecture.encoder_blocks == ((2,) * n if is_plain else ((1, 3, 4) + (6,) * n)[:n])
-        assert architecture.decoder_blocks == ((2,) if is_plain else (1,)) * (n - 1)
-        most = 512 if name == "2d" else 320
-        assert architecture.features == tuple(min(32 * 2**stage, most) for stage in range(n))
-        divisor = np.prod(architecture.strides, axis=0)
-        assert not (np.asarray(configuration.patch_shape) % divisor).any()
+def check_network(configuration, *, is_plain):
+    """It fits the patch, and has the widths and depths of the method."""
+    architecture = configuration.architecture
+    n = architecture.n_stages
+    assert len(architecture.strides) == len(architecture.kernels) == n
+    assert architecture.encoder == ("plain" if is_plain else "residual")
+    assert architecture.encoder_blocks == ((2,) * n if is_plain else ((1, 3, 4) + (6,) * n)[:n])
+    assert architecture.decoder_blocks == ((2,) if is_plain else (1,)) * (n - 1)
+    most = 512 if configuration.name == "2d" else 320
+    assert architecture.features == tuple(min(32 * 2**stage, most) for stage in range(n))
+    assert not (np.asarray(configuration.patch_shape) % np.prod(architecture.strides, axis=0)).any()
 
 
 def test_cascade_links_the_two_resolutions():
@@ -139,7 +137,6 @@ def test_normalisation_by_channel():
     for configuration in plan.configurations.values():
         assert configuration.normalization == ("ct", "zscore")
         assert configuration.mask_normalization == (False, True)
-    assert isinstance(fingerprint, Fingerprint)
     assert plan.intensities == fingerprint.foreground_intensity_properties_per_channel
 
 
@@ -153,7 +150,7 @@ def test_normalisation_by_channel():
         ("resenc-xl", "nnUNetPlannerResEncXL", "nnUNetResEncUNetXLPlans", "nnUNetPlans"),
     ],
 )
-def test_names_of_the_peer(recipe, planner, low, full):
+def test_names_of_nnunet(recipe, planner, low, full):
     plan = plan_of("Iso05", recipe_named(recipe).planning)
     assert (plan.planner, plan.plans_name) == (planner, low)
     assert {name: c.data_identifier for name, c in plan.configurations.items()} == {
@@ -277,13 +274,59 @@ def test_low_resolution_of_nnunet_2021():
     assert low.spacing_mm[0] < plan_of("Iso05").configurations["3d_lowres"].spacing_mm[0]
 
 
-def test_the_order_of_preparation_is_part_of_every_configuration():
-    other = RECIPE.model_copy(update={"resample_first": True})
-    for recipe, expected in ((RECIPE, False), (other, True)):
-        plan = plan_of("Liver", recipe)
-        assert {c.resample_first for c in plan.configurations.values()} == {expected}
-        assert {plan.preparation(name).resample_first for name in plan.configurations} == {expected}
+@pytest.mark.parametrize("resample_first", [False, True])
+def test_the_order_of_preparation_is_part_of_every_configuration(resample_first):
+    plan = plan_of("Liver", RECIPE.model_copy(update={"resample_first": resample_first}))
+    assert {c.resample_first for c in plan.configurations.values()} == {resample_first}
+    assert {plan.preparation(name).resample_first for name in plan.configurations} == {resample_first}
 
 
 def test_flare21_plans_as_nnunet():
     assert recipe_named("flare21").planning == RECIPE
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        ("CT", "ct"),
+        ("ct", "ct"),
+        ("CT_contrast", "zscore"),
+        ("noNorm", "none"),
+        ("zscore", "zscore"),
+        ("rescale_to_0_1", "rescale_0_1"),
+        ("RGB_to_0_1", "rgb_0_1"),
+        ("T1", "zscore"),
+    ],
+)
+def test_normalisation_by_channel_name(name, scheme):
+    assert normalizations([name, "CT"]) == (scheme, "ct")
+
+
+@pytest.mark.parametrize(("relative_size", "masked"), [(0.7499, True), (0.75, False), (1.0, False)])
+def test_mask_only_after_a_large_crop_and_for_zscore(relative_size, masked):
+    assert mask_normalization(["zscore", "ct", "none"], relative_size) == (masked, False, False)
+
+
+FLAT = fingerprint_of([((999, 1, 1), (1, 64, 64)), ((999, 1, 1), (1, 70, 60))])
+DEEP = fingerprint_of([((1, 1, 1), (1, 64, 64)), ((1, 1, 1), (9, 64, 64))])
+
+
+@pytest.mark.parametrize(
+    ("ending", "fingerprint", "wanted", "name"),
+    [
+        (".png", FLAT, None, "NaturalImage2DIO"),
+        (".BMP", FLAT, None, "NaturalImage2DIO"),
+        (".tif", FLAT, None, "NaturalImage2DIO"),
+        (".tif", DEEP, None, "Tiff3DIO"),
+        (".tiff", FLAT, None, "Tiff3DIO"),
+        (".nii", DEEP, None, "NibabelIO"),
+        (".nii.gz", FLAT, None, "SimpleITKIO"),
+        *((ending, DEEP, None, "SimpleITKIO") for ending in (".nii.gz", ".nrrd", ".mha", ".gipl", ".mhd")),
+        (".png", FLAT, "NibabelIOWithReorient", "NibabelIOWithReorient"),
+        (".png", FLAT, "SimpleITKIOWithReorient", "SimpleITKIOWithReorient"),
+        (".png", FLAT, "None", "NaturalImage2DIO"),
+        (".png", FLAT, "MyOwnReader", "NaturalImage2DIO"),
+    ],
+)
+def test_reader_of_nnunet(ending, fingerprint, wanted, name):
+    assert reader_name(ending, fingerprint, wanted=wanted) == name

@@ -1,4 +1,4 @@
-"""The plans that the peer's users published, made again from the fingerprints beside them."""
+"""The plans that users of nnU-Net published, made again from the fingerprints beside them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,16 @@ from segflow.recipes.recipe import recipe_named
 pytestmark = pytest.mark.data
 
 #: (folder, file, recipe, style): "old" plans were written before release 2.5, without the key "architecture".
+LYMPH_NODES = "MIC-DKFZ__nnUNet__LymphNodes250_region"
 PLANS = {
-    "LymphNodes250": ("MIC-DKFZ__nnUNet__LymphNodes250_region", "nnUNetPlans.json", "nnunet", "new"),
-    "LymphNodes250-L": (
-        "MIC-DKFZ__nnUNet__LymphNodes250_region",
-        "nnUNetResEncUNetLPlans.json",
-        "resenc-l",
-        "new",
-    ),
+    "LymphNodes250": (LYMPH_NODES, "nnUNetPlans.json", "nnunet", "new"),
+    "LymphNodes250-L": (LYMPH_NODES, "nnUNetResEncUNetLPlans.json", "resenc-l", "new"),
     "UPPECT": ("StMerce__UPPECT__UPPECT", "plans.json", "nnunet", "new"),
-    "Heart": ("automl__AutoNNUnet__MSD_Dataset002_Heart", "plans.json", "nnunet", "new"),
-    "Liver": ("automl__AutoNNUnet__MSD_Dataset003_Liver", "plans.json", "nnunet", "new"),
-    "Hippocampus": ("automl__AutoNNUnet__MSD_Dataset004_Hippocampus", "plans.json", "nnunet", "new"),
-    "Prostate": ("automl__AutoNNUnet__MSD_Dataset005_Prostate", "plans.json", "nnunet", "new"),
-    "Pancreas": ("automl__AutoNNUnet__MSD_Dataset007_Pancreas", "plans.json", "nnunet", "new"),
-    "MSSEG": (
-        "ander-elkoroaristizabal__nnunet-ms-segmentation__MSSEG",
-        "nnUNetPlans.json",
-        "nnunet",
-        "old",
-    ),
+    **{
+        name: (f"automl__AutoNNUnet__MSD_Dataset{name}", "plans.json", "nnunet", "new")
+        for name in ("002_Heart", "003_Liver", "004_Hippocampus", "005_Prostate", "007_Pancreas")
+    },
+    "MSSEG": ("ander-elkoroaristizabal__nnunet-ms-segmentation__MSSEG", "nnUNetPlans.json", "nnunet", "old"),
     "RaSPDAM": ("zhejianglab__RaSPDAM__RaSPDAM", "plans.json", "nnunet", "old"),
 }
 NEW = [name for name, (*_, style) in PLANS.items() if style == "new"]
@@ -88,7 +78,7 @@ def test_same_plan(name, shared):
 
 @pytest.mark.parametrize("name", NEW)
 def test_same_file(name, shared):
-    """Key by key as the peer wrote it, but for the study's name."""
+    """Key by key as nnU-Net wrote it, but for the study's name."""
     written, expected = plan_to_json(planned(name, shared)), json.loads(file_of(name, shared).read_text())
     assert list(written) == list(expected)
     assert written.keys() >= OWN_NAMES

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from segflow.contracts.errors import SegflowError
 
@@ -59,9 +60,13 @@ def _explain(model: type[BaseModel], fault: Any) -> str:
 def _keys_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
     """The keys that are valid at a path; positions in lists and keys of mappings lead to their entries."""
     for part in loc:
-        field = model.model_fields.get(str(part))
+        field = _by_key(model).get(str(part))
         model = model if field is None else next(_models_in(field.annotation), model)
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return list(_by_key(model))
+
+
+def _by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

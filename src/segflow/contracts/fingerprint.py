@@ -42,14 +42,13 @@ class IntensityProperties(Contract):
 
 
 class Fingerprint(Contract):
-    """The data fingerprint, in the peer's file format.
+    """The data fingerprint, in nnU-Net's file format.
 
     Attributes:
         foreground_intensity_properties_per_channel: Keyed "0", "1", ...
         median_relative_size_after_cropping: Median over cases of voxels after / before the crop to non-zero.
         shapes_after_crop: Per case, voxels along z, y, x.
         spacings: Per case, millimetres along z, y, x.
-
     """
 
     foreground_intensity_properties_per_channel: dict[str, IntensityProperties]

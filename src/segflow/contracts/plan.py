@@ -1,26 +1,35 @@
-"""A plan: how a data set is prepared and which networks are trained on it. Source: method.md section 6.
+"""A plan: how a data set is prepared and which networks are trained on it; the folds of its cross-validation.
 
-The names of configurations.
-Cross-validation folds. Source: method.md section 10.
+A plan is written as nnU-Net's plans.json: fields carry nnU-Net's keys as aliases, and what nnU-Net must be told though
+segflow has no choice in it has one value only. `segflow.nnunet.plans` reads such files and says what is wrong in them.
+
+Source: method.md sections 6.9, 10.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, AliasPath, ConfigDict, Field, GetCoreSchemaHandler, model_serializer
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import IntensityProperties
 
 __all__ = [
+    "BLOCKS",
     "CONFIGURATION_NAMES",
+    "NETWORKS",
     "SAFE_NAME",
     "Architecture",
+    "Axes",
     "Configuration",
     "ConfigurationName",
+    "Count",
+    "Counts",
+    "Encoder",
     "Fold",
     "Normalization",
     "Plan",
@@ -51,7 +60,63 @@ class Fold(Contract):
     val: tuple[str, ...]
 
 
-Normalization = Literal["zscore", "ct", "none", "rescale_0_1", "rgb_0_1"]
+class _Named:
+    """Annotation of values that nnU-Net has names for: these are written; they and segflow's values are read."""
+
+    def __init__(self, names: Mapping[Any, str]) -> None:
+        self._names = names
+        self._values = {name: value for value, name in names.items()}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            self._value,
+            handler(source),
+            serialization=core_schema.plain_serializer_function_ser_schema(self._names.__getitem__),
+        )
+
+    def _value(self, given: Any) -> Any:
+        if not isinstance(given, str) or given in self._names:
+            return given
+        if given not in self._values:
+            names = " or ".join(f'"{name}"' for name in self._values)
+            raise PydanticCustomError("unsupported", "segflow has {names} only", {"names": names})
+        return self._values[given]
+
+
+Encoder = Literal["plain", "residual"]
+NETWORKS: dict[Encoder, str] = {
+    "plain": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+    "residual": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
+}
+#: nnU-Net's key of the blocks per stage of the encoder.
+BLOCKS: dict[Encoder, str] = {"plain": "n_conv_per_stage", "residual": "n_blocks_per_stage"}
+
+Normalization = Annotated[
+    Literal["zscore", "ct", "none", "rescale_0_1", "rgb_0_1"],
+    _Named(
+        {
+            "zscore": "ZScoreNormalization",
+            "ct": "CTNormalization",
+            "none": "NoNormalization",
+            "rescale_0_1": "RescaleTo01Normalization",
+            "rgb_0_1": "RGBTo01Normalization",
+        }
+    ),
+]
+#: Whether images are resampled before they are normalised. nnU-Net knows the first name, and refuses the other.
+ResampleFirst = Annotated[bool, _Named({False: "DefaultPreprocessor", True: "ResampleFirstPreprocessor"})]
+
+Count = Annotated[int, Field(ge=1)]
+Counts = tuple[Count, ...]
+Axes = Annotated[Counts, Field(min_length=2, max_length=3)]
+Lengths = Annotated[
+    tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=2, max_length=3)
+]
+
+
+def _argument(*keys: str) -> Any:
+    """A field that plans.json has among the arguments of the network's class, under one of the keys."""
+    return Field(validation_alias=AliasChoices(*(AliasPath("arch_kwargs", key) for key in keys)))
 
 
 class Architecture(Contract):
@@ -66,12 +131,14 @@ class Architecture(Contract):
         decoder_blocks: Convolutions per decoder stage; one entry fewer than stages.
     """
 
-    encoder: Literal["plain", "residual"]
-    features: tuple[int, ...]
-    strides: tuple[tuple[int, ...], ...]
-    kernels: tuple[tuple[int, ...], ...]
-    encoder_blocks: tuple[int, ...]
-    decoder_blocks: tuple[int, ...]
+    model_config = ConfigDict(extra="ignore")  # what else an entry of plans.json holds follows from these
+
+    encoder: Annotated[Encoder, _Named(NETWORKS), Field(validation_alias="network_class_name")]
+    features: Annotated[Counts, _argument("features_per_stage")]
+    strides: Annotated[tuple[Axes, ...], Field(min_length=1), _argument("strides")]
+    kernels: Annotated[tuple[Axes, ...], _argument("kernel_sizes")]
+    encoder_blocks: Annotated[Counts, _argument(*BLOCKS.values())]
+    decoder_blocks: Annotated[Counts, _argument("n_conv_per_stage_decoder")]
 
     @property
     def n_stages(self) -> int:
@@ -83,6 +150,42 @@ class Architecture(Contract):
         """2 or 3."""
         return len(self.strides[0])
 
+    @model_serializer
+    def _entry(self) -> dict[str, Any]:
+        """The entry "architecture" of plans.json, with which nnU-Net builds the network."""
+        return {
+            "network_class_name": NETWORKS[self.encoder],
+            "arch_kwargs": {
+                "n_stages": self.n_stages,
+                "features_per_stage": list(self.features),
+                "conv_op": f"torch.nn.modules.conv.Conv{self.dimensions}d",
+                "kernel_sizes": [list(kernel) for kernel in self.kernels],
+                "strides": [list(stride) for stride in self.strides],
+                BLOCKS[self.encoder]: list(self.encoder_blocks),
+                "n_conv_per_stage_decoder": list(self.decoder_blocks),
+                "conv_bias": True,
+                "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{self.dimensions}d",
+                "norm_op_kwargs": {"eps": 1e-05, "affine": True},
+                "dropout_op": None,
+                "dropout_op_kwargs": None,
+                "nonlin": "torch.nn.LeakyReLU",
+                "nonlin_kwargs": {"inplace": True},
+            },
+            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+        }
+
+
+ResamplingFunction = Literal["resample_data_or_seg_to_shape"]
+
+
+class Resampling(Contract):
+    """Arguments of nnU-Net's function for the one way in which segflow resamples."""
+
+    is_seg: bool
+    order: int
+    order_z: int = 0
+    force_separate_z: bool | None = None
+
 
 class Configuration(Contract):
     """One of the U-Nets of a plan. All shapes and spacings are in transposed axis order.
@@ -90,30 +193,37 @@ class Configuration(Contract):
     Attributes:
         name: "2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres", or one that somebody has added.
         data_identifier: Name of the preprocessed data; configurations may share it.
-        spacing_mm: Two entries in 2D, three in 3D.
+        resample_first: Images are resampled before they are normalised, rather than after.
+        batch_size: Patches per step.
         patch_shape: Voxels of a training patch, as many axes as `spacing_mm`.
         median_shape: Median image size at `spacing_mm`; may be x.5.
-        batch_size: Patches per step.
-        batch_dice: Dice summed over the batch rather than per patch.
+        spacing_mm: Two entries in 2D, three in 3D.
         normalization: Per channel.
         mask_normalization: Per channel: statistics inside the non-zero mask only.
-        resample_first: Images are resampled before they are normalised, rather than after.
+        resampling_fn_data: For nnU-Net, as the five after it.
         architecture: The network.
+        batch_dice: Dice summed over the batch rather than per patch.
         previous_stage: Configuration whose output is this one's extra input (cascade).
         next_stage: Configuration that takes this one's output, or several.
     """
 
     name: str
     data_identifier: str
-    spacing_mm: tuple[float, ...]
-    patch_shape: tuple[int, ...]
-    median_shape: tuple[float, ...]
-    batch_size: int
-    batch_dice: bool
-    normalization: tuple[Normalization, ...]
-    mask_normalization: tuple[bool, ...]
-    resample_first: bool = False
+    resample_first: Annotated[ResampleFirst, Field(alias="preprocessor_name")] = False
+    batch_size: Count
+    patch_shape: Annotated[Axes, Field(alias="patch_size")]
+    median_shape: Annotated[Lengths, Field(alias="median_image_size_in_voxels")]
+    spacing_mm: Annotated[Lengths, Field(alias="spacing")]
+    normalization: Annotated[tuple[Normalization, ...], Field(alias="normalization_schemes")]
+    mask_normalization: Annotated[tuple[bool, ...], Field(alias="use_mask_for_norm")]
+    resampling_fn_data: ResamplingFunction = "resample_data_or_seg_to_shape"
+    resampling_fn_data_kwargs: Resampling = Resampling(is_seg=False, order=3)
+    resampling_fn_seg: ResamplingFunction = "resample_data_or_seg_to_shape"
+    resampling_fn_seg_kwargs: Resampling = Resampling(is_seg=True, order=1)
+    resampling_fn_probabilities: ResamplingFunction = "resample_data_or_seg_to_shape"
+    resampling_fn_probabilities_kwargs: Resampling = Resampling(is_seg=False, order=1)
     architecture: Architecture
+    batch_dice: bool
     previous_stage: str | None = None
     next_stage: str | tuple[str, ...] | None = None
 
@@ -155,27 +265,33 @@ class Plan(Contract):
 
     Attributes:
         dataset_name: For people.
-        plans_name: The preset's name in the peer's vocabulary, such as "nnUNetPlans".
-        planner: The peer's planner that makes such a plan, such as "ExperimentPlanner".
-        image_reader_writer: The peer's reader of the data set's files; segflow does not use it.
+        plans_name: nnU-Net's name of the preset, such as "nnUNetPlans".
         median_spacing_mm: Of the raw cases, transposed.
         median_shape: Of the cropped raw cases, transposed.
+        image_reader_writer: nnU-Net's reader of the data set's files; segflow does not use it.
         transpose_forward: Raw axis of each transposed axis.
         transpose_backward: Its inverse.
         configurations: In the order 2d, 3d_lowres, 3d_fullres, 3d_cascade_fullres, or that of the file read.
+        planner: nnU-Net's planner that makes such a plan.
+        label_manager: For nnU-Net.
         intensities: Of the fingerprint, keyed "0", "1", ...
     """
 
     dataset_name: str
     plans_name: str
-    planner: str = "ExperimentPlanner"
+    median_spacing_mm: Annotated[
+        tuple[float, float, float], Field(alias="original_median_spacing_after_transp")
+    ]
+    median_shape: Annotated[tuple[int, int, int], Field(alias="original_median_shape_after_transp")]
     image_reader_writer: str = "SimpleITKIO"
-    median_spacing_mm: tuple[float, float, float]
-    median_shape: tuple[int, int, int]
     transpose_forward: tuple[int, int, int]
     transpose_backward: tuple[int, int, int]
-    configurations: dict[str, Configuration]
-    intensities: dict[str, IntensityProperties]
+    configurations: Annotated[dict[str, Configuration], Field(min_length=1)]
+    planner: Annotated[str, Field(alias="experiment_planner_used")] = "ExperimentPlanner"
+    label_manager: Literal["LabelManager"] = "LabelManager"
+    intensities: Annotated[
+        dict[str, IntensityProperties], Field(alias="foreground_intensity_properties_per_channel")
+    ]
 
     def configuration(self, name: str) -> Configuration:
         """A configuration by name.

@@ -1,7 +1,7 @@
-"""Checkpoints of the peer: files that are pickled, read without unpickling anything.
+"""nnU-Net's checkpoints: pickled files, read without unpickling anything.
 
-They hold numbers of numpy beside tensors and plain data. When such a file is read, numpy's names stand for the few
-functions below, which make plain numbers; any other name is refused.
+They hold numbers of numpy beside tensors and plain data. While such a file is read, the functions below stand in for
+those of numpy and make plain numbers; any other name is refused.
 
 Source: method.md section 15.
 """
@@ -30,23 +30,23 @@ __all__ = [
     "save_nnunet_checkpoint",
 ]
 
-#: The peer's trainer whose networks segflow's are.
+#: The trainer of nnU-Net whose networks segflow has.
 NNUNET_TRAINER: Final = "nnUNetTrainer"
 
-_THEIRS, _OURS = "network_weights", "weights"
+_NNUNET_WEIGHTS, _WEIGHTS = "network_weights", "weights"
 _NUMBERS: Final = "biuf"  # kinds of numpy's numbers
 
 
 @dataclass(frozen=True)
 class NnunetCheckpoint:
-    """What segflow takes from a checkpoint of the peer's.
+    """What segflow reads of a checkpoint.
 
     Attributes:
         weights: In segflow's names.
-        trainer: Name of the peer's class.
-        configuration: Its name.
-        epochs: Trained.
-        mirroring: The peer averages over mirrored inputs when it predicts.
+        trainer: Class of nnU-Net that wrote it.
+        configuration: Name of the configuration.
+        epochs: How many were trained.
+        mirroring: Predictions are averaged over mirrored inputs.
     """
 
     weights: dict[str, Tensor]
@@ -85,48 +85,42 @@ _ALLOWED: Final[list[Callable[..., Any] | tuple[Callable[..., Any], str]]] = [
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a file of segflow's (model.pt) or a checkpoint of the peer's (checkpoint_final.pth).
-
-    Args:
-        path: The file.
+    """The weights of a file of segflow (model.pt) or of a checkpoint of nnU-Net (checkpoint_final.pth).
 
     Returns:
         Tensors on the CPU, in segflow's names.
 
     Raises:
         PredictionError: The file is missing, damaged, holds more than tensors and plain data, or is neither.
-        TrainingError: The peer's network is one that segflow does not have.
+        TrainingError: The network is one that segflow does not have.
 
     Source: method.md sections 11, 15.
     """
     content = _load(path)
-    if _is_state(content.get(_THEIRS)):
-        return from_nnunet(content[_THEIRS], where=str(path))
-    if _is_state(content.get(_OURS)):
-        return dict(content[_OURS])
+    if _is_state(content.get(_NNUNET_WEIGHTS)):
+        return from_nnunet(content[_NNUNET_WEIGHTS], where=str(path))
+    if _is_state(content.get(_WEIGHTS)):
+        return dict(content[_WEIGHTS])
     raise PredictionError(
         f"{path} is neither a weights file of segflow (model.pt) nor a checkpoint of nnU-Net (checkpoint_final.pth)"
     )
 
 
 def load_nnunet_checkpoint(path: Path) -> NnunetCheckpoint:
-    """A checkpoint of the peer's.
-
-    Args:
-        path: Such as fold_0/checkpoint_final.pth.
+    """Read a checkpoint, such as fold_0/checkpoint_final.pth.
 
     Raises:
         PredictionError: The file is missing, damaged, holds more than tensors and plain data, or is no such checkpoint.
-        TrainingError: The peer's network is one that segflow does not have.
+        TrainingError: The network is one that segflow does not have.
 
     Source: method.md section 15.
     """
     content = _load(path)
     arguments = content.get("init_args")
-    if not _is_state(content.get(_THEIRS)) or not isinstance(arguments, Mapping):
+    if not _is_state(content.get(_NNUNET_WEIGHTS)) or not isinstance(arguments, Mapping):
         raise PredictionError(f"{path} is not a checkpoint of nnU-Net")
     return NnunetCheckpoint(
-        weights=from_nnunet(content[_THEIRS], where=str(path)),
+        weights=from_nnunet(content[_NNUNET_WEIGHTS], where=str(path)),
         trainer=str(content.get("trainer_name")),
         configuration=str(arguments.get("configuration")),
         epochs=int(content.get("current_epoch") or 0),
@@ -141,20 +135,19 @@ def save_nnunet_checkpoint(
     *,
     mirroring: bool,
 ) -> None:
-    """Write a checkpoint with which the peer predicts, or that it takes as pretrained weights.
+    """Write a checkpoint with which nnU-Net predicts, or that it takes as pretrained weights.
 
     Args:
         path: Such as fold_0/checkpoint_final.pth.
-        weights: Our state.
+        weights: In segflow's names.
         card: Of the network.
-        mirroring: Let the peer average over mirrored inputs.
+        mirroring: Predictions are averaged over mirrored inputs.
 
     Source: method.md sections 15, 18.
-
     """
     configuration = card.configuration
     content = {
-        _THEIRS: to_nnunet(weights, configuration.architecture),
+        _NNUNET_WEIGHTS: to_nnunet(weights, configuration.architecture),
         "trainer_name": NNUNET_TRAINER,
         "init_args": {"configuration": configuration.name, "fold": card.fold},
         "current_epoch": card.epochs,

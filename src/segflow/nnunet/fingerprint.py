@@ -17,6 +17,5 @@ def read_fingerprint(path: Path) -> Fingerprint:
         PlanError: The file is missing or cannot be understood.
 
     Source: method.md section 5.
-
     """
     return read_contract(Fingerprint, path)

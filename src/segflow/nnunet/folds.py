@@ -29,5 +29,5 @@ def read_folds(path: Path) -> tuple[Fold, ...]:
 
 
 def write_folds(path: Path, folds: tuple[Fold, ...]) -> None:
-    """Write splits_final.json in the peer's format. Source: method.md section 10."""
+    """Write splits_final.json in nnU-Net's format. Source: method.md section 10."""
     write_json(path, [fold.model_dump(mode="json") for fold in folds])

@@ -1,6 +1,6 @@
-"""What the stages read of a plan, a file per stage and configuration.
+"""What the stages read of a plan: a file per configuration for its network, and one for the preparation of its cases.
 
-A stage that depends on its part alone need not run again when another part of the plan changes.
+A stage that depends on its own file alone need not run again when something else in the plan changes.
 """
 
 from __future__ import annotations
@@ -11,37 +11,25 @@ from typing import TypeVar
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import PlanError
 from segflow.contracts.plan import CONFIGURATION_NAMES, Configuration, Plan, Preparation, in_order
-from segflow.storage.files import read_contract, write_text
+from segflow.storage.files import read_json, write_text
 
 __all__ = ["read_configuration", "read_preparation", "write_parts"]
 
-T = TypeVar("T")
-
-
-class _Network(Contract):
-    configuration: Configuration | None
-
-
-class _Preparation(Contract):
-    preparation: Preparation | None
+C = TypeVar("C", bound=Contract)
 
 
 def write_parts(folder: Path, plan: Plan) -> None:
-    """Write the parts of a plan.
+    """Write network/CONFIGURATION.json and preparation/CONFIGURATION.json.
 
-    There is always a file for every configuration that the planner may make, so that the workflow knows their names
-    beforehand.
-
-    Args:
-        folder: Gets network/CONFIGURATION.json and preparation/CONFIGURATION.json.
-        plan: The plan.
+    There are files for every configuration that the planner may make, so that the workflow knows their names
+    beforehand; they hold null where the plan has none of that name.
     """
     for name in in_order([*CONFIGURATION_NAMES, *plan.configurations]):
-        configuration = plan.configurations.get(name)
-        text = _Network(configuration=configuration).to_json()
-        write_text(folder / "network" / f"{name}.json", text)
-        found = None if configuration is None else plan.preparation(name)
-        write_text(folder / "preparation" / f"{name}.json", _Preparation(preparation=found).to_json())
+        found = name in plan.configurations
+        network = plan.configuration(name).to_json() if found else "null\n"
+        preparation = plan.preparation(name).to_json() if found else "null\n"
+        write_text(folder / "network" / f"{name}.json", network)
+        write_text(folder / "preparation" / f"{name}.json", preparation)
 
 
 def read_configuration(path: Path) -> Configuration:
@@ -50,7 +38,7 @@ def read_configuration(path: Path) -> Configuration:
     Raises:
         PlanError: The file is missing, cannot be understood, or the plan has no such configuration.
     """
-    return _present(read_contract(_Network, path).configuration, path)
+    return _read(Configuration, path)
 
 
 def read_preparation(path: Path) -> Preparation:
@@ -59,10 +47,11 @@ def read_preparation(path: Path) -> Preparation:
     Raises:
         PlanError: The file is missing, cannot be understood, or the plan has no such configuration.
     """
-    return _present(read_contract(_Preparation, path).preparation, path)
+    return _read(Preparation, path)
 
 
-def _present(found: T | None, path: Path) -> T:
-    if found is None:
+def _read(kind: type[C], path: Path) -> C:
+    data = read_json(path, error=PlanError)
+    if data is None:
         raise PlanError(f"{path}: the plan has no configuration {path.stem} for this data set")
-    return found
+    return kind.parse(data, where=str(path), error=PlanError)

@@ -1,7 +1,8 @@
-"""The peer's names for the tensors of a U-Net.
+"""nnU-Net's names for the tensors of a U-Net.
 
-The peer lists most tensors more than once: the convolution and the norm of a block again among "all_modules", and the
-whole encoder again below the decoder. Where segflow has one tensor, all of the peer's names are filled, or must agree.
+nnU-Net lists most tensors more than once: the convolution and the norm of a block again among "all_modules", and the
+whole encoder again below the decoder. Where segflow has one tensor, all of these names are written, and must agree
+when they are read.
 
 Source: method.md section 11.
 """
@@ -21,7 +22,7 @@ from segflow.network.weights import listed
 
 __all__ = ["from_nnunet", "nnunet_names", "to_nnunet"]
 
-#: What the peer's releases, and torch.compile, put in front of all names.
+#: What releases of nnU-Net, and torch.compile, put in front of all names.
 _WRAPPERS: Final = ("module.", "_orig_mod.")
 #: A convolution with its norm, and their places among "all_modules".
 _PLACES: Final = {"conv": 0, "norm": 1}
@@ -31,7 +32,7 @@ _DECODER = re.compile(r"(decoder\.stages\.\d+)\.(\d+)\.(conv|norm)\.(\w+)")
 _STEM = re.compile(r"(encoder\.stem)\.(conv|norm)\.(\w+)")
 _RESIDUAL = re.compile(r"encoder\.stages\.(\d+)\.(\d+)\.(conv1|conv2|skip)\.(conv|norm)\.(\w+)")
 
-#: From the peer's name, its duplicates taken away, to ours.
+#: From nnU-Net's name without its duplicates to segflow's.
 _TRANSLATIONS: Final = (
     (re.compile(r"(encoder\.stages\.\d+)\.0\.convs\.(\d+)\.(.+)"), r"\1.\2.\3"),
     (re.compile(r"(encoder\.stem)\.convs\.0\.(.+)"), r"\1.\2"),
@@ -43,58 +44,37 @@ _TRANSLATIONS: Final = (
 
 
 def nnunet_names(names: Iterable[str], architecture: Architecture) -> dict[str, tuple[str, ...]]:
-    """What the peer calls the tensors of a network.
+    """Name of a tensor to all that nnU-Net has for it, the plain one first.
 
     Args:
         names: Of segflow's network.
-        architecture: Of the network; the peer's name of a shortcut depends on its stride.
-
-    Returns:
-        Our name to all of the peer's, the plain one first.
-
-    Source: method.md section 11.
+        architecture: Of the network; nnU-Net's name of a shortcut depends on its stride.
     """
     return {name: _names(name, architecture) for name in names}
 
 
 def to_nnunet(weights: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
-    """A network's state as the peer has it.
-
-    Args:
-        weights: Our state.
-        architecture: Of the network.
-
-    Returns:
-        The peer's state. Duplicates are the same tensor.
-
-    Source: method.md section 11.
-    """
+    """A network's state under all of nnU-Net's names; duplicates are the same tensor."""
     found: dict[str, Tensor] = {}
     for name, theirs in nnunet_names(weights, architecture).items():
-        tensor = weights[name].detach().contiguous()
-        found |= dict.fromkeys(theirs, tensor)
+        found |= dict.fromkeys(theirs, weights[name].detach().contiguous())
     return found
 
 
 def from_nnunet(state: Mapping[str, Tensor], *, where: str) -> dict[str, Tensor]:
-    """A network's state in our names.
+    """A network's state under segflow's names.
 
     Args:
-        state: The peer's.
+        state: Of nnU-Net's network.
         where: The file, for messages.
-
-    Returns:
-        One tensor for all that the peer has under several names.
 
     Raises:
         TrainingError: Names that no network of segflow has, or duplicates that differ; all are listed.
-
-    Source: method.md section 11.
     """
     found: dict[str, Tensor] = {}
     faults = []
     for theirs, tensor in state.items():
-        name = _our_name(theirs)
+        name = _segflow_name(theirs)
         if name is None:
             faults.append(f"{theirs}: segflow's networks have no such tensor")
         elif name in found and not torch.equal(found[name], tensor):
@@ -137,7 +117,7 @@ def _twice(block: str, kind: str, leaf: str) -> tuple[str, ...]:
     return f"{block}.{kind}.{leaf}", f"{block}.all_modules.{_PLACES[kind]}.{leaf}"
 
 
-def _our_name(theirs: str) -> str | None:
+def _segflow_name(theirs: str) -> str | None:
     name = theirs
     for wrapper in _WRAPPERS:
         name = name.removeprefix(wrapper)

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from segflow.planning.patch import Sizing, size_patch_and_batch
 from segflow.recipes.planner import PlannerRecipe
 
-__all__ = ["LowResolution", "plan_low_resolution"]
+__all__ = ["plan_low_resolution"]
 
 MIN_PATCH_COVERAGE = 0.25  # the low-resolution patch must see this share of the median image
 ANISOTROPY_RATIO = 2.0  # axes this much finer than the coarsest are coarsened first
 MIN_VOXEL_REDUCTION = 2.0
-
-
-@dataclass(frozen=True)
-class LowResolution:
-    """A coarser version of the data and the network for it."""
-
-    spacing_mm: tuple[float, ...]
-    median_shape: tuple[int, ...]
-    sizing: Sizing
 
 
 def plan_low_resolution(
@@ -33,7 +23,7 @@ def plan_low_resolution(
     *,
     n_cases: int,
     n_outputs: int,
-) -> LowResolution | None:
+) -> Sizing | None:
     """Coarsen the spacing until a patch sees a quarter of the median image.
 
     Args:
@@ -45,24 +35,22 @@ def plan_low_resolution(
         n_outputs: Entries of the label table.
 
     Returns:
-        The low resolution, or None if it would save less than half the voxels.
+        Spacing, median shape, patch and batch of 3d_lowres, or None if it would save less than half the voxels.
 
     Source: method.md section 6.7.
-
     """
     low = list(spacing_mm)
     patch_voxels, median_voxels = math.prod(full_patch), math.prod(median_shape)
-    found: LowResolution | None = None
+    found: Sizing | None = None
     while patch_voxels / median_voxels < MIN_PATCH_COVERAGE:
         low = _coarser(low, recipe.low_resolution_step)
         exact = [full / now * size for full, now, size in zip(spacing_mm, low, median_shape, strict=True)]
         median_voxels = math.prod(exact)
         rounded = tuple(round(size) for size in exact)
-        sizing = size_patch_and_batch(
+        found = size_patch_and_batch(
             low, rounded, recipe, dataset_voxels=median_voxels * n_cases, n_outputs=n_outputs
         )
-        patch_voxels = math.prod(sizing.topology.patch)
-        found = LowResolution(tuple(low), rounded, sizing)
+        patch_voxels = math.prod(found.topology.patch)
     saves = math.prod(median_shape) / median_voxels >= MIN_VOXEL_REDUCTION
     return found if saves else None
 

@@ -53,9 +53,6 @@ def check_folds(folds: Sequence[Fold], identifiers: Sequence[str], *, where: str
 
     Raises:
         PlanError: A fold names a case that does not exist, is empty, or trains on what it is tested on.
-
-    Source: ours (the peer only prints a warning when they overlap).
-
     """
     known = set(identifiers)
     for number, fold in enumerate(folds):

@@ -22,8 +22,17 @@ MIN_BATCH = 2
 
 @dataclass(frozen=True)
 class Sizing:
-    """What the search found."""
+    """Patch and batch for images of one resolution.
 
+    Attributes:
+        spacing_mm: Per axis (2 or 3).
+        median_shape: Voxels per axis; may be x.5.
+        topology: The patch, and the stages of the network for it.
+        batch_size: Patches per step.
+    """
+
+    spacing_mm: tuple[float, ...]
+    median_shape: tuple[float, ...]
     topology: Topology
     batch_size: int
 
@@ -50,13 +59,10 @@ def size_patch_and_batch(
         dataset_voxels: Voxels of all training images at this spacing.
         n_outputs: Entries of the label table.
 
-    Returns:
-        Patch, strides, kernels and batch size.
-
     Raises:
         PlanError: Not even a patch of one voxel fits the memory.
 
-    Source: method.md section 6.6, and section 26 for other starts and another rounding; voxels as budget are ours.
+    Source: method.md section 6.6, and section 26 for other starts and another rounding.
     """
     flat = len(median_shape) == 2
     reference_batch = recipe.reference_batch_2d if flat else recipe.reference_batch_3d
@@ -73,7 +79,7 @@ def size_patch_and_batch(
     fitting = budget / estimate * reference_batch
     batch = math.floor(fitting) if recipe.batch_rounding == "down" else round(fitting)
     cap = round(dataset_voxels * recipe.dataset_share / np.prod(found.patch, dtype=np.float64))
-    return Sizing(found, max(min(batch, cap), MIN_BATCH))
+    return Sizing(tuple(spacing_mm), tuple(median_shape), found, max(min(batch, cap), MIN_BATCH))
 
 
 def _topology(spacing_mm: Sequence[float], size: Sequence[float], recipe: PlannerRecipe) -> Topology:

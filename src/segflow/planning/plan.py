@@ -1,8 +1,4 @@
-"""From fingerprint to plan: the rule-based parameters, put together. Source: method.md section 6.
-
-Which normalisation each channel gets. Source: method.md section 7.
-The peer's name for what reads a data set's files. Source: method.md section 3.
-"""
+"""From fingerprint to plan: the rule-based parameters, put together. Source: method.md sections 3, 6, 7."""
 
 from __future__ import annotations
 
@@ -22,85 +18,7 @@ from segflow.planning.topology import features_per_stage, per_stage
 from segflow.recipes.planner import PlannerRecipe
 from segflow.volumes.crop import reorder
 
-__all__ = [
-    "PlanInput",
-    "make_plan",
-    "mask_normalization",
-    "normalizations",
-    "reader_name",
-]
-
-MASK_BELOW_RELATIVE_SIZE = 0.75  # of the image that is left by the crop, in the median
-
-_BY_CHANNEL_NAME: dict[str, Normalization] = {
-    "ct": "ct",
-    "nonorm": "none",
-    "zscore": "zscore",
-    "rescale_to_0_1": "rescale_0_1",
-    "rgb_to_0_1": "rgb_0_1",
-}
-
-
-def normalizations(channel_names: Sequence[str]) -> tuple[Normalization, ...]:
-    """The scheme of each channel, by its name; z-score for every unknown name.
-
-    Args:
-        channel_names: As in dataset.json.
-
-    Returns:
-        One per channel.
-
-    Source: method.md section 7.
-    """
-    return tuple(_BY_CHANNEL_NAME.get(name.casefold(), "zscore") for name in channel_names)
-
-
-def mask_normalization(schemes: Sequence[Normalization], relative_size: float) -> tuple[bool, ...]:
-    """Whether a channel's statistics leave out the zeros around the subject.
-
-    Args:
-        schemes: One per channel.
-        relative_size: Median share of voxels that the crop to non-zero keeps.
-
-    Returns:
-        One per channel.
-
-    Source: method.md section 7.
-    """
-    return tuple(scheme == "zscore" and relative_size < MASK_BELOW_RELATIVE_SIZE for scheme in schemes)
-
-
-_DEFAULT = "SimpleITKIO"
-_FLAT_TIF, _TIF = "NaturalImage2DIO", "Tiff3DIO"
-_BY_ENDING = {
-    ".png": "NaturalImage2DIO",
-    ".bmp": "NaturalImage2DIO",
-    ".tif": _TIF,
-    ".tiff": _TIF,
-    ".nii": "NibabelIO",
-}
-_NAMES = {*_BY_ENDING.values(), _DEFAULT, "SimpleITKIOWithReorient", "NibabelIOWithReorient"}
-
-
-def reader_name(file_ending: str, fingerprint: Fingerprint, *, wanted: str | None = None) -> str:
-    """Which of its readers the peer would use; segflow writes the name to plans.json for it.
-
-    Args:
-        file_ending: Of image files, with its dot.
-        fingerprint: Tells flat .tif images from volumes.
-        wanted: `overwrite_image_reader_writer` of dataset.json; a name the peer does not know is passed over.
-
-    Returns:
-        The name of a class of the peer.
-
-    Source: method.md sections 2, 3.
-    """
-    if wanted in _NAMES:
-        return str(wanted)
-    ending = file_ending.lower()
-    if ending == ".tif" and all(shape[0] == 1 for shape in fingerprint.shapes_after_crop):
-        return _FLAT_TIF
-    return _BY_ENDING.get(ending, _DEFAULT)
+__all__ = ["PlanInput", "make_plan", "mask_normalization", "normalizations", "reader_name"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +30,7 @@ class PlanInput:
         channel_names: They choose the normalisation.
         n_cases: `numTraining`.
         n_outputs: Entries of the label table.
-        file_ending: Of image files; names the peer's reader, with the next.
+        file_ending: Of image files; decides nnU-Net's reader, with the next.
         reader: `overwrite_image_reader_writer`, if it says so.
     """
 
@@ -124,24 +42,18 @@ class PlanInput:
     reader: str | None = None
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """A resolution and the images at it, in transposed order."""
-
-    spacing_mm: tuple[float, ...]
-    median_shape: tuple[float, ...]
-
-
 def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecipe) -> Plan:
     """Derive spacing, patch, batch and network of every configuration from the fingerprint.
+
+    1. The target spacing (6.1), and the order of axes with the coarsest first (6.2).
+    2. The median shape at that spacing (6.3).
+    3. Patch, batch and network of 2d (6.8), 3d_fullres (6.6), and 3d_lowres with its cascade where that pays (6.7).
+    4. The normalisation of each channel (7).
 
     Args:
         fingerprint: Of the data set.
         dataset: What dataset.json says.
         recipe: The fixed parameters of planning.
-
-    Returns:
-        The plan.
 
     Raises:
         PlanError: The fingerprint has another number of channels, or no network fits the memory.
@@ -149,18 +61,14 @@ def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecip
     Source: method.md section 6.
     """
     _check(fingerprint, dataset)
-    spacing_mm = recipe.spacing_mm or target_spacing(fingerprint)
-    order = axis_order(spacing_mm)
-    full = _Grid(reorder(spacing_mm, order), reorder(median_shape_at(fingerprint, spacing_mm), order))
-    drafts = {"2d": _draft(_Grid(full.spacing_mm[1:], full.median_shape[1:]), full, dataset, recipe)}
-    if full.median_shape[0] != 1:
-        drafts |= _plan_3d(full, dataset, recipe)
-    spacings, shapes = (
-        np.median(fingerprint.spacings, axis=0),
-        np.median(fingerprint.shapes_after_crop, axis=0),
-    )
-    z_mm, y_mm, x_mm = reorder([float(mm) for mm in spacings], order)
-    z, y, x = reorder([round(float(size)) for size in shapes], order)
+    target_mm = recipe.spacing_mm or target_spacing(fingerprint)
+    order = axis_order(target_mm)
+    shape = reorder(median_shape_at(fingerprint, target_mm), order)
+    drafts = _draft(reorder(target_mm, order), shape, dataset, recipe)
+    raw_mm = np.median(fingerprint.spacings, axis=0)
+    raw_shape = np.median(fingerprint.shapes_after_crop, axis=0)
+    z_mm, y_mm, x_mm = reorder([float(mm) for mm in raw_mm], order)
+    z, y, x = reorder([round(float(size)) for size in raw_shape], order)
     schemes = normalizations(dataset.channel_names)
     masks = mask_normalization(schemes, fingerprint.median_relative_size_after_cropping)
     return Plan(
@@ -184,7 +92,7 @@ def _check(fingerprint: Fingerprint, dataset: PlanInput) -> None:
         raise PlanError("the fingerprint must have a spacing and a shape for each case; make it anew")
     if not all(value > 0 for of_case in fingerprint.spacings for value in of_case):
         raise PlanError(
-            "the fingerprint holds a spacing that is not above 0 mm; mend the image and make it anew"
+            "the fingerprint holds a spacing that is not above 0 mm; correct the image and make it anew"
         )
     measured = len(fingerprint.foreground_intensity_properties_per_channel)
     if measured != len(dataset.channel_names):
@@ -196,9 +104,8 @@ def _check(fingerprint: Fingerprint, dataset: PlanInput) -> None:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A configuration before it gets its names and normalisation."""
+    """A configuration before it gets its network and normalisation."""
 
-    grid: _Grid
     sizing: Sizing
     batch_dice: bool
     previous_stage: str | None = None
@@ -206,46 +113,49 @@ class _Draft:
 
 
 def _draft(
-    grid: _Grid, full: _Grid, dataset: PlanInput, recipe: PlannerRecipe, *, batch_dice: bool = True
-) -> _Draft:
-    voxels = math.prod(full.median_shape) * dataset.n_cases
-    sizing = size_patch_and_batch(
-        grid.spacing_mm, grid.median_shape, recipe, dataset_voxels=voxels, n_outputs=dataset.n_outputs
+    spacing_mm: tuple[float, ...],
+    median_shape: tuple[float, ...],
+    dataset: PlanInput,
+    recipe: PlannerRecipe,
+) -> dict[str, _Draft]:
+    """The configurations that there are, at the spacing of 3d_fullres in transposed order."""
+    voxels = math.prod(median_shape) * dataset.n_cases
+    n_outputs = dataset.n_outputs
+    flat = size_patch_and_batch(
+        spacing_mm[1:], median_shape[1:], recipe, dataset_voxels=voxels, n_outputs=n_outputs
     )
-    return _Draft(grid, sizing, batch_dice)
-
-
-def _plan_3d(full: _Grid, dataset: PlanInput, recipe: PlannerRecipe) -> dict[str, _Draft]:
-    draft = _draft(full, full, dataset, recipe, batch_dice=False)
+    drafts = {"2d": _Draft(flat, batch_dice=True)}
+    if median_shape[0] == 1:
+        return drafts
+    full = size_patch_and_batch(spacing_mm, median_shape, recipe, dataset_voxels=voxels, n_outputs=n_outputs)
     low = plan_low_resolution(
-        full.spacing_mm,
-        full.median_shape,
-        draft.sizing.topology.patch,
+        spacing_mm,
+        median_shape,
+        full.topology.patch,
         recipe,
         n_cases=dataset.n_cases,
-        n_outputs=dataset.n_outputs,
+        n_outputs=n_outputs,
     )
     if low is None:
-        return {"3d_fullres": draft}
-    low_grid = _Grid(low.spacing_mm, low.median_shape)
-    return {
-        "3d_lowres": _Draft(low_grid, low.sizing, batch_dice=False, next_stage="3d_cascade_fullres"),
-        "3d_fullres": _Draft(full, draft.sizing, batch_dice=True),
-        "3d_cascade_fullres": _Draft(full, draft.sizing, batch_dice=True, previous_stage="3d_lowres"),
+        return drafts | {"3d_fullres": _Draft(full, batch_dice=False)}
+    return drafts | {
+        "3d_lowres": _Draft(low, batch_dice=False, next_stage="3d_cascade_fullres"),
+        "3d_fullres": _Draft(full, batch_dice=True),
+        "3d_cascade_fullres": _Draft(full, batch_dice=True, previous_stage="3d_lowres"),
     }
 
 
 def _configuration(
-    name: str, draft: _Draft, schemes: Sequence[str], masks: Sequence[bool], recipe: PlannerRecipe
+    name: str, draft: _Draft, schemes: Sequence[Normalization], masks: Sequence[bool], recipe: PlannerRecipe
 ) -> Configuration:
     found = draft.sizing.topology
     n_stages = len(found.strides)
     return Configuration(
         name=name,
         data_identifier=_data_identifier(name, recipe),
-        spacing_mm=draft.grid.spacing_mm,
+        spacing_mm=draft.sizing.spacing_mm,
         patch_shape=found.patch,
-        median_shape=draft.grid.median_shape,
+        median_shape=draft.sizing.median_shape,
         batch_size=draft.sizing.batch_size,
         batch_dice=draft.batch_dice,
         normalization=tuple(schemes),
@@ -265,8 +175,70 @@ def _configuration(
 
 
 def _data_identifier(name: str, recipe: PlannerRecipe) -> str:
-    """What the peer calls the prepared cases; those at the rule's own full resolution are shared between presets."""
+    """nnU-Net's name of the prepared cases; presets share those at the full resolution that the rule chooses."""
     full = "3d_fullres" if name == "3d_cascade_fullres" else name
     is_alike = recipe.spacing_mm is None and not recipe.resample_first
     is_shared = recipe.data_name is not None and is_alike and full != "3d_lowres"
     return f"{recipe.data_name if is_shared else recipe.plans_name}_{full}"
+
+
+_BY_CHANNEL_NAME: dict[str, Normalization] = {
+    "ct": "ct",
+    "nonorm": "none",
+    "zscore": "zscore",
+    "rescale_to_0_1": "rescale_0_1",
+    "rgb_to_0_1": "rgb_0_1",
+}
+MASK_BELOW_RELATIVE_SIZE = 0.75  # of the image that is left by the crop, in the median
+
+
+def normalizations(channel_names: Sequence[str]) -> tuple[Normalization, ...]:
+    """The scheme of each channel, by its name in dataset.json; z-score for every unknown name.
+
+    Source: method.md section 7.
+    """
+    return tuple(_BY_CHANNEL_NAME.get(name.casefold(), "zscore") for name in channel_names)
+
+
+def mask_normalization(schemes: Sequence[Normalization], relative_size: float) -> tuple[bool, ...]:
+    """Whether a channel's statistics leave out the zeros around the subject.
+
+    Args:
+        schemes: One per channel.
+        relative_size: Median share of voxels that the crop to non-zero keeps.
+
+    Returns:
+        One per channel.
+
+    Source: method.md section 7.
+    """
+    return tuple(scheme == "zscore" and relative_size < MASK_BELOW_RELATIVE_SIZE for scheme in schemes)
+
+
+_READER = "SimpleITKIO"
+_READERS = {
+    ".png": "NaturalImage2DIO",
+    ".bmp": "NaturalImage2DIO",
+    ".tif": "Tiff3DIO",
+    ".tiff": "Tiff3DIO",
+    ".nii": "NibabelIO",
+}
+_READER_NAMES = {*_READERS.values(), _READER, "SimpleITKIOWithReorient", "NibabelIOWithReorient"}
+
+
+def reader_name(file_ending: str, fingerprint: Fingerprint, *, wanted: str | None = None) -> str:
+    """The class with which nnU-Net would read the images; plans.json tells it so.
+
+    Args:
+        file_ending: Of image files, with its dot.
+        fingerprint: Tells flat .tif images from volumes.
+        wanted: `overwrite_image_reader_writer` of dataset.json; ignored if nnU-Net has no such class.
+
+    Source: method.md sections 2, 3.
+    """
+    if wanted in _READER_NAMES:
+        return str(wanted)
+    ending = file_ending.lower()
+    if ending == ".tif" and all(shape[0] == 1 for shape in fingerprint.shapes_after_crop):
+        return "NaturalImage2DIO"
+    return _READERS.get(ending, _READER)

@@ -18,9 +18,6 @@ _TIE_BREAK_MM = 1e-5
 def target_spacing(fingerprint: Fingerprint) -> tuple[float, ...]:
     """The spacing that every case is brought to: the median, finer along a coarse axis.
 
-    Args:
-        fingerprint: Of the data set.
-
     Returns:
         Millimetres along z, y, x.
 
@@ -73,7 +70,6 @@ def median_shape_at(fingerprint: Fingerprint, spacing_mm: Sequence[float]) -> tu
         Voxels along z, y, x; x.5 between two middle cases.
 
     Source: method.md section 6.3.
-
     """
     ratio = np.asarray(fingerprint.spacings) / np.asarray(spacing_mm)
     shapes = np.rint(ratio * np.asarray(fingerprint.shapes_after_crop))
