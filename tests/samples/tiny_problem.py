@@ -119,7 +119,7 @@ def make_job(dimensions=3, *, workers=0, recipe=None, fold=None, seed=1, labels=
     }
     training = {"epochs": 4, "iterations": 3, "validation_iterations": 2} | (recipe or {})
     return TrainingJob(
-        configuration=Configuration(**(values | configuration)),
+        configuration=Configuration(**values).model_copy(update=configuration),
         labels=labels or Labels((("background", 0), ("a", 1), ("b", 2))),
         channels=1,
         fold=fold or Fold(train=("1", "2", "3"), val=("4",)),
