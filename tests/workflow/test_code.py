@@ -21,7 +21,7 @@ from segflow.workflow.code import closure, code_of, digest_of_code
 
 ROOT = Path(segflow.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
-COMMANDS = sorted(f"segflow.commands.{module}" for module, _ in VERBS.values())
+COMMANDS = sorted(f"segflow.commands.{module}" for module in VERBS.values())
 DISPATCHER = "segflow.commands.main"
 
 # What modules do when they are imported or run: nothing that changes another module's results.
@@ -224,7 +224,7 @@ def test_init_files_hold_docstrings_only():
 
 
 def test_only_the_dispatcher_imports_by_a_computed_name():
-    assert {module_of(file) for file in SOURCES if list(dynamic(ast.parse(file.read_text())))} == {DISPATCHER}
+    assert {module_of(file) for file in SOURCES if list(dynamic(ast.parse(file.read_text())))} == set()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from workflow_runs import Experiment
 
 from segflow.commands.main import main
-from segflow.workflow.job import provenance_file
+from segflow.commands.provenance import provenance_file
 
 pytestmark = pytest.mark.workflow
 
