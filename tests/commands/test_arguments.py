@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import get_type_hints
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
 from cyclopts import App, CoercionError
@@ -33,8 +33,9 @@ def parsed(hint, word):
         return value
 
     function.__annotations__["value"] = hint
+    words = [str(word)] * (2 if get_origin(hint) is tuple and ... not in get_args(hint) else 1)
     app.default(function)
-    return app(["--value", str(word)], exit_on_error=False, print_error=False)
+    return app(["--value", *words], exit_on_error=False, print_error=False)
 
 
 def path_arguments():
@@ -46,7 +47,7 @@ def path_arguments():
                 yield pytest.param(hint, kind, id=f"{verb}-{name}")
 
 
-@pytest.mark.parametrize(("hint", "kind"), path_arguments())
+@pytest.mark.parametrize(("hint", "kind"), list(path_arguments()))
 def test_a_path_of_the_wrong_kind(hint, kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")

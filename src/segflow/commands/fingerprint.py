@@ -35,7 +35,7 @@ def fingerprint(
     dataset: DatasetFile,
     *,
     output: ResultFile,
-    check: list[InputFile] | None = None,
+    check: tuple[InputFile, ...] = (),
     cases: OutputFolder | None = None,
     workers: Workers = CORES,
     call: ThisCall = ALONE,
@@ -58,8 +58,8 @@ def fingerprint(
     """
     found = read_dataset(dataset.parent)
     n_channels = len(found.channel_names)
-    checked = checked_cases(check or [])
-    if len(check or []) > 1:  # no chunk has seen them all
+    checked = checked_cases(check)
+    if len(check) > 1:  # no chunk has seen them all
         warn(dataset_warnings(found, checked))
     results = ResultFolder(cases or output.parent / "fingerprint")
     describe = partial(

@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.error("%s", problem)  # noqa: TRY400  a sentence, no traceback
         return _EXIT_USER_ERROR
     except CycloptsError as problem:
-        logger.error("%s Try segflow --help, or segflow VERB --help.", problem)  # noqa: TRY400
+        logger.error("%s; see segflow --help, or segflow VERB --help", str(problem).rstrip("."))  # noqa: TRY400
         return _EXIT_USAGE
     except KeyboardInterrupt:
         logger.warning("interrupted")
@@ -123,6 +123,7 @@ def _application(words: Sequence[str]) -> App:
     app.register_install_completion_command(
         group=_EVERY_VERB, help="complete verbs and options with the Tab key"
     )
+    app.meta.suppress_keyboard_interrupt = False  # `main` reports it
     app.meta.default(_launcher(app, ("segflow", *words)))
     return app
 

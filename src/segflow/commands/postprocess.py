@@ -36,7 +36,7 @@ def postprocess(
     *,
     postprocessing: InputFile,
     dataset: DatasetFile,
-    input: list[InputFolder] | None = None,  # noqa: A002  the option's name
+    input: tuple[InputFolder, ...] = (),  # noqa: A002  the option's name
     selection: InputFile | None = None,
     predictions: InputFolder | None = None,
     folds: list[int] | None = None,
@@ -65,9 +65,9 @@ def postprocess(
 
     Source: method.md section 23.
     """
-    if (input is None) == (selection is None):
+    if bool(input) == (selection is not None):
         raise ConfigurationError("name either --input or --selection")
-    folders = input
+    folders: Sequence[Path] = input
     if selection is not None:
         if predictions is None or folds is None:
             raise ConfigurationError("--selection goes with --predictions and --folds")
@@ -76,8 +76,8 @@ def postprocess(
     description, labels = read_description(dataset)
     operations = read_contract(PostProcessing, postprocessing).operations
     ending = label_ending(str(description["file_ending"]))
-    files = _label_maps(folders or [], ending)
-    call.reads(*(file for folder in folders or [] if (file := folder / "manifest.json").exists()))
+    files = _label_maps(folders, ending)
+    call.reads(*(file for folder in folders if (file := folder / "manifest.json").exists()))
     work = partial(_process, operations=operations, labels=labels, folder=output)
     digests = {}
     with progress_bar("post-process", len(files)) as bar:

@@ -61,7 +61,7 @@ def preprocess(
     preparation: InputFile | None = None,
     output: OutputFolder,
     manifest: ResultFile | None = None,
-    check: list[InputFile] | None = None,
+    check: tuple[InputFile, ...] = (),
     chunk: Chunk = (0, 1),
     workers: Workers = CORES,
     call: ThisCall = ALONE,
@@ -110,7 +110,7 @@ def preprocess(
         for way, folder in ways.values()
     ]
     prepare = partial(
-        _prepare, dataset=source, targets=targets, digests=case_digests(source, checked_cases(check or []))
+        _prepare, dataset=source, targets=targets, digests=case_digests(source, checked_cases(check))
     )
     cases = cases_of_chunk(source.cases, chunk)
     prepared = for_each_case(f"preprocess {', '.join(ways)}", prepare, cases, workers=workers)

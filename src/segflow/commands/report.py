@@ -31,7 +31,7 @@ def report(
     results: ExperimentFolder,
     *,
     dataset: DatasetFile,
-    check: list[InputFile] | None = None,
+    check: tuple[InputFile, ...] = (),
     overlays: int = 3,
     output: ResultFile,
 ) -> None:
@@ -76,16 +76,14 @@ def report(
         overlays=_overlays(outcome, source, overlays),
         stages=stage_times(folder),
         provenance=_provenance(outcome, networks),
-        warnings=(
-            *_warnings(check or sorted((results.parent / "check").glob("chunk_*.json")), source),
-            *qualified,
-        ),
+        warnings=(*_warnings(check, results, source), *qualified),
     )
     write_text(output, render_report(data))
 
 
-def _warnings(files: Sequence[Path], dataset: Dataset) -> tuple[str, ...]:
-    """What the check of any chunk had to say, and what all of them show together; once."""
+def _warnings(check: Sequence[Path], results: Path, dataset: Dataset) -> tuple[str, ...]:
+    """Warnings of the check of any chunk, and those of all cases together; each once."""
+    files = check or sorted((results.parent / "check").glob("chunk_*.json"))
     said = [warning for file in files for warning in read_contract(CheckReport, file).warnings]
     common = dataset_warnings(dataset, checked_cases(files))
     return tuple(dict.fromkeys((*said, *common)))
