@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from segflow.contracts.arrays import Image, LabelMap, Mask, Shape3, Voxels
 from segflow.contracts.case import CaseRecord, PreparedCase, RawCase
-from segflow.contracts.labels import Labels, Target
+from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.plan import Preparation
 from segflow.preprocessing.normalise import normalise
 from segflow.volumes.crop import crop, crop_mask, mark_outside, nonzero_voxels, reorder, transpose_spatial
@@ -45,17 +45,13 @@ def target_locations(label_map: LabelMap, labels: Labels) -> dict[Target, Voxels
     """
     random = np.random.RandomState(_SEED)
     targets = (*labels.targets, *(() if labels.ignore is None else ((-1, *labels.values),)))
-    pools = _pools(label_map, {value for target in targets for value in _members(target)})
+    pools = _pools(label_map, {value for target in targets for value in members(target)})
     drawn: dict[Target, Voxels] = {}
     for target in targets:
-        pool = np.concatenate([pools[value] for value in _members(target)])
+        pool = np.concatenate([pools[value] for value in members(target)])
         index = np.unravel_index(_draw(pool, random), label_map.shape)
         drawn[target] = np.stack(index, axis=1).astype(np.int32)
     return drawn
-
-
-def _members(target: Target) -> tuple[int, ...]:
-    return target if isinstance(target, tuple) else (target,)
 
 
 def _pools(label_map: LabelMap, values: set[int]) -> dict[int, NDArray[np.intp]]:
