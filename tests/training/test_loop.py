@@ -7,15 +7,15 @@ import multiprocessing
 import numpy as np
 import pytest
 import torch
-from tiny_problem import Bar, Reader, StopAfter, Store, make_job
+from tiny_problem import Bar, NaNReader, Reader, StopAfter, Store, make_job
 
 from segflow.contracts.errors import Interrupted, TrainingError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Fold
+from segflow.network.group import Group
 from segflow.training import loop
 from segflow.training.batches import BatchMaker
 from segflow.training.loop import train
-from segflow.training.parallel import Group
 
 SHORT = {"epochs": 2, "iterations": 3, "validation_iterations": 2}
 
@@ -237,11 +237,6 @@ def test_regions_cascade_and_a_residual_encoder():
 
 
 def test_a_loss_that_is_not_finite_is_an_error(store):
-    class NotANumber(Reader):
-        def read(self, identifier):
-            case = super().read(identifier)
-            return dataclasses.replace(case, image=np.full_like(case.image, np.nan))
-
     with pytest.raises(TrainingError, match="loss is nan in epoch 0, iteration 0"):
-        run(make_job(), store, reader=NotANumber())
+        run(make_job(), store, reader=NaNReader())
     assert store.n_saved == 0
