@@ -79,6 +79,6 @@ def _die():
 
 
 def report_and_sleep(group, progress, stop):
-    Path(os.environ["SEGFLOW_TEST_FOLDER"], str(os.getpid())).touch()
+    os.write(1, f"{os.getpid()}\n".encode())
     progress.advance(1)
     time.sleep(60)

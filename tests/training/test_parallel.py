@@ -1,8 +1,6 @@
 """One training in two processes is the same training."""
 
 import multiprocessing
-import os
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 import rank_work
 import torch
-from tiny_problem import SAMPLES, Bar, NaNReader, Reader, StopAfter, Store, await_ends, make_job
+from tiny_problem import Bar, NaNReader, Reader, StopAfter, Store, kill_parent, make_job
 
 from segflow.contracts.errors import DatasetError, Interrupted, TrainingError
 from segflow.contracts.labels import Labels
@@ -150,15 +148,12 @@ def test_an_error_in_all_processes_is_reported_once(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_second_interrupt_ends_all_at_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEGFLOW_TEST_FOLDER", str(tmp_path))
+def test_a_second_interrupt_ends_all_at_once():
     with pytest.raises(KeyboardInterrupt):
         run_pair(rank_work.report_and_sleep, bar=Bar(interrupt_at=1))
 
 
 PARENT = """
-import sys
-sys.path.insert(0, {folder!r})
 import rank_work
 from tiny_problem import Bar
 from segflow.training.parallel import run_ranks
@@ -169,13 +164,4 @@ run_ranks(rank_work.report_and_sleep, (), devices=("cpu", "cpu"), progress=Bar()
 @pytest.mark.timeout(120)
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl")
 def test_processes_of_a_killed_caller_end(tmp_path):
-    script = PARENT.format(folder=str(SAMPLES))
-    environment = {**os.environ, "SEGFLOW_TEST_FOLDER": str(tmp_path), "TMPDIR": str(tmp_path)}
-    with subprocess.Popen([sys.executable, "-c", script], env=environment) as parent:
-        deadline = time.monotonic() + 60
-        while len(ranks := [file.name for file in tmp_path.iterdir() if file.name.isdigit()]) < 2:
-            assert parent.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        parent.kill()
-    await_ends(ranks)
+    kill_parent(PARENT, 2, folder=tmp_path)
