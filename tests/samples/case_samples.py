@@ -12,7 +12,16 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.plan import Architecture, Configuration, Plan, Preparation
 
-CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
+
+def labels_of(n: int) -> Labels:
+    """Background and classes 1 to n."""
+    return Labels((("background", 0), *((f"c{value}", value) for value in range(1, n + 1))))
+
+
+CLASSES = labels_of(2)
+IGNORE = Labels((*CLASSES.entries, ("ignore", 3)))
+#: Two regions, the second within the first.
+REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), regions_class_order=(1, 2))
 INTENSITIES = IntensityProperties(
     max=90.0, mean=40.0, median=41.0, min=-5.0, percentile_00_5=1.0, percentile_99_5=80.0, std=20.0
 )

@@ -175,18 +175,6 @@ class Architecture(Contract):
         }
 
 
-ResamplingFunction = Literal["resample_data_or_seg_to_shape"]
-
-
-class Resampling(Contract):
-    """Arguments of nnU-Net's function for the one way in which segflow resamples."""
-
-    is_seg: bool
-    order: int
-    order_z: int = 0
-    force_separate_z: bool | None = None
-
-
 class Configuration(Contract):
     """One of the U-Nets of a plan. All shapes and spacings are in transposed axis order.
 
@@ -200,8 +188,7 @@ class Configuration(Contract):
         spacing_mm: Two entries in 2D, three in 3D.
         normalization: Per channel.
         mask_normalization: Per channel: statistics inside the non-zero mask only.
-        resampling_fn_data: For nnU-Net, as the five after it.
-        architecture: The network.
+            architecture: The network.
         batch_dice: Dice summed over the batch rather than per patch.
         previous_stage: Configuration whose output is this one's extra input (cascade).
         next_stage: Configuration that takes this one's output, or several.
@@ -216,12 +203,6 @@ class Configuration(Contract):
     spacing_mm: Annotated[Lengths, Field(alias="spacing")]
     normalization: Annotated[tuple[Normalization, ...], Field(alias="normalization_schemes")]
     mask_normalization: Annotated[tuple[bool, ...], Field(alias="use_mask_for_norm")]
-    resampling_fn_data: ResamplingFunction = "resample_data_or_seg_to_shape"
-    resampling_fn_data_kwargs: Resampling = Resampling(is_seg=False, order=3)
-    resampling_fn_seg: ResamplingFunction = "resample_data_or_seg_to_shape"
-    resampling_fn_seg_kwargs: Resampling = Resampling(is_seg=True, order=1)
-    resampling_fn_probabilities: ResamplingFunction = "resample_data_or_seg_to_shape"
-    resampling_fn_probabilities_kwargs: Resampling = Resampling(is_seg=False, order=1)
     architecture: Architecture
     batch_dice: bool
     previous_stage: str | None = None
