@@ -18,6 +18,7 @@ __all__ = [
     "CheckpointStore",
     "Dataset",
     "Geometry",
+    "PreparedCase",
     "Progress",
     "RawCase",
     "Stop",
@@ -120,6 +121,23 @@ class RawCase:
     labels: LabelMap | None
     geometry: Geometry
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A case as preprocessing makes it.
+
+    Attributes:
+        record: What is needed to undo the preprocessing.
+        image: (c, z, y, x), float32.
+        labels: (z, y, x), -1 outside the non-zero mask; None without a label file.
+        locations: Voxels (n, 3) of each target; empty without a label file.
+    """
+
+    record: CaseRecord
+    image: Image
+    labels: LabelMap | None
+    locations: Mapping[Target, Voxels]
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,12 @@ Source: method.md section 9.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segflow.contracts.arrays import Image, LabelMap, Mask, Shape3, Voxels
-from segflow.contracts.case import CaseRecord, RawCase
+from segflow.contracts.case import CaseRecord, PreparedCase, RawCase
 from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.plan import Preparation
 from segflow.preprocessing.normalise import normalise
@@ -20,7 +19,6 @@ from segflow.volumes.crop import crop, crop_mask, mark_outside, nonzero_voxels, 
 from segflow.volumes.resample import resample_image, resample_labels, resampled_shape, separate_axis
 
 __all__ = [
-    "PreparedCase",
     "prepare_case",
     "prepare_labels",
     "target_grid",
@@ -72,23 +70,6 @@ def _draw(pool: NDArray[np.intp], random: np.random.RandomState) -> NDArray[np.i
         return pool
     wanted = max(min(MAX_VOXELS, len(pool)), math.ceil(MIN_SHARE * len(pool)))
     return pool[random.choice(len(pool), wanted, replace=False)]
-
-
-@dataclass(frozen=True)
-class PreparedCase:
-    """A case as the network sees it.
-
-    Attributes:
-        record: What is needed to undo the preparation.
-        image: (c, z, y, x), float32.
-        labels: (z, y, x), -1 outside the mask; None without a label file.
-        locations: Voxels of each target; empty without a label file.
-    """
-
-    record: CaseRecord
-    image: Image
-    labels: LabelMap | None
-    locations: dict[Target, Voxels]
 
 
 def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> PreparedCase:
