@@ -11,7 +11,7 @@ __all__ = ["chunk_count", "chunk_of"]
 
 
 def chunk_count(n_cases: int, *, cases: int, most: int) -> int:
-    """How many chunks of about `cases` cases: at most `most`, and a power of two, so that growth splits them in halves."""
+    """Number of chunks of about `cases` cases: at most `most`, and a power of two, so that growth halves them."""
     count = 1
     while count * cases < n_cases and count * 2 <= most:
         count *= 2
