@@ -100,7 +100,7 @@ def case_segflow(job):
     def whole():
         raw = read_case(case, channels=1)
         found = prepare_case(raw, preparation, labels)
-        CaseStore(output).write(found.record, found.image, found.labels, found.locations)
+        CaseStore(output).write(found)
 
     seconds, _ = timed(whole)
     return {"seconds": seconds, "imports": before, "peak": peak_bytes(), "bytes": size_of(output)}

@@ -35,8 +35,8 @@ from segflow.nnunet.plans import write_plan
 from segflow.planning.plan import PlanInput, make_plan
 from segflow.recipes.planner import PlannerRecipe
 from segflow.storage.files import read_contract, write_json, write_text
+from segflow.workflow.chunks import chunk_count
 from segflow.workflow.config import ChunksConfig
-from segflow.workflow.datasets import chunk_count
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
