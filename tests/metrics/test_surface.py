@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from math import nan
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from segflow.metrics.surface import assd_mm, hd95_mm, nsd, surface_distances
+from segflow.metrics.surface import surface_distances, surface_metrics
 
 MM = (2.5, 1.0, 0.7)
 FACES = [(axis, step) for axis in range(3) for step in (-1, 1)]
@@ -24,25 +24,34 @@ def blob(generator, shape, threshold=0.1):
 
 def surface_voxels(mask, ignored):
     """Voxel by voxel, as the definition says."""
-    found = []
-    for place in zip(*np.nonzero(mask & ~ignored), strict=True):
-        for axis, step in FACES:
-            if mask.shape[axis] == 1:
-                continue
-            beside = list(place)
-            beside[axis] += step
-            inside = 0 <= beside[axis] < mask.shape[axis]
-            if not inside or not (mask | ignored)[tuple(beside)]:
-                found.append(place)
-                break
+
+    def open_face(place, axis, step):
+        beside = list(place)
+        beside[axis] += step
+        return not 0 <= beside[axis] < mask.shape[axis] or not (mask | ignored)[tuple(beside)]
+
+    thick = [(axis, step) for axis, step in FACES if mask.shape[axis] > 1]
+    places = zip(*np.nonzero(mask & ~ignored), strict=True)
+    found = [place for place in places if any(open_face(place, *face) for face in thick)]
     return np.array(found, dtype=float).reshape(-1, 3)
 
 
-def brute_force(prediction, reference, spacing_mm, ignored):
-    scale = np.array([mm if size > 1 else 0 for mm, size in zip(spacing_mm, prediction.shape, strict=True)])
-    ours, theirs = (surface_voxels(mask, ignored) * scale for mask in (prediction, reference))
-    pairs = cdist(ours, theirs)
+def brute_force(prediction, reference, ignored):
+    scale = np.array([mm if size > 1 else 0 for mm, size in zip(MM, prediction.shape, strict=True)])
+    pairs = cdist(*(surface_voxels(mask, ignored) * scale for mask in (prediction, reference)))
     return pairs.min(axis=1), pairs.min(axis=0)
+
+
+def check(distances, ours, theirs, tolerances, **precision):
+    """The metrics, from the distances of both surfaces."""
+    both = np.concatenate([ours, theirs])
+    for tolerance in tolerances:
+        expected = {
+            "hd95": max(np.percentile(ours, 95), np.percentile(theirs, 95)),
+            "assd": both.mean(),
+            "nsd": (both <= tolerance + 1e-9).mean(),
+        }
+        assert surface_metrics(distances, expected, tolerance) == pytest.approx(expected, **precision)
 
 
 @pytest.mark.parametrize("with_ignored", [False, True])
@@ -53,15 +62,11 @@ def test_like_brute_force(seed, shape, with_ignored, frozen):
     prediction, reference = (frozen(blob(generator, shape)) for _ in range(2))
     ignored = frozen(blob(generator, shape, 0.3) if with_ignored else np.zeros(shape, dtype=bool))
     found = surface_distances(prediction, reference, MM, ignored if with_ignored else None)
-    ours, theirs = brute_force(prediction, reference, MM, ignored)
+    ours, theirs = brute_force(prediction, reference, ignored)
     assert len(ours) >= 5
     np.testing.assert_allclose(np.sort(found.from_prediction), np.sort(ours), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(np.sort(found.from_reference), np.sort(theirs), rtol=1e-12, atol=1e-12)
-    assert hd95_mm(found) == pytest.approx(max(np.percentile(ours, 95), np.percentile(theirs, 95)))
-    both = np.concatenate([ours, theirs])
-    assert assd_mm(found) == pytest.approx(both.mean())
-    for tolerance in (0, 0.7, 1, 3):
-        assert nsd(found, tolerance) == pytest.approx((both <= tolerance + 1e-9).mean())
+    check(found, ours, theirs, (0, 0.7, 1, 3))
 
 
 def by_itk(mask, other):
@@ -81,28 +86,17 @@ def by_itk(mask, other):
 def test_like_itk(seed):
     generator = np.random.default_rng(seed)
     masks = [np.pad(blob(generator, (9, 20, 21)), 1) for _ in range(2)]  # ITK has no contour at the edge
-    found = surface_distances(*masks, MM)
-    theirs = by_itk(*masks), by_itk(*masks[::-1])
-    assert len(theirs[0]) > 100
-    assert hd95_mm(found) == pytest.approx(max(np.percentile(one, 95) for one in theirs), rel=1e-5)
-    assert assd_mm(found) == pytest.approx(np.concatenate(theirs).mean(), rel=1e-5)
-    assert nsd(found, 1.1) == pytest.approx((np.concatenate(theirs) <= 1.1).mean())
+    ours, theirs = by_itk(*masks), by_itk(*masks[::-1])
+    assert len(ours) > 100
+    check(surface_distances(*masks, MM), ours, theirs, (1.1,), rel=1e-5)
 
 
-def cube(start, stop, shape=(20, 20, 20)):
-    mask = np.zeros(shape, dtype=bool)
+def cube(start, stop):
+    mask = np.zeros((20, 20, 20), dtype=bool)
     mask[start:stop, 5:10, 5:10] = True
     return mask
 
 
-def test_a_shift_in_closed_form():
-    found = surface_distances(cube(4, 9), cube(6, 11), MM)
-    assert found.from_prediction.max() == pytest.approx(2 * MM[0])
-    assert hd95_mm(found) == pytest.approx(2 * MM[0])
-    assert nsd(found, 2 * MM[0]) == 1
-
-
-EMPTY = np.zeros((20, 20, 20), dtype=bool)
 FULL = np.ones((1, 1, 1), dtype=bool)
 
 
@@ -110,30 +104,32 @@ FULL = np.ones((1, 1, 1), dtype=bool)
     ("prediction", "reference", "expected"),
     [
         (cube(4, 9), cube(4, 9), (0, 0, 1)),
-        (cube(4, 9), EMPTY, (math.nan, math.nan, 0)),
-        (EMPTY, cube(4, 9), (math.nan, math.nan, 0)),
-        (EMPTY, EMPTY, (math.nan,) * 3),
+        (cube(4, 9), cube(0, 0), (nan, nan, 0)),
+        (cube(0, 0), cube(4, 9), (nan, nan, 0)),
+        (cube(0, 0), cube(0, 0), (nan, nan, nan)),
         (FULL, FULL, (0, 0, 1)),
     ],
-    ids=["equal", "one is empty", "the other is empty", "both are empty", "an image of one voxel"],
+    ids=["equal", "no reference", "no prediction", "both are empty", "an image of one voxel"],
 )
 def test_equal_and_empty_masks(prediction, reference, expected):
-    found = surface_distances(prediction, reference, MM)
-    values = (hd95_mm(found), assd_mm(found), nsd(found, 0))
-    assert values == pytest.approx(expected, nan_ok=True)
+    found = surface_metrics(surface_distances(prediction, reference, MM), ("hd95", "assd", "nsd"), 0)
+    assert tuple(found.values()) == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_shift_in_closed_form():
+    found = surface_distances(cube(4, 9), cube(6, 11), MM)
+    assert found.from_prediction.max() == pytest.approx(2 * MM[0])
+    assert surface_metrics(found, ("hd95", "nsd"), 2 * MM[0]) == pytest.approx({"hd95": 2 * MM[0], "nsd": 1})
 
 
 def test_the_image_s_edge_is_a_surface():
     full = np.ones((4, 5, 6), dtype=bool)
-    found = surface_distances(full, full, MM)
-    assert len(found.from_prediction) == full.size - 2 * 3 * 4
+    assert len(surface_distances(full, full, MM).from_prediction) == full.size - 2 * 3 * 4
 
 
-def test_what_is_ignored_makes_no_surface():
-    """The reference ends where annotation does, the prediction goes on: no surface of either is there."""
-    shape = (1, 1, 20)
-    reference, prediction, ignored = (np.zeros(shape, dtype=bool) for _ in range(3))
+def test_ignored_voxels_make_no_surface():
+    """The reference ends where annotation does, the prediction goes on: neither has a surface there."""
+    reference, prediction, ignored = np.zeros((3, 1, 1, 20), dtype=bool)
     reference[..., 2:10], prediction[..., 2:15], ignored[..., 10:] = True, True, True
     found = surface_distances(prediction, reference, MM, ignored)
-    np.testing.assert_array_equal(found.from_prediction, [0])
-    np.testing.assert_array_equal(found.from_reference, [0])
+    assert (found.from_prediction, found.from_reference) == ([0], [0])

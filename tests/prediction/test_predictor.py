@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from case_samples import CLASSES, configuration_of, plan_of, raw_case
+from case_samples import CLASSES, configuration_of, plan_of, raw_case, raw_cases
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,12 +24,16 @@ RECIPE = InferenceRecipe(step=0.5, mirroring=False)
 
 
 def threshold(batch):
-    """A network that calls voxels above 0.5 in the first channel 1, above 1.5 it calls them 2."""
+    """A network that labels voxels of the first channel above 0.5 as 1 and above 1.5 as 2."""
     first = batch[:, :1]
     return torch.cat([0.5 - first, torch.zeros_like(first), first - 1.5], dim=1)
 
 
-def model_of(*configurations, order=(0, 1, 2), network=threshold, operations=(), stages=()):
+def ensemble(configuration, network=threshold):
+    return FoldEnsemble(configuration, [network], CLASSES, RECIPE, "cpu")
+
+
+def model_of(*configurations, order=(0, 1, 2), operations=(), stages=()):
     """A package without files, of untrained networks."""
     plan = plan_of(configurations[0], order)
     plan = plan.model_copy(update={"configurations": {c.name: c for c in configurations}})
@@ -54,28 +58,16 @@ def model_of(*configurations, order=(0, 1, 2), network=threshold, operations=(),
         channels=len(configurations[0].normalization),
         ending=".nii.gz",
         recipe=RECIPE,
-        ensembles={c.name: FoldEnsemble(c, [network], CLASSES, RECIPE, "cpu") for c in configurations},
+        ensembles={c.name: ensemble(c) for c in configurations},
         device="cpu",
         threads=1,
         files=(),
     )
 
 
-@st.composite
-def volumes(draw):
-    """Values 0, 1, 2 in an array that they need not fill, and its spacing."""
-    shape = draw(st.tuples(*[st.integers(1, 12)] * 3))
-    rng = np.random.default_rng(draw(st.integers(0, 999)))
-    array = np.zeros(shape, np.float32)
-    low = [draw(st.integers(0, edge - 1)) for edge in shape]
-    inner = tuple(slice(start, draw(st.integers(start + 1, n))) for start, n in zip(low, shape, strict=True))
-    array[inner] = rng.integers(0, 3, array[inner].shape)
-    return array, draw(st.tuples(*[st.sampled_from([0.5, 1.0, 2.0, 5.0])] * 3))
-
-
-@given(volumes(), st.permutations(range(3)), st.sampled_from([2, 3]))
-def test_crop_and_axis_order_are_undone(volume, order, dimensions):
-    array, spacing_mm = volume
+@given(raw_cases(), st.permutations(range(3)), st.sampled_from([2, 3]))
+def test_crop_and_axis_order_are_undone(raw, order, dimensions):
+    array, spacing_mm = raw.labels.astype(np.float32), raw.geometry.spacing_mm
     own = tuple(spacing_mm[axis] for axis in order)[-dimensions:]
     found = model_of(configuration_of(own), order=tuple(order)).predict(array, spacing_mm)
     np.testing.assert_array_equal(found, array)
@@ -84,13 +76,12 @@ def test_crop_and_axis_order_are_undone(volume, order, dimensions):
 
 def test_channels_and_flat_images():
     flat = np.array([[0, 1, 2], [2, 1, 0]], np.int16)
+    pair = np.stack([flat, 2 - flat])
     one = model_of(configuration_of((1.0, 1.0)))
-    np.testing.assert_array_equal(one.predict(flat, (1.0, 1.0)), flat)
-    np.testing.assert_array_equal(one.predict(flat[None], (1.0, 1.0)), flat)
     two = model_of(configuration_of((1.0, 1.0), ("none", "none")))
-    np.testing.assert_array_equal(two.predict(np.stack([flat, 2 - flat]), (1.0, 1.0)), flat)
-    deep = np.stack([flat, 2 - flat])[:, None]
-    np.testing.assert_array_equal(two.predict(deep, (3.0, 1.0, 1.0)), flat[None])
+    for model, array in ((one, flat), (one, flat[None]), (two, pair)):
+        np.testing.assert_array_equal(model.predict(array, (1.0, 1.0)), flat)
+    np.testing.assert_array_equal(two.predict(pair[:, None], (3.0, 1.0, 1.0)), flat[None])
 
 
 def test_a_pair_is_averaged():
@@ -98,37 +89,36 @@ def test_a_pair_is_averaged():
     pair = model_of(flat, deep)
     array = np.random.default_rng(0).integers(0, 3, (4, 9, 9)).astype(np.float32)
     np.testing.assert_array_equal(pair.predict(array, (1.0, 1.0, 1.0)), array)
-    certain = FoldEnsemble(deep, [lambda batch: 50 * threshold(2 - batch)], CLASSES, RECIPE, "cpu")
-    pair.ensembles["3d_fullres"] = certain  # and of another opinion: it wins
+    # One network is certain of other labels, so these win.
+    pair.ensembles["3d_fullres"] = ensemble(deep, lambda batch: 50 * threshold(2 - batch))
     np.testing.assert_array_equal(pair.predict(array, (1.0, 1.0, 1.0)), 2 - array)
 
 
 def test_the_first_stage_of_a_cascade_is_run():
     coarse = configuration_of((2.0, 2.0, 2.0)).model_copy(update={"name": "3d_lowres"})
     fine = configuration_of().model_copy(update={"name": "3d_cascade_fullres", "previous_stage": "3d_lowres"})
-    seen = []
+    channels = set()
 
-    def second(batch):
-        """Repeats what the first stage has said: channels 1 and 2 are its labels."""
-        seen.append(batch.shape[1])
-        said = batch[:, 1:]
-        return torch.cat([0.5 - said.sum(dim=1, keepdim=True), said], dim=1)
+    def repeat(batch):
+        """The result of the first stage, which is in channels 1 and 2."""
+        channels.add(batch.shape[1])
+        return torch.cat([0.5 - batch[:, 1:].sum(dim=1, keepdim=True), batch[:, 1:]], dim=1)
 
     model = model_of(fine, coarse, stages=("3d_lowres",))
-    model.ensembles["3d_cascade_fullres"] = FoldEnsemble(fine, [second], CLASSES, RECIPE, "cpu")
+    model.ensembles["3d_cascade_fullres"] = ensemble(fine, repeat)
     array = np.ones((8, 12, 16), np.float32)
     array[:, 6:] = 2
     np.testing.assert_array_equal(model.predict(array, (1.0, 1.0, 1.0)), array)
-    assert set(seen) == {3}
+    assert channels == {3}
 
 
 def test_post_processing_is_applied():
     model = model_of(configuration_of(), operations=(Operation(name="keep_largest", labels=(1,)),))
     array = np.zeros((4, 6, 6), np.float32)
     array[0, 0, 0], array[2:, 3:, 3:], array[3, 0, 0] = 1, 1, 2
-    expected = array.copy()
-    expected[0, 0, 0] = 0
-    np.testing.assert_array_equal(model.predict(array, (1.0, 1.0, 1.0)), expected)
+    found = model.predict(array, (1.0, 1.0, 1.0))
+    array[0, 0, 0] = 0
+    np.testing.assert_array_equal(found, array)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
@@ -138,8 +128,7 @@ def test_probabilities_fill_the_raw_image(order):
     model = model_of(configuration_of(), order=order)
     labels, scores = model.predict_case(raw_case(array), probabilities=True)
     np.testing.assert_array_equal(labels, array[0])
-    assert scores.shape == (3, 5, 6, 7)
-    assert scores.dtype == np.float32
+    assert (scores.shape, scores.dtype) == ((3, 5, 6, 7), np.float32)
     np.testing.assert_array_equal(scores.argmax(axis=0), labels)
     np.testing.assert_array_equal(scores[:, 0, 0, 0], [1, 0, 0])  # outside the crop
 
@@ -162,7 +151,7 @@ def test_arrays_that_cannot_be_predicted(array, spacing_mm, message):
         model_of(configuration_of()).predict(array, spacing_mm)
 
 
-def test_folders_that_are_no_package(tmp_path):
+def test_a_folder_that_is_no_package(tmp_path):
     with pytest.raises(PredictionError, match=r"model\.json does not exist"):
         Predictor.from_folder(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Preparing a case and restoring its labels are inverse."""
+"""Preparing a case and restoring its labels are inverse; chunks, threads and stored probabilities change nothing."""
 
 from __future__ import annotations
 
@@ -6,41 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from case_samples import CLASSES, configuration_of, preparation_of, raw_case
+from case_samples import CLASSES, REGIONS, SPACINGS, configuration_of, preparation_of, raw_case, raw_cases
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.labels import Labels
 from segflow.prediction.averaging import average, averaged_label_map
 from segflow.prediction.restore import ScoreStream, assemble, label_map, probability_slabs
 from segflow.preprocessing.prepare import prepare_case
 
-REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), (1, 2))
-SPACINGS = st.tuples(*[st.floats(0.2, 8).map(lambda mm: round(mm, 2))] * 3)
-
-
-@st.composite
-def cases(draw):
-    """Labels that lie on non-zero voxels of an image that need not fill its array."""
-    shape = draw(st.tuples(*[st.integers(1, 9)] * 3))
-    rng = np.random.default_rng(draw(st.integers(0, 999)))
-    low = [draw(st.integers(0, edge - 1)) for edge in shape]
-    inner = tuple(
-        slice(start, draw(st.integers(start + 1, edge))) for start, edge in zip(low, shape, strict=True)
-    )
-    image, labels = np.zeros((1, *shape)), np.zeros(shape, int)
-    image[(0, *inner)] = rng.uniform(1, 9, image[(0, *inner)].shape)
-    labels[inner] = rng.integers(0, 3, labels[inner].shape)
-    return raw_case(image, labels, draw(SPACINGS))
-
 
 def logits_of(label_map, labels=CLASSES):
-    """What a perfect network would say."""
+    """The output of a perfect network."""
     outputs = labels.targets if labels.has_regions else ((0, -1), *labels.foreground_values)
-    marks = [np.isin(label_map, output) for output in outputs]
-    logits = np.where(np.stack(marks), 10, -10).astype(np.float32)
+    logits = np.where([np.isin(label_map, output) for output in outputs], 10, -10).astype(np.float32)
     logits.setflags(write=False)
     return logits
 
@@ -67,27 +47,41 @@ def labelled(scores, record, preparation, labels=CLASSES, *, threads=1, keep=Non
     return label_map(stream_of(scores, preparation, labels, **how), record, threads=threads, keep=keep)
 
 
-def restored(raw, configuration, order, labels=CLASSES):
-    preparation = preparation_of(configuration, order)
+def restored(raw, spacing_mm, order=(0, 1, 2), labels=CLASSES):
+    """A case prepared, and its own labels restored."""
+    preparation = preparation_of(configuration_of(tuple(spacing_mm)), tuple(order))
     prepared = prepare_case(raw, preparation, labels)
     return labelled(logits_of(prepared.labels, labels), prepared.record, preparation, labels)
 
 
-@given(cases(), st.permutations(range(3)), st.sampled_from([2, 3]), st.sampled_from([CLASSES, REGIONS]))
+def case_of(seed, spacing_mm=(1.0, 1.0, 1.0), labels=CLASSES, raw_mm=(1.0, 1.0, 1.0), shape=(9, 8, 7)):
+    """Random logits of a case, its record and its preparation."""
+    preparation = preparation_of(configuration_of(spacing_mm))
+    record = prepare_case(raw_case(np.ones((1, *shape)), spacing_mm=raw_mm), preparation, labels).record
+    scores = np.random.default_rng(seed).normal(size=(labels.n_outputs, *record.shape)).astype(np.float32)
+    scores.setflags(write=False)
+    return scores, record, preparation
+
+
+def picked(probabilities, labels):
+    regions = np.where(probabilities[1] > 0.5, 2, probabilities[0] > 0.5)
+    return regions if labels.has_regions else probabilities.argmax(axis=0)
+
+
+@given(raw_cases(), st.permutations(range(3)), st.sampled_from([2, 3]), st.sampled_from([CLASSES, REGIONS]))
 def test_without_resampling_nothing_is_lost(raw, order, dimensions, labels):
     own = [raw.geometry.spacing_mm[axis] for axis in order]
-    found = restored(raw, configuration_of(tuple(own[-dimensions:])), tuple(order), labels)
+    found = restored(raw, own[-dimensions:], order, labels)
     np.testing.assert_array_equal(found, raw.labels)
     assert found.dtype == np.uint8
     assert found.flags.c_contiguous
 
 
-@given(cases(), st.permutations(range(3)), SPACINGS, st.sampled_from([2, 3]))
+@given(raw_cases(), st.permutations(range(3)), SPACINGS, st.sampled_from([2, 3]))
 def test_resampling_restores_the_shape(raw, order, target_mm, dimensions):
     own = [raw.geometry.spacing_mm[axis] for axis in order]
-    small = [max(mm, 0.2) for mm in own]
-    target = [min(mm, limit) for mm, limit in zip(target_mm, small, strict=True)]  # no axis vanishes
-    found = restored(raw, configuration_of(tuple(target[-dimensions:])), tuple(order))
+    target = [min(pair) for pair in zip(target_mm, own, strict=True)]  # no axis vanishes
+    found = restored(raw, target[-dimensions:], order)
     assert found.shape == raw.labels.shape
     assert set(np.unique(found)) <= set(np.unique(raw.labels)) | {0}
 
@@ -96,16 +90,12 @@ def test_resampling_restores_the_shape(raw, order, target_mm, dimensions):
 def test_a_ball_survives_resampling(order):
     grid = np.indices((30, 32, 34)) - np.array([15, 16, 17]).reshape(3, 1, 1, 1)
     labels = (np.sqrt((grid**2).sum(axis=0)) < 10).astype(int)
-    raw = raw_case(np.ones((1, 30, 32, 34)), labels, (1.0, 1.1, 0.9))
-    found = restored(raw, configuration_of((1.2, 0.8, 1.3)), order)
-    overlap = 2 * (found * labels).sum() / (found.sum() + labels.sum())
-    assert overlap > 0.97
+    found = restored(raw_case(np.ones((1, 30, 32, 34)), labels, (1.0, 1.1, 0.9)), (1.2, 0.8, 1.3), order)
+    assert 2 * (found * labels).sum() / (found.sum() + labels.sum()) > 0.97
 
 
 def test_coarse_slices_are_not_mixed():
-    preparation = preparation_of(configuration_of((5.0, 1.0, 1.0)))
-    raw = raw_case(np.ones((1, 4, 3, 3)), np.zeros((4, 3, 3)), spacing_mm=(2.5, 1.0, 1.0))
-    record = prepare_case(raw, preparation, CLASSES).record
+    _, record, preparation = case_of(0, (5.0, 1.0, 1.0), raw_mm=(2.5, 1.0, 1.0), shape=(4, 3, 3))
     logits = np.zeros((3, 2, 3, 3), np.float32)
     logits[1, 0], logits[2, 1] = 9, 9
     scores = resized(logits, record, preparation)
@@ -113,17 +103,14 @@ def test_coarse_slices_are_not_mixed():
     np.testing.assert_array_equal(scores.argmax(axis=0)[:, 0, 0], [1, 1, 2, 2])
 
 
-def test_flat_configuration_takes_the_cases_own_slices():
-    preparation = preparation_of(configuration_of((0.5, 0.5)))
+def test_a_flat_configuration_keeps_the_slices_of_the_case():
     raw = raw_case(np.ones((1, 4, 3, 3)), np.ones((4, 3, 3)), spacing_mm=(9.0, 1.0, 1.0))
-    prepared = prepare_case(raw, preparation, CLASSES)
-    assert prepared.record.shape == (4, 6, 6)
-    assert (labelled(logits_of(prepared.labels), prepared.record, preparation) == 1).all()
+    assert prepare_case(raw, preparation_of(configuration_of((0.5, 0.5))), CLASSES).record.shape == (4, 6, 6)
+    np.testing.assert_array_equal(restored(raw, (0.5, 0.5)), raw.labels)
 
 
 def test_probabilities_are_resampled_as_they_are(frozen):
-    preparation = preparation_of(configuration_of((2.0, 1.0, 1.0)))
-    record = prepare_case(raw_case(np.ones((1, 4, 1, 1))), preparation, CLASSES).record
+    _, record, preparation = case_of(0, (2.0, 1.0, 1.0), shape=(4, 1, 1))
     scores = frozen(np.array([[0.5, 0.2], [0.5, 0.0], [0.0, 0.8]], np.float32).reshape(3, 2, 1, 1))
     found = resized(scores, record, preparation)
     expected = [[0.5, 0.425, 0.275, 0.2], [0.5, 0.375, 0.125, 0.0], [0.0, 0.2, 0.6, 0.8]]
@@ -139,34 +126,24 @@ def test_chunks_and_threads_do_not_matter(labels, spacing_mm, chunk, threads, fr
     preparation = preparation_of(configuration_of(spacing_mm), (1, 0, 2))
     raw = raw_case(np.ones((1, 31, 34, 25)), np.zeros((31, 34, 25)), (1.1, 1.0, 1.2))
     record = prepare_case(raw, preparation, labels).record
-    scores = np.random.default_rng(0).normal(size=(labels.n_outputs, *record.shape)).astype(np.float32)
-    whole = resized(frozen(scores), record, preparation, labels)
+    scores = frozen(
+        np.random.default_rng(0).normal(size=(labels.n_outputs, *record.shape)).astype(np.float32)
+    )
+    whole = resized(scores, record, preparation, labels)
     assert whole.shape[1:] == record.shape_after_crop == (34, 31, 25)
     np.testing.assert_array_equal(resized(scores, record, preparation, labels, chunk=chunk), whole)
     found = labelled(scores, record, preparation, labels, chunk=chunk, threads=threads)
-    expected = np.zeros(whole.shape[1:])
-    for value, score in enumerate(whole if labels.has_regions else whole[1:], start=1):
-        expected[score > (0 if labels.has_regions else whole[:value].max(axis=0))] = value
+    expected = picked(whole + 0.5, labels) if labels.has_regions else picked(whole, labels)
     np.testing.assert_array_equal(found, expected.transpose(1, 0, 2))
 
 
 def test_too_few_planes_are_an_error():
-    preparation = preparation_of(configuration_of((1.0, 1.0, 1.0)))
-    record = prepare_case(raw_case(np.ones((1, 4, 3, 3))), preparation, CLASSES).record
-    short = replace(stream_of(np.zeros((3, 3, 3, 3), np.float32), preparation), shape=(4, 3, 3))
+    scores, record, preparation = case_of(0, shape=(4, 3, 3))
+    short = replace(stream_of(scores[:, :3], preparation), shape=(4, 3, 3))
     with pytest.raises(ValueError, match="3 planes of scores came, but plane 3 is needed"):
         label_map(short, record, threads=1)
     with pytest.raises(ValueError, match="2 planes of labels came, but the case has 4"):
         assemble([np.zeros((2, 3, 3), np.uint8)], record, preparation, CLASSES)
-
-
-def case_of(seed, spacing_mm=(1.0, 1.0, 1.0), labels=CLASSES):
-    """Random logits of the same case, and what they are brought to its grid with."""
-    preparation = preparation_of(configuration_of(spacing_mm))
-    raw = raw_case(np.ones((1, 9, 8, 7)), np.zeros((9, 8, 7)), (1.0, 1.0, 1.0))
-    record = prepare_case(raw, preparation, labels).record
-    scores = np.random.default_rng(seed).normal(size=(labels.n_outputs, *record.shape)).astype(np.float32)
-    return scores, record, preparation
 
 
 @pytest.mark.parametrize("labels", [CLASSES, REGIONS])
@@ -178,11 +155,6 @@ def test_labels_do_not_depend_on_whether_probabilities_are_kept(labels, spacing_
     probabilities = np.concatenate(kept, axis=1)
     assert probabilities.shape == (labels.n_outputs, 9, 8, 7)
     assert (plain == picked(probabilities, labels)).mean() > 0.999  # rounding decides ties
-
-
-def picked(probabilities, labels):
-    regions = np.where(probabilities[1] > 0.5, 2, probabilities[0] > 0.5)
-    return regions if labels.has_regions else probabilities.argmax(axis=0)
 
 
 @pytest.mark.parametrize("labels", [CLASSES, REGIONS])

@@ -14,6 +14,21 @@ def plus_one(number):
     return number + 1
 
 
+def logged(log, problem=None):
+    """Three stages that log (name, number, thread), and raise at three where `problem` says so."""
+
+    def stage(name):
+        def work(number):
+            log.append((name, number, threading.current_thread()))
+            if problem and (name, number) == (problem[0], 3):
+                raise problem[1]("three")
+            return number
+
+        return work
+
+    return [stage(name) for name in ("read", "compute", "write")]
+
+
 @pytest.mark.parametrize("ahead", [0, 1, 2, 50])
 @pytest.mark.parametrize("count", [0, 1, 20])
 def test_order_and_values(count, ahead):
@@ -22,66 +37,53 @@ def test_order_and_values(count, ahead):
 
 
 @pytest.mark.parametrize("ahead", [1, 3])
-def test_no_more_is_read_or_kept_than_allowed(ahead):
-    read, computed, written = [], [], []
-    most_read, most_kept = [], []
+def test_no_more_is_read_or_waits_than_allowed(ahead):
+    log, counts = [], []
+    read, compute, write = logged(log)
 
-    def compute(number):
-        computed.append(number)
-        most_read.append(len(read) - len(computed))
-        most_kept.append(len(computed) - len(written))
-        return number
+    def counted(number):
+        begun = [name for name, *_ in log]
+        counts.append([begun.count("read") - number - 1, number + 1 - begun.count("write")])
+        return compute(number)
 
-    list(read_compute_write(range(30), lambda n: read.append(n) or n, compute, written.append, ahead=ahead))
-    assert max(most_read) <= ahead
-    assert max(most_kept) <= ahead + 1
+    list(read_compute_write(range(30), read, counted, write, ahead=ahead))
+    most_read, most_waiting = map(max, zip(*counts, strict=True))
+    assert most_read <= ahead
+    assert most_waiting <= ahead + 1
 
 
-def test_reading_and_writing_have_threads_of_their_own_and_run_while_computing():
-    names = {"read": set(), "compute": set(), "write": set()}
-    second_is_read, first_is_computed = threading.Event(), []
+def test_reading_and_writing_run_in_threads_of_their_own_while_computing():
+    log, second_is_read = [], threading.Event()
+    read, compute, write = logged(log)
 
-    def stage(name):
-        def work(number):
-            names[name].add(threading.current_thread())
-            if name == "read" and number == 1:
-                second_is_read.set()
-            if name == "compute" and number == 0:
-                first_is_computed.append(second_is_read.wait(20))
-            return number
+    def reading(number):
+        if number == 1:
+            second_is_read.set()
+        return read(number)
 
-        return work
+    def computing(number):
+        assert second_is_read.wait(20)
+        return compute(number)
 
-    list(read_compute_write(range(9), stage("read"), stage("compute"), stage("write"), ahead=1))
-    assert first_is_computed == [True]
-    assert names["compute"] == {threading.current_thread()}
-    assert all(len(threads) == 1 for threads in names.values())
-    assert len(set().union(*names.values())) == 3
+    list(read_compute_write(range(9), reading, computing, write, ahead=1))
+    threads = {name: {thread for this, _, thread in log if this == name} for name, *_ in log}
+    assert threads["compute"] == {threading.current_thread()}
+    assert all(len(each) == 1 for each in threads.values())
+    assert len(set().union(*threads.values())) == 3
 
 
 @pytest.mark.parametrize("ahead", [0, 2])
 @pytest.mark.parametrize(
-    ("where", "problem"),
+    "problem",
     [("read", LookupError), ("compute", LookupError), ("compute", KeyboardInterrupt), ("write", LookupError)],
 )
-def test_an_error_or_an_interruption_ends_it(where, ahead, problem):
-    begun = []
-
-    def stage(name):
-        def work(number):
-            begun.append((name, number))
-            if name == where and number == 3:
-                raise problem("three")
-            return number
-
-        return work
-
-    with pytest.raises(problem, match="three"):
-        list(read_compute_write(range(1000), stage("read"), stage("compute"), stage("write"), ahead=ahead))
-    assert len(begun) < 40
-    assert [number for name, number in begun if name == "write"] == list(
-        range(sum(name == "write" for name, _ in begun))
-    )
+def test_an_error_or_an_interruption_ends_it(problem, ahead):
+    log = []
+    with pytest.raises(problem[1], match="three"):
+        list(read_compute_write(range(1000), *logged(log, problem), ahead=ahead))
+    assert len(log) < 40
+    written = [number for name, number, _ in log if name == "write"]
+    assert written == list(range(len(written)))
     assert threading.active_count() == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from hypothesis import strategies as st
 
 from segflow.contracts.case import Geometry, RawCase
 from segflow.contracts.fingerprint import IntensityProperties
@@ -12,7 +13,17 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.plan import Architecture, Configuration, Plan, Preparation
 
-CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
+
+def labels_of(n: int) -> Labels:
+    """Background and classes 1 to n."""
+    return Labels((("background", 0), *((f"c{value}", value) for value in range(1, n + 1))))
+
+
+CLASSES = labels_of(2)
+IGNORE = Labels((*CLASSES.entries, ("ignore", 3)))
+#: Two regions, the second within the first.
+REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", 2)), regions_class_order=(1, 2))
+SPACINGS = st.tuples(*[st.floats(0.2, 8).map(lambda mm: round(mm, 2))] * 3)
 INTENSITIES = IntensityProperties(
     max=90.0, mean=40.0, median=41.0, min=-5.0, percentile_00_5=1.0, percentile_99_5=80.0, std=20.0
 )
@@ -45,6 +56,19 @@ def raw_case(image, labels=None, spacing_mm=(1.0, 1.0, 1.0)) -> RawCase:
         labels = np.array(labels, np.int16)
         labels.setflags(write=False)
     return RawCase("one", image, labels, geometry_of(image.shape[1:], spacing_mm))
+
+
+@st.composite
+def raw_cases(draw) -> RawCase:
+    """Labels 0 to 2 on non-zero voxels of an image that need not fill its array, of any shape, spacing and place."""
+    shape = draw(st.tuples(*[st.integers(1, 10)] * 3))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    low = [draw(st.integers(0, size - 1)) for size in shape]
+    inner = tuple(slice(start, draw(st.integers(start + 1, n))) for start, n in zip(low, shape, strict=True))
+    image, labels = np.zeros((1, *shape)), np.zeros(shape, int)
+    image[(0, *inner)] = rng.uniform(1, 9, image[(0, *inner)].shape)
+    labels[inner] = rng.integers(0, 3, labels[inner].shape)
+    return raw_case(image, labels, draw(SPACINGS))
 
 
 def configuration_of(spacing_mm=(1.0, 1.0, 1.0), normalization=("none",), masked=None) -> Configuration:

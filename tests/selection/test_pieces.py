@@ -1,9 +1,10 @@
-"""Operations on label maps by hand, and on tables of pieces as on the label maps themselves."""
+"""Post-processing operations by hand, and on tables of pieces as on the label maps themselves."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from case_samples import labels_of
 from pydantic import ValidationError
 
 from segflow.contracts.errors import PredictionError
@@ -13,13 +14,9 @@ from segflow.metrics.overlap import confusion_matrix
 from segflow.selection import pieces as pieces_module
 from segflow.selection.pieces import apply, confusion, connected, cut, relabelled
 
-THREE = Labels((("background", 0), ("a", 1), ("b", 2), ("c", 3)))
+THREE = labels_of(3)
 IGNORE = Labels((*THREE.entries, ("ignore", 4)))
 MM = (2.0, 1.0, 0.5)
-
-
-LABEL_MAP = np.array([[[1, 2, 2, 0, 1, 1, 0, 2]]], dtype=np.uint8)
-LABEL_MAP.setflags(write=False)
 
 
 def keep(*labels):
@@ -34,103 +31,100 @@ def fill(value, *labels):
     return Operation(name="fill_holes", labels=labels, fill=value)
 
 
-def test_operations_are_applied_in_order():
-    assert apply([], LABEL_MAP, spacing_mm=MM) is LABEL_MAP
-    first, second = ([keep(1), keep(1, 2)], [keep(1, 2), keep(1)])
-    np.testing.assert_array_equal(apply(first, LABEL_MAP, spacing_mm=MM), [[[0, 2, 2, 0, 1, 1, 0, 0]]])
-    np.testing.assert_array_equal(apply(second, LABEL_MAP, spacing_mm=MM), [[[1, 2, 2, 0, 0, 0, 0, 0]]])
-    assert apply([keep(1)], LABEL_MAP, spacing_mm=MM).dtype == np.uint8
+def applied(label_map, *operations, spacing_mm=MM):
+    label_map = np.array(label_map, np.uint8, ndmin=3)
+    label_map.setflags(write=False)
+    found = apply(operations, label_map, spacing_mm=spacing_mm)
+    assert found.dtype == np.uint8
+    assert (found is label_map) == (not operations)
+    return found
 
 
-def test_small_components_go_by_volume():
-    volume = np.zeros((3, 4, 9), dtype=np.uint8)
+@pytest.mark.parametrize(
+    ("operations", "expected"),
+    [
+        ([], [1, 2, 2, 0, 1, 1, 0, 2]),
+        ([keep(1), keep(1, 2)], [0, 2, 2, 0, 1, 1, 0, 0]),
+        ([keep(1, 2), keep(1)], [1, 2, 2, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_operations_are_applied_in_order(operations, expected):
+    np.testing.assert_array_equal(applied([1, 2, 2, 0, 1, 1, 0, 2], *operations).ravel(), expected)
+
+
+def test_small_components_are_removed_by_volume():
+    volume = np.zeros((3, 4, 9))
     volume[0, 0, :3] = 1  # 3 voxels of 1 mm3
     volume[1:, 2:, 6:] = 2  # 12
     volume[1, 1, 5] = 1  # touches the others at a corner
-    volume.setflags(write=False)
-    kept = apply([remove(3.0, 1)], volume, spacing_mm=MM)
+    kept = applied(volume, remove(3.0, 1))
     np.testing.assert_array_equal(kept[0], volume[0])
     assert kept[1, 1, 5] == 0
     np.testing.assert_array_equal(kept == 2, volume == 2)
-    jointly = apply([remove(3.5, 1, 2)], volume, spacing_mm=MM)
+    jointly = applied(volume, remove(3.5, 1, 2))
     assert not jointly[0].any()
     assert jointly[1, 1, 5] == 1
-    assert not apply([remove(12.5, 1, 2)], volume, spacing_mm=(2.0, 1.0, 0.4)).any()
+    assert not applied(volume, remove(12.5, 1, 2), spacing_mm=(2.0, 1.0, 0.4)).any()
 
 
 def test_the_size_in_a_flat_image_is_an_area():
-    found = apply([remove(1.5, 1)], LABEL_MAP, spacing_mm=(999.0, 999.0, 1.0))
+    found = applied([1, 2, 2, 0, 1, 1, 0, 2], remove(1.5, 1), spacing_mm=(999.0, 999.0, 1.0))
     np.testing.assert_array_equal(found, [[[0, 2, 2, 0, 1, 1, 0, 2]]])
 
 
-RING = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [1, 2, 1, 3], [1, 1, 1, 0]], dtype=np.uint8)
+RING = np.array([[1, 4, 1, 0], [1, 0, 1, 0], [1, 2, 1, 3], [1, 1, 1, 0]])
 
 
-def test_enclosed_background_is_filled_in_flat_images():
-    filled = apply([fill(1, 1)], RING[None], spacing_mm=MM)[0]
+@pytest.mark.parametrize("value", [1, 4])
+def test_enclosed_background_of_a_flat_image_gets_the_target_s_value(value):
     expected = RING.copy()
-    expected[1, 1] = 1  # and the 2 stays
-    np.testing.assert_array_equal(filled, expected)
+    expected[1, 1] = value  # the 2 stays
+    np.testing.assert_array_equal(applied(RING, fill(value, 1, 4))[0], expected)
 
 
 def test_a_tunnel_is_no_hole_in_3d():
     tunnel = np.stack([RING] * 3)
-    np.testing.assert_array_equal(apply([fill(1, 1)], tunnel, spacing_mm=MM), tunnel)
-    closed = tunnel.copy()
-    closed[[0, 2]] = 1
-    filled = apply([fill(1, 1)], closed, spacing_mm=MM)
-    assert filled[1, 1, 1] == 1
-    assert filled[1, 2, 1] == 2
-    assert filled[1, 0, 3] == 0
-
-
-def test_a_region_s_hole_gets_the_value_that_stands_for_it():
-    ring = RING.copy()
-    ring[0, 1] = 4
-    assert apply([fill(4, 1, 4)], ring[None], spacing_mm=MM)[0, 1, 1] == 4
+    np.testing.assert_array_equal(applied(tunnel, fill(1, 1, 4)), tunnel)
+    tunnel[[0, 2]] = 1
+    filled = applied(tunnel, fill(1, 1, 4))
+    assert (filled[1, 1, 1], filled[1, 2, 1], filled[1, 0, 3]) == (1, 2, 0)
 
 
 @pytest.mark.parametrize(
     "values",
     [
-        {"name": "keep_largest", "labels": (1,), "fill": 1},
-        {"name": "remove_small", "labels": (1,)},
-        {"name": "remove_small", "labels": (1,), "min_volume_mm3": 0},
-        {"name": "fill_holes", "labels": (1,)},
+        {"name": "keep_largest", "fill": 1},
+        {"name": "remove_small"},
+        {"name": "remove_small", "min_volume_mm3": 0},
+        {"name": "fill_holes"},
     ],
 )
-def test_an_operation_says_all_it_needs(values):
+def test_operations_with_missing_or_surplus_parameters_are_refused(values):
     with pytest.raises(ValidationError):
-        Operation(**values)
+        Operation(labels=(1,), **values)
 
 
-def test_operations_in_a_file():
-    assert keep(1).model_dump(mode="json") == {"name": "keep_largest", "labels": [1]}
-    assert remove(2, 1).model_dump(mode="json") == {
-        "name": "remove_small",
-        "labels": [1],
-        "min_volume_mm3": 2,
-    }
-    assert [o.description for o in (keep(1), remove(2.5, 1), fill(1, 1))] == [
-        "keep the largest component",
-        "remove components below 2.5 mm\N{SUPERSCRIPT THREE}",
-        "fill holes",
-    ]
-
-
-@pytest.fixture(params=[1, 2**21], ids=["layer by layer", "at once"])
-def slab(request, monkeypatch):
-    """However many voxels are looked at in one go."""
-    monkeypatch.setattr(pieces_module, "_SLAB_VOXELS", request.param)
+@pytest.mark.parametrize(
+    ("operation", "stored", "description"),
+    [
+        (keep(1), {"name": "keep_largest"}, "keep the largest component"),
+        (
+            remove(2.5, 1),
+            {"name": "remove_small", "min_volume_mm3": 2.5},
+            "remove components below 2.5 mm\N{SUPERSCRIPT THREE}",
+        ),
+        (fill(1, 1), {"name": "fill_holes", "fill": 1}, "fill holes"),
+    ],
+)
+def test_operations_in_files_and_in_words(operation, stored, description):
+    assert operation.model_dump(mode="json") == {"labels": [1], **stored}
+    assert operation.description == description
 
 
 def random_operation(generator, *, holes):
-    labels = tuple(sorted({int(v) for v in generator.integers(1, 4, generator.integers(1, 4))}))
-    fills, removes = (
-        fill(int(generator.choice(labels)), *labels),
-        remove(float(generator.integers(1, 12)), *labels),
-    )
-    return [keep(*labels), removes, fills][generator.integers(3 if holes else 2)]
+    labels = sorted(set(generator.integers(1, 4, generator.integers(1, 4)).tolist()))
+    kinds = [keep(*labels), remove(float(generator.integers(1, 12)), *labels), fill(labels[-1], *labels)]
+    return kinds[generator.integers(3 if holes else 2)]
 
 
 def random_pair(generator, shape, labels, density):
@@ -140,35 +134,29 @@ def random_pair(generator, shape, labels, density):
     return prediction.astype(np.int16), reference.astype(np.int16)
 
 
-@pytest.mark.usefixtures("slab")
+@pytest.mark.parametrize("slab_voxels", [1, 2**21])
 @pytest.mark.parametrize("labels", [THREE, IGNORE], ids=["classes", "ignore"])
 @pytest.mark.parametrize("shape", [(1, 14, 15), (6, 7, 8), (3, 1, 40), (1, 1, 30), (5, 5, 1)], ids=str)
-@pytest.mark.parametrize("density", [0.15, 0.5, 0.9])
 @pytest.mark.parametrize("holes", [True, False])
-def test_any_sequence_of_operations(labels, shape, density, holes):
-    generator = np.random.default_rng([*shape, int(100 * density)])
+def test_any_sequence_of_operations_gives_the_scores_of_the_changed_maps(
+    labels, shape, holes, slab_voxels, monkeypatch
+):
+    monkeypatch.setattr(pieces_module, "_SLAB_VOXELS", slab_voxels)
+    generator = np.random.default_rng(shape)
     changes = 0
-    for _ in range(8):
+    for density in np.repeat([0.15, 0.5, 0.9], 6):
         prediction, reference = random_pair(generator, shape, labels, density)
         pieces = cut(prediction, reference, labels, MM, holes=holes)
+        assert holes or (pieces.voxels.sum() == (prediction != 0).sum() and (pieces.labels > 0).all())
         values, found = pieces.labels, prediction
-        for _ in range(5):
+        for _ in range(4):
             operation = random_operation(generator, holes=holes)
-            after = apply([operation], found, spacing_mm=MM)
+            before, found = found, apply([operation], found, spacing_mm=MM)
             values = relabelled(pieces, values, operation)
-            changes += int((after != found).any())
-            found = after
-            np.testing.assert_array_equal(
-                confusion(pieces, values, labels), confusion_matrix(reference, found, labels)
-            )
-    assert changes > 1
-
-
-def test_without_holes_background_is_in_no_piece():
-    prediction, reference = random_pair(np.random.default_rng(5), (6, 7, 8), THREE, 0.3)
-    pieces = cut(prediction, reference, THREE, MM)
-    assert (pieces.labels > 0).all()
-    assert pieces.voxels.sum() == (prediction > 0).sum()
+            changes += int((before != found).any())
+            expected = confusion_matrix(reference, found, labels)
+            np.testing.assert_array_equal(confusion(pieces, values, labels), expected)
+    assert changes > 2
 
 
 @pytest.mark.parametrize("holes", [False, True])
@@ -177,9 +165,8 @@ def test_maps_of_one_value(value, holes):
     prediction = np.full((3, 4, 5), value, dtype=np.int16)
     reference = np.ones_like(prediction)
     pieces = cut(prediction, reference, THREE, MM, holes=holes)
-    np.testing.assert_array_equal(
-        confusion(pieces, pieces.labels, THREE), confusion_matrix(reference, prediction, THREE)
-    )
+    expected = confusion_matrix(reference, prediction, THREE)
+    np.testing.assert_array_equal(confusion(pieces, pieces.labels, THREE), expected)
     assert len(pieces.labels) == (value != 0)
 
 
@@ -189,8 +176,7 @@ def test_shapes_must_agree():
 
 
 def test_long_chains_are_connected():
-    generator = np.random.default_rng(0)
-    order = generator.permutation(500)
+    order = np.random.default_rng(0).permutation(500)
     chain = np.stack([order[:-1], order[1:]], axis=1)
     assert set(connected(chain, 500)) == {0}
     broken = connected(np.delete(chain, 250, axis=0), 500)

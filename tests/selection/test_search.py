@@ -7,156 +7,113 @@ from functools import partial
 
 import numpy as np
 import pytest
+from case_samples import CLASSES, IGNORE, labels_of
 
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.labels import Labels
+from segflow.contracts.labels import Labels, members
 from segflow.contracts.scores import Operation
-from segflow.metrics.overlap import confusion_matrix, dice, members, nan_mean, target_counts, target_key
+from segflow.metrics import overlap
+from segflow.metrics.overlap import confusion_matrix, nan_mean, target_counts, target_key
 from segflow.recipes.selection import PostprocessingRecipe
 from segflow.selection.pieces import apply
 from segflow.selection.search import search
 
-ONE = Labels((("background", 0), ("a", 1)))
-TWO = Labels((("background", 0), ("a", 1), ("b", 2)))
-THREE = Labels((("background", 0), ("a", 1), ("b", 2), ("c", 3)))
+ONE, THREE = labels_of(1), labels_of(3)
 NESTED = Labels(
     (("background", 0), ("whole", (1, 2, 3)), ("core", (2, 3)), ("top", 3)), regions_class_order=(1, 2, 3)
 )
 MIXED = Labels((("background", 0), ("ab", (1, 2)), ("b", 2), ("c", 3)), regions_class_order=(1, 2, 3))
-IGNORE = Labels((*TWO.entries, ("ignore", 3)))
 MM = (2.0, 1.0, 0.5)
+EVERYTHING = PostprocessingRecipe(remove_below_mm3=(1.5, 2.5, 4), fill_holes=True)
+KEEP_1 = (Operation(name="keep_largest", labels=(1,)),)
 
 
-class Cases:
-    """Pairs of read-only maps that count how often they are read."""
-
-    def __init__(self, *pairs):
-        self.reads = 0
-        self.loaders = [partial(self._load, *pair) for pair in pairs]
-
-    def _load(self, prediction, reference):
-        self.reads += 1
-        maps = [np.array(values, dtype=np.uint8, ndmin=3) for values in (prediction, reference)]
-        for array in maps:
-            array.setflags(write=False)
-        return (*maps, MM)
+def load(prediction, reference):
+    """A pair of read-only maps, from arrays or rows of digits."""
+    maps = [
+        np.array(list(values) if isinstance(values, str) else values, dtype=np.uint8, ndmin=3)
+        for values in (prediction, reference)
+    ]
+    for array in maps:
+        array.setflags(write=False)
+    return (*maps, MM)
 
 
-def row(text):
-    return [int(character) for character in text]
+def found_for(labels, *pairs, recipe=None):
+    return search([partial(load, *pair) for pair in pairs], labels, recipe)
 
 
-def accepted(result):
-    return [step.target for step in result.steps if step.accepted]
+def test_a_single_class_has_one_step():
+    result = found_for(ONE, ("1100010", "1100000"))
+    (step,) = result.steps
+    assert (step.target, step.accepted) == ("foreground", True)
+    assert result.operations == KEEP_1
+    assert step.dice_before == result.foreground_mean_dice_before == 0.8
+    assert step.dice_after == result.foreground_mean_dice_after == 1
 
 
-def test_single_class_has_one_step():
-    result = search(Cases((row("1100010"), row("1100000"))).loaders, ONE)
-    assert accepted(result) == ["foreground"]
-    assert len(result.steps) == 1
-    assert result.operations == (Operation(name="keep_largest", labels=(1,)),)
-    assert result.steps[0].dice_before == result.foreground_mean_dice_before == 0.8
-    assert result.steps[0].dice_after == result.foreground_mean_dice_after == 1
-
-
-def test_a_perfect_prediction_needs_nothing():
-    result = search(Cases((row("11002202"), row("11002202"))).loaders, TWO)
-    assert result.operations == ()
-    assert [step.target for step in result.steps] == ["foreground", "1", "2"]
-    assert not any(step.accepted for step in result.steps)
-
-
-def test_joint_is_refused_if_a_class_falls():
+def test_a_joint_operation_is_refused_if_a_class_falls():
     # Jointly, class 1 loses its false positives everywhere, but class 2, small and apart in one case, is
     # lost there: the mean rises, class 2 falls.
-    cases = [(row("1111010101010200"), row("1111000000000200"))]
-    cases += [(row("11220101010101"), row("11220000000000"))] * 3
-    result = search(Cases(*cases).loaders, TWO)
+    cases = [("1111010101010200", "1111000000000200"), *[("11220101010101", "11220000000000")] * 3]
+    result = found_for(CLASSES, *cases)
     joint, first, second = result.steps
     assert joint.dice_after > joint.dice_before
-    assert not joint.accepted
-    assert first.accepted
+    assert [step.accepted for step in (joint, first, second)] == [False, True, False]
     assert first.dice_after == 1
-    assert not second.accepted
-    assert result.operations == (Operation(name="keep_largest", labels=(1,)),)
+    assert result.operations == KEEP_1
     assert result.foreground_mean_dice_after == 1
 
 
 def test_a_class_that_occurs_nowhere_is_left_out():
-    result = search(Cases((row("1100010"), row("1100000"))).loaders, TWO)
-    assert accepted(result) == ["foreground"]
+    result = found_for(CLASSES, ("1100010", "1100000"))
+    assert [step.accepted for step in result.steps] == [True, False, False]
     assert math.isnan(result.steps[2].dice_before)
-    assert not result.steps[2].accepted
-    nothing = search(Cases((row("000"), row("000"))).loaders, TWO)
+    nothing = found_for(CLASSES, ("000", "000"))
     assert nothing.operations == ()
     assert math.isnan(nothing.foreground_mean_dice_before)
 
 
 @pytest.mark.parametrize("labels", [ONE, THREE, NESTED, MIXED], ids=str)
 def test_volumes_are_read_once(labels):
-    cases = Cases(*[(row("1233300103"), row("1233300000"))] * 2)
-    ticks = []
+    reads, ticks = [], []
+
+    def read():
+        reads.append(1)
+        return load("1233300103", "1233300000")
 
     def mapper(function, items):
         return [function(item) for item in items]
 
-    search(cases.loaders, labels, EVERYTHING, on_case=lambda: ticks.append(1), mapper=mapper)
-    assert cases.reads == len(ticks) == 2
+    search([read] * 2, labels, EVERYTHING, on_case=lambda: ticks.append(1), mapper=mapper)
+    assert len(reads) == len(ticks) == 2
 
 
 @pytest.mark.parametrize(
-    ("pairs", "message"), [([], "no predicted cases"), ([(row("10"), row("1"))], "differ in shape")]
+    ("pairs", "message"), [([], "no predicted cases"), ([("10", "1")], "differ in shape")]
 )
 def test_cases_that_cannot_be_searched(pairs, message):
     with pytest.raises(PredictionError, match=message):
-        search(Cases(*pairs).loaders, ONE)
+        found_for(ONE, *pairs)
 
 
-EVERYTHING = PostprocessingRecipe(remove_below_mm3=(1.5, 2.5, 4), fill_holes=True)
-
-
-def test_nothing_but_what_the_recipe_asks():
-    cases = Cases((row("1100010"), row("1100000")))
-    only_holes = PostprocessingRecipe(largest_component=False, fill_holes=True)
-    assert [step.operation.name for step in search(cases.loaders, TWO, only_holes).steps] == [
-        "fill_holes"
-    ] * 2
-    found = search(cases.loaders, TWO, EVERYTHING).steps
-    assert [(step.operation.name, step.target) for step in found] == [
-        *[("keep_largest", target) for target in ("foreground", "1", "2")],
-        *[("remove_small", target) for target in ("foreground", "1", "2") for _ in range(3)],
-        *[("fill_holes", target) for target in ("1", "2")],
-    ]
-
-
-def test_the_volume_that_pays_most_is_taken():
+def test_the_volume_with_the_highest_dice_is_accepted():
     # Voxels of 0.5 mm along the row: components of 4, 1 and 2 voxels; the last is right.
     recipe = PostprocessingRecipe(largest_component=False, remove_below_mm3=(0.3, 0.6, 0.9, 1.5))
-    result = search(Cases((row("1111010110"), row("1111000110"))).loaders, ONE, recipe)
+    result = found_for(ONE, ("1111010110", "1111000110"), recipe=recipe)
     assert [step.accepted for step in result.steps] == [False, True, False, False]
     assert result.operations[0].min_volume_mm3 == 0.6  # 0.9 gives the same Dice
     assert result.steps[1].dice_after == result.steps[2].dice_after == 1
     assert result.steps[3].dice_after < 1
 
 
-def test_holes_are_filled_where_that_pays():
-    reference = np.array([row("01110"), row("01110"), row("01110")])
-    prediction = reference.copy()
-    prediction[1, 2] = 0
-    recipe = PostprocessingRecipe(fill_holes=True)
-    result = search(Cases((prediction, reference)).loaders, ONE, recipe)
-    assert result.operations == (Operation(name="fill_holes", labels=(1,), fill=1),)
-    assert result.foreground_mean_dice_after == 1
-    assert not search(Cases((prediction, prediction)).loaders, ONE, recipe).operations
-
-
 class PlainSearch:
-    """The rules read aloud: score all maps before and after each step."""
+    """The rules taken literally: change and score all maps for each operation."""
 
     def __init__(self, pairs, labels):
         self.pairs, self.labels = pairs, labels
         self.maps = [prediction for prediction, _ in pairs]
-        self.numbers, self.operations = [], []
+        self.tried, self.operations = [], []
 
     def run(self, recipe):
         labels = self.labels
@@ -175,12 +132,13 @@ class PlainSearch:
 
     def ask(self, target, alternatives):
         before, found = self.scores(self.maps), []
+        name = "foreground" if target is None else target_key(target)
         for operation in alternatives:
             changed = [apply([operation], m, spacing_mm=MM) for m in self.maps]
             after = self.scores(changed)
             pair = [nan_mean(s.values()) if target is None else s[target] for s in (before, after)]
             falls = target is None and any(after[t] < before[t] for t in after)
-            self.numbers.append(("foreground" if target is None else target_key(target), *pair))
+            self.tried.append((name, operation, pair))
             found += [(pair[1], operation, changed)] if pair[1] > pair[0] and not falls else []
         if found:
             _, operation, self.maps = max(found, key=lambda one: one[0])
@@ -191,11 +149,20 @@ class PlainSearch:
             confusion_matrix(reference, found, self.labels)
             for found, (_, reference) in zip(maps, self.pairs, strict=True)
         ]
-        return {t: nan_mean(dice(target_counts(c, t)) for c in confusions) for t in self.labels.targets}
+        return {
+            t: nan_mean(overlap.dice(target_counts(c, t)) for c in confusions) for t in self.labels.targets
+        }
 
 
-@pytest.mark.parametrize("labels", [ONE, TWO, THREE, NESTED, MIXED, IGNORE], ids=str)
-@pytest.mark.parametrize("recipe", [PostprocessingRecipe(), EVERYTHING], ids=["nnunet", "everything"])
+RECIPES = {
+    "nnunet": PostprocessingRecipe(),
+    "everything": EVERYTHING,
+    "holes": PostprocessingRecipe(largest_component=False, fill_holes=True),
+}
+
+
+@pytest.mark.parametrize("labels", [ONE, CLASSES, THREE, NESTED, MIXED, IGNORE], ids=str)
+@pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("seed", range(6))
 def test_like_the_plain_search(labels, recipe, seed):
     generator = np.random.default_rng(seed)
@@ -208,12 +175,12 @@ def test_like_the_plain_search(labels, recipe, seed):
         prediction = np.where(generator.random(reference.shape) < 0.12, noise, reference).astype(np.uint8)
         prediction[prediction == labels.ignore] = 0
         pairs.append((prediction, reference))
-    result = search(Cases(*pairs).loaders, labels, recipe)
+    result = found_for(labels, *pairs, recipe=RECIPES[recipe])
     plain = PlainSearch(pairs, labels)
-    plain.run(recipe)
+    plain.run(RECIPES[recipe])
     assert list(result.operations) == plain.operations
-    for step, (target, *numbers) in zip(result.steps, plain.numbers, strict=True):
-        assert step.target == target
-        assert (step.dice_before, step.dice_after) == pytest.approx(tuple(numbers), nan_ok=True)
+    assert [(step.target, step.operation) for step in result.steps] == [tried[:2] for tried in plain.tried]
+    for step, (*_, dice) in zip(result.steps, plain.tried, strict=True):
+        assert [step.dice_before, step.dice_after] == pytest.approx(dice, nan_ok=True)
     after = nan_mean(plain.scores(plain.maps).values())
     assert result.foreground_mean_dice_after == pytest.approx(after, nan_ok=True)

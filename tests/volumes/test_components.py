@@ -20,9 +20,9 @@ from segflow.volumes.components import keep_largest
         ("000", (1,), "000"),
     ],
 )
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
 def test_smaller_components_become_background(before, labels, after, dtype, frozen):
-    before, after = (np.array([[[int(c) for c in text]]], dtype) for text in (before, after))
+    before, after = (np.array([[list(text)]], dtype) for text in (before, after))
     found = keep_largest(frozen(before), labels)
     np.testing.assert_array_equal(found, after)
     assert found.dtype == dtype
@@ -30,5 +30,5 @@ def test_smaller_components_become_background(before, labels, after, dtype, froz
 
 def test_corners_connect(frozen):
     label_map = np.zeros((3, 3, 4), np.uint8)
-    label_map[0, 0, 0] = label_map[1, 1, 1] = label_map[2, 2, 2] = 1
+    label_map[range(3), range(3), range(3)] = 1
     np.testing.assert_array_equal(keep_largest(frozen(label_map), (1,)), label_map)

@@ -22,7 +22,7 @@ from segflow.processes.pool import map_cases
 from segflow.selection.evaluate import OVERLAP_METRICS, SURFACE_METRICS, Surfaces, score_case, summarise
 from segflow.storage.files import digest_of, key_of, write_text
 from segflow.storage.manifests import list_label_maps
-from segflow.storage.results import Journal, open_journal
+from segflow.storage.results import ResultFolder, open_journal
 
 #: Label map and reference.
 _Pair = tuple[Path, Path]
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
     """
     if not 0 <= options.tolerance_mm < math.inf:
         raise ConfigurationError(f"--tolerance-mm must be 0 or more, found {options.tolerance_mm}")
-    notes = options.output.with_name(f"{options.output.stem}.unfinished.jsonl")
+    notes = options.output.with_name(f"{options.output.stem}.unfinished")
     score_folders({options.output: options.predictions}, notes, options)
 
 
@@ -114,7 +114,7 @@ def _label_maps(folders: Sequence[Path], ending: str) -> list[Path]:
 
 
 def _score_all(
-    pairs: list[_Pair], labels: Labels, journal: Journal, options: argparse.Namespace
+    pairs: list[_Pair], labels: Labels, journal: ResultFolder, options: argparse.Namespace
 ) -> dict[_Pair, CaseScores]:
     """Scores of all pairs; those that an interrupted call has noted are not computed again."""
     surfaces = tuple(name for name in SURFACE_METRICS if name in options.metrics)
@@ -123,7 +123,7 @@ def _score_all(
     keys = {pair: key_of(common, *(f"{file} {digest_of(file)}" for file in pair)) for pair in pairs}
     scores: dict[_Pair, CaseScores] = {}
     for pair in pairs:
-        entry = journal.find(str(pair[0]), keys[pair])
+        entry = journal.find(keys[pair], keys[pair])
         if entry is not None:
             scores[pair] = CaseScores.model_validate(entry.data)
     missing: dict[Path, list[Path]] = {}
@@ -138,7 +138,7 @@ def _score_all(
         ):
             for file, case in zip(files, cases, strict=True):
                 pair = (file, reference)
-                journal.note(str(file), keys[pair], data=case.model_dump(mode="json", by_alias=True))
+                journal.note(keys[pair], keys[pair], data=case.model_dump(mode="json", by_alias=True))
                 scores[pair] = case
                 bar.advance()
     return scores

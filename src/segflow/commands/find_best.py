@@ -136,7 +136,7 @@ def _evaluate(options: argparse.Namespace, wanted: dict[Path, list[Path]], *, qu
     first = next(iter(wanted))
     words = ["--predictions", *wanted[first], "--dataset", options.dataset, "--output", first]
     given = _parsed(options, evaluate, *words, "--workers", options.workers, quiet=quiet)
-    evaluate.score_folders(wanted, first.parent / "unfinished.jsonl", given)
+    evaluate.score_folders(wanted, first.parent / "unfinished", given)
 
 
 def _predictions(folder: Path, name: str, fold: int) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
 from segflow.storage.files import digest_of, key_of, read_contract, versions, write_text
 from segflow.storage.probabilities import write_probabilities
-from segflow.storage.results import Entry, Journal, open_journal
+from segflow.storage.results import Entry, ResultFolder, open_journal
 
 T = TypeVar("T")
 
@@ -140,7 +141,7 @@ class _Job:
     output: Path
     save_probabilities: bool
     common: str
-    journal: Journal
+    journal: ResultFolder
 
     def read(self, case: Case) -> _Ready | PredictedCase | _Failed:
         """The case, network-ready; or what is there already."""
@@ -208,11 +209,11 @@ def run(options: argparse.Namespace) -> None:
     inputs = _shard_of(find_inputs(options.input, predictor.ending, predictor.channels), *options.shard)
     _keep_apart(inputs, options.output)
     report = options.output / _report_name(*options.shard)
-    unfinished = report.with_name(f"{report.stem}.unfinished.jsonl")
+    unfinished = report.with_name(f"{report.stem}.unfinished")
     known = _known(options.output) if options.resume else {}
     if not options.resume:
-        for stale in (report, unfinished):
-            stale.unlink(missing_ok=True)
+        report.unlink(missing_ok=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     model = key_of(*map(digest_of, predictor.files))
     common = key_of(
         options.code,

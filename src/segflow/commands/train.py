@@ -116,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
     steps = job.training.epochs * job.training.iterations
     waited: list[str] = []
     key = key_of(*job.parts.values(), job.device, *inputs.digests.values(), options.code)
-    with unfinished_folder(options.work, key, on_wait=lambda: _say_waiting(waited, what)) as folder:
+    with unfinished_folder(options.work / key[:16], on_wait=lambda: _say_waiting(waited, what)) as folder:
         if waited and options.output.exists() and options.history.exists():
             logger.info("another process, perhaps left by a workflow that was killed, has done this training")
             return

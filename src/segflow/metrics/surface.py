@@ -1,8 +1,8 @@
 """Distances between the surfaces of two masks, in mm: HD95, ASSD and normalised surface Dice.
 
 A surface is a set of voxels, as in Metrics Reloaded: those of the mask that have a face neighbour outside it, or lie at
-the image's edge. Distances are those of voxel centres, exact, along axes of any spacing. An axis along which the image
-has a single voxel does not count, so that a flat image has outlines.
+the image's edge. Distances are exact, between voxel centres, for any spacing. An axis along which the image has a
+single voxel is left out, so that the surface of a flat image is its outline.
 
 Ignored voxels are on no surface, and make none: an ignored neighbour does not count as outside.
 
@@ -13,7 +13,7 @@ place of surface elements.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,18 +30,15 @@ _PERCENTILE = 95
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """Distances from each voxel of one surface to the nearest of the other, in mm; empty if either has no surface.
+    """Distances from each voxel of one surface to the nearest of the other, in mm; infinite if that one is empty.
 
     Attributes:
         from_prediction: One per voxel of the prediction's surface.
         from_reference: One per voxel of the reference's.
-        in_prediction, in_reference: Whether it has a surface at all.
     """
 
     from_prediction: NDArray[np.float64]
     from_reference: NDArray[np.float64]
-    in_prediction: bool
-    in_reference: bool
 
 
 def surface_distances(
@@ -63,18 +60,8 @@ def surface_distances(
     masks = [mask.squeeze(flat) for mask in (prediction, reference)]
     unknown = None if ignored is None else ignored.squeeze(flat)
     box = _box(masks[0] | masks[1])
-    surfaces = [_surface(mask, box, unknown) for mask in masks]
-    found = [bool(surface.any()) for surface in surfaces]
-    if not all(found):
-        none = np.zeros(0)
-        return SurfaceDistances(none, none, found[0], found[1])
-    ours, theirs = surfaces
-    return SurfaceDistances(
-        ndimage.distance_transform_edt(~theirs, sampling=sampling)[ours],
-        ndimage.distance_transform_edt(~ours, sampling=sampling)[theirs],
-        in_prediction=True,
-        in_reference=True,
-    )
+    ours, theirs = (_surface(mask, box, unknown) for mask in masks)
+    return SurfaceDistances(_distance_to(theirs, sampling)[ours], _distance_to(ours, sampling)[theirs])
 
 
 def surface_metrics(
@@ -90,23 +77,23 @@ def surface_metrics(
 
 
 def hd95_mm(distances: SurfaceDistances) -> float:
-    """The larger of the two directions' 95th percentile, mm; NaN (not infinity) if either has no surface.
+    """The larger of the two directions' 95th percentile, mm; NaN (not infinity) if either surface is empty.
 
     Source: Maier-Hein et al. 2024.
     """
-    if not distances.from_prediction.size:
-        return math.nan
     both = (distances.from_prediction, distances.from_reference)
+    if not all(one.size for one in both):
+        return math.nan
     return max(float(np.percentile(one, _PERCENTILE)) for one in both)
 
 
 def assd_mm(distances: SurfaceDistances) -> float:
-    """Average symmetric surface distance, mm: the mean over all voxels of both surfaces; NaN if either has none.
+    """Average symmetric surface distance, mm: the mean over all voxels of both surfaces; NaN if either is empty.
 
     Source: Maier-Hein et al. 2024.
     """
     both = np.concatenate([distances.from_prediction, distances.from_reference])
-    return float(both.mean()) if both.size else math.nan
+    return float(both.mean()) if both.size and np.isfinite(both).all() else math.nan
 
 
 def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
@@ -119,12 +106,18 @@ def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
     Returns:
         0 to 1; 0 if only one of prediction and reference has a surface, NaN if neither has.
 
-    Source: Nikolov et al. 2018, of voxels.
+    Source: Nikolov et al. 2018, with voxels in place of surface elements.
     """
-    if not (distances.in_prediction or distances.in_reference):
-        return math.nan
     both = np.concatenate([distances.from_prediction, distances.from_reference])
-    return float(np.count_nonzero(both <= tolerance_mm) / both.size) if both.size else 0.0
+    return float(np.count_nonzero(both <= tolerance_mm) / both.size) if both.size else math.nan
+
+
+def _distance_to(surface: Mask, sampling: Sequence[float]) -> NDArray[np.float64]:
+    """Distance of each voxel to a surface, mm."""
+    if not surface.any():
+        return np.full(surface.shape, np.inf)
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~surface, sampling=sampling)
+    return distance
 
 
 def _surface(mask: Mask, box: tuple[slice, ...], unknown: Mask | None) -> Mask:

@@ -1,1 +1,1 @@
-"""The exchange with nnU-Net: plans, fingerprints, folds, checkpoints and the names of tensors."""
+"""nnU-Net's file formats: plans, folds, checkpoints and results folders."""

@@ -1,7 +1,7 @@
-"""nnU-Net's checkpoints: pickled files, read without unpickling anything.
+"""nnU-Net's checkpoints: pickled files, read without unpickling arbitrary objects.
 
-They hold numbers of numpy beside tensors and plain data. While such a file is read, the functions below stand in for
-those of numpy and make plain numbers; any other name is refused.
+Beside tensors and plain data they hold NumPy scalars. While such a file is read, `_number` and `_NumberType` replace
+the NumPy functions named in it and make plain numbers; any other name is refused.
 
 Source: method.md section 15.
 """
@@ -30,11 +30,11 @@ __all__ = [
     "save_nnunet_checkpoint",
 ]
 
-#: The trainer of nnU-Net whose networks segflow has.
+#: nnU-Net's trainer class of the networks that segflow has.
 NNUNET_TRAINER: Final = "nnUNetTrainer"
 
 _NNUNET_WEIGHTS, _WEIGHTS = "network_weights", "weights"
-_NUMBERS: Final = "biuf"  # kinds of numpy's numbers
+_NUMBERS: Final = "biuf"  # NumPy's letters for booleans, integers and floats
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class NnunetCheckpoint:
     """What segflow reads of a checkpoint.
 
     Attributes:
-        weights: In segflow's names.
-        trainer: Class of nnU-Net that wrote it.
+        weights: Under segflow's names.
+        trainer: nnU-Net's class that wrote it.
         configuration: Name of the configuration.
-        epochs: How many were trained.
+        epochs: Number of epochs trained.
         mirroring: Predictions are averaged over mirrored inputs.
     """
 
@@ -57,7 +57,7 @@ class NnunetCheckpoint:
 
 
 class _NumberType:
-    """In place of numpy.dtype: such as "f8", and its byte order."""
+    """Replaces numpy.dtype: a name such as "f8", and a byte order."""
 
     def __init__(self, name: str, *_: Any) -> None:
         self.name = name
@@ -68,7 +68,7 @@ class _NumberType:
 
 
 def _number(kind: _NumberType, content: bytes) -> bool | int | float:
-    """In place of the function that makes numpy's scalars."""
+    """Replaces the function that makes NumPy scalars."""
     dtype = np.dtype(f"{kind.order}{kind.name}")
     if dtype.kind not in _NUMBERS:
         raise TypeError(f"{dtype} is not a number")
@@ -76,7 +76,7 @@ def _number(kind: _NumberType, content: bytes) -> bool | int | float:
     return bool(value) if dtype.kind == "b" else value
 
 
-#: By the names that numpy 1 and numpy 2 write.
+#: By the names that NumPy 1 and NumPy 2 write.
 _ALLOWED: Final[list[Callable[..., Any] | tuple[Callable[..., Any], str]]] = [
     (_number, "numpy.core.multiarray.scalar"),
     (_number, "numpy._core.multiarray.scalar"),
@@ -85,10 +85,7 @@ _ALLOWED: Final[list[Callable[..., Any] | tuple[Callable[..., Any], str]]] = [
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a file of segflow (model.pt) or of a checkpoint of nnU-Net (checkpoint_final.pth).
-
-    Returns:
-        Tensors on the CPU, in segflow's names.
+    """Weights from segflow's model.pt or nnU-Net's checkpoint_final.pth: tensors on the CPU, under segflow's names.
 
     Raises:
         PredictionError: The file is missing, damaged, holds more than tensors and plain data, or is neither.
@@ -107,14 +104,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_nnunet_checkpoint(path: Path) -> NnunetCheckpoint:
-    """Read a checkpoint, such as fold_0/checkpoint_final.pth.
-
-    Raises:
-        PredictionError: The file is missing, damaged, holds more than tensors and plain data, or is no such checkpoint.
-        TrainingError: The network is one that segflow does not have.
-
-    Source: method.md section 15.
-    """
+    """Read a checkpoint such as fold_0/checkpoint_final.pth; errors as `load_weights`. Source: method.md section 15."""
     content = _load(path)
     arguments = content.get("init_args")
     if not _is_state(content.get(_NNUNET_WEIGHTS)) or not isinstance(arguments, Mapping):
@@ -129,18 +119,14 @@ def load_nnunet_checkpoint(path: Path) -> NnunetCheckpoint:
 
 
 def save_nnunet_checkpoint(
-    path: Path,
-    weights: Mapping[str, Tensor],
-    card: NetworkCard,
-    *,
-    mirroring: bool,
+    path: Path, weights: Mapping[str, Tensor], card: NetworkCard, *, mirroring: bool
 ) -> None:
-    """Write a checkpoint with which nnU-Net predicts, or that it takes as pretrained weights.
+    """Write a checkpoint that nnU-Net can predict with or take as pretrained weights.
 
     Args:
         path: Such as fold_0/checkpoint_final.pth.
-        weights: In segflow's names.
-        card: Of the network.
+        weights: Under segflow's names.
+        card: The network's card.
         mirroring: Predictions are averaged over mirrored inputs.
 
     Source: method.md sections 15, 18.

@@ -1,4 +1,4 @@
-"""splits_final.json. Source: method.md section 10."""
+"""nnU-Net's splits_final.json. Source: method.md section 10."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ def read_folds(path: Path) -> tuple[Fold, ...]:
 
     Raises:
         PlanError: The file is missing or cannot be understood.
-
-    Source: method.md section 10.
     """
     data = {"folds": read_json(path, error=PlanError)}
     return _Folds.parse(data, where=str(path), error=PlanError).folds
 
 
 def write_folds(path: Path, folds: tuple[Fold, ...]) -> None:
-    """Write splits_final.json in nnU-Net's format. Source: method.md section 10."""
+    """Write splits_final.json."""
     write_json(path, [fold.model_dump(mode="json") for fold in folds])

@@ -1,4 +1,4 @@
-"""Model packages as nnU-Net's results folders, and back. Source: method.md sections 1, 15, 24."""
+"""From model packages to nnU-Net's results folders and back. Source: method.md sections 1, 15, 24."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import math
 import shutil
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from segflow.contracts.errors import PredictionError
@@ -21,7 +20,7 @@ from segflow.nnunet.checkpoints import NNUNET_TRAINER, load_nnunet_checkpoint, s
 from segflow.nnunet.plans import read_plan, write_plan
 from segflow.recipes.inference import InferenceRecipe
 from segflow.selection.choose import candidate_name
-from segflow.storage.files import read_contract, versions, write_atomically, write_text
+from segflow.storage.files import open_atomically, read_contract, versions, write_text
 from segflow.storage.weights import load_network, save_network
 
 __all__ = ["export_package", "import_folders"]
@@ -30,16 +29,16 @@ _logger = logging.getLogger("segflow")
 
 
 def export_package(package: Path, output: Path) -> tuple[Path, ...]:
-    """Write a model package so that nnU-Net predicts with it: a folder per configuration, a checkpoint per fold.
+    """Write a model package as results folders that nnU-Net can predict with.
 
-    Post-processing is left out: nnU-Net keeps it as pickled functions.
+    Post-processing is left out: nnU-Net stores it as pickled functions.
 
     Args:
         package: Folder of the package.
-        output: Folder of a data set's results, as nnUNet_results/Dataset004_Hippocampus.
+        output: Folder for a data set's results, such as nnUNet_results/Dataset004_Hippocampus.
 
     Returns:
-        The folders, such as nnUNetTrainer__nnUNetPlans__2d.
+        The folders, one per configuration, such as nnUNetTrainer__nnUNetPlans__2d.
 
     Raises:
         PredictionError: A file of the package is missing or cannot be understood.
@@ -64,7 +63,7 @@ def export_package(package: Path, output: Path) -> tuple[Path, ...]:
                 mirroring=bool(card.inference["mirroring"]),
             )
     if card.postprocessing.operations:
-        _logger.warning("post-processing is not exported: nnU-Net keeps it as pickled functions")
+        _logger.warning("post-processing is not exported: nnU-Net stores it as pickled functions")
     return folders
 
 
@@ -75,14 +74,14 @@ def import_folders(
     folds: Sequence[int] = (),
     checkpoint: str = "checkpoint_final.pth",
 ) -> None:
-    """Make a model package of nnU-Net's results folders; model.json is written last.
+    """Make a model package from nnU-Net's results folders; model.json is written last.
 
     Args:
         folders: Of one data set and plan, such as nnUNetTrainer__nnUNetPlans__3d_fullres; several are averaged, and a
-            cascade needs that of its previous stage.
+            cascade also needs the folder of its previous stage.
         package: Folder of the package.
-        folds: Which to take; all that the first folder has if empty.
-        checkpoint: Name of the file in each fold's folder.
+        folds: Folds to import; if empty, all in the first folder.
+        checkpoint: Name of the checkpoint in each fold's folder.
 
     Raises:
         DatasetError: dataset.json cannot be used.
@@ -101,7 +100,7 @@ def import_folders(
             found = load_nnunet_checkpoint(folder / f"fold_{fold}" / checkpoint)
             if found.trainer != NNUNET_TRAINER:
                 _logger.warning(
-                    "%s was trained by %s, which may predict in ways of its own", folder, found.trainer
+                    "%s was trained by %s, which may predict in another way", folder, found.trainer
                 )
             configuration = plan.configuration(found.configuration)
             card = _network_card(configuration, channels, labels, fold=fold, epochs=found.epochs)
@@ -141,7 +140,7 @@ def _folds(folder: Path) -> tuple[int, ...]:
 
 
 def _model_card(plan: Plan, names: Sequence[str], folds: tuple[int, ...], *, mirroring: bool) -> ModelCard:
-    """Without scores: the results folders hold none that can be read."""
+    """Without scores, as the results folders have none that segflow could read."""
     before = {plan.configuration(name).previous_stage for name in names} - {None}
     missing = before - set(names)
     if missing:
@@ -159,10 +158,7 @@ def _model_card(plan: Plan, names: Sequence[str], folds: tuple[int, ...], *, mir
         stages=tuple(name for name in names if name in before),
         folds=folds,
         postprocessing=PostProcessing(
-            operations=(),
-            steps=(),
-            foreground_mean_dice_before=math.nan,
-            foreground_mean_dice_after=math.nan,
+            operations=(), steps=(), foreground_mean_dice_before=math.nan, foreground_mean_dice_after=math.nan
         ),
         selection=Selection(best=best, candidates=(best,)),
         versions=versions(),
@@ -170,7 +166,8 @@ def _model_card(plan: Plan, names: Sequence[str], folds: tuple[int, ...], *, mir
 
 
 def _copy(source: Path, target: Path, *names: str) -> None:
-    """Copy files that are there; prediction does without the fingerprint."""
+    """Copy the files that exist; prediction does not need the fingerprint."""
     for name in names:
         if (source / name).exists():
-            write_atomically(target / name, partial(shutil.copyfile, source / name))
+            with open_atomically(target / name) as temporary:
+                shutil.copyfile(source / name, temporary)

@@ -1,6 +1,6 @@
-"""What the stages read of a plan: a file per configuration for its network, and one for the preparation of its cases.
+"""A plan in parts: two files per configuration, one for its network and one for the preparation of its cases.
 
-A stage that depends on its own file alone need not run again when something else in the plan changes.
+A stage reads only the part it needs, so it need not run again when something else in the plan changes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ C = TypeVar("C", bound=Contract)
 def write_parts(folder: Path, plan: Plan) -> None:
     """Write network/CONFIGURATION.json and preparation/CONFIGURATION.json.
 
-    There are files for every configuration that the planner may make, so that the workflow knows their names
-    beforehand; they hold null where the plan has none of that name.
+    There are files for every configuration that the planner may make, so that the workflow knows their names in
+    advance; they hold null if the plan does not have the configuration.
     """
     for name in in_order([*CONFIGURATION_NAMES, *plan.configurations]):
         found = name in plan.configurations
@@ -33,20 +33,12 @@ def write_parts(folder: Path, plan: Plan) -> None:
 
 
 def read_configuration(path: Path) -> Configuration:
-    """Read network/CONFIGURATION.json.
-
-    Raises:
-        PlanError: The file is missing, cannot be understood, or the plan has no such configuration.
-    """
+    """Read network/CONFIGURATION.json; PlanError if it is missing, broken or null."""
     return _read(Configuration, path)
 
 
 def read_preparation(path: Path) -> Preparation:
-    """Read preparation/CONFIGURATION.json.
-
-    Raises:
-        PlanError: The file is missing, cannot be understood, or the plan has no such configuration.
-    """
+    """Read preparation/CONFIGURATION.json; PlanError if it is missing, broken or null."""
     return _read(Preparation, path)
 
 

@@ -1,34 +1,34 @@
-"""plans.json: written for nnU-Net, and read from segflow, from nnU-Net of any release, or edited by hand.
+"""nnU-Net's plans.json: written by segflow, and read from segflow, nnU-Net of any release, or an editor.
 
-`segflow.contracts.plan` has the keys. Here is the rest: what configurations inherit, the style before release 2.5, and
-the refusal of what does not fit together or segflow does not have.
+`segflow.contracts.plan` defines the keys. This module adds what a single model cannot express: configurations that
+inherit from others, the format before release 2.5, and the refusal of plans that contradict themselves or ask for
+something that segflow does not have.
 
 Source: method.md sections 6.4, 6.5, 6.9.
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from segflow.contracts.codec import Contract
+from segflow.contracts.codec import Contract, Count
 from segflow.contracts.errors import PlanError
 from segflow.contracts.plan import (
     BLOCKS,
     CONFIGURATION_NAMES,
-    NETWORKS,
     SAFE_NAME,
     Architecture,
     Axes,
     Configuration,
-    Count,
     Counts,
     Plan,
 )
@@ -38,6 +38,23 @@ __all__ = ["custom_configurations", "plan_from_json", "plan_to_json", "read_plan
 
 _FULL, _CASCADE = "3d_fullres", "3d_cascade_fullres"
 _INHERITS: Final = "inherits_from"
+#: How nnU-Net is told to resample; segflow resamples in this way only.
+_FUNCTION: Final = "resample_data_or_seg_to_shape"
+_RESAMPLING: Final = {
+    "resampling_fn_data": _FUNCTION,
+    "resampling_fn_data_kwargs": {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None},
+    "resampling_fn_seg": _FUNCTION,
+    "resampling_fn_seg_kwargs": {"is_seg": True, "order": 1, "order_z": 0, "force_separate_z": None},
+    "resampling_fn_probabilities": _FUNCTION,
+    "resampling_fn_probabilities_kwargs": {
+        "is_seg": False,
+        "order": 1,
+        "order_z": 0,
+        "force_separate_z": None,
+    },
+}
+#: Keys without effect on the network.
+_IGNORED: Final = frozenset({"_kw_requires_import", "dropout_op_kwargs"})
 
 
 def write_plan(path: Path, plan: Plan, *, custom: dict[str, Any] | None = None) -> Plan:
@@ -46,7 +63,7 @@ def write_plan(path: Path, plan: Plan, *, custom: dict[str, Any] | None = None) 
     Args:
         path: The file.
         plan: The plan.
-        custom: Further configurations as the file holds them; see `custom_configurations`.
+        custom: Further entries of "configurations"; see `custom_configurations`.
 
     Returns:
         The plan as it stands in the file.
@@ -71,16 +88,16 @@ def read_plan(path: Path) -> Plan:
 
 
 def custom_configurations(path: Path) -> dict[str, Any]:
-    """Configurations that somebody has added to a plans.json, as they stand there: what they inherit may change.
+    """Entries of "configurations" that somebody has added to a plans.json, with `inherits_from` as it stands there.
 
     Args:
         path: The file, which need not exist.
 
     Returns:
-        Those of names that the planner never gives, in the order of the file.
+        The entries under names that the planner never gives, in the order of the file.
 
     Raises:
-        PlanError: There is a file, but it is no plan.
+        PlanError: The file exists, but is not a plan.
     """
     if not path.exists():
         return {}
@@ -92,14 +109,7 @@ def custom_configurations(path: Path) -> dict[str, Any]:
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
-    """The content of plans.json.
-
-    Args:
-        plan: The plan.
-
-    Returns:
-        Plain data. Every configuration is written in full, but a cascade inherits what it has from 3d_fullres.
-    """
+    """The content of plans.json, in which the cascade inherits from 3d_fullres, as nnU-Net writes it."""
     data = _in_full(plan)
     entries = data["configurations"]
     own, parent = entries.get(_CASCADE, {}), entries.get(_FULL, {})
@@ -110,14 +120,14 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
 
 
 def plan_from_json(data: Any, *, where: str) -> Plan:
-    """Understand a plan: ours, nnU-Net's, or one of either that somebody has edited.
+    """Understand the content of plans.json.
 
     Args:
-        data: The content of plans.json, in the style of release 2.5 or before.
+        data: The content.
         where: The file, for messages.
 
     Returns:
-        The plan. Configurations stand for themselves: what they inherit has been filled in.
+        The plan; what configurations inherit is filled in.
 
     Raises:
         PlanError: A key is missing, unknown or wrong; `inherits_from` leads nowhere or in a circle; a network does
@@ -127,7 +137,10 @@ def plan_from_json(data: Any, *, where: str) -> Plan:
     if not isinstance(raw, dict):
         raise PlanError(f"{where}: not a plan this version understands; it must have 'configurations'")
     entries = {name: _entry(_inherited(name, raw, where), f"{where}: {name}") for name in raw}
-    named = {name: {**entry, "name": name} for name, entry in entries.items()}
+    named = {
+        name: {**{key: value for key, value in entry.items() if key not in _RESAMPLING}, "name": name}
+        for name, entry in entries.items()
+    }
     plan = Plan.parse({**data, "configurations": named}, where=where, error=PlanError)
     _check(plan, where)
     faults = [*_differences(entries, _in_full(plan)["configurations"], "configurations")]
@@ -137,12 +150,13 @@ def plan_from_json(data: Any, *, where: str) -> Plan:
 
 
 def _in_full(plan: Plan) -> dict[str, Any]:
-    """The content of plans.json without inheritance."""
+    """The content of plans.json without inheritance, keys in nnU-Net's order."""
     data = plan.model_dump(mode="json", by_alias=True)
     for name, entry in data["configurations"].items():
-        data["configurations"][name] = {
-            key: value for key, value in entry.items() if key != "name" and value is not None
-        }
+        keys = [key for key, value in entry.items() if key != "name" and value is not None]
+        at = keys.index("architecture")
+        given = entry | copy.deepcopy(_RESAMPLING)
+        data["configurations"][name] = {key: given[key] for key in [*keys[:at], *_RESAMPLING, *keys[at:]]}
     return data
 
 
@@ -160,20 +174,20 @@ def _inherited(name: str, raw: dict[str, Any], where: str, seen: tuple[str, ...]
 
 
 def _entry(entry: dict[str, Any], where: str) -> dict[str, Any]:
-    """A configuration in the style of release 2.5, its stages a name rather than a list of one."""
+    """A configuration in the format of release 2.5, its stages a name rather than a list of one."""
     for key in ("previous_stage", "next_stage"):
         stages = entry.get(key)
         if isinstance(stages, list) and len(stages) < 2:
             entry = {**entry, key: stages[0] if stages else None}
     if "UNet_class_name" not in entry:
         return entry
-    given = {key: entry[key] for key in _OldStyle.model_fields if key in entry}
-    old = _OldStyle.parse(given, where=where, error=PlanError)
+    given = {key: entry[key] for key in _OldFormat.model_fields if key in entry}
+    old = _OldFormat.parse(given, where=where, error=PlanError)
     rest = {key: value for key, value in entry.items() if key not in given}
     return {**rest, "architecture": old.architecture().model_dump(mode="json")}
 
 
-class _OldStyle(Contract):
+class _OldFormat(Contract):
     """The network as releases before 2.5 describe it."""
 
     UNet_class_name: Literal["PlainConvUNet", "ResidualEncoderUNet"]
@@ -183,13 +197,12 @@ class _OldStyle(Contract):
     n_conv_per_stage_decoder: Counts
     pool_op_kernel_sizes: Annotated[tuple[Axes, ...], Field(min_length=1)]
     conv_kernel_sizes: tuple[Axes, ...]
-    num_pool_per_axis: Any = None  # the strides say the same
+    num_pool_per_axis: Any = None  # follows from the strides
 
     def architecture(self) -> Architecture:
         features = [self.UNet_base_num_features * 2**stage for stage in range(len(self.pool_op_kernel_sizes))]
-        encoder = next(name for name, network in NETWORKS.items() if network.endswith(self.UNet_class_name))
         return Architecture(
-            encoder=encoder,
+            encoder="plain" if self.UNet_class_name == "PlainConvUNet" else "residual",
             features=tuple(min(self.unet_max_num_features, count) for count in features),
             strides=self.pool_op_kernel_sizes,
             kernels=self.conv_kernel_sizes,
@@ -198,12 +211,8 @@ class _OldStyle(Contract):
         )
 
 
-#: Without effect on the network.
-_IGNORED: Final = frozenset({"_kw_requires_import", "dropout_op_kwargs"})
-
-
 def _differences(given: Any, written: Any, path: str) -> Iterator[str]:
-    """What of a file segflow would write otherwise, hence does not have. A missing key means null."""
+    """Where a file differs from what segflow would write: what segflow does not have. A missing key means null."""
     if not (isinstance(given, dict) and isinstance(written, dict)):
         if given != written:
             yield f"'{path}': segflow has {json.dumps(written)} only (found {given!r})"
@@ -233,10 +242,8 @@ def _check(plan: Plan, where: str) -> None:
                 "as files are named after it"
             )
         here = f"{where}: configuration {name}"
+        _check_lengths(configuration, plan, here)
         _check_network(configuration, here)
-        _check_patch(configuration, here)
-        _check_channels(configuration, plan, here)
-        _check_resampling(configuration, here)
         following = configuration.next_stage or ()
         following = (following,) if isinstance(following, str) else following
         for stage in (configuration.previous_stage, *following):
@@ -244,63 +251,45 @@ def _check(plan: Plan, where: str) -> None:
                 raise PlanError(f"{here}: its stage {stage} is not a configuration of this plan")
 
 
-def _check_channels(configuration: Configuration, plan: Plan, where: str) -> None:
-    channels = {str(channel) for channel in range(len(configuration.normalization))}
-    if len(configuration.mask_normalization) != len(channels):
+def _check_lengths(configuration: Configuration, plan: Plan, where: str) -> None:
+    """Lists must have an entry per stage, axis or channel."""
+    network = configuration.architecture
+    stages, axes = len(network.strides), configuration.dimensions
+    channels = len(configuration.normalization)
+    per_stage, per_axis = f"strides has {stages}", f"patch_size has {axes}"
+    per_channel = f"normalization_schemes has {channels}"
+    expected: list[tuple[str, Sequence[Any], int, str]] = [
+        ("features_per_stage", network.features, stages, per_stage),
+        ("kernel_sizes", network.kernels, stages, per_stage),
+        (BLOCKS[network.encoder], network.encoder_blocks, stages, per_stage),
+        ("n_conv_per_stage_decoder", network.decoder_blocks, stages - 1, f"{per_stage}: it needs one fewer"),
+        ("spacing", configuration.spacing_mm, axes, per_axis),
+        ("median_image_size_in_voxels", configuration.median_shape, axes, per_axis),
+        *((f"stage {i} of strides", stride, axes, per_axis) for i, stride in enumerate(network.strides)),
+        *((f"stage {i} of kernel_sizes", kernel, axes, per_axis) for i, kernel in enumerate(network.kernels)),
+        ("use_mask_for_norm", configuration.mask_normalization, channels, per_channel),
+    ]
+    for key, entries, length, because in expected:
+        if len(entries) != length:
+            raise PlanError(f"{where}: {key} has {len(entries)} entries, but {because}")
+    if plan.intensities.keys() != {str(channel) for channel in range(channels)}:
         raise PlanError(
-            f"{where}: normalization_schemes and use_mask_for_norm must have an entry per channel"
-        )
-    if plan.intensities.keys() != channels:
-        raise PlanError(
-            f"{where}: normalization_schemes has {len(channels)} entries, but "
+            f"{where}: normalization_schemes has {channels} entries, but "
             f"foreground_intensity_properties_per_channel has {len(plan.intensities)} channels"
         )
 
 
-def _check_resampling(configuration: Configuration, where: str) -> None:
-    default = Configuration.model_fields
-    for key in (f"resampling_fn_{kind}_kwargs" for kind in ("data", "seg", "probabilities")):
-        found, only = getattr(configuration, key).model_dump_json(), default[key].default.model_dump_json()
-        if found != only:
-            raise PlanError(f"{where}: '{key}': segflow has {only} only (found {found})")
-
-
 def _check_network(configuration: Configuration, where: str) -> None:
-    """The stages of the network, and their axes, must go together."""
-    network, axes = configuration.architecture, configuration.dimensions
-    stages = len(network.strides)
-    per_stage = {
-        "features_per_stage": network.features,
-        "kernel_sizes": network.kernels,
-        BLOCKS[network.encoder]: network.encoder_blocks,
-    }
-    _check_lengths(per_stage, stages, f"strides has {stages}", where)
-    decoder = {"n_conv_per_stage_decoder": network.decoder_blocks}
-    _check_lengths(decoder, stages - 1, f"it must have one fewer than strides, which has {stages}", where)
-    per_axis: dict[str, Sequence[Any]] = {
-        "spacing": configuration.spacing_mm,
-        "median_image_size_in_voxels": configuration.median_shape,
-        **{f"stage {i} of strides": stride for i, stride in enumerate(network.strides)},
-        **{f"stage {i} of kernel_sizes": kernel for i, kernel in enumerate(network.kernels)},
-    }
-    _check_lengths(per_axis, axes, f"patch_size has {axes}", where)
+    """Feature maps must match after each stage, and the patch must be divisible by the strides."""
+    network = configuration.architecture
     if any(step != 1 for step in network.strides[0]):
         raise PlanError(
             f"{where}: the first of strides must be 1 along every axis, as segflow's networks have it"
         )
     if any(edge % 2 == 0 for kernel in network.kernels for edge in kernel):
         raise PlanError(f"{where}: kernel_sizes must be odd, or the feature maps of a stage would not match")
-
-
-def _check_lengths(lists: Mapping[str, Sequence[Any]], expected: int, because: str, where: str) -> None:
-    for key, entries in lists.items():
-        if len(entries) != expected:
-            raise PlanError(f"{where}: {key} has {len(entries)} entries, but {because}")
-
-
-def _check_patch(configuration: Configuration, where: str) -> None:
     for axis, edge in enumerate(configuration.patch_shape):
-        divisor = math.prod(stride[axis] for stride in configuration.architecture.strides)
+        divisor = math.prod(stride[axis] for stride in network.strides)
         if edge % divisor:
             below = edge // divisor * divisor
             nearest = f"{below} and {below + divisor}" if below else f"{divisor}"

@@ -1,8 +1,8 @@
 """nnU-Net's names for the tensors of a U-Net.
 
-nnU-Net lists most tensors more than once: the convolution and the norm of a block again among "all_modules", and the
-whole encoder again below the decoder. Where segflow has one tensor, all of these names are written, and must agree
-when they are read.
+nnU-Net lists most tensors several times: the convolution and the norm of a block again in "all_modules", and the whole
+encoder again below the decoder. segflow has each tensor once; it is written under all of these names, and they must
+agree when they are read.
 
 Source: method.md section 11.
 """
@@ -24,30 +24,33 @@ __all__ = ["from_nnunet", "nnunet_names", "to_nnunet"]
 
 #: What releases of nnU-Net, and torch.compile, put in front of all names.
 _WRAPPERS: Final = ("module.", "_orig_mod.")
-#: A convolution with its norm, and their places among "all_modules".
-_PLACES: Final = {"conv": 0, "norm": 1}
+#: A block has a convolution and its norm, here with their indices in "all_modules".
+_INDICES: Final = {"conv": 0, "norm": 1}
 
-_PLAIN = re.compile(r"(encoder\.stages\.\d+)\.(\d+)\.(conv|norm)\.(\w+)")
-_DECODER = re.compile(r"(decoder\.stages\.\d+)\.(\d+)\.(conv|norm)\.(\w+)")
-_STEM = re.compile(r"(encoder\.stem)\.(conv|norm)\.(\w+)")
-_RESIDUAL = re.compile(r"encoder\.stages\.(\d+)\.(\d+)\.(conv1|conv2|skip)\.(conv|norm)\.(\w+)")
-
-#: From nnU-Net's name without its duplicates to segflow's.
-_TRANSLATIONS: Final = (
-    (re.compile(r"(encoder\.stages\.\d+)\.0\.convs\.(\d+)\.(.+)"), r"\1.\2.\3"),
-    (re.compile(r"(encoder\.stem)\.convs\.0\.(.+)"), r"\1.\2"),
-    (re.compile(r"(encoder\.stages\.\d+)\.blocks\.(\d+)\.(conv1|conv2)\.(.+)"), r"\1.\2.\3.\4"),
-    (re.compile(r"(encoder\.stages\.\d+)\.blocks\.(\d+)\.skip\.[01]\.(.+)"), r"\1.\2.skip.\3"),
-    (re.compile(r"(decoder\.stages\.\d+)\.convs\.(\d+)\.(.+)"), r"\1.\2.\3"),
-    (re.compile(r"(decoder\.(?:transpconvs|seg_layers)\.\d+\.\w+)"), r"\1"),
+#: segflow's names of blocks, and nnU-Net's.
+_TO_NNUNET: Final = (
+    (r"encoder\.stem", r"encoder.stem.convs.0"),
+    (r"encoder\.stages\.(\d+)\.(\d+)", r"encoder.stages.\1.0.convs.\2"),
+    (r"encoder\.stages\.(\d+)\.(\d+)\.(conv1|conv2)", r"encoder.stages.\1.blocks.\2.\3"),
+    (r"decoder\.stages\.(\d+)\.(\d+)", r"decoder.stages.\1.convs.\2"),
+)
+_SKIP = re.compile(r"encoder\.stages\.(\d+)\.(\d+)\.skip")
+#: nnU-Net's names of tensors without their duplicates, and segflow's.
+_FROM_NNUNET: Final = (
+    (r"(encoder\.stages\.\d+)\.0\.convs\.(\d+)\.(.+)", r"\1.\2.\3"),
+    (r"(encoder\.stem)\.convs\.0\.(.+)", r"\1.\2"),
+    (r"(encoder\.stages\.\d+)\.blocks\.(\d+)\.(conv1|conv2)\.(.+)", r"\1.\2.\3.\4"),
+    (r"(encoder\.stages\.\d+)\.blocks\.(\d+)\.skip\.[01]\.(.+)", r"\1.\2.skip.\3"),
+    (r"(decoder\.stages\.\d+)\.convs\.(\d+)\.(.+)", r"\1.\2.\3"),
+    (r"(decoder\.(?:transpconvs|seg_layers)\.\d+\.\w+)", r"\1"),
 )
 
 
 def nnunet_names(names: Iterable[str], architecture: Architecture) -> dict[str, tuple[str, ...]]:
-    """Name of a tensor to all that nnU-Net has for it, the plain one first.
+    """Each of segflow's tensor names with all names that nnU-Net has for the tensor.
 
     Args:
-        names: Of segflow's network.
+        names: Of the tensors of a network.
         architecture: Of the network; nnU-Net's name of a shortcut depends on its stride.
     """
     return {name: _names(name, architecture) for name in names}
@@ -87,44 +90,32 @@ def from_nnunet(state: Mapping[str, Tensor], *, where: str) -> dict[str, Tensor]
 
 
 def _names(name: str, architecture: Architecture) -> tuple[str, ...]:
-    if match := _RESIDUAL.fullmatch(name):
-        stage, block, part, kind, leaf = match.groups()
-        place = f"skip.{_pooled(architecture, int(stage), int(block))}" if part == "skip" else part
-        return _in_encoder(f"encoder.stages.{stage}.blocks.{block}.{place}", kind, leaf)
-    if match := _PLAIN.fullmatch(name):
-        stage, block, kind, leaf = match.groups()
-        return _in_encoder(f"{stage}.0.convs.{block}", kind, leaf)
-    if match := _STEM.fullmatch(name):
-        stem, kind, leaf = match.groups()
-        return _in_encoder(f"{stem}.convs.0", kind, leaf)
-    if match := _DECODER.fullmatch(name):
-        stage, block, kind, leaf = match.groups()
-        return _twice(f"{stage}.convs.{block}", kind, leaf)
-    return (name,)
+    block, kind, leaf = name.rsplit(".", 2)
+    if kind not in _INDICES:
+        return (name,)
+    theirs = _block(block, architecture)
+    names = [f"{theirs}.{kind}.{leaf}", f"{theirs}.all_modules.{_INDICES[kind]}.{leaf}"]
+    return (*names, *(f"decoder.{twice}" for twice in names if twice.startswith("encoder.")))
 
 
-def _pooled(architecture: Architecture, stage: int, block: int) -> int:
-    """Place of a shortcut's convolution: behind the pooling, where there is one."""
-    return int(block == 0 and any(step > 1 for step in architecture.strides[stage]))
-
-
-def _in_encoder(block: str, kind: str, leaf: str) -> tuple[str, ...]:
-    names = _twice(block, kind, leaf)
-    return (*names, *(f"decoder.{name}" for name in names))
-
-
-def _twice(block: str, kind: str, leaf: str) -> tuple[str, ...]:
-    return f"{block}.{kind}.{leaf}", f"{block}.all_modules.{_PLACES[kind]}.{leaf}"
+def _block(name: str, architecture: Architecture) -> str:
+    if match := _SKIP.fullmatch(name):
+        stage, block = map(int, match.groups())
+        is_pooled = (
+            block == 0 and max(architecture.strides[stage]) > 1
+        )  # nnU-Net then pools before it convolves
+        return f"encoder.stages.{stage}.blocks.{block}.skip.{int(is_pooled)}"
+    return next(
+        re.sub(pattern, theirs, name) for pattern, theirs in _TO_NNUNET if re.fullmatch(pattern, name)
+    )
 
 
 def _segflow_name(theirs: str) -> str | None:
     name = theirs
     for wrapper in _WRAPPERS:
         name = name.removeprefix(wrapper)
-    name = name.removeprefix("decoder.") if name.startswith("decoder.encoder.") else name
-    for kind, place in _PLACES.items():
-        name = name.replace(f".all_modules.{place}.", f".{kind}.")
-    for pattern, ours in _TRANSLATIONS:
-        if pattern.fullmatch(name):
-            return pattern.sub(ours, name)
-    return None
+    if name.startswith("decoder.encoder."):
+        name = name.removeprefix("decoder.")
+    for kind, index in _INDICES.items():
+        name = name.replace(f".all_modules.{index}.", f".{kind}.")
+    return next((re.sub(old, new, name) for old, new in _FROM_NNUNET if re.fullmatch(old, name)), None)

@@ -23,18 +23,14 @@ __all__ = [
 
 
 def candidate_name(configurations: Sequence[str]) -> str:
-    """The name of a candidate of one configuration or of two, such as "3d_fullres" or "2d+3d_fullres"."""
+    """The name of a candidate of one or two configurations, such as "3d_fullres" or "2d+3d_fullres"."""
     return "+".join(configurations)
 
 
 def candidate_members(configurations: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    """All candidates: each configuration alone, then each pair of them.
+    """The configurations of each candidate: each alone, then each pair, in the order that settles ties.
 
-    Args:
-        configurations: Names of those that were trained; the planner's in any order, others in theirs.
-
-    Returns:
-        One or two names per candidate, in the order that settles ties.
+    The planner's configurations come in its order, whatever the order given; others follow in theirs.
 
     Source: method.md section 22.
     """
@@ -47,8 +43,8 @@ def select(
 ) -> Selection:
     """Choose the candidate with the highest foreground mean Dice, or a simpler one that is nearly as good.
 
-    On a tie the earlier one wins, so candidates belong in the order of `candidate_members`: simpler first.
-    A candidate whose score is NaN never wins, wherever it stands. There is no significance test.
+    On a tie the earlier one wins, so candidates are given in the order of `candidate_members`: simpler first.
+    A candidate whose score is NaN never wins. There is no significance test.
 
     Args:
         candidates: With their out-of-fold scores.
@@ -57,7 +53,7 @@ def select(
         bootstrap: Uncertainty of their order, stored with the choice, which does not depend on it.
 
     Raises:
-        PlanError: No candidate has a score: a silent choice would look like a measured one.
+        PlanError: No candidate has a score.
 
     Source: method.md section 22, except for NaN and the preference.
     """
@@ -66,8 +62,7 @@ def select(
         names = ", ".join(c.name for c in candidates) or "none"
         raise PlanError(
             f"no candidate has a score (candidates: {names}): "
-            "no class occurs in any reference or prediction; "
-            "check that the training labels are not all background"
+            "no class occurs in any reference or prediction; check that the training labels are not all background"
         )
     best = max(scored, key=lambda c: c.foreground_mean_dice)
     if prefer_single_within > 0:
@@ -82,7 +77,7 @@ def select(
     )
 
 
-#: Source: the customary number; an interval's end is then known to about 0.1 of its half-width.
+#: The customary number; an interval's end is then known to about 0.1 of its half-width.
 _REPLICATES = 1000
 _SEED = 0
 _INTERVAL = (2.5, 97.5)
@@ -148,7 +143,7 @@ def _dice(summaries: Mapping[str, Summary]) -> NDArray[np.float64]:
         files = sorted(case.reference_file for case in summary.metric_per_case)
         expected = expected or files
         if files != expected:
-            odd = sorted(set(files) ^ set(expected)) or ["a case that is there twice"]
+            odd = sorted(set(files) ^ set(expected)) or ["a case that occurs twice"]
             raise PlanError(
                 f"candidate {name} was scored on other cases than the first candidate (see {odd[0]}); "
                 "a comparison needs the same ones: evaluate all candidates on the same folds"

@@ -10,29 +10,21 @@ import numpy as np
 
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.labels import Labels, Target
+from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.metrics.overlap import (
     confusion_matrix,
     mean_metrics,
-    members,
     overlap_metrics,
     target_counts,
     target_key,
 )
 
-__all__ = [
-    "OVERLAP_METRICS",
-    "SURFACE_METRICS",
-    "Surfaces",
-    "merge_folds",
-    "score_case",
-    "summarise",
-]
+__all__ = ["OVERLAP_METRICS", "SURFACE_METRICS", "Surfaces", "merge_folds", "score_case", "summarise"]
 
 #: Always computed.
 OVERLAP_METRICS = ("dice", "iou")
-#: Computed where they are asked for.
+#: Computed on request.
 SURFACE_METRICS = ("hd95", "assd", "nsd")
 
 
@@ -114,19 +106,15 @@ def _distances(
 def summarise(
     cases: Sequence[CaseScores], labels: Labels, *, nsd_tolerance_mm: float | None = None
 ) -> Summary:
-    """Average the scores of cases.
+    """Average the scores of cases, over cases and then over targets.
 
-    `mean` leaves out, for each target, the cases in which a metric is undefined. `foreground_mean` likewise
-    leaves out targets that occur in no case. In nnU-Net one absent class makes `foreground_mean` NaN (method.md
-    section 25, number 4); without absent classes the values are the same.
+    `mean` leaves out, for each target, the cases in which a metric is undefined; `foreground_mean` leaves out targets
+    that occur in no case. In nnU-Net one absent class makes `foreground_mean` NaN (method.md section 25, number 4).
 
     Args:
-        cases: In any order.
+        cases: In any order; sorted by reference file in the summary.
         labels: Their vocabulary.
         nsd_tolerance_mm: Tolerance of the normalised surface Dice, where it was measured.
-
-    Returns:
-        Means per target and over targets, and the cases sorted by reference file.
 
     Raises:
         PredictionError: There are no cases, or a case lacks a target or has other metrics than the first.
@@ -158,9 +146,7 @@ def summarise(
 
 
 def merge_folds(folds: Sequence[Summary], labels: Labels) -> Summary:
-    """Summarise the cases of all folds as one cross-validation.
-
-    Every case weighs the same, whatever the size of its fold.
+    """Summarise the cases of all folds as one cross-validation, in which every case has the same weight.
 
     Raises:
         PredictionError: A case is in two folds, or there are no cases, or folds were evaluated differently.

@@ -1,12 +1,13 @@
-"""Which post-processing operations raise the Dice: a few questions, each answered by a mean before and after.
+"""The search for post-processing operations that raise the cross-validated Dice, step by step as in nnU-Net.
 
 1. Keep the largest component of all foreground labels jointly: accepted if the foreground mean rises and no target's
-   mean falls. With several targets, then of each in turn, on the best result so far: accepted if its own mean rises.
-2. If the recipe names volumes: remove components below one of them, asked in the same way. Of the volumes that would
-   be accepted, the one with the highest Dice is, and on a tie the smallest.
+   mean falls. With several targets, then of each in turn, after the operations accepted so far: accepted if its own
+   mean rises.
+2. If the recipe names volumes: remove components below one of them, in the same order. Of the volumes that raise the
+   mean, the one with the highest Dice is accepted, and on a tie the smallest.
 3. If the recipe says so: fill the holes of each target in turn, accepted if its own mean rises.
 
-The questions are asked of tables, not of images (see `pieces`): each case is read once.
+All Dice values are computed from tables, not from images (see `pieces`): each case is read once.
 
 Source: method.md section 23; steps 2 and 3 are not in nnU-Net.
 """
@@ -19,9 +20,9 @@ from typing import Any
 
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.labels import Labels, Target
+from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.scores import Operation, PostProcessing, Step
-from segflow.metrics.overlap import dice, members, nan_mean, target_counts, target_key
+from segflow.metrics.overlap import dice, nan_mean, target_counts, target_key
 from segflow.recipes.selection import PostprocessingRecipe
 from segflow.selection.pieces import Pieces, Values, confusion, cut, relabelled
 
@@ -29,10 +30,8 @@ __all__ = ["search"]
 
 #: Reads one prediction, its reference, and the spacing along z, y, x.
 LoadPair = Callable[[], tuple[LabelMap, LabelMap, SpacingMm]]
-#: Operations in the order in which they are applied.
+#: In the order in which they are applied.
 _Operations = tuple[Operation, ...]
-#: Alternatives of which at most one is accepted, and whose Dice decides; without a target, the whole foreground's.
-_Question = tuple[Target | None, _Operations]
 
 
 def search(
@@ -49,15 +48,14 @@ def search(
     never accepted: method.md section 25, number 4.)
 
     Args:
-        cases: Each reads one pair in original space, (z, y, x), when called, and is called once; one pair is in memory
-            at a time.
+        cases: Each is called once and reads one pair in original space, (z, y, x).
         labels: Their vocabulary.
         recipe: Which operations are tried; by default nnU-Net's.
         on_case: Called after each case that was read.
         mapper: Used in place of `map`, to spread the cases over processes; must keep their order.
 
     Returns:
-        The accepted operations in order, and every question with its numbers.
+        The accepted operations in order, and all that were tried with their Dice.
 
     Raises:
         PredictionError: There are no cases, or a prediction and its reference differ in shape.
@@ -75,10 +73,10 @@ def search(
     means = _Means(pieces, labels)
     accepted: _Operations = ()
     steps: list[Step] = []
-    for target, alternatives in _questions(labels, recipe):
-        answers = _ask(means, target, alternatives, accepted)
-        steps += answers
-        accepted += tuple(step.operation for step in answers if step.accepted)
+    for target, alternatives in _alternatives(labels, recipe):
+        tried = _try(means, target, alternatives, accepted)
+        steps += tried
+        accepted += tuple(step.operation for step in tried if step.accepted)
     return PostProcessing(
         operations=accepted,
         steps=tuple(steps),
@@ -133,8 +131,10 @@ def _read(load: LoadPair, *, labels: Labels, holes: bool) -> Pieces:
     return cut(prediction, reference, labels, spacing_mm, holes=holes)
 
 
-def _questions(labels: Labels, recipe: PostprocessingRecipe) -> Iterator[_Question]:
-    """All questions, in order; what is asked does not depend on the answers."""
+def _alternatives(
+    labels: Labels, recipe: PostprocessingRecipe
+) -> Iterator[tuple[Target | None, _Operations]]:
+    """Operations of which at most one is accepted, and the target whose Dice decides (None: the foreground mean)."""
     unions: list[tuple[Target | None, tuple[int, ...]]] = [(None, labels.foreground_values)]
     if len(labels.targets) > 1:
         unions += [(target, members(target)) for target in labels.targets]
@@ -150,13 +150,13 @@ def _questions(labels: Labels, recipe: PostprocessingRecipe) -> Iterator[_Questi
             ),
         )
     if recipe.fill_holes:
-        # The value that a label map shows for each target.
+        # The value of each target in a label map.
         shown = labels.regions_class_order if labels.has_regions else labels.foreground_values
         for target, value in zip(labels.targets, shown, strict=True):
             yield target, (Operation(name="fill_holes", labels=members(target), fill=value),)
 
 
-def _ask(
+def _try(
     means: _Means, target: Target | None, alternatives: _Operations, accepted: _Operations
 ) -> list[Step]:
     """One step per alternative; the best of those that raise the Dice is accepted."""
