@@ -248,8 +248,7 @@ def test_killed_and_resumed(model, output, how, after):
     expected = contents(reference)
     found = {name: file for name, file in contents(output).items() if name in expected}
     assert found.items() <= expected.items()
-    noted = output / "prediction.unfinished.jsonl"
-    kept = [json.loads(line)[0] for line in noted.read_text().splitlines()] if noted.exists() else []
+    kept = [file.stem for file in (output / "prediction.unfinished").glob("[!.]*.json")]
     before = {case: (output / f"{case}.nii.gz").stat() for case in kept}
     call(*words(model, output, "--save-probabilities", "--resume"))
     visible = {name: file for name, file in contents(output).items() if "/." not in f"/{name}"}

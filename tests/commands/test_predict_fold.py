@@ -47,14 +47,14 @@ def test_an_interrupted_prediction_goes_on(ready, monkeypatch):
     monkeypatch.setattr(predict_fold, "write_labels", spy)
     stop_after = 2
     assert main(predict_words(ready)) == 130
-    assert (ready / "fold_0" / "unfinished.jsonl").exists()
+    assert (ready / "fold_0" / "unfinished").exists()
     stop_after = None
     call(*predict_words(ready))
     assert written == [f"phantom_00{number}.nii.gz" for number in range(5)]
     assert list(cases_in(ready / "fold_0" / "manifest.json")) == [
         f"phantom_00{number}" for number in range(5)
     ]
-    assert not (ready / "fold_0" / "unfinished.jsonl").exists()
+    assert not (ready / "fold_0" / "unfinished").exists()
     stop_after = 5 + 2
     assert main(predict_words(ready)) == 130
     stop_after = None

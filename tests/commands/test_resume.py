@@ -40,7 +40,7 @@ def interrupted(tmp_path, manifest):
     """The case "a" is done."""
     with pytest.raises(KeyboardInterrupt):
         label_cases("t", CASES, Maker(tmp_path, stop_at="b"), manifest)
-    assert names(tmp_path) == ["a.nii.gz", "unfinished.jsonl"]
+    assert names(tmp_path) == ["a.nii.gz", "unfinished"]
 
 
 def names(folder):

@@ -297,7 +297,7 @@ def test_scores_are_not_computed_again_after_an_interruption(project, prediction
     monkeypatch.setattr(evaluate, "map_cases", in_this_process)
     stop_after = 3
     assert main([str(word) for word in evaluate_words(project)]) == 130
-    assert (project / "summary.unfinished.jsonl").exists()
+    assert (project / "summary.unfinished").exists()
     assert not (project / "summary.json").exists()
     without(predictions / "phantom_001.nii.gz", 2)  # another label map under the same name
     stop_after = None

@@ -9,6 +9,7 @@ import pytest
 from case_samples import CLASSES, IGNORE, REGIONS
 
 from segflow.contracts.errors import PredictionError
+from segflow.contracts.labels import members
 from segflow.metrics import overlap as module
 from segflow.metrics.overlap import (
     Counts,
@@ -16,7 +17,6 @@ from segflow.metrics.overlap import (
     dice,
     iou,
     mean_metrics,
-    members,
     nan_mean,
     overlap_metrics,
     target_counts,
@@ -64,9 +64,8 @@ def test_shapes_must_agree():
         confusion_matrix(np.zeros(3, int), np.zeros(2, int), CLASSES)
 
 
-def test_keys_and_members():
+def test_keys():
     assert [target_key(t) for t in (1, (1, 2), (3,))] == ["1", "(1, 2)", "(3,)"]
-    assert [members(t) for t in (1, (1, 2))] == [(1,), (1, 2)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Checkpoints of nnU-Net: numbers of numpy and nothing else beside tensors and plain data."""
+"""Checkpoints of nnU-Net: NumPy's numbers and nothing else beside tensors and plain data."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_checkpoint_of_nnunet(tmp_path):
     assert found.mirroring
 
 
-def test_ours(tmp_path):
+def test_a_weights_file_of_segflow(tmp_path):
     save_network(tmp_path / "model.pt", CARD, STATE)
     assert_same(load_weights(tmp_path / "model.pt"))
 
@@ -69,19 +69,13 @@ def test_written_and_read(tmp_path, mirroring):
     assert content["init_args"]["fold"] == 1
 
 
-def test_numbers_become_plain_ones(tmp_path):
+def test_numbers_become_plain_ones_here_and_are_refused_elsewhere(tmp_path):
     torch.save({"numbers": NUMBERS}, tmp_path / "a.pth")
     found = checkpoints._load(tmp_path / "a.pth")["numbers"]
     assert [type(number) for number in found] == [float, float, float, int, int, bool, float, float]
     np.testing.assert_array_equal(found, [float(number) for number in NUMBERS])
-
-
-def test_numpy_stays_refused_elsewhere(tmp_path):
-    torch.save({"number": np.float64(1)}, tmp_path / "a.pt")
-    with pytest.raises(PredictionError, match="neither a weights file of segflow"):
-        load_weights(tmp_path / "a.pt")
     with pytest.raises(PredictionError, match="more than tensors and plain data"):
-        load_tensors(tmp_path / "a.pt")
+        load_tensors(tmp_path / "a.pth")
 
 
 class Malicious:
@@ -112,17 +106,14 @@ def test_anything_else_is_refused_and_not_run(tmp_path, hidden):
 
 
 @pytest.mark.parametrize("content", [{}, {"network_weights": 3}, {"network_weights": {"a": 1}}])
-def test_something_else(tmp_path, content):
+def test_a_missing_file_and_one_of_something_else(tmp_path, content):
+    with pytest.raises(PredictionError, match="does not exist"):
+        load_weights(tmp_path / "a.pth")
     save_tensors(tmp_path / "a.pth", content)
     with pytest.raises(PredictionError, match=r"neither a weights file of segflow .* nor a checkpoint"):
         load_weights(tmp_path / "a.pth")
     with pytest.raises(PredictionError, match="not a checkpoint of nnU-Net"):
         load_nnunet_checkpoint(tmp_path / "a.pth")
-
-
-def test_a_missing_file(tmp_path):
-    with pytest.raises(PredictionError, match="does not exist"):
-        load_weights(tmp_path / "a.pth")
 
 
 def test_a_network_segflow_does_not_have(tmp_path):

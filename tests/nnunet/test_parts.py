@@ -5,33 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from case_samples import INTENSITIES
+from fingerprint_samples import CASCADE, SINGLE, sample_plan
 
 from segflow.contracts.errors import PlanError
-from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.plan import CONFIGURATION_NAMES, Fold
-from segflow.nnunet.fingerprint import read_fingerprint
 from segflow.nnunet.folds import read_folds, write_folds
 from segflow.nnunet.parts import read_configuration, read_preparation, write_parts
-from segflow.planning.plan import PlanInput, make_plan
-from segflow.recipes.planner import PlannerRecipe
 from segflow.storage.files import write_json
 
-FINGERPRINT = Fingerprint(
-    foreground_intensity_properties_per_channel={"0": INTENSITIES, "1": INTENSITIES},
-    median_relative_size_after_cropping=0.5,
-    shapes_after_crop=((512, 24, 480), (500, 25, 480)),
-    spacings=((0.8, 6.0, 0.8), (0.8, 5.0, 0.8)),
-)
-CASCADE = FINGERPRINT.model_copy(
-    update={"shapes_after_crop": ((432, 512, 512),) * 2, "spacings": ((1.0, 0.75, 0.75),) * 2}
-)
-PARTS = [f"{stage}/{name}.json" for stage in ("network", "preparation") for name in CONFIGURATION_NAMES]
-
-
-def sample_plan(fingerprint=FINGERPRINT, n_cases=40, **recipe):
-    dataset = PlanInput(name="Sample", channel_names=("CT", "T1"), n_cases=n_cases, n_outputs=3)
-    return make_plan(fingerprint, dataset, PlannerRecipe(**recipe))
+READERS = {"network": read_configuration, "preparation": read_preparation}
+PARTS = [f"{stage}/{name}.json" for stage in READERS for name in CONFIGURATION_NAMES]
 
 
 def parts_of(folder, plan):
@@ -45,25 +28,20 @@ def changed_parts(folder, one, other):
     return {name for name in PARTS if before[name] != after[name]}
 
 
-@pytest.mark.parametrize("fingerprint", [FINGERPRINT, CASCADE], ids=["single", "cascade"])
-def test_there_is_a_part_for_every_configuration(fingerprint, tmp_path):
+@pytest.mark.parametrize("fingerprint", [SINGLE, CASCADE], ids=["single", "cascade"])
+def test_there_are_parts_for_every_configuration(fingerprint, tmp_path):
     plan = sample_plan(fingerprint, resample_first=True)
     assert sorted(parts_of(tmp_path, plan)) == sorted(PARTS)
-    for name in CONFIGURATION_NAMES:
-        network, preparation = (
-            tmp_path / "network" / f"{name}.json",
-            tmp_path / "preparation" / f"{name}.json",
-        )
-        if name in plan.configurations:
-            assert read_configuration(network) == plan.configurations[name]
-            assert read_preparation(preparation) == plan.preparation(name)
-            continue
-        for read, file in ((read_configuration, network), (read_preparation, preparation)):
+    for name in plan.configurations:
+        assert read_configuration(tmp_path / "network" / f"{name}.json") == plan.configurations[name]
+        assert read_preparation(tmp_path / "preparation" / f"{name}.json") == plan.preparation(name)
+    for name in set(CONFIGURATION_NAMES) - set(plan.configurations):
+        for stage, read in READERS.items():
             with pytest.raises(PlanError, match=rf"{name}\.json: the plan has no configuration {name} for"):
-                read(file)
+                read(tmp_path / stage / f"{name}.json")
 
 
-@pytest.mark.parametrize("read", [read_configuration, read_preparation, read_fingerprint, read_folds])
+@pytest.mark.parametrize("read", [read_configuration, read_preparation, read_folds])
 def test_broken_files(read, tmp_path):
     with pytest.raises(PlanError, match=r"2d\.json does not exist"):
         read(tmp_path / "2d.json")
@@ -72,8 +50,8 @@ def test_broken_files(read, tmp_path):
         read(tmp_path / "2d.json")
 
 
-def test_the_batch_size_does_not_touch_the_preparation(tmp_path):
-    small = FINGERPRINT.model_copy(update={"shapes_after_crop": ((40, 30, 40),) * 2})
+def test_the_batch_size_does_not_affect_the_preparation(tmp_path):
+    small = SINGLE.model_copy(update={"shapes_after_crop": ((40, 30, 40),) * 2})
     one, other = sample_plan(small, n_cases=3), sample_plan(small, n_cases=400)
     assert one.configurations["2d"].batch_size != other.configurations["2d"].batch_size
     assert changed_parts(tmp_path, one, other) == {"network/2d.json", "network/3d_fullres.json"}
@@ -82,26 +60,25 @@ def test_the_batch_size_does_not_touch_the_preparation(tmp_path):
 @pytest.mark.parametrize(
     ("channel", "expected"), [("0", {"preparation/2d.json", "preparation/3d_fullres.json"}), ("1", set())]
 )
-def test_intensities_decide_the_preparation_of_ct_alone(channel, expected, tmp_path):
+def test_intensities_affect_the_preparation_of_ct_alone(channel, expected, tmp_path):
     plan = sample_plan()
-    other = plan.intensities | {channel: INTENSITIES.model_copy(update={"mean": 41.0})}
+    other = plan.intensities | {channel: plan.intensities[channel].model_copy(update={"mean": 41.0})}
     assert changed_parts(tmp_path, plan, plan.model_copy(update={"intensities": other})) == expected
 
 
-def test_the_spacing_decides_both(tmp_path):
+def test_the_spacing_affects_both(tmp_path):
     changed = changed_parts(tmp_path, sample_plan(), sample_plan(spacing_mm=(0.8, 3.0, 0.8)))
     assert changed >= {"network/3d_fullres.json", "preparation/3d_fullres.json"}
 
 
-def test_configurations_of_others_have_parts_as_well(tmp_path):
+def test_custom_configurations_have_parts_as_well(tmp_path):
     plan = sample_plan()
     small = plan.configuration("3d_fullres").model_copy(update={"name": "small", "batch_size": 7})
-    found = parts_of(
-        tmp_path, plan.model_copy(update={"configurations": plan.configurations | {"small": small}})
-    )
+    plan = plan.model_copy(update={"configurations": plan.configurations | {"small": small}})
+    found = parts_of(tmp_path, plan)
     assert set(found) == {*PARTS, "network/small.json", "preparation/small.json"}
     assert found["preparation/small.json"] == found["preparation/3d_fullres.json"]
-    assert read_configuration(tmp_path / "network" / "small.json").batch_size == 7
+    assert read_configuration(tmp_path / "network" / "small.json") == small
 
 
 def test_a_cascade_is_prepared_as_the_full_resolution(tmp_path):
@@ -122,8 +99,3 @@ def test_broken_folds(content, tmp_path):
     write_json(tmp_path / "splits_final.json", content)
     with pytest.raises(PlanError, match=r"splits_final\.json: 'folds"):
         read_folds(tmp_path / "splits_final.json")
-
-
-def test_fingerprint_round_trip(tmp_path):
-    (tmp_path / "f.json").write_text(FINGERPRINT.to_json())
-    assert read_fingerprint(tmp_path / "f.json") == FINGERPRINT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -23,82 +25,61 @@ def architecture(encoder: str, strides: list[str], features: tuple[int, ...], bl
     )
 
 
-def block(*prefixes: str, bias: bool = True) -> set[str]:
-    """A convolution with its norm, each under two names below each prefix."""
-    leaves = {"conv": ("weight", "bias") if bias else ("weight",), "norm": ("weight", "bias")}
-    places = {"conv": "all_modules.0", "norm": "all_modules.1"}
-    return {
-        f"{prefix}.{name}.{leaf}"
-        for prefix in prefixes
-        for kind, names in leaves.items()
-        for leaf in names
-        for name in (kind, places[kind])
+def blocks(*names: str, bias: bool = True) -> set[str]:
+    """A convolution with its norm, each under two names."""
+    leaves = ("weight", "bias") if bias else ("weight",)
+    conv = product(names, ("conv", "all_modules.0"), leaves)
+    norm = product(names, ("norm", "all_modules.1"), ("weight", "bias"))
+    return {".".join(parts) for parts in (*conv, *norm)}
+
+
+def encoder(names: set[str]) -> set[str]:
+    """Listed below the decoder again."""
+    return {f"{where}{name}" for where in ("encoder.", "decoder.encoder.") for name in names}
+
+
+def decoder(n_levels: int, n_blocks: int) -> set[str]:
+    levels = range(n_levels)
+    layers = product(("transpconvs", "seg_layers"), levels, ("weight", "bias"))
+    return blocks(*(f"decoder.stages.{level}.convs.{i}" for level in levels for i in range(n_blocks))) | {
+        f"decoder.{kind}.{level}.{leaf}" for kind, level, leaf in layers
     }
 
 
-def layer(*prefixes: str) -> set[str]:
-    return {f"{prefix}.{leaf}" for prefix in prefixes for leaf in ("weight", "bias")}
-
-
-PLAIN = (
-    architecture("plain", ["111", "122", "222"], (2, 4, 4), 2),
-    block(
-        *(
-            f"{where}encoder.stages.{stage}.0.convs.{j}"
-            for where in ("", "decoder.")
-            for stage in range(3)
-            for j in range(2)
-        ),
-        *(f"decoder.stages.{stage}.convs.{j}" for stage in range(2) for j in range(2)),
-    )
-    | layer("decoder.transpconvs.0", "decoder.transpconvs.1", "decoder.seg_layers.0", "decoder.seg_layers.1"),
-)
-# The first stage changes nothing, the second channels and size, the third channels alone, the fourth size alone.
-RESIDUAL = (
-    architecture("residual", ["11", "22", "11", "21"], (2, 4, 6, 6), 1),
-    block(
-        *(
-            f"{where}encoder.{name}"
-            for where in ("", "decoder.")
-            for name in (
-                "stem.convs.0",
-                *(f"stages.{stage}.blocks.0.{conv}" for stage in range(4) for conv in ("conv1", "conv2")),
+NETWORKS = {
+    "plain": (
+        architecture("plain", ["111", "122", "222"], (2, 4, 4), 2),
+        encoder(blocks(*(f"stages.{stage}.0.convs.{i}" for stage in range(3) for i in range(2))))
+        | decoder(2, 2),
+    ),
+    # The first stage changes nothing, the second channels and size, the third channels alone, the fourth size alone.
+    "residual": (
+        architecture("residual", ["11", "22", "11", "21"], (2, 4, 6, 6), 1),
+        encoder(
+            blocks("stem.convs.0")
+            | blocks(
+                *(f"stages.{stage}.blocks.0.{conv}" for stage in range(4) for conv in ("conv1", "conv2"))
             )
-        ),
-        *(f"decoder.stages.{stage}.convs.0" for stage in range(3)),
-    )
-    | block(
-        *(
-            f"{where}encoder.stages.{name}"
-            for where in ("", "decoder.")
-            for name in ("1.blocks.0.skip.1", "2.blocks.0.skip.0")
-        ),
-        bias=False,
-    )
-    | layer(*(f"decoder.{name}.{stage}" for name in ("transpconvs", "seg_layers") for stage in range(3))),
-)
-NETWORKS = {"plain": PLAIN, "residual": RESIDUAL}
+            | blocks("stages.1.blocks.0.skip.1", "stages.2.blocks.0.skip.0", bias=False)
+        )
+        | decoder(3, 1),
+    ),
+}
 
 
 @pytest.fixture(params=NETWORKS)
 def network(request):
-    """Architecture, nnU-Net's names, and our state."""
+    """Architecture, nnU-Net's names, and the state of segflow's network."""
     shape, expected = NETWORKS[request.param]
     state = build_network(shape, input_channels=2, output_channels=3, seed=3).state_dict()
     return shape, expected, state
 
 
-def test_names_of_the_method(network):
-    shape, expected, state = network
-    names = [name for several in nnunet_names(state, shape).values() for name in several]
-    assert len(names) == len(set(names))
-    assert set(names) == expected
-
-
 def test_to_nnunet_and_back(network):
     shape, expected, state = network
+    names = [name for several in nnunet_names(state, shape).values() for name in several]
     theirs = to_nnunet(state, shape)
-    assert theirs.keys() == expected
+    assert sorted(names) == sorted(theirs) == sorted(expected)
     back = from_nnunet(theirs, where="x")
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
@@ -126,12 +107,10 @@ def test_what_cannot_be_understood_is_listed(network):
     theirs[changed] = theirs[changed] + 1
     with pytest.raises(TrainingError) as caught:
         from_nnunet(theirs, where="file.pth")
-    lines = str(caught.value).splitlines()
-    assert lines[0] == "file.pth cannot be understood:"
-    assert sorted(lines[1:]) == sorted(
-        [
-            f"  {changed}: differs from the same tensor under another name",
-            "  encoder.attention.weight: segflow's networks have no such tensor",
-            "  x.y: segflow's networks have no such tensor",
-        ]
-    )
+    first, *lines = str(caught.value).splitlines()
+    assert first == "file.pth cannot be understood:"
+    assert sorted(lines) == [
+        f"  {changed}: differs from the same tensor under another name",
+        "  encoder.attention.weight: segflow's networks have no such tensor",
+        "  x.y: segflow's networks have no such tensor",
+    ]

@@ -11,10 +11,8 @@ from report_samples import LABELS
 
 from segflow.reporting.overlay import cut_slice, draw_overlay
 
-SHAPE = (4, 6, 5)
 
-
-def case(reference_at=(), prediction_at=(), channels=1, shape=SHAPE):
+def case(reference_at=(), prediction_at=(), channels=1, shape=(4, 6, 5)):
     """Image, prediction and reference, read-only; the label maps are 1 at some places."""
     arrays = [np.arange(channels * np.prod(shape), dtype=np.float32).reshape(channels, *shape)]
     for places in (prediction_at, reference_at):
@@ -26,40 +24,40 @@ def case(reference_at=(), prediction_at=(), channels=1, shape=SHAPE):
     return arrays
 
 
-def test_slice_with_most_reference():
-    image, prediction, reference = case([(1, 2), (3, 0, 0)], [(0,)])
-    pair = cut_slice(image, prediction, reference, LABELS, spacing_mm=(3, 1, 0.5))
-    np.testing.assert_array_equal(pair.image, image[0, 1])
-    np.testing.assert_array_equal(pair.reference, reference[1])
-    assert pair.note == "axial slice 2 of 4"
-    assert pair.pixel_aspect == 2
+ALL = slice(None)
 
 
-def test_other_axes_stand_upright():
-    image, prediction, reference = case([(slice(None), 4)])
-    pair = cut_slice(image, prediction, reference, LABELS, spacing_mm=(1, 3, 1))
-    np.testing.assert_array_equal(pair.image, image[0, ::-1, 4])
-    assert pair.note == "coronal slice 5 of 6"
-
-
-@pytest.mark.parametrize(("prediction_at", "index"), [([(3, 1)], 3), ([], 2)])
-def test_without_reference(prediction_at, index):
-    image, prediction, reference = case([], prediction_at)
-    pair = cut_slice(image, prediction, reference, LABELS, spacing_mm=(1, 1, 1))
-    np.testing.assert_array_equal(pair.image, image[0, index])
+@pytest.mark.parametrize(
+    ("reference_at", "prediction_at", "spacing_mm", "place", "note", "aspect"),
+    [
+        ([(1, 2), (3, 0, 0)], [(0,)], (3, 1, 0.5), (1,), "axial slice 2 of 4", 2),
+        ([(ALL, 4)], [], (1, 3, 1), (slice(None, None, -1), 4), "coronal slice 5 of 6", 1),
+        ([], [(3, 1)], (1, 1, 1), (3,), "axial slice 4 of 4", 1),
+        ([], [], (1, 1, 1), (2,), "axial slice 3 of 4", 1),
+    ],
+    ids=["most reference", "another axis, upright", "most prediction", "the middle"],
+)
+def test_the_slice_that_is_shown(reference_at, prediction_at, spacing_mm, place, note, aspect):
+    image, prediction, reference = case(reference_at, prediction_at)
+    pair = cut_slice(image, prediction, reference, LABELS, spacing_mm=spacing_mm)
+    for found, whole in ((pair.image, image[0]), (pair.prediction, prediction), (pair.reference, reference)):
+        np.testing.assert_array_equal(found, whole[place])
+    assert (pair.note, pair.pixel_aspect) == (note, aspect)
 
 
 def test_colour_image():
-    image, prediction, reference = case([(0, 1)], channels=3, shape=(1, 6, 5))
-    pair = cut_slice(image, prediction, reference, LABELS, spacing_mm=(999, 1, 1))
+    arrays = case([(0, 1)], channels=3, shape=(1, 6, 5))
+    pair = cut_slice(*arrays, LABELS, spacing_mm=(999, 1, 1))
     assert pair.image.shape == (6, 5, 3)
     assert pair.note == ""
     draw_overlay(pair, LABELS)
 
 
 @pytest.mark.parametrize("reference_at", [[(1, 2)], [()], []])
-def test_picture(reference_at):
+@pytest.mark.parametrize("constant", [False, True])
+def test_the_picture_is_a_small_png_and_always_the_same(reference_at, constant):
     image, prediction, reference = case(reference_at, [(1, slice(2, 4))])
+    image = np.full_like(image, 7) if constant else image
     pair = cut_slice(image, prediction, reference, LABELS, spacing_mm=(1, 1, 1))
     png = draw_overlay(pair, LABELS)
     with Image.open(io.BytesIO(png)) as picture:
@@ -67,9 +65,3 @@ def test_picture(reference_at):
         assert picture.height == 2 * picture.width
     assert png == draw_overlay(pair, LABELS)
     assert len(png) < 200_000
-
-
-def test_constant_image():
-    image = np.full((1, *SHAPE), 7, dtype=np.float32)
-    _, prediction, reference = case([(1, 2)])
-    assert draw_overlay(cut_slice(image, prediction, reference, LABELS, spacing_mm=(1, 1, 1)), LABELS)

@@ -1,4 +1,4 @@
-"""Numbers as text, spread over cases, representative cases, cautions."""
+"""Numbers as text, spread over cases, representative cases, warnings."""
 
 from __future__ import annotations
 
@@ -19,42 +19,39 @@ from segflow.reporting.text import (
     spreads,
 )
 
-FULL = {"devices": ["cuda:0"], "folds": range(5), "epochs": 1000, "recipe_epochs": 1000}
-MANY = [(0.9, 0.8)] * 12
-
 
 @pytest.mark.parametrize(
-    ("found", "text"),
+    ("function", "value", "text"),
     [
-        (duration_text(0), "0.0 s"),
-        (duration_text(59.94), "59.9 s"),
-        (duration_text(59.99), "1 min 00 s"),
-        (duration_text(200), "3 min 20 s"),
-        (duration_text(3599.6), "1 h 00 min"),
-        (duration_text(3900), "1 h 05 min"),
-        (duration_text(360000), "100 h 00 min"),
-        (dice_text(0.87349), "0.873"),
-        (dice_text(math.nan), ABSENT),
-        (number_text(0.78125), "0.7812"),
-        (number_text(12345.6), "12346"),
-        (number_text(math.nan), ABSENT),
-        (shape_text((40, 56.5)), "40 \N{MULTIPLICATION SIGN} 56.5"),
-        (percent_text(0), "0 %"),
-        (percent_text(0.005), "< 1 %"),
-        (percent_text(0.084), "8 %"),
-        (percent_text(1), "100 %"),
-        (percent_text(math.nan), ABSENT),
+        (duration_text, 0, "0.0 s"),
+        (duration_text, 59.94, "59.9 s"),
+        (duration_text, 59.99, "1 min 00 s"),
+        (duration_text, 200, "3 min 20 s"),
+        (duration_text, 3599.6, "1 h 00 min"),
+        (duration_text, 3900, "1 h 05 min"),
+        (duration_text, 360000, "100 h 00 min"),
+        (dice_text, 0.87349, "0.873"),
+        (dice_text, NAN, ABSENT),
+        (number_text, 0.78125, "0.7812"),
+        (number_text, 12345.6, "12346"),
+        (number_text, NAN, ABSENT),
+        (shape_text, (40, 56.5), "40 \N{MULTIPLICATION SIGN} 56.5"),
+        (percent_text, 0, "0 %"),
+        (percent_text, 0.005, "< 1 %"),
+        (percent_text, 0.084, "8 %"),
+        (percent_text, 1, "100 %"),
+        (percent_text, NAN, ABSENT),
     ],
 )
-def test_numbers(found, text):
-    assert found == text
+def test_numbers(function, value, text):
+    assert function(value) == text
 
 
 def test_spreads():
     organ, lesion = spreads(summary((0.9, 0.8), (0.7, NAN)), LABELS)
     assert (organ.name, organ.n) == ("organ", 2)
     assert (organ.mean, organ.std) == pytest.approx((0.8, 0.1 * 2**0.5))
-    assert lesion.n == 1
+    assert (lesion.mean, lesion.n) == (0.8, 1)
     assert math.isnan(lesion.std)
     absent = spreads(summary((0.9, NAN)), LABELS)[1]
     assert absent.n == 0
@@ -77,26 +74,29 @@ def test_representative_cases(n, expected):
     assert [(rank, case.metrics["1"].dice) for rank, case in chosen] == expected
 
 
-def test_one_representative_case():
-    assert [rank for rank, _ in representative_cases(summary((0.5, 0.5)))] == ["best"]
-    assert [rank for rank, _ in representative_cases(summary((0.5, 0.5), (0.1, 0.1)))] == ["best", "worst"]
-    assert representative_cases(summary((NAN, NAN))) == ()
+@pytest.mark.parametrize(
+    ("rows", "ranks"),
+    [([(0.5, 0.5)], ["best"]), ([(0.5, 0.5), (0.1, 0.1)], ["best", "worst"]), ([(NAN, NAN)], [])],
+)
+def test_representative_cases_of_few(rows, ranks):
+    assert [rank for rank, _ in representative_cases(summary(*rows))] == ranks
 
 
-def test_a_full_run_needs_no_caution():
-    assert cautions(summary(*MANY), LABELS, **FULL) == ()
+MANY = [(0.9, 0.8)] * 12
 
 
 @pytest.mark.parametrize(
     ("change", "rows", "words"),
     [
-        ({"folds": [0, 2]}, MANY, "missing: 1, 3, 4"),
-        ({"epochs": 50}, MANY, "50 of nnU-Net's 1000 epochs"),
-        ({"devices": ["cuda", "cpu"]}, MANY, "CPU"),
-        ({}, [(0.9, NAN)] * 12, "'lesion <b>' occurs in no scored case"),
-        ({}, MANY[:3], "Only 3 cases"),
+        ({}, MANY, []),
+        ({"folds": [0, 2]}, MANY, ["missing: 1, 3, 4"]),
+        ({"epochs": 50}, MANY, ["50 of nnU-Net's 1000 epochs"]),
+        ({"devices": ["cuda", "cpu"]}, MANY, ["CPU"]),
+        ({}, [(0.9, NAN)] * 12, ["'lesion <b>' occurs in no scored case"]),
+        ({}, MANY[:3], ["Only 3 cases"]),
     ],
 )
-def test_one_caution(change, rows, words):
-    (caution,) = cautions(summary(*rows), LABELS, **{**FULL, **change})
-    assert words in caution
+def test_cautions(change, rows, words):
+    full = {"devices": ["cuda:0"], "folds": range(5), "epochs": 1000, "recipe_epochs": 1000}
+    found = cautions(summary(*rows), LABELS, **{**full, **change})
+    assert [word in caution for word, caution in zip(words, found, strict=True)] == [True] * len(words)

@@ -10,10 +10,10 @@ import pytest
 from case_samples import CLASSES, IGNORE, labels_of
 
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.labels import Labels
+from segflow.contracts.labels import Labels, members
 from segflow.contracts.scores import Operation
 from segflow.metrics import overlap
-from segflow.metrics.overlap import confusion_matrix, members, nan_mean, target_counts, target_key
+from segflow.metrics.overlap import confusion_matrix, nan_mean, target_counts, target_key
 from segflow.recipes.selection import PostprocessingRecipe
 from segflow.selection.pieces import apply
 from segflow.selection.search import search

@@ -1,4 +1,4 @@
-"""Files are whole or absent."""
+"""Files are complete or absent, read with clear errors, and compared by digests."""
 
 from __future__ import annotations
 
@@ -14,51 +14,45 @@ from segflow.contracts.plan import Fold
 from segflow.storage.files import (
     digest_of,
     key_of,
+    open_atomically,
     read_contract,
     read_json,
     versions,
-    write_atomically,
+    write_array,
     write_json,
     write_text,
 )
 
 
-def fail_halfway(temporary):
-    temporary.write_text("half")
-    raise OSError("disk full")
+def fail_halfway(file):
+    with open_atomically(file) as temporary:
+        temporary.write_text("half")
+        raise OSError("disk full")
 
 
-def test_written_under_the_final_name_alone(tmp_path):
-    seen = []
-
-    def write(temporary):
-        seen.append(temporary)
+def test_a_file_appears_complete_under_its_final_name(tmp_path):
+    file = tmp_path / "new" / "a.nii.gz"
+    with open_atomically(file) as temporary:
         temporary.write_text("content")
-        assert not (tmp_path / "new" / "a.nii.gz").exists()
+        assert not file.exists()
+    assert file.read_text() == "content"
+    assert list(file.parent.iterdir()) == [file]
+    assert temporary.name.endswith(".nii.gz")
+    assert temporary.name.startswith(".")
 
-    write_atomically(tmp_path / "new" / "a.nii.gz", write)
-    assert (tmp_path / "new" / "a.nii.gz").read_text() == "content"
-    assert list((tmp_path / "new").iterdir()) == [tmp_path / "new" / "a.nii.gz"]
-    assert seen[0].name.endswith(".nii.gz")
 
-
-def test_a_failing_writer_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("before", [[], ["a.txt"]])
+def test_a_failing_writer_changes_nothing(before, tmp_path):
+    for name in before:
+        write_text(tmp_path / name, "old")
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(tmp_path / "a.txt", fail_halfway)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_old_file_survives_a_failing_writer(tmp_path):
-    write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(tmp_path / "a.txt", fail_halfway)
-    assert (tmp_path / "a.txt").read_text() == "old"
-    assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
+        fail_halfway(tmp_path / "a.txt")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == dict.fromkeys(before, "old")
 
 
 def test_a_writer_that_writes_nothing_fails(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        write_atomically(tmp_path / "a.txt", lambda _: None)
+    with pytest.raises(FileNotFoundError), open_atomically(tmp_path / "a.txt"):
+        pass
 
 
 def test_json_round_trip(tmp_path):
@@ -68,28 +62,30 @@ def test_json_round_trip(tmp_path):
     assert read_json(tmp_path / "a.json", error=PlanError) == data
 
 
-def test_missing_json(tmp_path):
-    with pytest.raises(DatasetError, match=r"a\.json does not exist"):
+@pytest.mark.parametrize("content", [None, b"{", b"", b"{'a': 1}", b"\xff\xfe\x00"])
+def test_missing_and_broken_json(content, tmp_path):
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+    message = r"a\.json does not exist" if content is None else r"a\.json is not valid JSON"
+    with pytest.raises(DatasetError, match=message):
         read_json(tmp_path / "a.json", error=DatasetError)
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"{'a': 1}", b"\xff\xfe\x00"])
-def test_broken_json(content, tmp_path):
-    (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(PlanError, match=r"a\.json is not valid JSON"):
-        read_json(tmp_path / "a.json", error=PlanError)
-
-
-def test_contract_round_trip(tmp_path):
+def test_a_contract_is_read_back_and_a_broken_one_named_with_its_file(tmp_path):
     fold = Fold(train=("a", "b"), val=("c",))
     write_text(tmp_path / "fold.json", fold.to_json())
     assert read_contract(Fold, tmp_path / "fold.json") == fold
-
-
-def test_broken_contract_names_the_file(tmp_path):
     write_json(tmp_path / "fold.json", {"train": ["a"]})
     with pytest.raises(PlanError, match=r"fold\.json: 'val': Field required"):
         read_contract(Fold, tmp_path / "fold.json")
+
+
+def test_equal_arrays_give_equal_files_whatever_their_layout(tmp_path):
+    array = np.random.default_rng(0).normal(size=(3, 4, 5))
+    for name, layout in (("c", np.ascontiguousarray), ("f", np.asfortranarray)):
+        write_array(tmp_path / f"{name}.npy", layout(array))
+    np.testing.assert_array_equal(np.load(tmp_path / "f.npy"), array)
+    assert digest_of(tmp_path / "c.npy") == digest_of(tmp_path / "f.npy")
 
 
 @pytest.mark.parametrize("size", [0, 10, (1 << 20) + 1])
@@ -99,7 +95,7 @@ def test_digest(size, tmp_path):
     assert digest_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
-def test_other_parts_another_key():
+def test_different_parts_give_different_keys():
     parts = [
         (),
         ("",),
@@ -120,5 +116,4 @@ def test_other_parts_another_key():
 def test_versions():
     found = versions()
     assert list(found)[:2] == ["segflow", "python"]
-    assert found["segflow"] == segflow.__version__
-    assert found["numpy"] == np.__version__
+    assert (found["segflow"], found["numpy"]) == (segflow.__version__, np.__version__)

@@ -1,16 +1,19 @@
-"""Weights files: whole, and nothing but data."""
+"""Weights files and checkpoints: complete, and nothing but data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from case_samples import CARD
 
 from segflow.contracts.errors import PredictionError
-from segflow.storage.weights import CheckpointFile, load_tensors, save_tensors
+from segflow.network.unet import build_network
+from segflow.storage.weights import CheckpointFile, load_network, load_tensors, save_network, save_tensors
 
-CONTENT = {"weights": {"a.b": torch.arange(6.0).reshape(2, 3)}, "card": "{}", "epoch": 3, "rate": [0.1, None]}
+CONTENT = {"weights": {"a.b": torch.arange(2000.0)}, "card": "{}", "epoch": 3, "rate": [0.1, None]}
 
 
 class Malicious:
@@ -21,18 +24,18 @@ class Malicious:
         return Path.touch, (self.target,)
 
 
-def same(found, expected):
+def check_same(found, expected):
     assert found.keys() == expected.keys()
-    torch.testing.assert_close(found["weights"], expected["weights"], rtol=0, atol=0)
-    assert {k: v for k, v in found.items() if k != "weights"} == {
-        k: v for k, v in expected.items() if k != "weights"
-    }
+    torch.testing.assert_close(found.pop("weights"), expected["weights"], rtol=0, atol=0)
+    assert found.items() <= expected.items()
 
 
-def test_round_trip(tmp_path):
-    save_tensors(tmp_path / "model.pt", CONTENT)
-    same(load_tensors(tmp_path / "model.pt"), CONTENT)
-    assert list(tmp_path.iterdir()) == [tmp_path / "model.pt"]
+def test_round_trip_with_equal_bytes(tmp_path):
+    for name in ("model.pt", "other.pt"):
+        save_tensors(tmp_path / name, CONTENT)
+    check_same(load_tensors(tmp_path / "model.pt"), CONTENT)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.pt", "other.pt"]
+    assert (tmp_path / "model.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()
 
 
 def test_objects_are_refused_and_not_run(tmp_path):
@@ -44,52 +47,71 @@ def test_objects_are_refused_and_not_run(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
-@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
-def test_truncated(keep, tmp_path):
+def test_a_file_cut_short_is_damaged(tmp_path):
     save_tensors(tmp_path / "whole.pt", CONTENT)
     whole = (tmp_path / "whole.pt").read_bytes()
-    n = int(keep * len(whole)) if keep < 1 else keep
-    (tmp_path / "part.pt").write_bytes(whole[:n])
-    with pytest.raises(PredictionError, match=r"part\.pt cannot be loaded: it is damaged"):
-        load_tensors(tmp_path / "part.pt")
-
-
-def test_a_larger_file_cut_in_the_middle(tmp_path):
-    save_tensors(tmp_path / "whole.pt", {"weights": {"a": torch.arange(2000.0)}, "card": "{}"})
-    whole = (tmp_path / "whole.pt").read_bytes()
-    for part in range(1, 20):
-        (tmp_path / "part.pt").write_bytes(whole[: len(whole) * part // 20])
+    for size in (0, 10, *(len(whole) * part // 20 for part in range(1, 20)), len(whole) - 10):
+        (tmp_path / "part.pt").write_bytes(whole[:size])
         with pytest.raises(PredictionError, match=r"part\.pt cannot be loaded: it is damaged"):
             load_tensors(tmp_path / "part.pt")
 
 
-@pytest.mark.parametrize("content", [b"hello world this is text", b'{"a": 1}', b"(" * 40])
+@pytest.mark.parametrize("content", [b"hello world this is text", b'{"a": 1}', b"(" * 40, torch.zeros(3)])
 def test_another_file(content, tmp_path):
-    (tmp_path / "a.pt").write_bytes(content)
+    if isinstance(content, bytes):
+        (tmp_path / "a.pt").write_bytes(content)
+    else:
+        torch.save(content, tmp_path / "a.pt")
     with pytest.raises(PredictionError, match=r"a\.pt cannot be loaded"):
         load_tensors(tmp_path / "a.pt")
 
 
-def test_a_tensor_alone(tmp_path):
-    torch.save(torch.zeros(3), tmp_path / "a.pt")
-    with pytest.raises(PredictionError, match=r"a\.pt cannot be loaded"):
-        load_tensors(tmp_path / "a.pt")
-
-
-def test_missing(tmp_path):
-    with pytest.raises(PredictionError, match=r"a\.pt does not exist"):
-        load_tensors(tmp_path / "a.pt")
-
-
-def test_checkpoint(tmp_path):
-    store = CheckpointFile(tmp_path / "new" / "state.pt")
+def test_the_last_checkpoint_is_loaded(tmp_path):
+    saved = []
+    store = CheckpointFile(tmp_path / "new" / "state.pt", on_save=saved.append)
     assert store.load() is None
     store.save(CONTENT)
     store.save({**CONTENT, "epoch": 4})
-    same(store.load(), {**CONTENT, "epoch": 4})
+    assert [state["epoch"] for state in saved] == [3, 4]
+    check_same(store.load(), {**CONTENT, "epoch": 4})
 
 
-def test_equal_content_gives_equal_bytes(tmp_path):
-    for name in ("a.pt", "other.pt"):
-        save_tensors(tmp_path / name, {"weights": {"w": torch.arange(5.0)}, "card": "{}"})
-    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()
+# Networks.
+
+
+@pytest.fixture
+def network(tmp_path):
+    """A network whose weights file is model.pt."""
+    torch.manual_seed(0)
+    made = build_network(CARD.configuration.architecture, input_channels=2, output_channels=3)
+    save_network(tmp_path / "model.pt", CARD, made.state_dict())
+    return made
+
+
+def test_a_network_round_trip(network, tmp_path):
+    card, found = load_network(tmp_path / "model.pt")
+    assert card == CARD
+    assert not found.training
+    image = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 2, 8, 8, 8)).astype(np.float32))
+    with torch.no_grad():
+        torch.testing.assert_close(found(image), network.eval()(image), rtol=0, atol=0)
+
+
+def test_a_missing_network(tmp_path):
+    with pytest.raises(PredictionError, match=r"model\.pt does not exist"):
+        load_network(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("content", [{"network": {}}, {"weights": {}}, {"card": "{}"}])
+def test_a_weights_file_of_another_program(content, tmp_path):
+    save_tensors(tmp_path / "model.pt", content)
+    with pytest.raises(PredictionError, match=r"model\.pt is not a weights file of segflow"):
+        load_network(tmp_path / "model.pt")
+
+
+@pytest.mark.usefixtures("network")
+def test_an_invalid_card(tmp_path):
+    content = load_tensors(tmp_path / "model.pt")
+    save_tensors(tmp_path / "model.pt", content | {"card": content["card"].replace("n_outputs", "outputs")})
+    with pytest.raises(PredictionError, match=r"model\.pt: 'n_outputs': Field required"):
+        load_network(tmp_path / "model.pt")

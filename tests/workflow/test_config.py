@@ -96,7 +96,6 @@ def test_the_defaults_its_comments_name(path, value):
     [
         ({"folds": []}, "'folds"),
         ({"folds": [-1]}, r"'folds\.0'"),
-        ({"configurations": ["4d"]}, "'configurations': there is no '4d'; choose of 2d, 3d_fullres, "),
         ({"configurations": ["2d+3d_fullres"], "plan": "p.json"}, r"'configurations.*\.0'"),
         ({"plan": "p.json", "datasets": ["a", "b"]}, "'plan': an edited plan is that of one data set"),
         ({"plan": "p.json", "planning": {"gpu_memory_gb": 9}}, "'plan': an edited plan is taken as it is"),

@@ -59,8 +59,7 @@ def test_six_trainings_on_two_devices(experiment):
     experiment.configure(
         folds=[0, 1, 2], device="auto", training=training, resources={"workers": 0, "threads": 1}
     )
-    done = experiment.run(*models(6), "--resources", "gpu=2", CUDA_VISIBLE_DEVICES="0,1")
-    assert done.returncode == 0, done.stdout + done.stderr
+    experiment.finish(*models(6), "--resources", "gpu=2", CUDA_VISIBLE_DEVICES="0,1")
     held = leases(experiment, "train")
     assert sorted(held) == ["0", "1"]
     assert sum(map(len, held.values())) == 6
@@ -77,12 +76,6 @@ def test_six_trainings_on_two_devices(experiment):
 
 def test_no_gpu_means_the_cpu(experiment):
     experiment.configure(folds=[0], configurations=["2d"], device="auto")
-    done = experiment.run(*models(1), "--resources", "gpu=0", CUDA_VISIBLE_DEVICES="0,1")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not leases_of_any(experiment)
-    assert "no GPU found" not in done.stdout + done.stderr, "the CPU was chosen, not fallen back to"
-
-
-def leases_of_any(experiment) -> list[str]:
-    logs = (experiment.results / "logs").rglob("*.log")
-    return [match["what"] for log in logs for match in LINE.finditer(log.read_text())]
+    said = experiment.finish(*models(1), "--resources", "gpu=0", CUDA_VISIBLE_DEVICES="0,1")
+    assert not [log for log in (experiment.results / "logs").rglob("*.log") if LINE.search(log.read_text())]
+    assert "no GPU found" not in said, "the CPU was chosen, not fallen back to"

@@ -18,7 +18,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from segflow.augmentation.separable import nearest_indices
-from segflow.contracts.labels import Labels
+from segflow.contracts.labels import Labels, members
 from segflow.recipes.training import AugmentationRecipe
 
 __all__ = [
@@ -78,10 +78,10 @@ def _resize(label_map: Tensor, shape: Sequence[int]) -> Tensor:
 
 def _regions(label_map: Tensor, labels: Labels) -> Tensor:
     """Regions after resizing: picking a voxel and asking for its regions can be swapped."""
-    members = [target if isinstance(target, tuple) else (target,) for target in labels.targets]
+    regions = [members(target) for target in labels.targets]
     if labels.ignore is not None:
-        members.append((labels.ignore,))
-    return torch.stack([torch.isin(label_map, torch.tensor(values)) for values in members])
+        regions.append((labels.ignore,))
+    return torch.stack([torch.isin(label_map, torch.tensor(values)) for values in regions])
 
 
 @dataclass(frozen=True)

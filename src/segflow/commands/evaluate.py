@@ -31,7 +31,7 @@ from segflow.processes.pool import map_cases
 from segflow.selection.evaluate import SURFACE_METRICS, Surfaces, score_case, summarise
 from segflow.storage.files import digest_of, key_of, write_text
 from segflow.storage.manifests import list_label_maps
-from segflow.storage.results import Journal, open_journal
+from segflow.storage.results import ResultFolder, open_journal
 
 __all__ = ["Scoring", "evaluate", "score_candidates"]
 
@@ -100,7 +100,7 @@ def evaluate(
         workers=workers,
         code=call.code,
     )
-    notes = output.with_name(f"{output.stem}.unfinished.jsonl")
+    notes = output.with_name(f"{output.stem}.unfinished")
     score_candidates({output: predictions}, notes, how, show=not call.job)
 
 
@@ -148,7 +148,9 @@ def _label_maps(folders: Sequence[Path], ending: str) -> list[Path]:
     return files
 
 
-def _score_all(pairs: list[_Pair], labels: Labels, journal: Journal, how: Scoring) -> dict[_Pair, CaseScores]:
+def _score_all(
+    pairs: list[_Pair], labels: Labels, journal: ResultFolder, how: Scoring
+) -> dict[_Pair, CaseScores]:
     """Scores of all pairs; those that an interrupted call has noted are not computed again."""
     surfaces = tuple(name for name in SURFACE_METRICS if name in how.metrics)
     asked = (surfaces, how.tolerance_mm if "nsd" in surfaces else 0.0)
@@ -156,7 +158,7 @@ def _score_all(pairs: list[_Pair], labels: Labels, journal: Journal, how: Scorin
     keys = {pair: key_of(common, *(f"{file} {digest_of(file)}" for file in pair)) for pair in pairs}
     scores: dict[_Pair, CaseScores] = {}
     for pair in pairs:
-        entry = journal.find(str(pair[0]), keys[pair])
+        entry = journal.find(keys[pair], keys[pair])
         if entry is not None:
             scores[pair] = CaseScores.model_validate(entry.data)
     missing: dict[Path, list[Path]] = {}
@@ -171,7 +173,7 @@ def _score_all(pairs: list[_Pair], labels: Labels, journal: Journal, how: Scorin
         ):
             for file, case in zip(files, cases, strict=True):
                 pair = (file, reference)
-                journal.note(str(file), keys[pair], data=case.model_dump(mode="json", by_alias=True))
+                journal.note(keys[pair], keys[pair], data=case.model_dump(mode="json", by_alias=True))
                 scores[pair] = case
                 bar.advance()
     return scores

@@ -93,7 +93,7 @@ def find_best(
     wanted = {
         file: [_predictions(experiment, file.parent.name, fold) for fold in numbers] for file in summaries
     }
-    score_candidates(wanted, summaries[0].parent / "unfinished.jsonl", how)
+    score_candidates(wanted, summaries[0].parent / "unfinished", how)
     chosen, found = experiment / "selection.json", experiment / "postprocessing.json"
     select(candidates=summaries, output=chosen, values=values)
     postprocess_search(selection=chosen, dataset=dataset, output=found, workers=workers, values=values)
@@ -108,7 +108,7 @@ def find_best(
         manifest=final / "manifest.json",
         workers=workers,
     )
-    score_candidates({final / "summary.json": [final]}, final / "unfinished.jsonl", how, show=True)
+    score_candidates({final / "summary.json": [final]}, final / "unfinished", how, show=True)
 
 
 def _predicted(folder: Path) -> list[str]:

@@ -20,7 +20,7 @@ from segflow.contracts.scores import PostProcessing, Selection
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.settings import parse_settings
-from segflow.storage.files import read_contract, versions, write_atomically, write_text
+from segflow.storage.files import open_atomically, read_contract, versions, write_text
 
 
 def package(
@@ -88,4 +88,5 @@ def _previous_stages(plan: Plan, chosen: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
+    with open_atomically(target) as temporary:
+        shutil.copyfile(source, temporary)

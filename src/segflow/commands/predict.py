@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
 from segflow.storage.files import digest_of, key_of, read_contract, versions, write_text
 from segflow.storage.probabilities import write_probabilities
-from segflow.storage.results import Entry, Journal, open_journal
+from segflow.storage.results import Entry, ResultFolder, open_journal
 
 if TYPE_CHECKING:  # these need torch, and the command line's help does not
     from segflow.prediction.predictor import Predictor, ReadyCase
@@ -81,7 +82,7 @@ class _Job:
     output: Path
     save_probabilities: bool
     common: str
-    journal: Journal
+    journal: ResultFolder
 
     def read(self, case: Case) -> _Ready | PredictedCase | _Failed:
         """The case, network-ready; or what is there already."""
@@ -187,11 +188,11 @@ def predict(
     inputs = _shard_of(find_inputs(input, predictor.ending, predictor.channels), *shard)
     _keep_apart(inputs, output)
     report = output / ("prediction.json" if shard[1] == 1 else f"prediction_{shard[0]}_of_{shard[1]}.json")
-    unfinished = report.with_name(f"{report.stem}.unfinished.jsonl")
+    unfinished = report.with_name(f"{report.stem}.unfinished")
     known = _known(output) if resume else {}
     if not resume:
-        for stale in (report, unfinished):
-            stale.unlink(missing_ok=True)
+        report.unlink(missing_ok=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     digest = key_of(*map(digest_of, predictor.files))
     common = key_of(
         call.code,

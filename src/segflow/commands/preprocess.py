@@ -28,7 +28,7 @@ from segflow.commands.raw_cases import (
 )
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.case import Case, Dataset
-from segflow.contracts.errors import ConfigurationError, DatasetError
+from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.plan import Preparation
 from segflow.images.cases import read_case
 from segflow.images.dataset import read_dataset
@@ -150,8 +150,5 @@ def _prepare(
         if digest is not None:
             made.append(digest)
             continue
-        found = prepare_case(raw, target.preparation, dataset.labels)
-        if found.labels is None:
-            raise DatasetError(f"case {case.identifier}: no label file, so nothing to train on")
-        made.append(target.store.write(found.record, found.image, found.labels, found.locations, key=key))
+        made.append(target.store.write(prepare_case(raw, target.preparation, dataset.labels), key=key))
     return tuple(made)

@@ -26,7 +26,7 @@ def label_cases(
         manifest: Gets a digest per case, once all are there.
     """
     digests: dict[str, str] = {}
-    unfinished = manifest.with_name("unfinished.jsonl")
+    unfinished = manifest.with_name("unfinished")
     with open_journal(unfinished) as journal, progress_bar(title, len(keys)) as bar:
         for case, key in keys.items():
             entry = journal.find(case, key) or journal.note(case, key, files=make(case))

@@ -132,7 +132,7 @@ def train(
     what = f"train {job.configuration.name} fold {fold}"
     waited: list[str] = []
     key = key_of(*job.parts.values(), job.device, *digests.values(), call.code)
-    with unfinished_folder(work, key, on_wait=lambda: _say_waiting(waited, what)) as folder:
+    with unfinished_folder(work / key[:16], on_wait=lambda: _say_waiting(waited, what)) as folder:
         if waited and output.exists() and history.exists():
             logger.info("another process, perhaps left by a workflow that was killed, has done this training")
             return

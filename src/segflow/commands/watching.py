@@ -15,7 +15,7 @@ from typing import Any, Final
 from segflow.commands.console import logger
 from segflow.contracts.errors import ConfigurationError
 from segflow.reporting.progress import draw_progress
-from segflow.storage.files import write_atomically
+from segflow.storage.files import open_atomically
 
 __all__ = ["Watch"]
 
@@ -55,7 +55,8 @@ class Watch:
                 self._log(history)
             if redraw:
                 picture = draw_progress(history, self._target_names)
-                write_atomically(self._picture, lambda temporary: temporary.write_bytes(picture))
+                with open_atomically(self._picture) as temporary:
+                    temporary.write_bytes(picture)
                 self._drawn = time.monotonic()
         except Exception as problem:  # noqa: BLE001  a full disk must not end a training
             logger.warning("the progress of the training cannot be shown: %s", problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segflow.contracts.arrays import Shape3, SpacingMm
 from segflow.contracts.codec import Contract
 
 __all__ = ["CheckReport", "CheckedCase", "Manifest", "PreparedData", "Provenance"]
@@ -11,7 +12,6 @@ class CheckedCase(Contract):
     """A case that passed all checks.
 
     Attributes:
-        identifier: Name of the case.
         images, label: SHA-256 of each file and its companions (images/formats.py), by path relative to the data set.
         shape: Voxels along z, y, x.
         spacing_mm: Along z, y, x.
@@ -21,8 +21,8 @@ class CheckedCase(Contract):
     identifier: str
     images: dict[str, str]
     label: dict[str, str]
-    shape: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
+    shape: Shape3
+    spacing_mm: SpacingMm
     label_values: tuple[int, ...]
 
 
@@ -35,7 +35,7 @@ class CheckReport(Contract):
 
 
 class Manifest(Contract):
-    """A finished set of per-case files: case identifier to the SHA-256 of what was written for it."""
+    """A finished set of per-case files: the SHA-256 of what was written for each case, by identifier."""
 
     cases: dict[str, str]
 
@@ -48,12 +48,11 @@ class PreparedData(Contract):
 
 
 class Provenance(Contract):
-    """How a result came about; beside the result, not in it, since results are compared by their content.
+    """How a result came about; kept beside the result, not in it, because results are compared by content.
 
     Attributes:
-        command: The command line.
-        inputs: File to SHA-256.
-        code: Module of segflow to digest, for every module that the command imports.
+        inputs: SHA-256 by file.
+        code: Digest of every module of segflow that the command imports.
         versions: segflow, and the libraries that affect its numbers.
         device: What it was computed on.
         started, finished: UTC.

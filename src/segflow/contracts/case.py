@@ -1,4 +1,4 @@
-"""Data sets and cases from file to prepared arrays, and the interfaces by which stages read and report."""
+"""Data sets and cases, from files to prepared arrays, and the interfaces of training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from segflow.contracts.arrays import Image, LabelMap, Voxels
+from segflow.contracts.arrays import Image, LabelMap, Shape3, SpacingMm, Voxels
 from segflow.contracts.codec import Contract
 from segflow.contracts.labels import Labels, Target
 
@@ -18,6 +18,7 @@ __all__ = [
     "CheckpointStore",
     "Dataset",
     "Geometry",
+    "PreparedCase",
     "Progress",
     "RawCase",
     "Stop",
@@ -41,8 +42,7 @@ class Dataset:
     Attributes:
         folder: The folder of dataset.json.
         name: The folder's name, or the name in dataset.json.
-        channel_names: One per channel, in channel order; they determine the normalisation.
-        labels: Classes or regions.
+        channel_names: In channel order; they determine the normalisation.
         file_ending: With its dot, as in ".nii.gz".
         n_declared: `numTraining` of dataset.json, which the planner uses.
         cases: In the order of their identifiers.
@@ -71,8 +71,8 @@ class Geometry(Contract):
         nifti_placement: These fields of a NIfTI header as bytes, since decimal numbers would not be exact.
     """
 
-    shape: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
+    shape: Shape3
+    spacing_mm: SpacingMm
     file_dimensions: int
     file_spacing_mm: tuple[float, ...]
     origin_mm: tuple[float, ...]
@@ -84,7 +84,6 @@ class CaseRecord(Contract):
     """What is needed to undo the preprocessing of a case. Axes are transposed except in `geometry`.
 
     Attributes:
-        identifier: Name of the case.
         geometry: Of the raw image.
         shape_before_crop: Voxels of the raw image.
         crop_box: Half-open (start, stop) per axis.
@@ -94,13 +93,13 @@ class CaseRecord(Contract):
 
     identifier: str
     geometry: Geometry
-    shape_before_crop: tuple[int, int, int]
+    shape_before_crop: Shape3
     crop_box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-    spacing_mm: tuple[float, float, float]
-    shape: tuple[int, int, int]
+    spacing_mm: SpacingMm
+    shape: Shape3
 
     @property
-    def shape_after_crop(self) -> tuple[int, int, int]:
+    def shape_after_crop(self) -> Shape3:
         """Voxels of the crop, before resampling."""
         (z0, z1), (y0, y1), (x0, x1) = self.crop_box
         return (z1 - z0, y1 - y0, x1 - x0)
@@ -111,7 +110,6 @@ class RawCase:
     """A case as read.
 
     Attributes:
-        identifier: Name of the case.
         image: (c, z, y, x).
         labels: (z, y, x), or None without a label file.
         geometry: Of the first channel's file.
@@ -126,13 +124,30 @@ class RawCase:
 
 
 @dataclass(frozen=True)
+class PreparedCase:
+    """A case as preprocessing makes it.
+
+    Attributes:
+        record: What is needed to undo the preprocessing.
+        image: (c, z, y, x), float32.
+        labels: (z, y, x), -1 outside the non-zero mask; None without a label file.
+        locations: Voxels (n, 3) of each target; empty without a label file.
+    """
+
+    record: CaseRecord
+    image: Image
+    labels: LabelMap | None
+    locations: Mapping[Target, Voxels]
+
+
+@dataclass(frozen=True)
 class TrainingCase:
     """A prepared case for patch sampling. Arrays may be memory maps.
 
     Attributes:
         image: (c, z, y, x), float32.
         labels: (z, y, x), integer; -1 outside the non-zero mask.
-        locations: Voxels of each target (with an ignore label also of the tuple of all annotated values), (n, 3).
+        locations: Voxels (n, 3) of each target; with an ignore label also of the tuple of all annotated values.
         previous_stage: (z, y, x) label map of the previous stage, for a cascade.
     """
 

@@ -1,20 +1,24 @@
-"""Contracts to plain data and back, strictly: an unknown key is an error that suggests the nearest valid one."""
+"""Base class of what is written to files; an unknown key is an error that suggests the nearest valid one."""
 
 from __future__ import annotations
 
 import difflib
 import json
 from collections.abc import Iterator
-from typing import Any, Self, get_args
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from segflow.contracts.errors import SegflowError
 
-__all__ = ["Contract"]
+__all__ = ["Amount", "Contract", "Count"]
 
-_NEAREST_CUTOFF = 0.5  # difflib ratio below which a suggestion would only confuse
+#: Whole numbers from 1, and finite numbers above 0.
+Count = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+_NEAREST_CUTOFF = 0.5  # difflib's ratio, below which a suggestion would be misleading
 
 
 class Contract(BaseModel):
@@ -31,7 +35,7 @@ class Contract(BaseModel):
         Args:
             data: Plain data.
             where: The file, for the message.
-            error: The class of error to raise; its message has every fault with its key path.
+            error: What to raise; the message names every fault and the path of its key.
         """
         try:
             return cls.model_validate(data)
@@ -70,7 +74,7 @@ def _by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models an annotation names, however deep in lists, mappings and options."""
+    """The models in an annotation, however deeply nested in tuples, mappings and unions."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segflow.contracts.arrays import Shape3, SpacingMm
 from segflow.contracts.codec import Contract
 
 __all__ = ["CaseMeasurement", "Fingerprint", "IntensityProperties"]
@@ -23,8 +24,8 @@ class CaseMeasurement:
         foreground: (c, n) intensities of all foreground voxels inside the crop, in C order, float32.
     """
 
-    shape_after_crop: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
+    shape_after_crop: Shape3
+    spacing_mm: SpacingMm
     relative_size: float
     foreground: NDArray[np.float32]
 
@@ -42,7 +43,7 @@ class IntensityProperties(Contract):
 
 
 class Fingerprint(Contract):
-    """The data fingerprint, in nnU-Net's file format.
+    """dataset_fingerprint.json, in nnU-Net's format.
 
     Attributes:
         foreground_intensity_properties_per_channel: Keyed "0", "1", ...
@@ -53,5 +54,5 @@ class Fingerprint(Contract):
 
     foreground_intensity_properties_per_channel: dict[str, IntensityProperties]
     median_relative_size_after_cropping: float
-    shapes_after_crop: tuple[tuple[int, int, int], ...]
-    spacings: tuple[tuple[float, float, float], ...]
+    shapes_after_crop: tuple[Shape3, ...]
+    spacings: tuple[SpacingMm, ...]

@@ -1,20 +1,22 @@
-"""The labels of a data set: classes that exclude each other, or regions that may overlap.
-
-Source: method.md section 2.
-"""
+"""Labels of a data set: classes that exclude each other, or regions that may overlap. Source: method.md section 2."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from segflow.contracts.errors import DatasetError
 
-__all__ = ["Labels", "Target"]
+__all__ = ["Labels", "Target", "members"]
 
 #: A class (one label value) or a region (several).
 Target = int | tuple[int, ...]
+
+
+def members(target: Target) -> tuple[int, ...]:
+    """The label values that make up a class or a region."""
+    return target if isinstance(target, tuple) else (target,)
 
 
 @dataclass(frozen=True)
@@ -50,50 +52,42 @@ class Labels:
             )
         entries = tuple((str(name), _target(name, value, where)) for name, value in labels.items())
         result = cls(entries, _order(regions_class_order, where))
-        result._check(where)
+        for fault in result._faults():
+            raise DatasetError(f"{where}: {fault}")
         return result
 
-    def _check(self, where: str) -> None:
-        if isinstance(dict(self.entries).get("ignore"), tuple):
-            raise DatasetError(f'{where}: "ignore" must be a single whole number, not a list')
-        if dict(self.entries).get("background") != 0:
-            raise DatasetError(f'{where}: labels must contain "background": 0')
-        expected = tuple(range(len(self.values)))
-        if self.values != expected:
-            raise DatasetError(
-                f"{where}: label values must be consecutive from 0, found {list(self.values)}; renumber them"
-            )
-        if self.ignore is not None and self.ignore != len(self.values):
-            raise DatasetError(
-                f'{where}: "ignore" must be the highest label plus one ({len(self.values)}), found {self.ignore}'
-            )
-        self._check_names(where)
-        if self.has_regions:
-            self._check_order(where)
-
-    def _check_names(self, where: str) -> None:
+    def _faults(self) -> Iterator[str]:
+        named, values = dict(self.entries), self.values
+        if isinstance(named.get("ignore"), tuple):
+            yield '"ignore" must be a single whole number, not a list'
+        if named.get("background") != 0:
+            yield 'labels must contain "background": 0'
+        if values != tuple(range(len(values))):
+            yield f"label values must be consecutive from 0, found {list(values)}; renumber them"
+        if self.ignore not in {None, len(values)}:
+            yield f'"ignore" must be the highest label plus one ({len(values)}), found {self.ignore}'
         seen: dict[frozenset[int], str] = {}
         for name, target in self.entries:
-            members = frozenset(_members(target))
-            if members in seen:
-                raise DatasetError(
-                    f"{where}: labels '{seen[members]}' and '{name}' stand for the same values {sorted(members)}; "
-                    "remove one"
-                )
-            seen[members] = name
+            first = seen.setdefault(frozenset(members(target)), name)
+            if first != name:
+                same = sorted(members(target))
+                yield f"labels '{first}' and '{name}' stand for the same values {same}; remove one"
+        if self.has_regions:
+            yield from self._faults_of_order()
 
-    def _check_order(self, where: str) -> None:
-        if len(self.regions_class_order) != len(self.targets):
-            raise DatasetError(
-                f"{where}: regions need 'regions_class_order' with one label value for each of the "
-                f"{len(self.targets)} regions, found {len(self.regions_class_order)}"
+    def _faults_of_order(self) -> Iterator[str]:
+        order = self.regions_class_order
+        if len(order) != len(self.targets):
+            yield (
+                "regions need 'regions_class_order' with one label value for each of the "
+                f"{len(self.targets)} regions, found {len(order)}"
             )
-        unknown = [value for value in self.regions_class_order if value not in self.foreground_values]
-        if unknown:
-            raise DatasetError(
-                f"{where}: 'regions_class_order' holds {unknown[0]}, which is not a foreground label; these are "
-                f"{list(self.foreground_values)}"
-            )
+        for value in order:
+            if value not in self.foreground_values:
+                yield (
+                    f"'regions_class_order' holds {value}, which is not a foreground label; these are "
+                    f"{list(self.foreground_values)}"
+                )
 
     @property
     def has_regions(self) -> bool:
@@ -109,7 +103,7 @@ class Labels:
     @property
     def values(self) -> tuple[int, ...]:
         """All label values but ignore, ascending, background first."""
-        found = {value for name, target in self.entries if name != "ignore" for value in _members(target)}
+        found = {value for name, target in self.entries if name != "ignore" for value in members(target)}
         return tuple(sorted(found))
 
     @property
@@ -123,7 +117,7 @@ class Labels:
         if not self.has_regions:
             return self.foreground_values
         return tuple(
-            target for name, target in self.entries if name != "ignore" and set(_members(target)) != {0}
+            target for name, target in self.entries if name != "ignore" and set(members(target)) != {0}
         )
 
     @property
@@ -131,18 +125,18 @@ class Labels:
         """Regions that are written as a value that is not part of them, which is allowed but unusual."""
         if not self.has_regions:
             return ()
-        written = zip(self.target_names, self.targets, self.regions_class_order, strict=True)
+        regions = zip(self.target_names, self.targets, self.regions_class_order, strict=True)
         return tuple(
-            f"region '{name}' unites {list(_members(target))}, but 'regions_class_order' writes it as {value}"
-            for name, target, value in written
-            if value not in _members(target)
+            f"region '{name}' unites {list(members(target))}, but 'regions_class_order' writes it as {value}"
+            for name, target, value in regions
+            if value not in members(target)
         )
 
     @property
     def target_names(self) -> tuple[str, ...]:
         """The name of each target, in the order of `targets`."""
-        names = {_members(target): name for name, target in self.entries}
-        return tuple(names.get(_members(target), str(target)) for target in self.targets)
+        names = {members(target): name for name, target in self.entries}
+        return tuple(names.get(members(target), str(target)) for target in self.targets)
 
     @property
     def n_outputs(self) -> int:
@@ -155,10 +149,6 @@ class Labels:
         return len(self.entries)
 
 
-def _members(target: Target) -> tuple[int, ...]:
-    return target if isinstance(target, tuple) else (target,)
-
-
 def _order(value: Any, where: str) -> tuple[int, ...]:
     if value is None:
         return ()
@@ -168,9 +158,9 @@ def _order(value: Any, where: str) -> tuple[int, ...]:
 
 
 def _target(name: object, value: Any, where: str) -> Target:
-    members = value if isinstance(value, list | tuple) else [value]
-    if not members or not all(isinstance(v, int) and not isinstance(v, bool) for v in members):
+    values = value if isinstance(value, list | tuple) else [value]
+    if not values or not all(type(v) is int for v in values):
         raise DatasetError(
             f"{where}: label '{name}' must be a whole number or a list of them, found {value!r}"
         )
-    return tuple(members) if isinstance(value, list | tuple) else int(value)
+    return tuple(values) if isinstance(value, list | tuple) else int(value)

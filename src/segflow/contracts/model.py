@@ -13,12 +13,11 @@ class NetworkCard(Contract):
     """What is needed to use a trained network; part of its weights file.
 
     Attributes:
-        configuration: As trained, with changed width and batch size.
+        configuration: As trained, with the recipe's width and batch size.
         input_channels: Image channels, and one per foreground label in a cascade.
         n_outputs: Channels of the logits.
-        fold: Which cases were held out.
+        fold: Number of the fold whose cases were held out.
         seed: Of initialisation, sampling and augmentation.
-        epochs: Length of training.
         device: What it was trained on.
     """
 
@@ -35,14 +34,11 @@ class ModelCard(Contract):
     """model.json: what a model package contains and how it was chosen.
 
     Attributes:
-        dataset: Name of the data set.
-        recipe: Name of the recipe.
+        dataset, recipe: Names.
         inference: The recipe's section.
         configurations: Their probabilities are averaged.
         stages: Configurations that only provide the input of a cascade.
-        folds: Networks per configuration; their logits are averaged.
-        postprocessing: Operations, applied in order.
-        selection: The candidates and their scores.
+        folds: Of the networks of each configuration, whose logits are averaged.
         versions: segflow, and the libraries that affect its numbers.
     """
 
@@ -62,7 +58,7 @@ class PredictedCase(Contract):
 
     Attributes:
         key: Digest of all that the result depends on: model, options, input files, code, versions.
-        files: File, relative to the output folder, to its SHA-256.
+        files: SHA-256 by path relative to the output folder.
     """
 
     key: str
@@ -76,12 +72,12 @@ class Prediction(Contract):
         model: Digest of all files of the model package that were used.
         data: Name of the data set the model was trained on.
         candidate: Configuration or pair.
-        folds: Those whose networks were used.
+        folds: Folds whose networks were used.
         inference: Parameters of the sliding window.
         device: "cpu" or "cuda".
         versions: segflow, and the libraries that affect its numbers.
         cases: By identifier.
-        failed: Identifier to the reason.
+        failed: Reason by identifier.
     """
 
     model: str

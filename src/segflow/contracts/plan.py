@@ -1,7 +1,7 @@
 """A plan: how a data set is prepared and which networks are trained on it; the folds of its cross-validation.
 
-A plan is written as nnU-Net's plans.json: fields carry nnU-Net's keys as aliases, and what nnU-Net must be told though
-segflow has no choice in it has one value only. `segflow.nnunet.plans` reads such files and says what is wrong in them.
+A plan is written as nnU-Net's plans.json, whose keys are the aliases of the fields. `segflow.nnunet.plans` reads and
+writes such files.
 
 Source: method.md sections 6.9, 10.
 """
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, AliasPath, ConfigDict, Field, GetCoreSchemaHandler, model_serializer
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from segflow.contracts.codec import Contract
+from segflow.contracts.codec import Amount, Contract, Count
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import IntensityProperties
 
@@ -27,7 +27,6 @@ __all__ = [
     "Axes",
     "Configuration",
     "ConfigurationName",
-    "Count",
     "Counts",
     "Encoder",
     "Fold",
@@ -38,31 +37,31 @@ __all__ = [
     "in_order",
 ]
 
-#: Names of files and folders are made of them; "+" joins those of a pair.
+#: Files and folders are named after configurations; "+" joins the names of a pair.
 SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-#: One of those below, or of a plan that somebody has edited.
+#: One of those below, or one that somebody has added to a plan.
 ConfigurationName = Annotated[str, Field(pattern=SAFE_NAME)]
 
-#: Those the planner makes. Simpler first: ties in model selection go to the first.
+#: The planner's configurations, simpler first: ties in model selection go to the first.
 CONFIGURATION_NAMES: tuple[str, ...] = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Names of configurations without repetition: the planner's, simpler first, then others as they come."""
+    """Names of configurations without repetition: the planner's, simpler first, then others as given."""
     given = dict.fromkeys(names)
     known = [name for name in CONFIGURATION_NAMES if name in given]
     return (*known, *(name for name in given if name not in CONFIGURATION_NAMES))
 
 
 class Fold(Contract):
-    """Identifiers of the cases a network is trained on and of those it never sees."""
+    """Identifiers of the cases a network is trained on, and of those held out."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
 
 
 class _Named:
-    """Annotation of values that nnU-Net has names for: these are written; they and segflow's values are read."""
+    """Annotation for values that nnU-Net has names for: writes these names, and reads both names and values."""
 
     def __init__(self, names: Mapping[Any, str]) -> None:
         self._names = names
@@ -104,19 +103,16 @@ Normalization = Annotated[
         }
     ),
 ]
-#: Whether images are resampled before they are normalised. nnU-Net knows the first name, and refuses the other.
+#: Whether images are resampled before they are normalised. nnU-Net refuses the second name.
 ResampleFirst = Annotated[bool, _Named({False: "DefaultPreprocessor", True: "ResampleFirstPreprocessor"})]
 
-Count = Annotated[int, Field(ge=1)]
 Counts = tuple[Count, ...]
 Axes = Annotated[Counts, Field(min_length=2, max_length=3)]
-Lengths = Annotated[
-    tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=2, max_length=3)
-]
+Lengths = Annotated[tuple[Amount, ...], Field(min_length=2, max_length=3)]
 
 
 def _argument(*keys: str) -> Any:
-    """A field that plans.json has among the arguments of the network's class, under one of the keys."""
+    """A field whose value is in "arch_kwargs" of plans.json, under one of the keys."""
     return Field(validation_alias=AliasChoices(*(AliasPath("arch_kwargs", key) for key in keys)))
 
 
@@ -132,7 +128,7 @@ class Architecture(Contract):
         decoder_blocks: Convolutions per decoder stage; one entry fewer than stages.
     """
 
-    model_config = ConfigDict(extra="ignore")  # what else an entry of plans.json holds follows from these
+    model_config = ConfigDict(extra="ignore")  # segflow.nnunet.plans checks the other keys of plans.json
 
     encoder: Annotated[Encoder, _Named(NETWORKS), Field(validation_alias="network_class_name")]
     features: Annotated[Counts, _argument("features_per_stage")]
@@ -153,7 +149,7 @@ class Architecture(Contract):
 
     @model_serializer
     def _entry(self) -> dict[str, Any]:
-        """The entry "architecture" of plans.json, with which nnU-Net builds the network."""
+        """The entry "architecture" of plans.json, from which nnU-Net builds the network."""
         return {
             "network_class_name": NETWORKS[self.encoder],
             "arch_kwargs": {
@@ -184,13 +180,10 @@ class Configuration(Contract):
         data_identifier: Name of the preprocessed data; configurations may share it.
         resample_first: Images are resampled before they are normalised, rather than after.
         batch_size: Patches per step.
-        patch_shape: Voxels of a training patch, as many axes as `spacing_mm`.
+        patch_shape: Voxels of a training patch; two entries in 2D, three in 3D.
         median_shape: Median image size at `spacing_mm`; may be x.5.
-        spacing_mm: Two entries in 2D, three in 3D.
-        normalization: Per channel.
         mask_normalization: Per channel: statistics inside the non-zero mask only.
-            architecture: The network.
-        batch_dice: Dice summed over the batch rather than per patch.
+            batch_dice: Dice summed over the batch rather than per patch.
         previous_stage: Configuration whose output is this one's extra input (cascade).
         next_stage: Configuration that takes this one's output, or several.
     """
@@ -220,9 +213,7 @@ class Preparation(Contract):
 
     Attributes:
         spacing_mm: Target spacing, transposed; two entries in 2D, three in 3D.
-        normalization: Per channel.
-        mask_normalization: Per channel: statistics inside the non-zero mask only.
-        resample_first: Images are resampled before they are normalised, rather than after.
+        normalization, mask_normalization, resample_first: As of the configuration.
         intensities: Per channel; None where the normalisation does not use the data set's intensities.
         transpose_forward: Raw axis of each transposed axis.
         transpose_backward: Its inverse.
@@ -246,16 +237,14 @@ class Plan(Contract):
     """All configurations of a data set and what they share.
 
     Attributes:
-        dataset_name: For people.
         plans_name: nnU-Net's name of the preset, such as "nnUNetPlans".
         median_spacing_mm: Of the raw cases, transposed.
         median_shape: Of the cropped raw cases, transposed.
-        image_reader_writer: nnU-Net's reader of the data set's files; segflow does not use it.
+        image_reader_writer, label_manager: Classes of nnU-Net, which segflow does not use.
         transpose_forward: Raw axis of each transposed axis.
         transpose_backward: Its inverse.
         configurations: In the order 2d, 3d_lowres, 3d_fullres, 3d_cascade_fullres, or that of the file read.
         planner: nnU-Net's planner that makes such a plan.
-        label_manager: For nnU-Net.
         intensities: Of the fingerprint, keyed "0", "1", ...
     """
 

@@ -1,12 +1,12 @@
-"""Scores of label maps, and the decisions that rest on them. Source: method.md sections 20, 22, 23."""
+"""Scores of label maps, and the decisions based on them. Source: method.md sections 20, 22, 23."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from segflow.contracts.codec import Contract
+from segflow.contracts.codec import Amount, Contract
 
 __all__ = [
     "Bootstrap",
@@ -21,8 +21,6 @@ __all__ = [
     "Summary",
 ]
 
-Volume = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
 
 class _Sparse(Contract):
     """A contract whose entries are left out of the file where they are None."""
@@ -35,8 +33,8 @@ class _Sparse(Contract):
 class Metrics(_Sparse):
     """One target in one case, or its mean over cases. NaN: undefined; None: not requested.
 
-    Counts are whole numbers of voxels in a case, fractions in a mean. Distances are in mm, and keys that nnU-Net's
-    format does not have.
+    Counts are whole numbers of voxels in a case, fractions in a mean. Distances are in mm; nnU-Net's format does not
+    have them.
     """
 
     assd: float | None = Field(default=None, alias="ASSD")
@@ -53,7 +51,7 @@ class Metrics(_Sparse):
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """Names of the requested metrics: those of the fields."""
+        """Fields of the requested metrics."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
@@ -71,7 +69,6 @@ class Summary(_Sparse):
     Attributes:
         foreground_mean: Mean over targets of the means over cases.
         mean: Means over cases, by target.
-        metric_per_case: All cases.
         nsd_tolerance_mm: Of the normalised surface Dice, if it was requested.
     """
 
@@ -97,7 +94,6 @@ class Resampled(Contract):
     """A candidate over all replicates of a bootstrap.
 
     Attributes:
-        name: Name of the candidate.
         interval: 2.5th and 97.5th percentile of its foreground mean Dice; NaN if it is never defined.
         rank_shares: Share of the replicates in which it ranks first, second, ...
         probability_best: The first of these.
@@ -116,7 +112,7 @@ class Bootstrap(Contract):
         replicates: Number of samples of the cases, drawn with replacement.
         seed: Of the draw.
         cases: Number of cases.
-        candidates: In the order of the selection's.
+        candidates: In the order of those of the selection.
     """
 
     replicates: int
@@ -126,11 +122,10 @@ class Bootstrap(Contract):
 
 
 class Selection(Contract):
-    """The chosen candidate, and all others.
+    """The chosen candidate, and all of them.
 
     Attributes:
-        best: The chosen one.
-        candidates: All; on a tie the first wins.
+        candidates: On a tie the first wins.
         prefer_single_within: Difference in Dice up to which a single configuration is preferred to a pair.
         bootstrap: How certain the choice is; None for imported networks.
     """
@@ -147,14 +142,13 @@ class Operation(_Sparse):
     Attributes:
         name: keep_largest (other components become background), remove_small (components below a volume become
             background) or fill_holes (enclosed background gets a label).
-        labels: The label values.
         min_volume_mm3: Smallest component that remove_small keeps.
         fill: The label value that fill_holes writes.
     """
 
     name: Literal["keep_largest", "remove_small", "fill_holes"]
     labels: tuple[int, ...]
-    min_volume_mm3: Volume | None = None
+    min_volume_mm3: Amount | None = None
     fill: int | None = None
 
     @property
@@ -162,7 +156,7 @@ class Operation(_Sparse):
         """Such as "fill holes"."""
         if self.name == "remove_small":
             return f"remove components below {self.min_volume_mm3:g} mm\N{SUPERSCRIPT THREE}"
-        return {"keep_largest": "keep the largest component", "fill_holes": "fill holes"}[self.name]
+        return "keep the largest component" if self.name == "keep_largest" else "fill holes"
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> Self:
@@ -176,9 +170,8 @@ class Step(Contract):
     """One operation that the post-processing search tried.
 
     Attributes:
-        operation: The operation.
-        target: Whose Dice decides: "foreground" (the mean over targets), or the key of one.
-        dice_before, dice_after: Mean over cases without and with it.
+        target: Whose Dice decides: "foreground" (the mean over targets), or the key of a target.
+        dice_before, dice_after: Mean over cases without and with the operation.
         accepted: Whether it is part of the model.
     """
 

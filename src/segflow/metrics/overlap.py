@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.labels import Labels, Target
+from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.scores import Metrics
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "dice",
     "iou",
     "mean_metrics",
-    "members",
     "nan_mean",
     "overlap_metrics",
     "target_counts",
@@ -50,11 +49,6 @@ class Counts:
     fp: int
     fn: int
     tn: int
-
-
-def members(target: Target) -> tuple[int, ...]:
-    """The label values that make up a class or a region."""
-    return target if isinstance(target, tuple) else (target,)
 
 
 def target_key(target: Target) -> str:

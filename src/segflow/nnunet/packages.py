@@ -6,7 +6,6 @@ import logging
 import math
 import shutil
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from segflow.contracts.errors import PredictionError
@@ -21,7 +20,7 @@ from segflow.nnunet.checkpoints import NNUNET_TRAINER, load_nnunet_checkpoint, s
 from segflow.nnunet.plans import read_plan, write_plan
 from segflow.recipes.inference import InferenceRecipe
 from segflow.selection.choose import candidate_name
-from segflow.storage.files import read_contract, versions, write_atomically, write_text
+from segflow.storage.files import open_atomically, read_contract, versions, write_text
 from segflow.storage.weights import load_network, save_network
 
 __all__ = ["export_package", "import_folders"]
@@ -170,4 +169,5 @@ def _copy(source: Path, target: Path, *names: str) -> None:
     """Copy the files that exist; prediction does not need the fingerprint."""
     for name in names:
         if (source / name).exists():
-            write_atomically(target / name, partial(shutil.copyfile, source / name))
+            with open_atomically(target / name) as temporary:
+                shutil.copyfile(source / name, temporary)

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from segflow.contracts.codec import Contract
+from segflow.contracts.codec import Contract, Count
 from segflow.contracts.errors import PlanError
 from segflow.contracts.plan import (
     BLOCKS,
@@ -29,7 +29,6 @@ from segflow.contracts.plan import (
     Architecture,
     Axes,
     Configuration,
-    Count,
     Counts,
     Plan,
 )

@@ -18,9 +18,6 @@ _SEED = 12345
 def make_folds(identifiers: Sequence[str]) -> tuple[Fold, ...]:
     """Shuffle the sorted cases with a fixed seed and cut them into five.
 
-    Args:
-        identifiers: Of all cases.
-
     Returns:
         Five folds; every case is held out once.
 
@@ -44,15 +41,10 @@ def make_folds(identifiers: Sequence[str]) -> tuple[Fold, ...]:
 
 
 def check_folds(folds: Sequence[Fold], identifiers: Sequence[str], *, where: str) -> None:
-    """Refuse folds that do not fit the data set.
-
-    Args:
-        folds: As read.
-        identifiers: Of all cases.
-        where: The file, for messages.
+    """Refuse folds of a file (`where`, for messages) that do not fit the data set.
 
     Raises:
-        PlanError: A fold names a case that does not exist, is empty, or trains on what it is tested on.
+        PlanError: A fold names a case that does not exist, is empty, or trains on a case that it holds out.
     """
     known = set(identifiers)
     for number, fold in enumerate(folds):

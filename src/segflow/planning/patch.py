@@ -1,4 +1,4 @@
-"""The largest patch, then the largest batch, that the memory allows. Source: method.md section 6.6."""
+"""The largest patch and batch that fit the memory, at full and low resolution. Source: method.md sections 6.6, 6.7."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from segflow.contracts.errors import PlanError
 from segflow.planning.topology import Topology, activations, topology
 from segflow.recipes.planner import PlannerRecipe
 
-__all__ = ["Sizing", "size_patch_and_batch"]
+__all__ = ["Sizing", "plan_low_resolution", "size_patch_and_batch"]
 
 START_VOXELS_3D = 256**3
 START_VOXELS_2D = 2048**2
 START_EDGE = 512
 MIN_BATCH = 2
+MIN_PATCH_COVERAGE = 0.25  # share of the median image that a low-resolution patch must cover
+ANISOTROPY_RATIO = 2.0  # axes this much finer than the coarsest are coarsened first
+MIN_VOXEL_REDUCTION = 2.0
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,10 @@ def size_patch_and_batch(
 ) -> Sizing:
     """Start from a large patch and shrink it, axis by axis, until the network fits the memory.
 
-    1. Start with a patch of fixed volume, isotropic in millimetres, no larger than the median image, or as the recipe
-       has it.
+    1. Start with a patch of fixed volume, isotropic in millimetres and no larger than the median image (or with another
+       one, if the recipe says so).
     2. While the network is too large, shorten the axis that covers most of the median image.
-    3. Spend what memory is left on the batch, up to a share of the whole data set.
+    3. Use the remaining memory for the batch, up to a share of the whole data set.
 
     Args:
         spacing_mm: Per axis (2 or 3).
@@ -80,6 +83,49 @@ def size_patch_and_batch(
     batch = math.floor(fitting) if recipe.batch_rounding == "down" else round(fitting)
     cap = round(dataset_voxels * recipe.dataset_share / np.prod(found.patch, dtype=np.float64))
     return Sizing(tuple(spacing_mm), tuple(median_shape), found, max(min(batch, cap), MIN_BATCH))
+
+
+def plan_low_resolution(
+    full: Sizing, recipe: PlannerRecipe, *, n_cases: int, n_outputs: int
+) -> Sizing | None:
+    """Coarsen the spacing of 3d_fullres until a patch covers a quarter of the median image.
+
+    Args:
+        full: Spacing, median shape and patch of 3d_fullres.
+        recipe: Budgets and caps.
+        n_cases: `numTraining` of dataset.json.
+        n_outputs: Entries of the label table.
+
+    Returns:
+        Spacing, median shape, patch and batch of 3d_lowres, or None if it would save less than half the voxels.
+
+    Source: method.md section 6.7.
+    """
+    low = list(full.spacing_mm)
+    patch_voxels, median_voxels = math.prod(full.topology.patch), math.prod(full.median_shape)
+    found: Sizing | None = None
+    while patch_voxels / median_voxels < MIN_PATCH_COVERAGE:
+        low = _coarser(low, recipe.low_resolution_step)
+        exact = [
+            mm / now * size for mm, now, size in zip(full.spacing_mm, low, full.median_shape, strict=True)
+        ]
+        median_voxels = math.prod(exact)
+        rounded = tuple(round(size) for size in exact)
+        found = size_patch_and_batch(
+            low, rounded, recipe, dataset_voxels=median_voxels * n_cases, n_outputs=n_outputs
+        )
+        patch_voxels = math.prod(found.topology.patch)
+    saves = math.prod(full.median_shape) / median_voxels >= MIN_VOXEL_REDUCTION
+    return found if saves else None
+
+
+def _coarser(spacing_mm: Sequence[float], step: float) -> list[float]:
+    coarsest = max(spacing_mm)
+    fine = [coarsest / value > ANISOTROPY_RATIO for value in spacing_mm]
+    return [
+        value * step if is_fine or not any(fine) else value
+        for value, is_fine in zip(spacing_mm, fine, strict=True)
+    ]
 
 
 def _topology(spacing_mm: Sequence[float], size: Sequence[float], recipe: PlannerRecipe) -> Topology:

@@ -1,9 +1,9 @@
-"""From fingerprint to plan: the rule-based parameters, put together. Source: method.md sections 3, 6, 7."""
+"""From fingerprint to plan: all rule-based parameters. Source: method.md sections 3, 6, 7."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,7 @@ import numpy as np
 from segflow.contracts.errors import PlanError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.plan import Architecture, Configuration, Normalization, Plan
-from segflow.planning.cascade import plan_low_resolution
-from segflow.planning.patch import Sizing, size_patch_and_batch
+from segflow.planning.patch import Sizing, plan_low_resolution, size_patch_and_batch
 from segflow.planning.spacing import axis_order, inverse_order, median_shape_at, target_spacing
 from segflow.planning.topology import features_per_stage, per_stage
 from segflow.recipes.planner import PlannerRecipe
@@ -20,18 +19,19 @@ from segflow.volumes.crop import reorder
 
 __all__ = ["PlanInput", "make_plan", "mask_normalization", "normalizations", "reader_name"]
 
+_CASCADE = "3d_cascade_fullres"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanInput:
     """What planning needs to know of dataset.json.
 
     Attributes:
-        name: Of the data set.
-        channel_names: They choose the normalisation.
+        channel_names: They determine the normalisation.
         n_cases: `numTraining`.
         n_outputs: Entries of the label table.
-        file_ending: Of image files; decides nnU-Net's reader, with the next.
-        reader: `overwrite_image_reader_writer`, if it says so.
+        file_ending: Of image files; determines nnU-Net's reader unless `reader` is given.
+        reader: `overwrite_image_reader_writer`, if given.
     """
 
     name: str
@@ -64,7 +64,7 @@ def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecip
     target_mm = recipe.spacing_mm or target_spacing(fingerprint)
     order = axis_order(target_mm)
     shape = reorder(median_shape_at(fingerprint, target_mm), order)
-    drafts = _draft(reorder(target_mm, order), shape, dataset, recipe)
+    sizings = _sizings(reorder(target_mm, order), shape, dataset, recipe)
     raw_mm = np.median(fingerprint.spacings, axis=0)
     raw_shape = np.median(fingerprint.shapes_after_crop, axis=0)
     z_mm, y_mm, x_mm = reorder([float(mm) for mm in raw_mm], order)
@@ -80,84 +80,60 @@ def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecip
         median_shape=(z, y, x),
         transpose_forward=order,
         transpose_backward=inverse_order(order),
-        configurations={
-            name: _configuration(name, draft, schemes, masks, recipe) for name, draft in drafts.items()
-        },
+        configurations={name: _configuration(name, sizings, schemes, masks, recipe) for name in sizings},
         intensities=fingerprint.foreground_intensity_properties_per_channel,
     )
 
 
 def _check(fingerprint: Fingerprint, dataset: PlanInput) -> None:
     if not fingerprint.spacings or len(fingerprint.spacings) != len(fingerprint.shapes_after_crop):
-        raise PlanError("the fingerprint must have a spacing and a shape for each case; make it anew")
+        raise PlanError("the fingerprint must have a spacing and a shape for each case; extract it again")
     if not all(value > 0 for of_case in fingerprint.spacings for value in of_case):
         raise PlanError(
-            "the fingerprint holds a spacing that is not above 0 mm; correct the image and make it anew"
+            "the fingerprint has a spacing that is not above 0 mm; correct the image and extract it again"
         )
     measured = len(fingerprint.foreground_intensity_properties_per_channel)
     if measured != len(dataset.channel_names):
         raise PlanError(
             f"the fingerprint has {measured} channels, but dataset.json names {len(dataset.channel_names)} "
-            f"({', '.join(dataset.channel_names)}); make the fingerprint anew"
+            f"({', '.join(dataset.channel_names)}); extract the fingerprint again"
         )
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """A configuration before it gets its network and normalisation."""
-
-    sizing: Sizing
-    batch_dice: bool
-    previous_stage: str | None = None
-    next_stage: str | None = None
-
-
-def _draft(
-    spacing_mm: tuple[float, ...],
-    median_shape: tuple[float, ...],
-    dataset: PlanInput,
-    recipe: PlannerRecipe,
-) -> dict[str, _Draft]:
-    """The configurations that there are, at the spacing of 3d_fullres in transposed order."""
-    voxels = math.prod(median_shape) * dataset.n_cases
-    n_outputs = dataset.n_outputs
+def _sizings(
+    spacing_mm: tuple[float, ...], median_shape: tuple[float, ...], dataset: PlanInput, recipe: PlannerRecipe
+) -> dict[str, Sizing]:
+    """Patch and batch of every configuration, given spacing and shape of 3d_fullres in transposed order."""
+    voxels, n_outputs = math.prod(median_shape) * dataset.n_cases, dataset.n_outputs
     flat = size_patch_and_batch(
         spacing_mm[1:], median_shape[1:], recipe, dataset_voxels=voxels, n_outputs=n_outputs
     )
-    drafts = {"2d": _Draft(flat, batch_dice=True)}
     if median_shape[0] == 1:
-        return drafts
+        return {"2d": flat}
     full = size_patch_and_batch(spacing_mm, median_shape, recipe, dataset_voxels=voxels, n_outputs=n_outputs)
-    low = plan_low_resolution(
-        spacing_mm,
-        median_shape,
-        full.topology.patch,
-        recipe,
-        n_cases=dataset.n_cases,
-        n_outputs=n_outputs,
-    )
+    low = plan_low_resolution(full, recipe, n_cases=dataset.n_cases, n_outputs=n_outputs)
     if low is None:
-        return drafts | {"3d_fullres": _Draft(full, batch_dice=False)}
-    return drafts | {
-        "3d_lowres": _Draft(low, batch_dice=False, next_stage="3d_cascade_fullres"),
-        "3d_fullres": _Draft(full, batch_dice=True),
-        "3d_cascade_fullres": _Draft(full, batch_dice=True, previous_stage="3d_lowres"),
-    }
+        return {"2d": flat, "3d_fullres": full}
+    return {"2d": flat, "3d_lowres": low, "3d_fullres": full, _CASCADE: full}
 
 
 def _configuration(
-    name: str, draft: _Draft, schemes: Sequence[Normalization], masks: Sequence[bool], recipe: PlannerRecipe
+    name: str,
+    sizings: Mapping[str, Sizing],
+    schemes: Sequence[Normalization],
+    masks: Sequence[bool],
+    recipe: PlannerRecipe,
 ) -> Configuration:
-    found = draft.sizing.topology
+    sizing, found = sizings[name], sizings[name].topology
     n_stages = len(found.strides)
     return Configuration(
         name=name,
         data_identifier=_data_identifier(name, recipe),
-        spacing_mm=draft.sizing.spacing_mm,
+        spacing_mm=sizing.spacing_mm,
         patch_shape=found.patch,
-        median_shape=draft.sizing.median_shape,
-        batch_size=draft.sizing.batch_size,
-        batch_dice=draft.batch_dice,
+        median_shape=sizing.median_shape,
+        batch_size=sizing.batch_size,
+        batch_dice=name in {"2d", _CASCADE} or (name == "3d_fullres" and _CASCADE in sizings),
         normalization=tuple(schemes),
         mask_normalization=tuple(masks),
         resample_first=recipe.resample_first,
@@ -169,14 +145,14 @@ def _configuration(
             encoder_blocks=per_stage(recipe.encoder_blocks, n_stages),
             decoder_blocks=(recipe.decoder_blocks,) * (n_stages - 1),
         ),
-        previous_stage=draft.previous_stage,
-        next_stage=draft.next_stage,
+        previous_stage="3d_lowres" if name == _CASCADE else None,
+        next_stage=_CASCADE if name == "3d_lowres" else None,
     )
 
 
 def _data_identifier(name: str, recipe: PlannerRecipe) -> str:
-    """nnU-Net's name of the prepared cases; presets share those at the full resolution that the rule chooses."""
-    full = "3d_fullres" if name == "3d_cascade_fullres" else name
+    """nnU-Net's name of the prepared cases; presets share those at the default full resolution."""
+    full = "3d_fullres" if name == _CASCADE else name
     is_alike = recipe.spacing_mm is None and not recipe.resample_first
     is_shared = recipe.data_name is not None and is_alike and full != "3d_lowres"
     return f"{recipe.data_name if is_shared else recipe.plans_name}_{full}"
@@ -189,7 +165,7 @@ _BY_CHANNEL_NAME: dict[str, Normalization] = {
     "rescale_to_0_1": "rescale_0_1",
     "rgb_to_0_1": "rgb_0_1",
 }
-MASK_BELOW_RELATIVE_SIZE = 0.75  # of the image that is left by the crop, in the median
+MASK_BELOW_RELATIVE_SIZE = 0.75  # median share of the image that the crop keeps
 
 
 def normalizations(channel_names: Sequence[str]) -> tuple[Normalization, ...]:
@@ -227,11 +203,11 @@ _READER_NAMES = {*_READERS.values(), _READER, "SimpleITKIOWithReorient", "Nibabe
 
 
 def reader_name(file_ending: str, fingerprint: Fingerprint, *, wanted: str | None = None) -> str:
-    """The class with which nnU-Net would read the images; plans.json tells it so.
+    """The class with which nnU-Net reads the images, for plans.json.
 
     Args:
         file_ending: Of image files, with its dot.
-        fingerprint: Tells flat .tif images from volumes.
+        fingerprint: Distinguishes flat .tif images from volumes.
         wanted: `overwrite_image_reader_writer` of dataset.json; ignored if nnU-Net has no such class.
 
     Source: method.md sections 2, 3.

@@ -16,10 +16,7 @@ _TIE_BREAK_MM = 1e-5
 
 
 def target_spacing(fingerprint: Fingerprint) -> tuple[float, ...]:
-    """The spacing that every case is brought to: the median, finer along a coarse axis.
-
-    Returns:
-        Millimetres along z, y, x.
+    """The spacing to which all cases are resampled, along z, y, x: the median, finer along a coarse axis.
 
     Source: method.md section 6.1.
     """
@@ -38,13 +35,7 @@ def target_spacing(fingerprint: Fingerprint) -> tuple[float, ...]:
 
 
 def axis_order(spacing_mm: Sequence[float]) -> tuple[int, int, int]:
-    """The axis of coarsest spacing first, the others as they were.
-
-    Args:
-        spacing_mm: Along z, y, x.
-
-    Returns:
-        Source axis of each target axis.
+    """The source axis of each target axis: the one of coarsest spacing first, then the others in their order.
 
     Source: method.md section 6.2.
     """
@@ -60,14 +51,7 @@ def inverse_order(order: Sequence[int]) -> tuple[int, int, int]:
 
 
 def median_shape_at(fingerprint: Fingerprint, spacing_mm: Sequence[float]) -> tuple[float, ...]:
-    """The median image shape once every case has a given spacing.
-
-    Args:
-        fingerprint: Of the data set.
-        spacing_mm: Along z, y, x.
-
-    Returns:
-        Voxels along z, y, x; x.5 between two middle cases.
+    """The median image shape once every case has a given spacing, along z, y, x; may be x.5.
 
     Source: method.md section 6.3.
     """

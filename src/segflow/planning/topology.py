@@ -10,7 +10,7 @@ from segflow.recipes.planner import PlannerRecipe
 
 __all__ = ["Topology", "activations", "features_per_stage", "per_stage", "topology"]
 
-POOL_SPACING_RATIO = 2.0  # an axis this much coarser than the finest does not pool (or convolve) yet
+POOL_SPACING_RATIO = 2.0  # axes this much coarser than the finest are not yet pooled (or convolved) along
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Topology:
 def topology(
     spacing_mm: Sequence[float], size: Sequence[float], *, min_edge: int, max_poolings: int | None = None
 ) -> Topology:
-    """Pool every axis that is long enough and fine enough, until none is.
+    """Pool along every axis that is long enough and fine enough, until none is.
 
     Args:
         spacing_mm: Per axis (2 or 3).
@@ -42,7 +42,7 @@ def topology(
         max_poolings: Along an axis; no limit if None.
 
     Returns:
-        The stages, and `size` rounded up to what they divide.
+        The stages, and `size` rounded up to a multiple of their strides.
 
     Source: method.md section 6.4, without the maximum number of poolings.
     """
@@ -99,20 +99,12 @@ def activations(found: Topology, recipe: PlannerRecipe, *, n_outputs: int) -> in
     With F_i features, v_i voxels and B_i blocks at stage i of S:
     plain:    sum_i B_i F_i v_i + sum_{i<S-1} (D + 1) F_i v_i + K v_0,
     residual: F_0 v_0 + sum_i 2 B_i F_i v_i + sum_{i>0} F_i v_i + sum_{i<S-1} (D + 1) F_i v_i + K v_0,
-    where D counts the decoder's convolutions and K the entries of the label table.
+    where D counts the decoder's convolutions and K = n_outputs the entries of the label table.
 
-    Args:
-        found: Strides and patch.
-        recipe: Encoder and features.
-        n_outputs: K.
-
-    Returns:
-        A count of numbers, not of bytes.
-
-    Source: method.md section 6.5.
+    The result is a number of elements, not of bytes. Source: method.md section 6.5.
     """
-    n_stages, dimensions = len(found.strides), len(found.patch)
-    features = features_per_stage(recipe, n_stages, dimensions)
+    n_stages = len(found.strides)
+    features = features_per_stage(recipe, n_stages, len(found.patch))
     blocks = per_stage(recipe.encoder_blocks, n_stages)
     voxels, size = [], list(found.patch)
     for stride in found.strides:

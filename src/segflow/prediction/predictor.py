@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segflow.contracts.arrays import LabelMap, Scores, SpacingMm
-from segflow.contracts.case import CaseRecord, Geometry, RawCase
+from segflow.contracts.case import CaseRecord, Geometry, PreparedCase, RawCase
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.model import ModelCard
@@ -27,7 +27,7 @@ from segflow.nnunet.plans import read_plan
 from segflow.prediction.averaging import averaged_label_map
 from segflow.prediction.restore import Keep, label_map, probability_slabs
 from segflow.prediction.sliding_window import FoldEnsemble, load_ensemble
-from segflow.preprocessing.prepare import PreparedCase, prepare_case, prepare_labels
+from segflow.preprocessing.prepare import prepare_case, prepare_labels
 from segflow.recipes.inference import InferenceRecipe, Precision
 from segflow.selection.pieces import apply
 from segflow.storage.files import read_contract

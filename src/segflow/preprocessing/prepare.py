@@ -6,21 +6,19 @@ Source: method.md section 9.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segflow.contracts.arrays import Image, LabelMap, Mask, Shape3, Voxels
-from segflow.contracts.case import CaseRecord, RawCase
-from segflow.contracts.labels import Labels, Target
+from segflow.contracts.case import CaseRecord, PreparedCase, RawCase
+from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.plan import Preparation
 from segflow.preprocessing.normalise import normalise
 from segflow.volumes.crop import crop, crop_mask, mark_outside, nonzero_voxels, reorder, transpose_spatial
 from segflow.volumes.resample import resample_image, resample_labels, resampled_shape, separate_axis
 
 __all__ = [
-    "PreparedCase",
     "prepare_case",
     "prepare_labels",
     "target_grid",
@@ -47,17 +45,13 @@ def target_locations(label_map: LabelMap, labels: Labels) -> dict[Target, Voxels
     """
     random = np.random.RandomState(_SEED)
     targets = (*labels.targets, *(() if labels.ignore is None else ((-1, *labels.values),)))
-    pools = _pools(label_map, {value for target in targets for value in _members(target)})
+    pools = _pools(label_map, {value for target in targets for value in members(target)})
     drawn: dict[Target, Voxels] = {}
     for target in targets:
-        pool = np.concatenate([pools[value] for value in _members(target)])
+        pool = np.concatenate([pools[value] for value in members(target)])
         index = np.unravel_index(_draw(pool, random), label_map.shape)
         drawn[target] = np.stack(index, axis=1).astype(np.int32)
     return drawn
-
-
-def _members(target: Target) -> tuple[int, ...]:
-    return target if isinstance(target, tuple) else (target,)
 
 
 def _pools(label_map: LabelMap, values: set[int]) -> dict[int, NDArray[np.intp]]:
@@ -76,23 +70,6 @@ def _draw(pool: NDArray[np.intp], random: np.random.RandomState) -> NDArray[np.i
         return pool
     wanted = max(min(MAX_VOXELS, len(pool)), math.ceil(MIN_SHARE * len(pool)))
     return pool[random.choice(len(pool), wanted, replace=False)]
-
-
-@dataclass(frozen=True)
-class PreparedCase:
-    """A case as the network sees it.
-
-    Attributes:
-        record: What is needed to undo the preparation.
-        image: (c, z, y, x), float32.
-        labels: (z, y, x), -1 outside the mask; None without a label file.
-        locations: Voxels of each target; empty without a label file.
-    """
-
-    record: CaseRecord
-    image: Image
-    labels: LabelMap | None
-    locations: dict[Target, Voxels]
 
 
 def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> PreparedCase:

@@ -1,7 +1,4 @@
-"""presets/nnunet.yaml: every value of a recipe with its meaning, generated from the models.
-
-`make format` writes it again when a default or a description has changed.
-"""
+"""Generates presets/nnunet.yaml, which lists every value of a recipe with its meaning; run by `make format`."""
 
 from __future__ import annotations
 
@@ -15,9 +12,9 @@ from segflow.recipes.recipe import SECTIONS, Recipe
 
 __all__ = ["default_listing"]
 
-_HEADER = """Every value that a recipe can change, at its default: that of nnU-Net's default preset. Generated from the
-models in segflow/recipes; nothing reads this file. A recipe of your own needs only the values that differ. Sources are
-sections of docs/reference/method.md. null: the method's rule decides."""
+_HEADER = """All values of a recipe, at their defaults: those of nnU-Net's default preset. Generated from the models in
+segflow/recipes; nothing reads this file. A recipe of your own needs only the values that differ. Sources are sections
+of docs/reference/method.md. null: the method's rule decides."""
 _FIELD = re.compile(r"^ {4}(\w+)[\w, ]*: (.+(?:\n {8}.+)*)", re.MULTILINE)
 
 

@@ -6,12 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from segflow.contracts.codec import Contract
+from segflow.contracts.codec import Amount, Contract, Count
 
 __all__ = ["PlannerRecipe"]
-
-Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
 
 
 class PlannerRecipe(Contract):

@@ -1,4 +1,4 @@
-"""All fixed parameters of the method together; recipes by name, and from YAML files."""
+"""Recipes: all fixed parameters of the method, by name or from YAML files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SECTIONS = tuple(name for name in Recipe.model_fields if name != "name")
 
 
 def find_recipe(entry: str) -> Recipe:
-    """A recipe by name, or from a YAML file; the latter is named after the file, without its ending.
+    """A recipe by name, or from a YAML file, after which it is named.
 
     Raises:
         ConfigurationError: There is no such recipe, a key that no recipe has, or a value that is not allowed.
@@ -67,11 +67,11 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def changed(recipe: Recipe, changes: Mapping[str, Any], *, where: str) -> Recipe:
-    """A recipe with other values.
+    """A copy of a recipe with other values.
 
     Args:
-        recipe: The original, which is not modified.
-        changes: Section to key to value; null leaves a value unchanged.
+        recipe: The original.
+        changes: Section to key to value; None leaves a value unchanged.
         where: The file, for messages.
 
     Raises:

@@ -6,11 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from segflow.contracts.codec import Contract
+from segflow.contracts.codec import Amount, Contract
 
 __all__ = ["PostprocessingRecipe", "SelectionRecipe"]
-
-Volume = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class SelectionRecipe(Contract):
@@ -35,7 +33,7 @@ class PostprocessingRecipe(Contract):
     """
 
     largest_component: bool = True
-    remove_below_mm3: tuple[Volume, ...] = ()
+    remove_below_mm3: tuple[Amount, ...] = ()
     fill_holes: bool = False
 
     @model_validator(mode="after")

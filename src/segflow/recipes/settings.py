@@ -1,7 +1,7 @@
-"""A section of a recipe as words of a command line, one per value: `training.learning_rate=0.01`.
+"""A section of a recipe as words of a command line, one per value, such as `training.learning_rate=0.01`.
 
-The workflow passes a stage only the values it reads. Snakemake compares parameters word by word, so each word names its
-value: two values that are swapped are a change.
+The workflow passes a stage only the values it reads. Each word names its value, so that Snakemake, which compares sets
+of words, notices when two values are swapped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def settings_of(section: str, values: Contract, *, only: Collection[str] | None 
 
 
 def parse_settings(kind: type[C], section: str, words: Iterable[str]) -> C:
-    """The inverse of `settings_of`: a section from words; fields that no word names have their defaults.
+    """The inverse of `settings_of`: a section from words; other fields have their defaults.
 
     Args:
         kind: The section's model.

@@ -6,27 +6,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from segflow.contracts.codec import Contract
+from segflow.contracts.codec import Contract, Count
 from segflow.contracts.plan import ConfigurationName
 
 __all__ = ["AugmentationRecipe", "LossName", "TrainingRecipe"]
 
 LossName = Literal["dice_ce", "dice_topk", "ce", "dice"]
-Positive = Annotated[int, Field(ge=1)]
 Range = tuple[float, float]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-#: Distance of the nodes of a deformation, as a share of the longest edge: below, they would be too many.
+#: Distance of the nodes of a deformation, as a share of the longest edge; smaller ones would need too many nodes.
 NodeDistance = Annotated[float, Field(ge=0.02, le=1)]
-#: Displacement of a node, as a share of that distance: above, a deformation could fold.
+#: Displacement of a node, as a share of that distance; with larger ones a deformation could fold.
 NodeShift = Annotated[float, Field(ge=0, le=0.4)]
 
 
 class AugmentationRecipe(Contract):
-    """Probability and range of every transform, in the order they are applied. Source: method.md sections 12.1, 13.
+    """Probability and range of every transform, in the order of application. Source: method.md sections 12.1, 13.
 
-    `p_*` is the probability per patch, `p_*_channel` and `p_*_label` that of each channel or label of such a patch.
-    Angles are in degrees. A `*_split` range is drawn from its part below 1 or above 1 with equal probability.
+    `p_*` is the probability per patch, `p_*_channel` and `p_*_label` that per channel or label of a chosen patch.
+    Angles are in degrees. Of a `*_split` range, the part below 1 and the part above 1 are equally probable.
 
     Attributes:
         rotation_2d_elongated_deg, elongated_ratio: Largest angle of 2D patches whose edges differ by more than a ratio.
@@ -98,10 +97,10 @@ class TrainingRecipe(Contract):
         pretrained: File of weights to begin with, segflow's or nnU-Net's: one, or one by configuration (section 24).
     """
 
-    epochs: Positive = 1000
-    schedule_epochs: Positive | None = None
-    patience: Positive | None = None
-    iterations: Positive = 250
+    epochs: Count = 1000
+    schedule_epochs: Count | None = None
+    patience: Count | None = None
+    iterations: Count = 250
     validation_iterations: Annotated[int, Field(ge=0)] = 50
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     schedule_exponent: float = 0.9
@@ -113,8 +112,8 @@ class TrainingRecipe(Contract):
     top_k_share: Annotated[float, Field(gt=0, le=1)] = 0.1
     deep_supervision: bool = True
     deep_supervision_weights: Annotated[tuple[Weight, ...], Field(min_length=1)] | None = None
-    base_width: Positive | None = None
-    batch_size: dict[ConfigurationName, Positive] = Field(default_factory=dict)
+    base_width: Count | None = None
+    batch_size: dict[ConfigurationName, Count] = Field(default_factory=dict)
     pretrained: str | dict[ConfigurationName, str] | None = None
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What the report is made from."""
+"""The data of the report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["History", "Overlay", "ReportData", "StageTime"]
 
 @dataclass(frozen=True)
 class History:
-    """One training; columns with a value per epoch, means over the epoch. Dice is that of held-out patches."""
+    """One training: a value per epoch in each column, the mean over the epoch. Pseudo-Dice is of held-out patches."""
 
     configuration: str
     fold: int

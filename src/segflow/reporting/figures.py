@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
+from segflow.metrics.overlap import nan_mean
 from segflow.reporting.data import History
 
 __all__ = [
@@ -85,22 +85,14 @@ def draw_curves(histories: Sequence[History]) -> str:
 
 
 def _plot(axes: Axes, epochs: Sequence[float], values: Sequence[float], **style: Any) -> None:
-    size = -(-len(epochs) // _POINTS) or 1
+    size = max(1, math.ceil(len(epochs) / _POINTS))
     marker = "o" if len(epochs) == 1 else None
     axes.plot(_block_means(epochs, size), _block_means(values, size), marker=marker, **style)
 
 
-def _block_means(values: Sequence[float], size: int) -> NDArray[np.float64]:
-    array = np.asarray(values, dtype=np.float64)
-    starts = np.arange(0, array.size, size)
-    if not starts.size:
-        return array
-    defined = np.add.reduceat((~np.isnan(array)).astype(np.float64), starts)
-    total = np.add.reduceat(np.nan_to_num(array), starts)
-    means: NDArray[np.float64] = np.divide(
-        total, defined, out=np.full(starts.size, np.nan), where=defined > 0
-    )
-    return means
+def _block_means(values: Sequence[float], size: int) -> list[float]:
+    """Means of consecutive blocks, NaN left out."""
+    return [nan_mean(values[start : start + size]) for start in range(0, len(values), size)]
 
 
 def _style(axes: Axes, title: str) -> None:
@@ -116,7 +108,7 @@ def _style(axes: Axes, title: str) -> None:
 
 
 def _inline(text: str) -> str:
-    """An SVG file as an element of a page: no prologue, size or ids; tenths of points; CSS colours."""
+    """An SVG file as an element of a page: without prologue, size and ids, to a tenth of a point, in CSS colours."""
     svg = text[text.index("<svg") :]
     for size in ("width", "height"):
         svg = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", svg, count=1)

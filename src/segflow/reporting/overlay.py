@@ -14,8 +14,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from segflow.contracts.arrays import Image, LabelMap, Mask, SpacingMm
-from segflow.contracts.labels import Labels
-from segflow.metrics.overlap import members
+from segflow.contracts.labels import Labels, members
 from segflow.reporting.figures import class_colour
 
 __all__ = ["SlicePair", "cut_slice", "draw_overlay"]

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about everything that was decided and measured. `report.html.jinja` is its layout."""
+"""The report: one self-contained HTML page, with the layout of `report.html.jinja`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers as text, Dice per target and case, and cautions about the results."""
+"""Numbers as text, Dice per target and case, and warnings about the results."""
 
 from __future__ import annotations
 

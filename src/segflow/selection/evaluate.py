@@ -10,12 +10,11 @@ import numpy as np
 
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.labels import Labels, Target
+from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.metrics.overlap import (
     confusion_matrix,
     mean_metrics,
-    members,
     overlap_metrics,
     target_counts,
     target_key,

@@ -20,9 +20,9 @@ from typing import Any
 
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.labels import Labels, Target
+from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.scores import Operation, PostProcessing, Step
-from segflow.metrics.overlap import dice, members, nan_mean, target_counts, target_key
+from segflow.metrics.overlap import dice, nan_mean, target_counts, target_key
 from segflow.recipes.selection import PostprocessingRecipe
 from segflow.selection.pieces import Pieces, Values, confusion, cut, relabelled
 

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segflow.contracts.arrays import Image, LabelMap, Voxels
-from segflow.contracts.case import CaseRecord, TrainingCase
+from segflow.contracts.case import CaseRecord, PreparedCase, TrainingCase
 from segflow.contracts.codec import Contract
-from segflow.contracts.errors import PlanError
+from segflow.contracts.errors import DatasetError, PlanError
 from segflow.contracts.labels import Target
 from segflow.storage.files import write_array
 from segflow.storage.results import ResultFolder
@@ -20,82 +19,69 @@ from segflow.storage.results import ResultFolder
 __all__ = ["CaseStore"]
 
 
-class _Locations(Contract):
-    """Rows of the voxel table that belong to a target."""
-
-    target: int | tuple[int, ...]
-    start: int
-    stop: int
-
-
 class _CaseData(Contract):
+    """What is stored of a case beside its arrays; `locations` has the number of voxels of each target, in turn."""
+
     record: CaseRecord
-    locations: tuple[_Locations, ...]
+    locations: tuple[tuple[Target, int], ...]
 
 
 class CaseStore:
     """A folder of prepared cases; implements `CaseReader`.
 
-    Per case: `<id>_image.npy` (c, z, y, x) float32, `<id>_labels.npy` (z, y, x), `<id>_voxels.npy` (n, 3),
-    `<id>.json`. Source: method.md section 9.3 for what is kept.
+    Per case: `<id>_image.npy` (c, z, y, x) float32, `<id>_labels.npy` (z, y, x), `<id>_voxels.npy` (n, 3) with the
+    voxels of all targets, `<id>.json`. `previous_stage` is the folder with label maps of a cascade's previous stage.
+
+    Source: method.md section 9.3 for what is stored.
     """
 
     def __init__(self, folder: Path, *, previous_stage: Path | None = None) -> None:
         self.folder = folder
         self.previous_stage = previous_stage
 
-    def write(
-        self,
-        record: CaseRecord,
-        image: Image,
-        labels: LabelMap,
-        locations: dict[Target, Voxels],
-        *,
-        key: str = "",
-    ) -> str:
-        """Store one case; its JSON comes last, so a case without one is unfinished.
+    def write(self, case: PreparedCase, *, key: str = "") -> str:
+        """Store a case with labels; its entry comes last, so a case without one is unfinished.
 
         Args:
-            record: What undoes the preprocessing.
-            image: (c, z, y, x), float32.
-            labels: (z, y, x), -1 outside the mask.
-            locations: Voxels (n, 3) of each target.
-            key: Names all that the case was made from, for `find`.
+            case: The case.
+            key: Names everything that the case was made from, for `find`.
 
         Returns:
-            Digest of what was stored, the key excepted: equal digests mean equal training data.
+            Digest of what was stored, without the key; equal digests mean equal training data.
+
+        Raises:
+            DatasetError: The case has no labels.
         """
-        name, results = record.identifier, ResultFolder(self.folder)
+        name, results = case.record.identifier, ResultFolder(self.folder)
+        if case.labels is None:
+            raise DatasetError(f"case {name}: no label file, so nothing to train on")
         results.remove(name)
         _read_data.cache_clear()
         _cached_map.cache_clear()
-        rows, table = 0, []
-        for target, voxels in locations.items():
-            table.append(_Locations(target=target, start=rows, stop=rows + len(voxels)))
-            rows += len(voxels)
-        pooled = np.concatenate([*locations.values(), np.empty((0, 3))]).astype(np.int32)
-        arrays = {"image": image, "labels": labels, "voxels": pooled}
+        voxels = np.concatenate([*case.locations.values(), np.empty((0, 3))]).astype(np.int32)
+        arrays = {"image": case.image, "labels": case.labels, "voxels": voxels}
         for part, array in arrays.items():
             write_array(self._array(name, part), array)
-        data = _CaseData(record=record, locations=tuple(table)).model_dump(mode="json")
+        counts = tuple((target, len(found)) for target, found in case.locations.items())
+        data = _CaseData(record=case.record, locations=counts).model_dump(mode="json")
         return results.note(name, key, files=[self._array(name, part) for part in arrays], data=data).digest
 
     def find(self, identifier: str, key: str) -> str | None:
-        """The digest of a case, as `write` returned it; None if it has to be prepared, see `Results.find`."""
+        """The digest of a case, as `write` returned it; None if it has to be prepared (again)."""
         entry = ResultFolder(self.folder).find(identifier, key)
         return None if entry is None else entry.digest
 
     def read(self, identifier: str) -> TrainingCase:
-        """The case, as memory maps.
+        """A case, as memory maps.
 
         Raises:
             PlanError: It is not in the store.
         """
-        voxels = _cached_map(self._array(identifier, "voxels"))
-        locations: dict[Target, Voxels] = {
-            rows.target: voxels[rows.start : rows.stop]
-            for rows in _read_data(self.folder, identifier).locations
-        }
+        voxels, start = _cached_map(self._array(identifier, "voxels")), 0
+        locations = {}
+        for target, count in _read_data(self.folder, identifier).locations:
+            locations[target] = voxels[start : start + count]
+            start += count
         previous = None
         if self.previous_stage is not None:
             previous = _open_map(self.previous_stage / f"{identifier}.npy")
@@ -107,10 +93,10 @@ class CaseStore:
         )
 
     def record(self, identifier: str) -> CaseRecord:
-        """What undoes the preprocessing of the case.
+        """The record of the case's preprocessing.
 
         Raises:
-            PlanError: It is not in the store.
+            PlanError: The case is not in the store.
         """
         return _read_data(self.folder, identifier).record
 

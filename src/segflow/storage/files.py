@@ -1,4 +1,4 @@
-"""Files that are whole or not there, read with clear errors and compared by digests."""
+"""Files that are complete or absent, read with clear errors and compared by digests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,6 @@ __all__ = [
     "read_json",
     "versions",
     "write_array",
-    "write_atomically",
     "write_json",
     "write_text",
 ]
@@ -41,11 +40,9 @@ _LIBRARIES = ("torch", "numpy", "scipy", "SimpleITK", "batchgenerators", "snakem
 
 @contextmanager
 def open_atomically(path: Path) -> Iterator[Path]:
-    """Lend the name of a temporary file beside `path`, which gets that name when the block succeeds.
+    """Lend a temporary name beside `path`; the file is renamed to `path` if the block succeeds, else removed.
 
-    Args:
-        path: The final name; its folder is made if missing. The temporary name has the same ending, as image writers
-            go by it, and is hidden.
+    The folder is made if missing. The temporary name is hidden and has the same ending, which image writers go by.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -56,15 +53,10 @@ def open_atomically(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary name beside `path`, then rename the file; see `open_atomically`."""
-    with open_atomically(path) as temporary:
-        write(temporary)
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    with open_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -73,12 +65,11 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array as .npy in C order, atomically: equal arrays, equal bytes."""
+    """Write an array as .npy in C order, atomically; equal arrays give equal bytes."""
     import numpy as np  # noqa: PLC0415  much of what uses this module does without
 
-    write_atomically(
-        path, lambda temporary: np.save(temporary, np.ascontiguousarray(array), allow_pickle=False)
-    )
+    with open_atomically(path) as temporary:
+        np.save(temporary, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def read_json(path: Path, *, error: type[SegflowError]) -> Any:
@@ -116,7 +107,7 @@ def digests_of(folder: Path, files: Iterable[Path]) -> dict[str, str]:
 
 
 def changed_file(folder: Path, digests: Mapping[str, str]) -> Path | None:
-    """The first file that is missing or not what it was when `digests_of` was called; None if all are."""
+    """The first file that is missing or has changed since `digests_of` was called; None if there is none."""
     for name, digest in digests.items():
         file = folder / name
         if not file.is_file() or digest_of(file) != digest:
@@ -125,7 +116,7 @@ def changed_file(folder: Path, digests: Mapping[str, str]) -> Path | None:
 
 
 def key_of(*parts: str) -> str:
-    """A name for all of the parts together: other parts, another name."""
+    """A digest of all parts; different parts give different keys."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Manifests: the prepared cases of a configuration, chunk by chunk and summed up; the label maps of a folder."""
+"""Manifests: the prepared cases of a configuration, per chunk and in total, and the label maps of a folder."""
 
 from __future__ import annotations
 
@@ -13,28 +13,20 @@ __all__ = ["list_label_maps", "read_prepared", "write_prepared"]
 
 
 def write_prepared(path: Path, manifests: Sequence[Path]) -> None:
-    """Sum the manifests of all chunks up in one small file.
-
-    Args:
-        path: Of the sum.
-        manifests: Of the chunks; they lie in or below the folder of `path`.
-    """
+    """Write one small file for the manifests of all chunks, which lie in or below its folder."""
     n_cases = sum(len(read_contract(Manifest, file).cases) for file in manifests)
     chunks = digests_of(path.parent, sorted(manifests))
     write_text(path, PreparedData(cases=n_cases, chunks=chunks).to_json())
 
 
 def read_prepared(path: Path) -> dict[str, str]:
-    """All prepared cases.
-
-    Args:
-        path: As of `write_prepared`.
+    """All prepared cases of a file that `write_prepared` wrote.
 
     Returns:
         Identifier to SHA-256 of what is stored.
 
     Raises:
-        PlanError: A file is missing or cannot be understood, or a chunk has changed since.
+        PlanError: A file is missing or invalid, or a chunk has changed since.
     """
     chunks = read_contract(PreparedData, path).chunks
     changed = changed_file(path.parent, chunks)
@@ -47,18 +39,13 @@ def read_prepared(path: Path) -> dict[str, str]:
 
 
 def list_label_maps(folder: Path, ending: str) -> list[Path]:
-    """The label maps of a folder, sorted by name.
+    """The label maps of a folder with a file ending such as ".nii.gz", sorted by name.
 
-    Args:
-        folder: If it holds a manifest.json, only the cases named there count: others are of an earlier run. Hidden
-            files are unfinished ones.
-        ending: Of the files, with its dot.
-
-    Returns:
-        Their paths; empty if there are none.
+    If the folder has a manifest.json, only the cases named there count, since others are of an earlier run. Hidden
+    files are unfinished ones.
 
     Raises:
-        PlanError: The manifest cannot be understood.
+        PlanError: The manifest is invalid.
     """
     manifest = folder / "manifest.json"
     if manifest.exists():

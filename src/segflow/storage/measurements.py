@@ -1,4 +1,4 @@
-"""What the fingerprint measured of each case, kept so that a case that did not change is not read again."""
+"""Measurements of cases for the fingerprint, stored so that an unchanged case is not read again."""
 
 from __future__ import annotations
 
@@ -16,23 +16,18 @@ __all__ = ["keep_or_measure"]
 def keep_or_measure(
     results: ResultFolder, identifier: str, key: str, measure: Callable[[], CaseMeasurement]
 ) -> CaseMeasurement:
-    """The measurement of a case: as it was stored under the same key, or made and stored."""
+    """The measurement of a case as it was stored under the same key, or else made and stored."""
     file = results.folder / f"{identifier}.npy"
     entry = results.find(identifier, key)
     if entry is not None:
-        foreground = np.load(file, allow_pickle=False)
         return CaseMeasurement(
             shape_after_crop=tuple(entry.data["shape_after_crop"]),
             spacing_mm=tuple(entry.data["spacing_mm"]),
             relative_size=entry.data["relative_size"],
-            foreground=foreground,
+            foreground=np.load(file, allow_pickle=False),
         )
     measured = measure()
     write_array(file, measured.foreground)
-    data = {
-        "shape_after_crop": [int(size) for size in measured.shape_after_crop],
-        "spacing_mm": [float(size) for size in measured.spacing_mm],
-        "relative_size": float(measured.relative_size),
-    }
+    data = {name: value for name, value in vars(measured).items() if name != "foreground"}
     results.note(identifier, key, files=[file], data=data)
     return measured

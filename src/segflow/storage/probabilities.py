@@ -1,4 +1,4 @@
-"""Class probabilities on disk: a byte per voxel and class, compressed, a few planes in memory at a time.
+"""Class probabilities on disk: a byte per voxel and class, compressed, with only a few planes in memory at a time.
 
 A file is a .npz as numpy reads it, with these arrays:
 
@@ -7,17 +7,17 @@ A file is a .npz as numpy reads it, with these arrays:
     shape           (3,): of the transposed raw image
     transpose       (3,): axis of the transposed image for each axis of the raw one
 
-Source: ours; docs/decisions/0013 has the figures.
+docs/decisions/0013 has the figures.
 """
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -31,34 +31,25 @@ from segflow.volumes.crop import uncrop_probabilities
 __all__ = ["probability_slabs", "read_probabilities", "write_probabilities"]
 
 _SCALE: Final = 255
-_MEMBER: Final = "probabilities"
+_MEMBER: Final = "probabilities.npy"
 _COMPRESSION: Final = 1  # zlib's fastest; the best makes files a sixth smaller in three times the time
-_FORMAT: Final = (1, 0)  # of numpy's array files
 _SLAB_BYTES: Final = 2**24
-
-
-class _Keep(Protocol):
-    """Takes consecutive planes."""
-
-    def __call__(self, planes: Scores, /) -> None:
-        """Args: planes: (k, n, y, x)."""
 
 
 @contextmanager
 def write_probabilities(
     path: Path, record: CaseRecord, preparation: Preparation, *, n_outputs: int
-) -> Iterator[_Keep]:
-    """Write a case's probabilities as they come; the file appears when all have come.
+) -> Iterator[Callable[[Scores], None]]:
+    """Write the probabilities of a case plane by plane; the file appears when all have been written.
 
     Args:
         path: Ends in .npz.
-        record: What undoes the preprocessing of the case.
-        preparation: For the axis order.
+        record: The record of the case's preprocessing.
+        preparation: How the case was prepared.
         n_outputs: Classes or regions.
 
-    Returns:
-        A context manager around a function that takes consecutive planes (k, n, y, x) of the crop of the transposed raw
-        image.
+    Yields:
+        A function that takes consecutive planes (k, n, y, x) of the crop of the transposed raw image.
     """
     z, y, x = record.shape_after_crop
     header = {"descr": "|u1", "fortran_order": False, "shape": (z, n_outputs, y, x)}
@@ -73,18 +64,18 @@ def write_probabilities(
     ):
         for name, values in placement.items():
             with archive.open(f"{name}.npy", "w") as file:
-                np.lib.format.write_array(file, np.array(values), version=_FORMAT)
-        with archive.open(f"{_MEMBER}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.array(values), version=(1, 0))
+        with archive.open(_MEMBER, "w", force_zip64=True) as file:
             np.lib.format.write_array_header_1_0(file, header)
 
-            def keep(planes: Scores, /) -> None:
+            def keep(planes: Scores) -> None:
                 file.write(np.rint(planes * _SCALE).astype(np.uint8).swapaxes(0, 1).tobytes())
 
             yield keep
 
 
 def probability_slabs(path: Path) -> Iterator[Scores]:
-    """Read what `write_probabilities` wrote, some planes at a time: as many for all files of a case.
+    """Read a file of `write_probabilities` some planes at a time, the same number for all files of a case.
 
     Yields:
         Consecutive planes (k, n, y, x), float32, of the crop of the transposed raw image.
@@ -93,11 +84,11 @@ def probability_slabs(path: Path) -> Iterator[Scores]:
         PredictionError: The file is missing or damaged.
     """
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{_MEMBER}.npy") as file:
+        with zipfile.ZipFile(path) as archive, archive.open(_MEMBER) as file:
             np.lib.format.read_magic(file)
             (z, k, y, x), _, dtype = np.lib.format.read_array_header_1_0(file)
             if dtype != np.uint8:
-                raise ValueError(f"{dtype} instead of bytes")  # noqa: TRY301  told below, with the file's name
+                raise ValueError(f"{dtype} instead of bytes")  # noqa: TRY301  reported below, with the file's name
             planes = max(1, _SLAB_BYTES // (k * y * x))
             for start in range(0, z, planes):
                 n = min(planes, z - start)
@@ -110,11 +101,9 @@ def probability_slabs(path: Path) -> Iterator[Scores]:
 
 
 def read_probabilities(path: Path, *, has_regions: bool) -> Scores:
-    """Read what `write_probabilities` wrote.
+    """Read a file of `write_probabilities` as a whole.
 
-    Args:
-        path: The file.
-        has_regions: Outside the crop all regions have probability 0; of classes, the background has 1.
+    Outside the crop all regions have probability 0; of classes, the background has 1.
 
     Returns:
         (k, z, y, x), float32, on the raw image's grid.
@@ -123,7 +112,6 @@ def read_probabilities(path: Path, *, has_regions: bool) -> Scores:
         PredictionError: The file is missing or damaged.
 
     Source: method.md section 17.
-
     """
     inside = np.concatenate(list(probability_slabs(path)), axis=1)
     with np.load(path, allow_pickle=False) as stored:

@@ -1,7 +1,4 @@
-"""Network weights and training checkpoints, loaded without unpickling anything.
-
-Trained networks on disk: the weights and the card that says what they are.
-"""
+"""Tensors on disk, loaded without unpickling anything: networks with their cards, and checkpoints of a training."""
 
 from __future__ import annotations
 
@@ -17,15 +14,9 @@ from torch import Tensor
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.model import NetworkCard
 from segflow.network.unet import UNet, build_network
-from segflow.storage.files import write_atomically
+from segflow.storage.files import open_atomically
 
-__all__ = [
-    "CheckpointFile",
-    "load_network",
-    "load_tensors",
-    "save_network",
-    "save_tensors",
-]
+__all__ = ["CheckpointFile", "load_network", "load_tensors", "save_network", "save_tensors"]
 
 #: What torch raises for damaged files: its unpickler checks little.
 _DAMAGE = (EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError)
@@ -33,12 +24,8 @@ _DAMAGE = (EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
     """Save tensors, numbers, strings, lists and dicts, atomically; equal content gives equal bytes."""
-
-    def save(temporary: Path) -> None:
-        with temporary.open("wb") as file:  # given a name, torch would put it into the file
-            torch.save(content, file)
-
-    write_atomically(path, save)
+    with open_atomically(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)  # given a name instead, torch would put it into the file
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -85,38 +72,23 @@ class CheckpointFile:
             self.on_save(state)
 
 
-_WEIGHTS, _CARD = "weights", "card"
-
-
 def save_network(path: Path, card: NetworkCard, weights: Mapping[str, Tensor]) -> None:
-    """Write a weights file that `load_network` reads, atomically.
-
-    Args:
-        path: Such as model.pt.
-        card: What the network is.
-        weights: Its state.
-    """
-    save_tensors(path, {_WEIGHTS: dict(weights), _CARD: card.model_dump_json()})
+    """Write a weights file, such as model.pt, that `load_network` reads."""
+    save_tensors(path, {"weights": dict(weights), "card": card.model_dump_json()})
 
 
 def load_network(path: Path) -> tuple[NetworkCard, UNet]:
-    """Build the network of a weights file and give it its weights.
-
-    Args:
-        path: Such as model.pt.
-
-    Returns:
-        Its card, and the network on the CPU in evaluation mode.
+    """The card of a weights file, and its network with the weights, on the CPU in evaluation mode.
 
     Raises:
         PredictionError: The file is missing, damaged, or no weights file of segflow.
     """
     content = load_tensors(path)
-    if _CARD not in content or _WEIGHTS not in content:
+    if not {"weights", "card"} <= content.keys():
         raise PredictionError(f"{path} is not a weights file of segflow; train or package the model again")
-    card = NetworkCard.parse(json.loads(content[_CARD]), where=str(path), error=PredictionError)
+    card = NetworkCard.parse(json.loads(content["card"]), where=str(path), error=PredictionError)
     network = build_network(
         card.configuration.architecture, input_channels=card.input_channels, output_channels=card.n_outputs
     )
-    network.load_state_dict(content[_WEIGHTS])
+    network.load_state_dict(content["weights"])
     return card, network.eval()

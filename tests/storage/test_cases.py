@@ -1,0 +1,140 @@
+"""Prepared cases on disk."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from case_samples import CLASSES, configuration_of, preparation_of, raw_case
+
+from segflow.contracts.errors import DatasetError, PlanError
+from segflow.preprocessing.prepare import prepare_case
+from segflow.storage.cases import CaseStore
+
+HEADER_BYTES = 128  # of a .npy file with a short header
+ARRAYS = ("_image.npy", "_labels.npy", "_voxels.npy")
+LOCATIONS = {
+    (1, 2): np.array([[0, 0, 0]], np.int32),
+    2: np.array([[3, 4, 5], [1, 1, 1]], np.int32),
+    (-1, 0): np.empty((0, 3)),
+}
+
+
+def prepared_case(seed=0, value=1, **changes):
+    image = np.random.default_rng(seed).uniform(1, 2, (2, 4, 5, 6))
+    labels = np.zeros((4, 5, 6))
+    labels[:2] = value
+    preparation = preparation_of(configuration_of(normalization=("none", "zscore")))
+    return replace(prepare_case(raw_case(image, labels), preparation, CLASSES), **changes)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return CaseStore(tmp_path)
+
+
+def test_round_trip(store):
+    case = prepared_case()
+    store.write(case)
+    store = pickle.loads(pickle.dumps(store))  # noqa: S301  as it is sent to a worker process
+    found = store.read("one")
+    assert store.record("one") == case.record
+    np.testing.assert_array_equal(found.image, case.image)
+    np.testing.assert_array_equal(found.labels, case.labels)
+    assert (found.image.dtype, found.labels.dtype) == (np.float32, np.int8)
+    assert found.previous_stage is None
+    assert not found.image.flags.writeable
+
+
+@pytest.mark.parametrize("locations", [prepared_case().locations, LOCATIONS, {}, {1: np.empty((0, 3))}])
+def test_locations_of_classes_and_regions(locations, store):
+    store.write(prepared_case(locations=locations))
+    found = store.read("one").locations
+    assert list(found) == list(locations)
+    for target, voxels in locations.items():
+        np.testing.assert_array_equal(found[target], voxels)
+
+
+def test_equal_data_have_equal_digests_whatever_they_were_made_from(tmp_path):
+    cases = [
+        prepared_case(),
+        prepared_case(seed=1),
+        prepared_case(value=2),
+        prepared_case(locations=LOCATIONS),
+    ]
+    digests = [CaseStore(tmp_path / str(number)).write(case) for number, case in enumerate(cases)]
+    assert len(set(digests)) == len(cases)
+    assert {CaseStore(tmp_path / key).write(cases[0], key=key) for key in ("0", "a", "b")} == {digests[0]}
+
+
+def test_a_case_may_be_written_again(store):
+    for value, lengths in ((1, (60, 0)), (2, (0, 60))):
+        store.write(prepared_case(value=value))
+        found = store.read("one")
+        assert (len(found.locations[1]), len(found.locations[2])) == lengths
+        assert (found.labels[:2] == value).all()
+
+
+def test_an_unfinished_case_is_absent(store):
+    store.write(prepared_case())
+    with pytest.raises(ValueError, match="dimension"):
+        store.write(prepared_case(locations={1: np.zeros(2)}))
+    with pytest.raises(PlanError, match=r"one\.json does not exist"):
+        store.record("one")
+    with pytest.raises(PlanError, match="does not exist"):
+        store.read("other")
+
+
+def test_a_case_without_labels_is_refused(store):
+    with pytest.raises(DatasetError, match="case one: no label file, so nothing to train on"):
+        store.write(prepared_case(labels=None))
+
+
+def test_previous_stage(tmp_path):
+    (tmp_path / "low").mkdir()
+    np.save(tmp_path / "low" / "one.npy", np.full((4, 5, 6), 2, np.int8))
+    store = CaseStore(tmp_path / "data", previous_stage=tmp_path / "low")
+    store.write(prepared_case())
+    assert (store.read("one").previous_stage == 2).all()
+    (tmp_path / "low" / "one.npy").unlink()
+    with pytest.raises(PlanError, match=r"one\.npy does not exist; run the preprocessing"):
+        store.read("one")
+
+
+@pytest.mark.parametrize("layout", [np.asfortranarray, np.ascontiguousarray])
+def test_a_stored_case_is_found_by_what_it_was_made_from(layout, store, tmp_path):
+    case = prepared_case()
+    digest = store.write(
+        replace(case, image=layout(case.image), labels=layout(case.labels)), key="these files"
+    )
+    assert store.find("one", "these files") == digest
+    assert store.find("one", "other files") is None
+    assert store.find("two", "these files") is None
+    assert CaseStore(tmp_path / "elsewhere").find("one", "these files") is None
+
+
+@pytest.mark.parametrize("ending", [*ARRAYS, ".json"])
+def test_a_missing_or_truncated_file_is_noticed(ending, store, tmp_path):
+    digest = store.write(prepared_case(), key="k")
+    file = tmp_path / f"one{ending}"
+    whole = file.read_bytes()
+    for size in (0, 5, 50, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:size])
+        is_complete = (ending, size) == (".json", len(whole) - 1)  # its last byte is a line break
+        assert store.find("one", "k") == (digest if is_complete else None), size
+    file.unlink()
+    assert store.find("one", "k") is None
+
+
+@pytest.mark.parametrize("ending", ARRAYS)
+def test_a_changed_byte_is_noticed(ending, store, tmp_path):
+    digest = store.write(prepared_case(), key="k")
+    file = tmp_path / f"one{ending}"
+    whole = file.read_bytes()
+    for place in (*range(0, HEADER_BYTES, 9), HEADER_BYTES, (HEADER_BYTES + len(whole)) // 2, len(whole) - 1):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        assert store.find("one", "k") is None, place
+    file.write_bytes(whole)
+    assert store.find("one", "k") == digest
