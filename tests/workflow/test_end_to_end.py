@@ -17,7 +17,6 @@ import SimpleITK as sitk
 from workflow_runs import Experiment
 
 from segflow.commands.main import main
-from segflow.commands.provenance import provenance_file
 
 pytestmark = pytest.mark.workflow
 
