@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -77,14 +78,10 @@ rule sleep:
     shell: "exec python -c 'import time; open(\\"asleep\\", \\"w\\"); time.sleep(60)'"
 
 onsuccess:
-    jobs = {
-        job.rule.name: [
-            [str(file) for file in job.output],
-            {str(file): bool(file.is_ancient) for file in job.input},
-            str(job.benchmark),
-        ]
-        for job in workflow.dag.jobs
-    }
+    jobs = {}
+    for job in workflow.dag.jobs:
+        ancient = {str(file): bool(file.is_ancient) for file in job.input}
+        jobs[job.rule.name] = [[str(file) for file in job.output], ancient, str(job.benchmark)]
     methods = [method.name for method in workflow.deployment_settings.deployment_method]
     limits = {name: granted(workflow, name) for name in ("gpu", "_cores", "nothing")}
     Path("facts.json").write_text(json.dumps({"jobs": jobs, "methods": methods, "limits": limits}))
@@ -233,7 +230,7 @@ def test_results_get_one_age_unless_they_are_made_from_files_of_others(tmp_path,
 
 def record(result: str, content: str) -> None:
     """A record as Snakemake names it; long names are broken into folders."""
-    name = snakemake.base64.urlsafe_b64encode(result.encode()).decode()
+    name = base64.urlsafe_b64encode(result.encode()).decode()
     parts = [name[start : start + 20] for start in range(0, len(name), 20)]
     file = Path(".snakemake", "metadata", *(f"@{part}" for part in parts[:-1]), parts[-1])
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -245,45 +242,33 @@ def contents(folder: str) -> dict[str, str]:
     return {str(file.relative_to(folder)): file.read_text() for file in files}
 
 
-@pytest.fixture
-def kept(tmp_path, monkeypatch) -> dict[str, str]:
-    """Two records of results, kept beside them, and one of another workflow's."""
-    monkeypatch.chdir(tmp_path)
-    record("results/a.json", "a")
-    record("results/models/a/very/long/name/that/is/broken/model.pt", "model")
-    before = contents(".snakemake/metadata")
-    record("elsewhere/b.json", "of others")
-    snakemake.keep_records(Path("results"))
-    return before
-
-
-def test_records_are_kept_and_recovered(kept):
-    assert contents("results/records") == kept
-    shutil.rmtree(".snakemake")
-    snakemake.recover_records(Path("results"))
-    assert contents(".snakemake/metadata") == kept
-
-
-def test_records_that_are_there_are_left_alone_and_kept_as_a_whole(kept):
-    record("results/a.json", "newer")
-    snakemake.recover_records(Path("results"))
-    assert "newer" in contents(".snakemake/metadata").values()
-    snakemake.keep_records(Path("results"))
-    assert set(contents("results/records").values()) == {"newer", "model"}
-
-
-def test_nothing_to_recover(tmp_path, monkeypatch):
+def test_records_are_kept_beside_the_results_and_recovered_if_there_are_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     snakemake.recover_records(Path("results"))
     assert not list(tmp_path.iterdir())
 
+    record("results/a.json", "a")
+    record("results/models/a/very/long/name/that/is/broken/model.pt", "model")
+    own = contents(".snakemake/metadata")
+    record("elsewhere/b.json", "of others")
+    snakemake.keep_records(Path("results"))
+    assert contents("results/records") == own
+    shutil.rmtree(".snakemake")
+    snakemake.recover_records(Path("results"))
+    assert contents(".snakemake/metadata") == own
+
+    record("results/a.json", "newer")
+    snakemake.recover_records(Path("results"))
+    snakemake.keep_records(Path("results"))
+    assert set(contents("results/records").values()) == {"newer", "model"}
+
 
 # What a dry run prints, in words of this project.
 
-PARAMS = (
-    "Params have changed since last execution: Union of exclusive params before and now across all output:"
-    " before: {before} now: {now} "
-)
+
+def changed(before: str, now: str) -> str:
+    text = "Params have changed since last execution: Union of exclusive params before and now across all output:"
+    return f"{text} before: {before} now: {now} "
 
 
 def job(rule: str, reason: str, kind: str = "rule") -> str:
@@ -303,30 +288,14 @@ def test_jobs_of_one_rule_and_reason_are_counted():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (changed("'a.b@1', 'a.c@2'", "'a.b@3', 'a.c@4'"), "code changed: a.b, a.c"),
         (
-            PARAMS.format(
-                before="'segflow.losses.dice@111111111111', 'segflow.training.loop@222222222222'",
-                now="'segflow.losses.dice@333333333333', 'segflow.training.loop@444444444444'",
-            ),
-            "code changed: segflow.losses.dice, segflow.training.loop",
+            changed("['x.s=[0.7,1.4]', 'x.r=0.01', 'x.y={}']", "['x.s=[0.7,1.4]', 'x.r=0.02', 'x.y={}']"),
+            "x.r: 0.01 → 0.02",
         ),
-        (
-            PARAMS.format(
-                before="['training.epochs=2', 'augmentation.scaling=[0.7,1.4]', 'training.rate=0.01']",
-                now="['training.epochs=2', 'augmentation.scaling=[0.7,1.4]', 'training.rate=0.02']",
-            ),
-            "training.rate: 0.01 → 0.02",
-        ),
-        (
-            PARAMS.format(
-                before="['training.a=1', 'training.x={}']", now="['training.b=2', 'training.x={}']"
-            ),
-            "training.b: nothing → 2; training.a: 1 → nothing",
-        ),
-        (PARAMS.format(before="", now="'--save-probabilities'"), "now --save-probabilities"),
-        ("Missing output files: results/a.json", "not made yet"),
+        (changed("['x.a=1']", "['x.b=2']"), "x.b: nothing → 2; x.a: 1 → nothing"),
+        (changed("", "'--save-probabilities'"), "now --save-probabilities"),
         ("Input files updated by another job: results/b.json", "what it reads is made again"),
-        ("Updated input files: data/imagesTr/a_0000.nii.gz", "changed: data/imagesTr/a_0000.nii.gz"),
         ("Something new", "Something new"),
     ],
 )
