@@ -73,6 +73,12 @@ def candidate(name, score):
     )
 
 
+def postprocessing_of(*operations, steps=()):
+    return PostProcessing(
+        operations=operations, steps=steps, foreground_mean_dice_before=0.5, foreground_mean_dice_after=0.6
+    )
+
+
 def bootstrap():
     rows = {
         "2d": ((NAN, NAN), (0.0, 0.0, 0.0)),
@@ -109,14 +115,12 @@ def report_data(**changes):
         ),
         "summary": scores,
         "candidate_summaries": {"3d_fullres": scores},
-        "postprocessing": PostProcessing(
-            operations=(keep,),
+        "postprocessing": postprocessing_of(
+            keep,
             steps=(
                 Step(operation=keep, target="1", dice_before=0.5, dice_after=0.6, accepted=True),
                 Step(operation=small, target="foreground", dice_before=0.6, dice_after=0.59, accepted=False),
             ),
-            foreground_mean_dice_before=0.5,
-            foreground_mean_dice_after=0.6,
         ),
         "histories": (history(1), history(0)),
         "overlays": (Overlay("case_0", "best", 0.85, b"\x89PNG", "axial slice 1 of 2"),),
