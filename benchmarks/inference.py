@@ -1,8 +1,8 @@
-"""Prediction and export beside the peer's, in turns within one run.
+"""Prediction and export beside nnU-Net, in turns within one run.
 
-    python benchmarks/inference.py all --peer PEER/bin/python --model MODEL --hippocampus ../shared/data/hippocampus
+    python benchmarks/inference.py all --nnunet NNUNET/bin/python --model MODEL --hippocampus ../shared/data/hippocampus
 
-`--peer` is the Python of an environment with nnU-Net v2 (docs/how-to/compare-with-nnunet.md); MODEL a package with
+`--nnunet` is the Python of an nnU-Net v2 environment (docs/how-to/compare-with-nnunet.md); MODEL a package with
 3d_fullres and fold 0. It prints Markdown; speed varies with what else the machine does, so only the ratio within a run
 counts. Linux only.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from side_by_side import call, call_one, in_turn, pair, peer_environment, runs, segflow, show_tables, timed
+from side_by_side import call, call_one, in_turn, nnunet_environment, pair, runs, segflow, show_tables, timed
 
 from segflow.storage.files import write_json
 
@@ -27,7 +27,7 @@ TRAINER = "nnUNetTrainer__*__3d_fullres"
 CT = {"shape": (267, 320, 320), "raw_shape": (400, 512, 512), "classes": 25}
 WHOLE_BODY = {"shape": (400, 320, 320), "raw_shape": (600, 512, 512), "classes": 117}
 OUR_THREADS = {"OPENBLAS_NUM_THREADS": "1", "GOMP_SPINCOUNT": "20000"}  # as the command sets them
-FEW_CLASSES = (10, 20)  # of the peer: its need grows linearly with them
+FEW_CLASSES = (10, 20)  # of nnU-Net: its memory grows linearly with them
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["all", *BENCHMARKS])
-    parser.add_argument("--peer", required=True, help="Python of the peer's environment")
+    parser.add_argument("--nnunet", required=True, help="Python of nnU-Net's environment")
     parser.add_argument("--model", type=Path, required=True, help="model package with 3d_fullres and fold 0")
     parser.add_argument("--hippocampus", type=Path, help="MSD Task04 in raw layout")
     parser.add_argument(
@@ -85,7 +85,7 @@ def hippocampus(options, folder):
         for program in in_turn(run):
             output = folder / f"labels_{program}"
             shutil.rmtree(output, ignore_errors=True)
-            command = our_command if program == "ours" else peer_command
+            command = our_command if program == "segflow" else nnunet_command
             whole[program].append(
                 timed(
                     lambda command=command, output=output: command(options, folder, trained, images, output)
@@ -95,12 +95,12 @@ def hippocampus(options, folder):
             shutil.rmtree(inside, ignore_errors=True)
             found = one_call(options, folder, program, {**job, "output": str(inside)})
             loaded[program].append(found["seconds"])
-    print(f"voxels that agree: {agreement(folder / 'labels_ours', folder / 'labels_peer'):.5f}")
+    print(f"voxels that agree: {agreement(folder / 'labels_segflow', folder / 'labels_nnunet'):.5f}")
     return {
-        f"{len(cases)} cases, the command": (whole["ours"], whole["peer"], "s"),
-        f"{len(cases)} cases, model loaded (of the peer, the faster of workers and none)": (
-            loaded["ours"],
-            loaded["peer"],
+        f"{len(cases)} cases, the command": (whole["segflow"], whole["nnunet"], "s"),
+        f"{len(cases)} cases, model loaded (of nnU-Net, the faster of workers and none)": (
+            loaded["segflow"],
+            loaded["nnunet"],
             "s",
         ),
     }
@@ -111,12 +111,12 @@ def our_command(options, _folder, _trained, images, output):
     segflow("predict", *words, "--device", "cpu", "--threads", options.threads)
 
 
-def peer_command(options, folder, trained, images, output):
-    command = Path(options.peer).with_name("nnUNetv2_predict")
+def nnunet_command(options, folder, trained, images, output):
+    command = Path(options.nnunet).with_name("nnUNetv2_predict")
     plans = trained.name.split("__")[1]
     words = ["-d", 4, "-c", "3d_fullres", "-p", plans, "-f", 0, "-i", images, "-o", output]
     workers = ["-npp", options.threads, "-nps", options.threads, "-device", "cpu"]
-    call([command, *words, *workers], peer_environment(folder))
+    call([command, *words, *workers], nnunet_environment(folder))
 
 
 def agreement(ours: Path, theirs: Path) -> float:
@@ -137,12 +137,14 @@ def export(options, folder):
 
 
 def whole_body(options, folder):
-    """117 classes by ours; the peer's need from fewer classes."""
-    found = {"ours": [exported(options, folder, "ours", WHOLE_BODY)], "peer": []}
+    """117 classes by segflow; nnU-Net's memory is extrapolated from fewer classes."""
+    found = {"segflow": [exported(options, folder, "segflow", WHOLE_BODY)], "nnunet": []}
     rows = figures(f"{WHOLE_BODY['classes']} classes", found)
-    few = [exported(options, folder, "peer", {**WHOLE_BODY, "classes": n})["peak"] / 1e9 for n in FEW_CLASSES]
+    few = [
+        exported(options, folder, "nnunet", {**WHOLE_BODY, "classes": n})["peak"] / 1e9 for n in FEW_CLASSES
+    ]
     for n, peak in zip(FEW_CLASSES, few, strict=True):
-        rows[f"peak memory of the peer, {n} classes"] = ([], [peak], "GB")
+        rows[f"peak memory of nnU-Net, {n} classes"] = ([], [peak], "GB")
     slope = (few[1] - few[0]) / (FEW_CLASSES[1] - FEW_CLASSES[0])
     whole = few[1] + slope * (WHOLE_BODY["classes"] - FEW_CLASSES[1])
     rows[f"the same for {WHOLE_BODY['classes']} classes, extrapolated linearly"] = ([], [whole], "GB")
@@ -150,8 +152,8 @@ def whole_body(options, folder):
 
 
 def figures(what, found):
-    for ours, theirs in zip(found["ours"], found["peer"], strict=False):
-        print(f"{what}: voxels of the first labels, ours {ours['digest']}, peer {theirs['digest']}")
+    for ours, theirs in zip(found["segflow"], found["nnunet"], strict=False):
+        print(f"{what}: voxels of the first labels, segflow {ours['digest']}, nnU-Net {theirs['digest']}")
     return {
         f"export, {what}": pair(found, lambda one: one["seconds"], "s"),
         "its peak memory, scores and imports included": pair(found, lambda one: one["peak"] / 1e9, "GB"),

@@ -1,4 +1,4 @@
-"""One short training of the peer with its validation, in the peer's environment: `accuracy.py` calls this.
+"""One short training of nnU-Net with its validation, in nnU-Net's environment: `accuracy.py` calls this.
 
 python one_accuracy.py JOB.json        # the last line names the summary.json
 """

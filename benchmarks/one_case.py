@@ -1,6 +1,6 @@
 """One case through one program, in a process of its own: `preprocessing.py` calls this with each program's Python.
 
-    python one_case.py ours|peer JOB.json        # prints one line of JSON
+    python one_case.py segflow|nnunet JOB.json        # prints one line of JSON
 
 It imports only the program it is called for. Linux only.
 """
@@ -48,7 +48,7 @@ def volume(job):
     return image, np.digitize(distance, (0.2, 0.4, 0.8, 1.2)).astype(np.int8) - 1
 
 
-def resample_ours(job):
+def resample_segflow(job):
     from segflow.volumes.resample import resample_image, resample_labels, resampled_shape, separate_axis
 
     image, labels = volume(job)
@@ -61,7 +61,7 @@ def resample_ours(job):
     return {"image_s": seconds, "labels_s": label_seconds, "peak": peak_bytes()}
 
 
-def resample_peer(job):
+def resample_nnunet(job):
     from nnunetv2.preprocessing.resampling.default_resampling import (
         compute_new_shape,
         resample_data_or_seg_to_shape,
@@ -82,7 +82,7 @@ def resample_peer(job):
     return {"image_s": seconds, "labels_s": label_seconds, "peak": peak_bytes()}
 
 
-def case_ours(job):
+def case_segflow(job):
     from segflow.contracts.case import Case
     from segflow.images.cases import read_case
     from segflow.images.dataset import read_description
@@ -106,7 +106,7 @@ def case_ours(job):
     return {"seconds": seconds, "imports": before, "peak": peak_bytes(), "bytes": size_of(output)}
 
 
-def case_peer(job):
+def case_nnunet(job):
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -130,7 +130,7 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def reads_ours(job):
+def reads_segflow(job):
     from segflow.augmentation.patches import read_patch
     from segflow.storage.cases import CaseStore
 
@@ -142,7 +142,7 @@ def reads_ours(job):
     return read_patches(job, lambda: store.read(job["case"]), lambda case: (case.image, case.labels), cut)
 
 
-def reads_peer(job):
+def reads_nnunet(job):
     from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
     opened = nnUNetDatasetBlosc2(job["output"], [job["case"]])
@@ -185,12 +185,12 @@ def forget(files):
 
 
 TASKS = {
-    ("ours", "resample"): resample_ours,
-    ("peer", "resample"): resample_peer,
-    ("ours", "case"): case_ours,
-    ("peer", "case"): case_peer,
-    ("ours", "reads"): reads_ours,
-    ("peer", "reads"): reads_peer,
+    ("segflow", "resample"): resample_segflow,
+    ("nnunet", "resample"): resample_nnunet,
+    ("segflow", "case"): case_segflow,
+    ("nnunet", "case"): case_nnunet,
+    ("segflow", "reads"): reads_segflow,
+    ("nnunet", "reads"): reads_nnunet,
 }
 
 if __name__ == "__main__":

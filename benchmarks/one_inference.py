@@ -1,6 +1,6 @@
 """Prediction or export by one program, in a process of its own: `inference.py` calls this with each program's Python.
 
-    python one_inference.py ours|peer JOB.json        # prints one line of JSON
+    python one_inference.py segflow|nnunet JOB.json        # prints one line of JSON
 
 It imports only the program it is called for. Linux only.
 """
@@ -43,7 +43,7 @@ def finer_spacing(job):
     return tuple(old / new for old, new in zip(job["shape"], job["raw_shape"], strict=True))
 
 
-def export_ours(job):
+def export_segflow(job):
     before = peak_bytes()
     start = time.perf_counter()
     found = our_export(job, chunks_of(job))  # as the sliding window gives them: making them counts
@@ -77,7 +77,7 @@ def our_export(job, chunks):
     return label_map(stream, record, threads=job["threads"])
 
 
-def export_peer(job):
+def export_nnunet(job):
     import torch
     from nnunetv2.inference.export_prediction import (
         convert_predicted_logits_to_segmentation_with_correct_shape,
@@ -119,7 +119,7 @@ def summary(found):
     return np.bincount(np.asarray(found).ravel(), minlength=4)[:4].tolist()
 
 
-def folder_ours(job):
+def folder_segflow(job):
     """Whole cases, files to files, with the model loaded."""
     from types import SimpleNamespace
 
@@ -140,7 +140,7 @@ def folder_ours(job):
     return {"seconds": time.perf_counter() - start, "peak": peak_bytes()}
 
 
-def folder_peer(job):
+def folder_nnunet(job):
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
@@ -161,10 +161,10 @@ def folder_peer(job):
 
 
 TASKS = {
-    ("ours", "export"): export_ours,
-    ("peer", "export"): export_peer,
-    ("ours", "folder"): folder_ours,
-    ("peer", "folder"): folder_peer,
+    ("segflow", "export"): export_segflow,
+    ("nnunet", "export"): export_nnunet,
+    ("segflow", "folder"): folder_segflow,
+    ("nnunet", "folder"): folder_nnunet,
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Training steps or augmented samples of one program, in a process of its own: `training.py` calls this.
 
-    python one_training.py ours|peer JOB.json        # prints one line of JSON
+    python one_training.py segflow|nnunet JOB.json        # prints one line of JSON
 
 It imports only the program it is called for.
 """
@@ -77,7 +77,7 @@ def our_job(job, plan, description):
     )
 
 
-def steps_ours(job):
+def steps_segflow(job):
     from segflow.network.device import keep_freed_memory
     from segflow.training.batches import Batch
     from segflow.training.step import Learner
@@ -89,9 +89,9 @@ def steps_ours(job):
     return repeated(job, lambda: learner.learn(Batch(image, tuple(targets))))
 
 
-def steps_peer(job):
+def steps_nnunet(job):
     plan, description = read_plan_json(job)
-    trainer = peer_trainer(plan, description, job["device"])
+    trainer = nnunet_trainer(plan, description, job["device"])
     trainer.initialize()
     trainer.network.train()
     image, targets = random_batch(job, plan)
@@ -102,7 +102,7 @@ def steps_peer(job):
     return repeated(job, lambda: trainer.train_step(batch))
 
 
-def peer_trainer(plan, description, device="cpu"):
+def nnunet_trainer(plan, description, device="cpu"):
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     asked = {**plan, "continue_training": False}
@@ -119,7 +119,7 @@ def a_case(read_shape):
     return image, np.digitize(distance, (0.2, 0.6)).astype(np.int16)
 
 
-def samples_ours(job):
+def samples_segflow(job):
     from segflow.augmentation.spatial import initial_patch_shape
     from segflow.contracts.case import TrainingCase
     from segflow.training.batches import BatchMaker
@@ -139,9 +139,9 @@ def samples_ours(job):
     return [seconds / job["batch"] for seconds in repeated(job, lambda: maker.make(next(numbers)))]
 
 
-def samples_peer(job):
+def samples_nnunet(job):
     plan, description = read_plan_json(job)
-    trainer = peer_trainer(plan, description)
+    trainer = nnunet_trainer(plan, description)
     settings = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
     rotation, dummy_2d, read_shape, mirror_axes = settings
     scales = np.cumprod(
@@ -173,10 +173,10 @@ def samples_peer(job):
 
 
 TASKS = {
-    ("ours", "steps"): steps_ours,
-    ("peer", "steps"): steps_peer,
-    ("ours", "samples"): samples_ours,
-    ("peer", "samples"): samples_peer,
+    ("segflow", "steps"): steps_segflow,
+    ("nnunet", "steps"): steps_nnunet,
+    ("segflow", "samples"): samples_segflow,
+    ("nnunet", "samples"): samples_nnunet,
 }
 
 if __name__ == "__main__":

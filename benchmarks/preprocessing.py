@@ -1,8 +1,8 @@
-"""Fingerprint, planning and preprocessing beside the peer's, on the same files, in turns within one run.
+"""Fingerprint, planning and preprocessing beside nnU-Net, on the same files, in turns within one run.
 
-    python benchmarks/preprocessing.py all --peer PEER/bin/python --hippocampus ../shared/data/hippocampus --runs 3
+    python benchmarks/preprocessing.py all --nnunet NNUNET/bin/python --hippocampus ../shared/data/hippocampus --runs 3
 
-`--peer` is the Python of an environment with nnU-Net v2 (docs/how-to/compare-with-nnunet.md). It prints Markdown; speed
+`--nnunet` is the Python of an nnU-Net v2 environment (docs/how-to/compare-with-nnunet.md). It prints Markdown; speed
 varies with what else the machine does, so only the ratio within a run counts. Linux only.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from side_by_side import call, call_one, in_turn, pair, peer_environment, runs, segflow, show_tables, timed
+from side_by_side import call, call_one, in_turn, nnunet_environment, pair, runs, segflow, show_tables, timed
 
 from segflow.images.dataset import read_description
 from segflow.nnunet.fingerprint import read_fingerprint
@@ -51,7 +51,7 @@ def main() -> None:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["all", *BENCHMARKS])
-    parser.add_argument("--peer", required=True, help="Python of the peer's environment")
+    parser.add_argument("--nnunet", required=True, help="Python of nnU-Net's environment")
     parser.add_argument("--hippocampus", type=Path, help="MSD Task04 in raw layout")
     parser.add_argument("--plans", type=Path, help="folder of reference fingerprints, one folder each")
     parser.add_argument("--runs", type=int, default=3)
@@ -66,17 +66,17 @@ def chosen(what: str) -> list[str]:
 
 def hippocampus(options, folder):
     """Raw files to prepared cases of 2d and 3d_fullres: every command with its start, two processes."""
-    seconds = {"ours": [], "peer": []}
+    seconds = {"segflow": [], "nnunet": []}
     for run in range(options.runs):
         for program in in_turn(run):
             output = folder / f"hippocampus_{program}"
-            work = hippocampus_ours if program == "ours" else hippocampus_peer
+            work = hippocampus_segflow if program == "segflow" else hippocampus_nnunet
             seconds[program].append(timed(lambda work=work, output=output: work(options, output)))
             shutil.rmtree(output)
-    return {"260 cases, fingerprint + plan + preprocess": (seconds["ours"], seconds["peer"], "s")}
+    return {"260 cases, fingerprint + plan + preprocess": (seconds["segflow"], seconds["nnunet"], "s")}
 
 
-def hippocampus_ours(options, output):
+def hippocampus_segflow(options, output):
     data, plans = options.hippocampus, output / "plans.json"
     segflow("fingerprint", data, "--output", output / "dataset_fingerprint.json", "--workers", 2)
     files = ["--dataset", data / "dataset.json", "--fingerprint", output / "dataset_fingerprint.json"]
@@ -84,13 +84,13 @@ def hippocampus_ours(options, output):
     segflow("preprocess", data, "--plan", plans, "--output", output / "prepared", "--workers", 2)
 
 
-def hippocampus_peer(options, output):
+def hippocampus_nnunet(options, output):
     raw = output / "raw" / "Dataset004_Hippocampus"
     raw.parent.mkdir(parents=True)
     raw.symlink_to(options.hippocampus.resolve())
-    command = Path(options.peer).with_name("nnUNetv2_plan_and_preprocess")
+    command = Path(options.nnunet).with_name("nnUNetv2_plan_and_preprocess")
     words = ["-d", "4", "-c", "2d", "3d_fullres", "-np", "2", "2", "-npfp", "2"]
-    call([command, *words], peer_environment(output))
+    call([command, *words], nnunet_environment(output))
 
 
 def volume(options, folder):
@@ -136,7 +136,7 @@ def volume(options, folder):
 
 
 def same_results(folder):
-    ours, theirs = np.load(folder / "case_ours.npz"), np.load(folder / "case_peer.npz")
+    ours, theirs = np.load(folder / "case_segflow.npz"), np.load(folder / "case_nnunet.npz")
     difference = float(np.abs(ours["image"] - theirs["image"]).max())
     labels = int((ours["labels"] != theirs["labels"]).sum())
     print(
@@ -145,7 +145,7 @@ def same_results(folder):
 
 
 def planner(options, _folder):
-    """Our planner alone, in milliseconds; the fingerprints are those of published plans."""
+    """Segflow's planner alone, in milliseconds, on the fingerprints of published plans."""
     rows = {}
     for source in sorted(options.plans.iterdir()):
         if not (source / "dataset_fingerprint.json").exists():

@@ -1,10 +1,10 @@
-"""The whole selection beside the peer's, on the same out-of-fold predictions, in turns: time and disk.
+"""The whole selection beside nnU-Net, on the same out-of-fold predictions, in turns: time and disk.
 
-    python benchmarks/selection.py --peer PEER/bin/python --hippocampus ../shared/data/hippocampus --runs 3
+    python benchmarks/selection.py --nnunet NNUNET/bin/python --hippocampus ../shared/data/hippocampus --runs 3
 
 Evaluate two configurations, make the pair and evaluate it, choose, search post-processing, apply it and evaluate again:
 `segflow find-best`, which calls the verbs of the workflow, against `nnUNetv2_find_best_configuration`; starts included,
-two processes each. `--peer` is the Python of an environment with nnU-Net v2 (docs/how-to/compare-with-nnunet.md).
+two processes each. `--nnunet` is the Python of an environment with nnU-Net v2 (docs/how-to/compare-with-nnunet.md).
 
 No networks are needed: predictions are made of the reference labels, blurred and with smooth noise, and written in each
 program's own format. Speed varies with what else the machine does, so only the ratio within a run counts.
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
-from side_by_side import call, in_turn, peer_environment, runs, segflow, show_tables, timed
+from side_by_side import call, in_turn, nnunet_environment, runs, segflow, show_tables, timed
 
 from segflow.images.cases import read_geometry, read_labels, write_labels
 from segflow.images.dataset import read_description
@@ -49,15 +49,15 @@ PICKLES = (
 
 @dataclass(frozen=True)
 class Bench:
-    """Where everything lies.
+    """Where the files are.
 
     Attributes:
-        folder: Of both programs.
-        peer: Its Python.
+        folder: For the files of both programs.
+        nnunet: nnU-Net's Python.
     """
 
     folder: Path
-    peer: Path
+    nnunet: Path
 
     @property
     def data(self) -> Path:
@@ -65,7 +65,7 @@ class Bench:
 
     @property
     def ours(self) -> Path:
-        return self.folder / "ours"
+        return self.folder / "segflow"
 
     @property
     def results(self) -> Path:
@@ -74,7 +74,7 @@ class Bench:
 
 def main() -> None:
     options = parsed()
-    bench = Bench(Path(tempfile.mkdtemp(prefix="selection_", dir=options.work)), Path(options.peer))
+    bench = Bench(Path(tempfile.mkdtemp(prefix="selection_", dir=options.work)), Path(options.nnunet))
     try:
         cases = prepare(bench, options)
         stored = stored_bytes(bench)
@@ -95,7 +95,7 @@ def main() -> None:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer", required=True, help="Python of the peer's environment")
+    parser.add_argument("--nnunet", required=True, help="Python of nnU-Net's environment")
     parser.add_argument("--hippocampus", type=Path, required=True, help="MSD Task04 in raw layout")
     parser.add_argument("--cases", type=int, help="take only so many (default: all)")
     parser.add_argument("--runs", type=int, default=3)
@@ -109,13 +109,13 @@ def show(cases, seconds, extra, stored, found):
         name: [a + b for a, b in zip(extra[name], stored[name] * len(extra[name]), strict=True)]
         for name in extra
     }
-    rows = {"the whole selection": (seconds["ours"], seconds["peer"], "s")}
+    rows = {"the whole selection": (seconds["segflow"], seconds["nnunet"], "s")}
     for what, of in {
         "what it leaves on disk": extra,
         "probabilities it needs": stored,
         "both": both,
     }.items():
-        rows[what] = ([size / 1e6 for size in of["ours"]], [size / 1e6 for size in of["peer"]], "MB")
+        rows[what] = ([size / 1e6 for size in of["segflow"]], [size / 1e6 for size in of["nnunet"]], "MB")
     show_tables({f"{cases} cases, two configurations and their pair": rows})
     for program, answer in found.items():
         print(f"\n{program}: {answer}")
@@ -141,7 +141,7 @@ def prepare(bench, options):
         write_json(model / "plans.json", plan)
         shutil.copy(raw / "dataset.json", model / "dataset.json")
         predict(bench, name, np.random.default_rng(place))
-    call([bench.peer, "-c", PICKLES, bench.results], peer_environment(bench.folder))
+    call([bench.nnunet, "-c", PICKLES, bench.results], nnunet_environment(bench.folder))
     return cases
 
 
@@ -196,18 +196,18 @@ def probabilities(reference, n, errors, generator):
     return (exponents / exponents.sum(axis=0)).astype(np.float32)
 
 
-def select_ours(bench):
+def select_segflow(bench):
     ours = bench.ours
     segflow("find-best", ours, "--dataset", bench.data / "dataset.json", "--folds", ours / "splits_final.json",
             "--preparation", ours / "preparation" / "2d.json", "--prepared", ours / "2d" / "prepared.json",
             "--workers", PROCESSES)  # fmt: skip
 
 
-def select_peer(bench):
-    command = bench.peer.with_name("nnUNetv2_find_best_configuration")
+def select_nnunet(bench):
+    command = bench.nnunet.with_name("nnUNetv2_find_best_configuration")
     words = [command, NAME, "-c", *ERRORS, "-np", PROCESSES, "-f", *range(len(list(
         model_folder(bench, "2d").glob("fold_*"))))]  # fmt: skip
-    call(words, peer_environment(bench.folder))
+    call(words, nnunet_environment(bench.folder))
 
 
 def our_folder(bench, name, fold):
@@ -219,7 +219,7 @@ def model_folder(bench, name):
 
 
 def root(bench, program):
-    return bench.ours if program == "ours" else bench.results
+    return bench.ours if program == "segflow" else bench.results
 
 
 def size_of(folder):
@@ -231,12 +231,12 @@ def stored_bytes(bench):
     """Of the probabilities that pairs are made of."""
     ours = sum(size_of(folder) for folder in bench.ours.glob("predictions/*/fold_*/probabilities"))
     theirs = sum(file.stat().st_size for file in bench.results.glob("*/fold_*/validation/*.npz"))
-    return {"ours": [ours], "peer": [theirs]}
+    return {"segflow": [ours], "nnunet": [theirs]}
 
 
 def outcome(bench, program):
     """What was chosen, and the scores: both should say the same."""
-    if program == "ours":
+    if program == "segflow":
         chosen = json.loads((bench.ours / "selection.json").read_text())
         decision = json.loads((bench.ours / "postprocessing.json").read_text())
         return {
@@ -265,7 +265,7 @@ def is_pair(name):
 
 def clean(bench, program):
     """Away with all that a run has made, so that the next one makes it again."""
-    if program == "ours":
+    if program == "segflow":
         for folder in ("evaluation", "final", f"predictions/{PAIR}"):
             shutil.rmtree(bench.ours / folder)
         for file in ("selection.json", "postprocessing.json"):
@@ -278,7 +278,7 @@ def clean(bench, program):
         file.unlink()
 
 
-WORK = {"ours": select_ours, "peer": select_peer}
+WORK = {"segflow": select_segflow, "nnunet": select_nnunet}
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""What the benchmarks beside the peer share: calling either program, taking turns, and tables."""
+"""Shared by the benchmarks beside nnU-Net: calling either program, taking turns, and tables."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
-PEER_SETTINGS = {"nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "2", "nnUNet_compile": "f"}
+NNUNET_SETTINGS = {"nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "2", "nnUNet_compile": "f"}
 
 
 def call(words: Sequence[object], environment: Mapping[str, str] | None = None) -> str:
-    """Run a program to its end; give what it said."""
+    """Run a program to its end and return its output."""
     done = subprocess.run(
         [str(word) for word in words], env=environment, capture_output=True, text=True, check=False
     )
@@ -25,37 +25,37 @@ def call(words: Sequence[object], environment: Mapping[str, str] | None = None) 
 
 
 def segflow(*words: object) -> None:
-    """One command of ours."""
+    """Run a command of segflow."""
     call([sys.executable, "-m", "segflow", *words], dict(os.environ))
 
 
-def peer_environment(folder: Path) -> dict[str, str]:
-    """Its three folders below one."""
+def nnunet_environment(folder: Path) -> dict[str, str]:
+    """nnU-Net's environment variables, with its three folders in this one."""
     roots = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
-    return os.environ | roots | PEER_SETTINGS
+    return os.environ | roots | NNUNET_SETTINGS
 
 
 def call_one(script: Path, program: str, job: Mapping[str, object], options, folder: Path, threads) -> dict:
     """A script's job in a process of its own, with the program's Python.
 
     Args:
-        script: Takes "ours" or "peer" and a file, and prints one line of JSON at its end.
-        program: "ours" or "peer".
-        job: What is in the file.
-        options: Of the benchmark; knows the peer's Python.
-        folder: For the file, and for the peer.
-        threads: What our program's environment says of threads.
+        script: Takes "segflow" or "nnunet" and a file, and prints one line of JSON at its end.
+        program: "segflow" or "nnunet".
+        job: Content of the file.
+        options: Of the benchmark, with nnU-Net's Python.
+        folder: For the file, and for nnU-Net.
+        threads: Environment variables about threads, for segflow.
     """
     file = folder / "job.json"
     file.write_text(json.dumps(job))
-    python = sys.executable if program == "ours" else options.peer
-    environment = os.environ | threads if program == "ours" else peer_environment(folder)
+    python = sys.executable if program == "segflow" else options.nnunet
+    environment = os.environ | threads if program == "segflow" else nnunet_environment(folder)
     return last_json(call([python, script, program, file], environment))
 
 
-def last_json(said: str) -> dict:
-    """The last line of what a program said."""
-    return json.loads(said.splitlines()[-1])
+def last_json(output: str) -> dict:
+    """The last line of a program's output."""
+    return json.loads(output.splitlines()[-1])
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -67,23 +67,25 @@ def timed(work: Callable[[], object]) -> float:
 
 def in_turn(run: int) -> tuple[str, str]:
     """Who goes first changes from run to run."""
-    return ("ours", "peer") if run % 2 == 0 else ("peer", "ours")
+    return ("segflow", "nnunet") if run % 2 == 0 else ("nnunet", "segflow")
 
 
 def runs() -> dict[str, list]:
-    """Where the figures of both are collected."""
-    return {"ours": [], "peer": []}
+    """An empty list of figures for each program."""
+    return {"segflow": [], "nnunet": []}
 
 
 def pair(found: Mapping[str, list], figure: Callable[[dict], float], unit: str) -> tuple[list, list, str]:
     """One figure of every run of both."""
-    return [figure(one) for one in found["ours"]], [figure(one) for one in found["peer"]], unit
+    return [figure(one) for one in found["segflow"]], [figure(one) for one in found["nnunet"]], unit
 
 
 def show_tables(tables: Mapping[str, Mapping[str, tuple[list, list, str]]]) -> None:
     """Print Markdown: medians, and the ratio of every run that both have made."""
     for name, rows in tables.items():
-        print(f"\n## {name}\n\n| What | ours | peer | peer / ours | per run |\n|---|---|---|---|---|")
+        print(
+            f"\n## {name}\n\n| What | segflow | nnU-Net | nnU-Net / segflow | per run |\n|---|---|---|---|---|"
+        )
         for what, (ours, theirs, unit) in rows.items():
             ratios = [their / our for our, their in zip(ours, theirs, strict=False)]
             each = " ".join(f"{ratio:.3g}" for ratio in ratios)

@@ -1,11 +1,11 @@
-"""Training steps and augmented samples beside the peer's, in turns within one run.
+"""Training steps and augmented samples beside nnU-Net, in turns within one run.
 
-    python benchmarks/training.py --peer PEER/bin/python --runs 3
+    python benchmarks/training.py --nnunet NNUNET/bin/python --runs 3
 
-`--peer` is the Python of an environment with nnU-Net v2 (docs/how-to/compare-with-nnunet.md). Both train the network of
+`--nnunet` is the Python of an nnU-Net v2 environment (docs/how-to/compare-with-nnunet.md). Both train the network of
 the same plan on the same random batch, and cut and augment samples of the same made-up case. It prints Markdown; speed
 varies with what else the machine does, so only the ratio within a run counts. With `--device cuda` steps alone are
-timed, on the GPU, at both patch sizes and with the most memory that torch held (the peer compiles its network unless
+timed, on the GPU, at both patch sizes and with the most memory that torch held (nnU-Net compiles its network unless
 nnUNet_compile=f is set).
 """
 
@@ -39,7 +39,7 @@ PLANS = {"40x56x40": (36, 50, 35), "128^3": (138, 169, 138)}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer", required=True, help="Python of the peer's environment")
+    parser.add_argument("--nnunet", required=True, help="Python of nnU-Net's environment")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5, help="per run")
@@ -50,7 +50,7 @@ def main() -> None:
         rows = measured(options, Path(folder))
     if options.output:
         write_json(options.output, rows)
-    print("| What | ours | peer | ours / peer | per run |\n|---|---|---|---|---|")
+    print("| What | segflow | nnU-Net | segflow / nnU-Net | per run |\n|---|---|---|---|---|")
     for what, (ours, theirs) in rows.items():
         ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
         each = " ".join(f"{ratio:.3g}" for ratio in ratios)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def measured(options, folder: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """Seconds per run, ours and theirs."""
+    """Seconds per run, of segflow and of nnU-Net."""
     description = folder / "dataset.json"
     write_json(description, DESCRIPTION)
     plans = {name: write_sample_plan(folder / f"{name}.json", shape) for name, shape in PLANS.items()}
@@ -111,7 +111,7 @@ def timed_jobs(jobs, options, folder: Path) -> dict[str, tuple[list[float], list
         for run in range(options.runs):
             for program in in_turn(run):
                 seconds[program].append(summary(called(options, folder, program, job)))
-        rows[what] = (seconds["ours"], seconds["peer"])
+        rows[what] = (seconds["segflow"], seconds["nnunet"])
     return rows
 
 
@@ -137,8 +137,8 @@ def write_sample_plan(path: Path, shape: tuple[int, int, int]) -> Path:
 def called(options, folder: Path, program: str, job: dict) -> list[float]:
     file = folder / "job.json"
     write_json(file, job)
-    python = sys.executable if program == "ours" else options.peer
-    # The peer's trainer looks at the files of the prepared cases to see of which kind they are.
+    python = sys.executable if program == "segflow" else options.nnunet
+    # nnU-Net's trainer looks at the files of the prepared cases to see of which kind they are.
     prepared = folder / "preprocessed" / "sample" / "nnUNetPlans_3d_fullres"
     prepared.mkdir(parents=True, exist_ok=True)
     (prepared / "case.b2nd").touch()

@@ -1,4 +1,4 @@
-"""What the orchestration costs beside the work itself: planning many jobs, whole runs, calls with nothing to do.
+"""The cost of the orchestration itself: planning many jobs, whole runs, calls with nothing to do.
 
     python benchmarks/workflow.py dry-run                      # 10,000 cases: a minute or two
     python benchmarks/workflow.py overhead --epochs 10         # two whole runs per repetition
@@ -35,8 +35,8 @@ from segflow.nnunet.plans import write_plan
 from segflow.planning.plan import PlanInput, make_plan
 from segflow.recipes.planner import PlannerRecipe
 from segflow.storage.files import read_contract, write_json, write_text
+from segflow.workflow.chunks import chunk_count
 from segflow.workflow.config import ChunksConfig
-from segflow.workflow.datasets import chunk_count
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -91,7 +91,7 @@ class Call:
 
 
 def call(command: list[str], folder: Path) -> Call:
-    """Run and measure. Output goes to a file, so that nobody waits for a reader."""
+    """Run and measure. Output goes to a file, so that no pipe can fill up."""
     with tempfile.TemporaryFile("w+") as said:
         began = time.perf_counter()
         streams = {"stdout": said, "stderr": subprocess.STDOUT}

@@ -10,29 +10,10 @@ from hypothesis import strategies as st
 from scipy.interpolate import BSpline
 
 from segflow.augmentation.elastic import ElasticDraw, displacements, draw_elastic
-from segflow.augmentation.spatial import (
-    SpatialDraw,
-    draw_spatial,
-    source_box,
-    transform_image,
-    transform_labels,
-)
+from segflow.augmentation.spatial import draw_spatial
 from segflow.recipes.training import AugmentationRecipe
 
 OFTEN = AugmentationRecipe(p_elastic=0.3, elastic_scale=(0.1, 0.3), elastic_magnitude=(0.05, 0.2))
-
-
-def test_how_often_and_how_far():
-    rng = np.random.default_rng(0)
-    draws = [draw_elastic(rng, OFTEN, patch_shape=(20, 50)) for _ in range(4000)]
-    fired = [draw for draw in draws if draw is not None]
-    assert len(fired) / 4000 == pytest.approx(0.3, abs=0.02)
-    distances = np.array([draw.distance for draw in fired])
-    shares = np.array([draw.reach / draw.distance for draw in fired])
-    assert (distances.min(), distances.max()) == pytest.approx((5, 15), abs=0.1)
-    assert (shares.min(), shares.max()) == pytest.approx((0.05, 0.2), abs=0.002)
-    assert abs(np.corrcoef(distances, shares)[0, 1]) < 0.1
-    assert len({draw.seed for draw in fired}) == len(fired)
 
 
 def test_never_takes_nothing_from_the_generator():
@@ -103,24 +84,3 @@ def test_smooth_and_nothing_folded(shape):
         assert (
             max(bends) < 4 * 3.2 / 8**2 * 1.01
         )  # second derivative of a B-spline: at most 4 reach / distance^2
-
-
-@pytest.mark.parametrize("patch", [(12, 10), (8, 12, 10)])
-def test_without_magnitude_nothing_moves(patch):
-    generator = torch.Generator().manual_seed(0)
-    source = tuple(n + 6 for n in patch)
-    image = torch.randn(2, *source, generator=generator)
-    labels = torch.randint(-1, 3, (1, *source), generator=generator, dtype=torch.int16)
-    draw = SpatialDraw(elastic=ElasticDraw(4.0, 0.0, 3))
-    where = {"centre": [(n - 1) / 2 for n in source], "patch_shape": patch}
-    central = (slice(None), *(slice(3, 3 + n) for n in patch))
-    torch.testing.assert_close(transform_image(draw, image, **where), image[central], atol=1e-4, rtol=1e-4)
-    assert torch.equal(transform_labels(draw, labels, **where), labels[central])
-
-
-def test_reading_allows_for_the_displacement():
-    plain, moved = SpatialDraw(None, 1.2), SpatialDraw(None, 1.2, ElasticDraw(6.0, 2.5, 0))
-    first, shape = source_box(plain, read_shape=(60, 60), patch_shape=(20, 20))
-    wider_first, wider = source_box(moved, read_shape=(60, 60), patch_shape=(20, 20))
-    assert [a - b for a, b in zip(first, wider_first, strict=True)] == [3, 3]  # 2.5 * 1.2
-    assert [b - a for a, b in zip(shape, wider, strict=True)] == [6, 6]

@@ -12,13 +12,8 @@ from segflow.augmentation.intensity import (
     blur_,
     change_brightness_,
     change_contrast_,
-    draw_blur,
-    draw_factors,
-    draw_low_resolution,
-    draw_noise,
     lower_resolution_,
 )
-from segflow.recipes.training import AugmentationRecipe
 
 
 @pytest.fixture
@@ -68,24 +63,6 @@ def test_gamma_of_a_constant_image_is_the_image(inverted):
     torch.testing.assert_close(image, torch.full((1, 4, 4, 4), 2.5))
 
 
-def test_factors_below_and_above_one_are_equally_likely():
-    rng = np.random.default_rng(0)
-    draws = [draw_factors(rng, (0.7, 1.5), p=0.3, channels=2) for _ in range(4000)]
-    fired = [factors for factors in draws if factors is not None]
-    factors = np.array(fired)
-    assert len(fired) / 4000 == pytest.approx(0.3, abs=0.02)
-    assert (factors < 1).mean() == pytest.approx(0.5, abs=0.03)
-    assert (factors.min(), factors.max()) == pytest.approx((0.7, 1.5), abs=0.01)
-    assert not np.array_equal(factors[:, 0], factors[:, 1])
-
-
-def test_how_often_there_is_noise():
-    rng = np.random.default_rng(0)
-    fired = [d for d in (draw_noise(rng, AugmentationRecipe()) for _ in range(4000)) if d is not None]
-    assert len(fired) / 4000 == pytest.approx(0.1, abs=0.015)
-    assert 0 <= min(std for std, _ in fired) < max(std for std, _ in fired) <= 0.1
-
-
 def test_blur_of_the_chosen_channel(image):
     before = image.clone()
     sigmas = (0.55, 0.8, 1.0)
@@ -107,20 +84,3 @@ def test_low_resolution_as_in_torch(image, first_axis):
     down = F.interpolate(before[:1, None], size=small, mode="nearest-exact")
     expected = F.interpolate(down, size=(8, 9, 10), mode="trilinear")[0, 0]
     torch.testing.assert_close(image[0], expected, atol=1e-5, rtol=1e-5)
-
-
-def test_how_often_an_image_is_blurred_or_of_low_resolution():
-    rng = np.random.default_rng(0)
-    recipe = AugmentationRecipe()
-    blurs = [draw_blur(rng, recipe, channels=2, dimensions=3) for _ in range(4000)]
-    lows = [draw_low_resolution(rng, recipe, channels=2) for _ in range(4000)]
-    fired = [sigmas for sigmas in blurs if sigmas is not None]
-    assert len(fired) / 4000 == pytest.approx(0.2, abs=0.02)
-    sigmas = np.array([s for channels in fired for s in channels if s is not None])
-    assert len(sigmas) / (2 * len(fired)) == pytest.approx(0.5, abs=0.05)
-    assert (sigmas.min(), sigmas.max()) == pytest.approx((0.5, 1.0), abs=0.01)
-    fired = [factors for factors in lows if factors is not None]
-    assert len(fired) / 4000 == pytest.approx(0.25, abs=0.02)
-    factors = [f for channels in fired for f in channels if f is not None]
-    assert len(factors) / (2 * len(fired)) == pytest.approx(0.5, abs=0.05)
-    assert (min(factors), max(factors)) == pytest.approx((0.5, 1.0), abs=0.01)

@@ -1,4 +1,4 @@
-"""All transforms together."""
+"""All transforms together: how often and how far they go, what is read for them, and in which order they come."""
 
 import dataclasses
 
@@ -37,12 +37,74 @@ def cut(whole, first, shape):
     return Patch(whole.image[(slice(None), *box)].clone(), whole.labels[box].clone())
 
 
-def quiet(rng, chosen, **changes):
-    """A draw of which only what is named fires."""
-    draw = draw_augmentation(rng, chosen)
+def only(chosen, **changes):
+    """A draw of which only what is named happens."""
+    draw = draw_augmentation(np.random.default_rng(0), chosen)
     nothing = {f.name: None for f in dataclasses.fields(draw)}
     nothing |= {"spatial": SpatialDraw(), "mirror_axes": (), "cascade": CascadeDraw()}
     return dataclasses.replace(draw, **(nothing | changes))
+
+
+@pytest.fixture(scope="module")
+def draws():
+    recipe = AugmentationRecipe(p_elastic=0.3, elastic_scale=(0.1, 0.3), elastic_magnitude=(0.05, 0.2))
+    chosen = settings((20, 50, 50), recipe=recipe, cascade=True)
+    rng = np.random.default_rng(0)
+    return [draw_augmentation(rng, chosen) for _ in range(4000)]
+
+
+#: What is drawn, its probability, the range of its values, and the share of channels that it is drawn for.
+DRAWN = {
+    "angle": (lambda draw: draw.spatial.angles_rad, 0.2, (-np.pi / 6, np.pi / 6), 1),
+    "scale": (lambda draw: draw.spatial.scale, 0.2, (0.7, 1.4), 1),
+    "distance": (lambda draw: draw.spatial.elastic and draw.spatial.elastic.distance, 0.3, (5, 15), 1),
+    "noise": (lambda draw: draw.noise and draw.noise[0], 0.1, (0, 0.1), 1),
+    "blur": (lambda draw: draw.blur, 0.2, (0.5, 1), 0.5),
+    "brightness": (lambda draw: draw.brightness, 0.15, (0.75, 1.25), 1),
+    "contrast": (lambda draw: draw.contrast, 0.15, (0.75, 1.25), 1),
+    "low resolution": (lambda draw: draw.low_resolution, 0.25, (0.5, 1), 0.5),
+    "inverted gamma": (lambda draw: draw.gamma_inverted, 0.1, (0.7, 1.5), 1),
+    "gamma": (lambda draw: draw.gamma, 0.3, (0.7, 1.5), 1),
+}
+
+
+@pytest.mark.parametrize(("drawn", "p", "limits", "share"), DRAWN.values(), ids=DRAWN)
+def test_how_often_and_how_far(draws, drawn, p, limits, share):
+    happened = [values for values in map(drawn, draws) if values is not None]
+    assert len(happened) / len(draws) == pytest.approx(p, abs=0.02)
+    per_channel = [values if isinstance(values, tuple) else (values,) for values in happened]
+    chosen = [value for values in per_channel for value in values if value is not None]
+    assert len(chosen) / sum(map(len, per_channel)) == pytest.approx(share, abs=0.05)
+    values = np.hstack([np.ravel(value) for value in chosen])
+    assert (values.min(), values.max()) == pytest.approx(limits, abs=0.02 * (limits[1] - limits[0]))
+    assert len(set(values.tolist())) > 0.99 * values.size  # each for itself
+
+
+def test_factors_below_and_above_one_are_equally_likely(draws):
+    factors = np.array([draw.gamma for draw in draws if draw.gamma])
+    assert (factors < 1).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_how_far_nodes_move_does_not_depend_on_their_distance(draws):
+    elastic = [draw.spatial.elastic for draw in draws if draw.spatial.elastic]
+    shares = np.array([draw.reach / draw.distance for draw in elastic])
+    assert (shares.min(), shares.max()) == pytest.approx((0.05, 0.2), abs=0.002)
+    assert abs(np.corrcoef([draw.distance for draw in elastic], shares)[0, 1]) < 0.1
+    assert len({draw.seed for draw in elastic}) == len(elastic)
+
+
+def test_how_often_axes_are_mirrored_and_labels_of_a_cascade_changed(draws):
+    for axis in range(3):
+        assert np.mean([axis in draw.mirror_axes for draw in draws]) == pytest.approx(0.5, abs=0.03)
+    assert {draw.mirror_axes for draw in draws} >= {(), (0,), (1, 2), (0, 1, 2)}
+    steps = [step for draw in draws for step in draw.cascade.morphology]
+    removals = [step for draw in draws for step in draw.cascade.removals]
+    assert len(steps) / len(draws) == pytest.approx(0.4 * 0.5 * 2, abs=0.04)
+    assert len(removals) / len(draws) == pytest.approx(0.2 * 0.5 * 2, abs=0.03)
+    assert {step.label for step in steps} == {step.label for step in removals} == {0, 1}
+    assert {step.operation for step in steps} == {"dilate", "erode", "close", "open"}
+    radii = [step.radius for step in steps]
+    assert (min(radii), max(radii)) == pytest.approx((1, 8), abs=0.1)
 
 
 @pytest.mark.parametrize("patch_shape", [(16, 12), (12, 16, 12), (4, 16, 14)])
@@ -52,10 +114,9 @@ def test_shapes_types_and_replay(patch_shape):
     for seed in range(20):
         draw = draw_augmentation(np.random.default_rng(seed), chosen)
         assert draw == draw_augmentation(np.random.default_rng(seed), chosen)
-        first, shape = needed_box(draw, chosen, read_shape=read)
-        example, again = (
-            augment(cut(patch(read), first, shape), draw, chosen, read_shape=read) for _ in range(2)
-        )
+        part = cut(patch(read), *needed_box(draw, chosen, read_shape=read))
+        again = Patch(part.image.clone(), part.labels.clone())
+        example, again = (augment(one, draw, chosen, read_shape=read) for one in (part, again))
         assert example.image.shape == (2, *patch_shape)
         assert example.image.dtype == torch.float32
         assert torch.isfinite(example.image).all()
@@ -65,47 +126,44 @@ def test_shapes_types_and_replay(patch_shape):
         assert torch.equal(example.targets[0], again.targets[0])
 
 
-def test_nothing_fires_is_the_central_crop():
+def test_without_any_transform_the_central_part_is_read():
     chosen = settings((12, 16, 12))
     read = initial_patch_shape((12, 16, 12), chosen.recipe)
-    draw = quiet(np.random.default_rng(0), chosen)
-    first, shape = needed_box(draw, chosen, read_shape=read)
-    whole = patch(read)
-    part = cut(whole, first, shape)
-    example = augment(part, draw, chosen, read_shape=read)
+    first, shape = needed_box(only(chosen), chosen, read_shape=read)
     assert first == tuple(r // 2 - p // 2 for r, p in zip(read, (12, 16, 12), strict=True))
-    assert torch.equal(example.image, cut(whole, first, shape).image)
-    assert torch.equal(example.targets[0], cut(whole, first, shape).labels.clamp(min=0))
+    part = cut(patch(read), first, shape)
+    augmented = augment(cut(patch(read), first, shape), only(chosen), chosen, read_shape=read)
+    for example in (augmented, plain(part, chosen)):
+        assert torch.equal(example.image, part.image)
+        assert torch.equal(example.targets[0], part.labels.clamp(min=0))
 
 
 def test_thin_patches_are_transformed_in_plane():
     chosen = settings((4, 16, 14))
     read = initial_patch_shape((4, 16, 14), chosen.recipe)
-    draw = quiet(np.random.default_rng(0), chosen, spatial=SpatialDraw((0.4,), 0.9))
+    draw = only(chosen, spatial=SpatialDraw((0.4,), 0.9))
     first, shape = needed_box(draw, chosen, read_shape=read)
     assert (first[0], shape[0]) == (0, 4)
     part = cut(patch(read), first, shape)
     example = augment(part, draw, chosen, read_shape=read)
-    one = settings((16, 14))
     for z in range(4):
         layer = Patch(part.image[:, z].clone(), part.labels[z])
-        alone = augment(layer, draw, one, read_shape=read[1:])
+        alone = augment(layer, draw, settings((16, 14)), read_shape=read[1:])
         torch.testing.assert_close(example.image[:, z], alone.image)
         assert torch.equal(example.targets[0][z], alone.targets[0])
 
 
-def test_channels_with_a_mask_are_zero_outside():
-    chosen = settings((8, 8, 8), zero_outside=(False, True))
-    whole = patch((8, 8, 8))
-    draw = quiet(np.random.default_rng(0), chosen, mirror_axes=(1,))
-    example = augment(cut(whole, (0, 0, 0), (8, 8, 8)), draw, chosen, read_shape=(8, 8, 8))
-    outside = torch.flip(whole.labels < 0, [1])
-    assert not example.image[1][outside].any()
-    assert example.image[1][~outside].all()
-    assert example.image[0].all()
+def test_mirrored_axes_and_channels_with_a_mask_that_are_zero_outside():
+    chosen = settings((8, 6, 4), zero_outside=(False, True))
+    whole = patch((8, 6, 4))
+    draw = only(chosen, mirror_axes=(0, 2))
+    example = augment(cut(whole, (0, 0, 0), (8, 6, 4)), draw, chosen, read_shape=(8, 6, 4))
+    image, labels = torch.flip(whole.image, [1, 3]), torch.flip(whole.labels, [0, 2])
+    assert torch.equal(example.image, torch.stack((image[0], image[1] * (labels >= 0))))
+    assert torch.equal(example.targets[0], labels.clamp(min=0))
 
 
-def test_cascade_adds_a_channel_per_foreground_label():
+def test_a_cascade_adds_a_channel_per_foreground_label():
     chosen = settings((8, 8, 8), cascade=True)
     whole = patch((8, 8, 8), previous=True)
     image = plain(whole, chosen).image
@@ -113,30 +171,6 @@ def test_cascade_adds_a_channel_per_foreground_label():
     assert torch.equal(image[2:], torch.stack([whole.labels == 1, whole.labels == 2]).float())
     draw = draw_augmentation(np.random.default_rng(3), chosen)
     read = initial_patch_shape((8, 8, 8), chosen.recipe)
-    box = needed_box(draw, chosen, read_shape=read)
-    source = patch(box[1], previous=True)
-    assert augment(source, draw, chosen, read_shape=read).image.shape == (4, 8, 8, 8)
-
-
-def test_validation_examples_are_plain():
-    chosen = settings((8, 8, 8))
-    whole = patch((8, 8, 8))
-    example = plain(whole, chosen)
-    assert torch.equal(example.image, whole.image)
-    assert torch.equal(example.targets[0], whole.labels.clamp(min=0))
-
-
-def test_mirrored_axes_of_image_and_labels():
-    chosen = settings((8, 6, 4))
-    whole = patch((8, 6, 4))
-    draw = quiet(np.random.default_rng(0), chosen, mirror_axes=(0, 2))
-    example = augment(cut(whole, (0, 0, 0), (8, 6, 4)), draw, chosen, read_shape=(8, 6, 4))
-    assert torch.equal(example.image, torch.flip(whole.image, [1, 3]))
-    assert torch.equal(example.targets[0], torch.flip(whole.labels, [0, 2]).clamp(min=0))
-
-
-def test_each_axis_is_mirrored_half_the_time():
-    rng = np.random.default_rng(0)
-    draws = [draw_augmentation(rng, settings((8, 6))).mirror_axes for _ in range(2000)]
-    for axes in [(), (0,), (1,), (0, 1)]:
-        assert draws.count(axes) / 2000 == pytest.approx(0.25, abs=0.03)
+    _, shape = needed_box(draw, chosen, read_shape=read)
+    augmented = augment(patch(shape, previous=True), draw, chosen, read_shape=read)
+    assert augmented.image.shape == (4, 8, 8, 8)

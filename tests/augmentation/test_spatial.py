@@ -10,7 +10,6 @@ from scipy import ndimage
 from segflow.augmentation.elastic import ElasticDraw, displacements
 from segflow.augmentation.spatial import (
     SpatialDraw,
-    draw_spatial,
     initial_patch_shape,
     rotation_range_rad,
     source_box,
@@ -145,21 +144,6 @@ def test_without_a_transform_the_central_patch_is_read():
         (16, 12, 12),
         (40, 56, 40),
     )
-
-
-def test_how_often_and_how_far():
-    rng = np.random.default_rng(0)
-    draws = [
-        draw_spatial(rng, AugmentationRecipe(), range_rad=0.5, patch_shape=(8, 8, 8)) for _ in range(4000)
-    ]
-    angles = np.array([draw.angles_rad for draw in draws if draw.angles_rad is not None])
-    scales = np.array([draw.scale for draw in draws if draw.scale is not None])
-    assert len(angles) / 4000 == pytest.approx(0.2, abs=0.02)
-    assert len(scales) / 4000 == pytest.approx(0.2, abs=0.02)
-    assert angles.shape[1] == 3
-    assert (angles.min(), angles.max()) == pytest.approx((-0.5, 0.5), abs=0.01)
-    assert (scales.min(), scales.max()) == pytest.approx((0.7, 1.4), abs=0.01)
-    assert sum(not draw.fires for draw in draws) / 4000 == pytest.approx(0.64, abs=0.03)
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,12 @@ from segflow.augmentation.targets import (
     CascadeDraw,
     Morphology,
     Removal,
-    draw_cascade,
     make_targets,
     one_hot,
     perturb_,
     target_shapes,
 )
 from segflow.contracts.labels import Labels
-from segflow.recipes.training import AugmentationRecipe
 
 CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
 REGIONS = Labels((("background", 0), ("both", (1, 2)), ("b", 2), ("ignore", 3)), (1, 2))
@@ -110,14 +108,3 @@ def test_empty_and_full_labels(operation, value):
 def test_one_channel_per_label():
     channels = one_hot(torch.tensor([[-1, 0], [1, 2]]), (1, 2))
     assert channels.tolist() == [[[0, 0], [1, 0]], [[0, 0], [0, 1]]]
-
-
-def test_how_often():
-    rng = np.random.default_rng(0)
-    draws = [draw_cascade(rng, AugmentationRecipe(), n_labels=3) for _ in range(4000)]
-    steps = [step for draw in draws for step in draw.morphology]
-    assert len(steps) / 4000 == pytest.approx(0.4 * 0.5 * 3, abs=0.05)
-    assert sum(len(draw.removals) for draw in draws) / 4000 == pytest.approx(0.2 * 0.5 * 3, abs=0.04)
-    assert {step.label for step in steps} == {0, 1, 2}
-    assert {step.operation for step in steps} == set(OPERATIONS)
-    assert 1 <= min(step.radius for step in steps) < max(step.radius for step in steps) <= 8

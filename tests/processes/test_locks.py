@@ -1,4 +1,4 @@
-"""Locks on files: one holder at a time, free as soon as it is gone."""
+"""Locks on files: one holder at a time, free as soon as it ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ with locked(Path(sys.argv[1]), on_wait=lambda: print("waits", flush=True)):
 
 
 def hold(path, *arguments):
-    """Another process that wants the lock, and has it until it is told to leave."""
+    """Another process that wants the lock, and has it until it gets a line."""
     command = [sys.executable, "-c", HOLDER, str(path), *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -37,16 +37,22 @@ def says(process, text, *, seconds=20.0):
     return bool(ready) and process.stdout.readline() == f"{text}\n"
 
 
-def leave(process):
-    process.communicate("\n", timeout=60)
-
-
 def test_the_lock_file_is_removed_with_the_lock(tmp_path):
     with locked(tmp_path / "a"):
         assert [file.name for file in tmp_path.iterdir()] == ["a.lock"]
     with pytest.raises(ValueError, match="reason"), locked(tmp_path / "a"):
         raise ValueError("the reason")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_has_a_lock_does_not_wait_for_itself(tmp_path):
+    with locked(tmp_path / "a"):
+        with pytest.raises(RuntimeError, match=r"this process holds the lock .*a\.lock already"):
+            try_lock(tmp_path / "a.lock")
+        waiter = hold(tmp_path / "a")
+        assert says(waiter, "waits")
+    assert says(waiter, "in")
+    waiter.communicate("\n", timeout=60)
 
 
 def test_a_waiter_gets_a_lock_that_excludes_others(tmp_path):
@@ -58,9 +64,9 @@ def test_a_waiter_gets_a_lock_that_excludes_others(tmp_path):
     third = hold(tmp_path / "a")
     assert says(third, "waits")
     assert not says(third, "in", seconds=0.4)
-    leave(waiter)
+    waiter.communicate("\n", timeout=60)
     assert says(third, "in")
-    leave(third)
+    third.communicate("\n", timeout=60)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -77,7 +83,7 @@ def test_a_killed_holder_frees_the_lock_although_a_child_lives(fork, tmp_path):
     holder.stdout.close()
 
 
-def test_who_holds_a_lock(tmp_path):
+def test_the_holder_of_a_lock_is_known(tmp_path):
     lock = try_lock(tmp_path / "a.lock")
     assert lock is not None
     assert holder_of(tmp_path / "a.lock") == (os.getpid() if sys.platform == "linux" else None)
@@ -90,7 +96,7 @@ import sys, time
 from pathlib import Path
 from segflow.processes.locks import locked
 folder = Path(sys.argv[1])
-for _ in range(30):
+for _ in range(20):
     with locked(folder / "a"):
         (folder / "inside").touch(exist_ok=False)
         time.sleep(0.0005)

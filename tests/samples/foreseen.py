@@ -13,37 +13,48 @@ BASE = {"folds": [0], "planning": {"spacing_mm": [2.0, 1.0, 1.0]}}
 
 #: From a stage to the end, in the order of the rules.
 ORDER = (
-    "train",
-    "predict_fold",
-    "ensemble",
-    "evaluate",
-    "crossvalidate",
-    "select",
-    "postprocess_search",
-    "postprocess",
-    "evaluate_final",
-    "package",
-    "report",
-    "compare",
-)
+    "train", "predict_fold", "ensemble", "evaluate", "crossvalidate", "select", "postprocess_search", "postprocess",
+    "evaluate_final", "package", "report", "compare",
+)  # fmt: skip
 DATA = ("check", "fingerprint", "plan", "folds", "preprocess", "prepared")
+
+Change = Callable[[Experiment], None]
 
 
 def since(stage: str) -> set[str]:
     return set(ORDER[ORDER.index(stage) :])
 
 
-def settings(**changes: object) -> Callable[[Experiment], None]:
+def settings(**changes: object) -> Change:
     """Change the configuration; sections are merged with the tiny budget's."""
+    merged = {
+        key: {**TINY[key], **value} if isinstance(value, dict) and key in TINY else value
+        for key, value in changes.items()
+    }
+    return lambda experiment: experiment.configure(**BASE | merged)
+
+
+def edit(module: str) -> Change:
+    """Change the code of a module in a way that matters to no result."""
 
     def change(experiment: Experiment) -> None:
-        merged = {
-            key: {**TINY[key], **value} if isinstance(value, dict) and key in TINY else value
-            for key, value in changes.items()
-        }
-        experiment.configure(**BASE | merged)
+        with (experiment.own_program() / module).open("a") as file:
+            file.write("\n_EDITED = 1\n")
 
     return change
+
+
+def comment_everywhere(experiment: Experiment) -> None:
+    """A comment and a longer docstring in every module."""
+    for file in experiment.own_program().rglob("*.py"):
+        text = file.read_text().replace('"""', '"""Edited. ', 1)
+        file.write_text(f"# a comment\n{text}\n\n# another\n")
+
+
+def reorder(experiment: Experiment) -> None:
+    file = experiment.folder / "config.yaml"
+    content = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(dict(reversed(content.items())), sort_keys=False))
 
 
 def recipe_with_the_same_plan(experiment: Experiment) -> None:
@@ -59,32 +70,9 @@ def plan_in_a_file(experiment: Experiment) -> None:
 
 
 def pretrained(experiment: Experiment) -> None:
-    """Those of the experiment itself, for one of its configurations."""
+    """The experiment's own weights, for one of its configurations."""
     shutil.copy(experiment.results / "models" / "2d" / "fold_0" / "model.pt", experiment.folder / "first.pt")
     settings(training={"pretrained": {"2d": "first.pt"}})(experiment)
-
-
-def edit(module: str) -> Callable[[Experiment], None]:
-    """Change the code of a module in a way that matters to no result."""
-
-    def change(experiment: Experiment) -> None:
-        file = experiment.program / "src" / "segflow" / module
-        file.write_text(file.read_text() + "\n_EDITED = 1\n")
-
-    return change
-
-
-def comment_everywhere(experiment: Experiment) -> None:
-    """A comment and a longer docstring in every module."""
-    for file in (experiment.program / "src").rglob("*.py"):
-        text = file.read_text().replace('"""', '"""Edited. ', 1)
-        file.write_text(f"# a comment\n{text}\n\n# another\n")
-
-
-def reorder(experiment: Experiment) -> None:
-    file = experiment.folder / "config.yaml"
-    content = yaml.safe_load(file.read_text())
-    file.write_text(yaml.safe_dump(dict(reversed(content.items())), sort_keys=False))
 
 
 FORESEEN = {
@@ -104,16 +92,13 @@ FORESEEN = {
     "step of inference": (settings(inference={"step": 0.6}), since("predict_fold")),
     "post-processing option": (
         settings(postprocessing={"largest_component": False}),
-        since("postprocess_search") | {"compare"},
+        since("postprocess_search"),
     ),
     "removal of small components": (
         settings(postprocessing={"remove_below_mm3": [1, 30]}),
-        since("postprocess_search") | {"compare"},
+        since("postprocess_search"),
     ),
-    "preference for single models": (
-        settings(selection={"prefer_single_within": 0.01}),
-        since("select") | {"compare"},
-    ),
+    "preference for single models": (settings(selection={"prefer_single_within": 0.01}), since("select")),
     "overlays of the report": (settings(report={"overlays": 1}), {"report"}),
     "threads and workers": (settings(resources={"threads": 1, "workers": 1}), set()),
     "what is kept and shown of a training": (

@@ -1,17 +1,21 @@
 """A tiny problem that trains in a second: a bright box in noise, with a second class on top."""
 
 import io
+import os
 import subprocess
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from case_samples import architecture_of
 
 from segflow.contracts.case import TrainingCase
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import Architecture, Configuration, Fold
+from segflow.contracts.plan import Configuration, Fold
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.training.job import TrainingJob
 
@@ -35,6 +39,14 @@ class Reader:
         labels.setflags(write=False)
         locations = {value: np.argwhere(labels == value) for value in (1, 2)}
         return TrainingCase(image, labels, locations, previous_stage=labels)
+
+
+class NaNReader(Reader):
+    """No voxel of its images is a number."""
+
+    def read(self, identifier):
+        case = super().read(identifier)
+        return replace(case, image=np.full_like(case.image, np.nan))
 
 
 class Store:
@@ -83,11 +95,20 @@ class StopAfter:
         return self.asked >= self.step
 
 
-def await_ends(pids):
-    """Processes end within seconds. One that nobody waits for may stay a zombie."""
+def kill_parent(script, n_children, *, folder):
+    """Run a script, kill it when its children have printed their ids, and see them end within seconds.
+
+    One that nobody waits for may stay a zombie.
+    """
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(SAMPLES)!r})\n{script}"]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        children = [parent.stdout.readline().strip() for _ in range(n_children)]
+        parent.kill()
+    assert all(children)
     deadline = time.monotonic() + 10
     while True:
-        command = ["ps", "-o", "stat=", "-p", ",".join(map(str, pids))]
+        command = ["ps", "-o", "stat=", "-p", ",".join(children)]
         states = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
         if all(state.startswith("Z") for state in states):
             return
@@ -97,14 +118,6 @@ def await_ends(pids):
 
 def make_job(dimensions=3, *, workers=0, recipe=None, fold=None, seed=1, labels=None, **configuration):
     d = dimensions
-    architecture = Architecture(
-        encoder="plain",
-        features=(4, 8, 16),
-        strides=((1,) * d, (2,) * d, (2,) * d),
-        kernels=((3,) * d,) * 3,
-        encoder_blocks=(2,) * 3,
-        decoder_blocks=(2,) * 2,
-    )
     values = {
         "name": f"{d}d",
         "data_identifier": "x",
@@ -115,7 +128,7 @@ def make_job(dimensions=3, *, workers=0, recipe=None, fold=None, seed=1, labels=
         "batch_dice": d == 2,
         "normalization": ("zscore",),
         "mask_normalization": (False,),
-        "architecture": architecture,
+        "architecture": architecture_of(["1" * d, "2" * d, "2" * d], (4, 8, 16)),
     }
     training = {"epochs": 4, "iterations": 3, "validation_iterations": 2} | (recipe or {})
     return TrainingJob(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from snakemake_calls import call_snakemake
 
 from segflow.commands.main import main
 
@@ -36,13 +37,13 @@ TINY = {
 STARTED = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Experiment:
     """A folder with a data set, a configuration and the workflow's results; all its paths are relative to it.
 
     Attributes:
         folder: Where Snakemake is called.
-        program: A checkout of segflow: this one, or a copy that a test may edit.
+        program: A checkout of segflow: this one, or the copy that `own_program` makes.
     """
 
     folder: Path
@@ -70,15 +71,23 @@ class Experiment:
         settings = {**TINY, "dataset": "data", "output": "results", **changes}
         (self.folder / "config.yaml").write_text(yaml.safe_dump(settings))
 
-    def copy(self, folder: Path, program: Path | None = None) -> Experiment:
+    def copy(self, folder: Path) -> Experiment:
         """The experiment with its results and all that Snakemake remembers, elsewhere."""
         shutil.copytree(self.folder, folder)
-        return Experiment(folder, program or self.program)
+        return Experiment(folder)
 
-    def command(self, *options: str) -> list[str]:
+    def own_program(self) -> Path:
+        """From now on the experiment uses a copy of segflow, which a test may edit; the copy's modules."""
+        self.program = self.folder / "program"
+        for name in ("src", "workflow", "config", "profiles", "envs"):
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(REPOSITORY / name, self.program / name, ignore=ignored)
+        shutil.copy2(REPOSITORY / "Snakefile", self.program)
+        return self.program / "src" / "segflow"
+
+    def words(self, *options: str) -> list[str]:
         return [
-            sys.executable, "-m", "snakemake", "--snakefile", str(self.program / "Snakefile"),
-            "--configfile", "config.yaml",
+            "--snakefile", str(self.program / "Snakefile"), "--configfile", "config.yaml",
             "--workflow-profile", str(self.program / "profiles" / "default"),
             "--resources", "gpu=1", "--cores", "2", *options,
         ]  # fmt: skip
@@ -94,48 +103,34 @@ class Experiment:
             **changes,
         }
 
-    def start(self, *options: str, **changes: str) -> subprocess.Popen[str]:
+    def start(self, *options: str) -> subprocess.Popen[str]:
         """The workflow in a process group of its own, as in a terminal."""
         return subprocess.Popen(
-            self.command(*options),
+            [sys.executable, "-m", "snakemake", *self.words(*options)],
             cwd=self.folder,
-            env=self.environment(**changes),
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
 
-    def run(self, *options: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*options),
-            cwd=self.folder,
-            env=self.environment(**changes),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=580,
-        )
+    def finish(self, *options: str, **environment: str) -> str:
+        """What a call prints that must succeed."""
+        done = call_snakemake(self.words(*options), self.folder, self.environment(**environment))
+        assert done.returncode == 0, done.stdout
+        return done.stdout
 
-    def finish(self, *options: str) -> str:
-        done = self.run(*options)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
+    def fail(self, *options: str) -> str:
+        """What a call prints that must fail, in one line."""
+        done = call_snakemake(self.words(*options), self.folder, self.environment())
+        assert done.returncode != 0, done.stdout
+        return re.sub(r"\s+", " ", done.stdout)
 
     def jobs(self, *options: str) -> Counter[str]:
         """What a call runs: rule to number of jobs. With `--dry-run`, what it would run."""
         said = self.finish("--quiet", "host", "progress", *options)
         return Counter(name for name in STARTED.findall(said) if name != "all")
-
-
-def copy_of_program(folder: Path) -> Path:
-    """A checkout that a test may edit."""
-    for name in ("src", "workflow", "config", "profiles", "envs"):
-        shutil.copytree(
-            REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
-    shutil.copy2(REPOSITORY / "Snakefile", folder)
-    return folder
 
 
 def new_experiment(folder: Path) -> Experiment:

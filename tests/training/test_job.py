@@ -60,6 +60,11 @@ SINGLE_STAGE = make_job().configuration.architecture.model_copy(
 )
 
 
+class WithoutPreviousStage(Reader):
+    def read(self, identifier):
+        return dataclasses.replace(super().read(identifier), previous_stage=None)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -71,23 +76,14 @@ SINGLE_STAGE = make_job().configuration.architecture.model_copy(
         ({"recipe": {"epochs": 0}}, "at least 1, found 2, 0 and 3"),
         ({"mask_normalization": (False, False)}, "has 1 channels, the configuration 2"),
         ({"architecture": SINGLE_STAGE}, "at least two"),
+        ({"previous_stage": "3d_lowres"}, "lacks the labels of stage '3d_lowres'"),
     ],
 )
 def test_refused(changes, message):
     store = Store()
     with pytest.raises(TrainingError, match=message):
-        train(make_job(**changes), Reader(), store, Bar())
+        train(make_job(**changes), WithoutPreviousStage(), store, Bar())
     assert store.n_saved == 0
-
-
-class WithoutPreviousStage(Reader):
-    def read(self, identifier):
-        return dataclasses.replace(super().read(identifier), previous_stage=None)
-
-
-def test_cascade_without_the_previous_stage():
-    with pytest.raises(TrainingError, match="lacks the labels of stage '3d_lowres'"):
-        train(make_job(previous_stage="3d_lowres"), WithoutPreviousStage(), Store(), Bar())
 
 
 @pytest.mark.parametrize(

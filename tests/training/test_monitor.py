@@ -50,7 +50,7 @@ def test_overlap_of_regions(labels, ignored, expected):
 
 def test_dice_and_its_mean_over_what_occurs():
     dice, mean = pseudo_dice(torch.tensor([[3, 0, 1], [1, 0, 0], [1, 0, 2]]))
-    assert dice[::2] == pytest.approx((0.75, 0.5))
+    assert dice[::2] == pytest.approx([0.75, 0.5])
     assert math.isnan(dice[1])
     assert mean == pytest.approx(0.625)
     assert math.isnan(pseudo_dice(torch.zeros(3, 2, dtype=torch.int64))[1])
@@ -66,7 +66,7 @@ def test_moving_mean():
 
 def history_of(emas):
     plain = dict.fromkeys(("learning_rate", "train_loss", "validation_loss", "mean", "seconds"), 1.0)
-    return [EpochRecord(epoch=i, ema=ema, pseudo_dice=(0.5,), **plain) for i, ema in enumerate(emas)]
+    return [EpochRecord(epoch=i, ema=ema, pseudo_dice=[0.5], **plain) for i, ema in enumerate(emas)]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """One training in two processes is the same training."""
 
 import multiprocessing
-import os
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -11,14 +9,15 @@ import numpy as np
 import pytest
 import rank_work
 import torch
-from tiny_problem import SAMPLES, Bar, Reader, StopAfter, Store, await_ends, make_job
+from tiny_problem import Bar, NaNReader, Reader, StopAfter, Store, kill_parent, make_job
 
-from segflow.contracts.errors import Interrupted, TrainingError
+from segflow.contracts.errors import DatasetError, Interrupted, TrainingError
 from segflow.contracts.labels import Labels
 from segflow.recipes.training import TrainingRecipe
 from segflow.storage.weights import CheckpointFile
+from segflow.training import parallel
 from segflow.training.loop import train
-from segflow.training.parallel import ConnectionLostError, Ended, _serve, run_ranks
+from segflow.training.parallel import run_ranks
 
 PAIR = ("cpu", "cpu")
 SHORT = {"epochs": 2, "iterations": 3, "validation_iterations": 2}
@@ -31,14 +30,13 @@ def short(dimensions=2, **values):
     return make_job(dimensions, recipe=SHORT, batch_size=3, **values)
 
 
+#: With other seeds of two of them, rounding decides the slope of an activation in some version of torch.
 JOBS = {
     "classes-batch": short(batch_dice=True),
-    "classes-patch": short(3, batch_dice=False, seed=2),  # see "top-k": torch 2.6 rounds otherwise
+    "classes-patch": short(3, batch_dice=False, seed=2),
     "ignore-patch": short(batch_dice=False, labels=IGNORE),
     "top-k": replace(
-        short(
-            batch_dice=True, labels=IGNORE, seed=2
-        ),  # with seed 1, rounding decides the slope of an activation
+        short(batch_dice=True, labels=IGNORE, seed=2),
         training=TrainingRecipe(**SHORT, loss="dice_topk", deep_supervision_weights=(2.0, 1.0)),
     ),
     "regions-batch": short(3, batch_dice=True, labels=REGIONS),
@@ -46,8 +44,8 @@ JOBS = {
 }
 
 
-def never():
-    return False
+def run_pair(work, *arguments, bar=None):
+    run_ranks(work, arguments, devices=PAIR, progress=bar or Bar(), stop=lambda: False)
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +58,7 @@ def no_process_stays():
 def trained(tmp_path_factory):
     """What each of two processes had after each job."""
     folder = tmp_path_factory.mktemp("trained")
-    run_ranks(rank_work.learn_all, (JOBS, str(folder)), devices=PAIR, progress=Bar(), stop=never)
+    run_pair(rank_work.learn_all, JOBS, str(folder))
     return {
         name: [torch.load(folder / f"{name}_{rank}", weights_only=True) for rank in (0, 1)]
         for name in (*JOBS, "overflow")
@@ -71,16 +69,8 @@ def table(history):
     return [[record.train_loss, record.validation_loss, *record.pseudo_dice] for record in history]
 
 
-def assert_same_weights(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
-
-
-def assert_close_weights(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        torch.testing.assert_close(a[name], b[name], rtol=0, atol=1e-5, msg=name)
+def assert_same_weights(found, expected, atol=0.0):
+    torch.testing.assert_close(found, expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -88,7 +78,7 @@ def test_two_processes_learn_what_one_does(trained, name):
     alone = train(JOBS[name], Reader(), Store(), Bar())
     first, second = trained[name]
     np.testing.assert_allclose(np.array(first["losses"]), np.array(table(alone.history)), rtol=1e-5)
-    assert_close_weights(first["weights"], alone.weights)
+    assert_same_weights(first["weights"], alone.weights, atol=1e-5)
     np.testing.assert_array_equal(first["losses"], second["losses"])
     assert_same_weights(first["weights"], second["weights"])
 
@@ -103,15 +93,14 @@ def test_both_skip_a_step_whose_gradients_overflow_in_one(trained):
 
 
 def test_stopped_and_resumed_on_two_devices_or_on_one(trained, tmp_path, caplog):
-    job = replace(JOBS["classes-patch"], workers=2)
+    job = JOBS["classes-patch"]
     store, bar, on_one = CheckpointFile(tmp_path / "checkpoint.pt"), Bar(), Store()
     with pytest.raises(Interrupted):
-        train(job, Reader(), store, bar, stop=StopAfter(4), devices=PAIR)
+        train(replace(job, workers=2), Reader(), store, bar, stop=StopAfter(4), devices=PAIR)
     assert bar.steps == 4
     state = store.load()
     assert (len(state["history"]), len(state["losses"])) == (1, 1)
     on_one.save(state)
-    job = replace(job, workers=0)
     one, bar = train(job, Reader(), on_one, Bar()), Bar()
     caplog.set_level("INFO", logger="segflow")
     two = train(job, Reader(), store, bar, devices=PAIR)
@@ -120,7 +109,7 @@ def test_stopped_and_resumed_on_two_devices_or_on_one(trained, tmp_path, caplog)
     expected = trained["classes-patch"][0]
     assert table(two.history) == expected["losses"]
     assert_same_weights(two.weights, expected["weights"])
-    assert_close_weights(one.weights, expected["weights"])
+    assert_same_weights(one.weights, expected["weights"], atol=1e-5)
     assert_same_weights(two.best_weights, store.load()["best_weights"])
     assert all(record.seconds > 0 for record in two.history)
 
@@ -130,79 +119,41 @@ def test_stopped_and_resumed_on_two_devices_or_on_one(trained, tmp_path, caplog)
     ("work", "arguments", "message"),
     [
         (
-            rank_work.divide_in_the_second,
-            (),
-            r"(?s)process 1 .*failed:.*in divide_in.*ZeroDivisionError: the reason",
+            rank_work.fail_in_the_second,
+            [ZeroDivisionError("the reason")],
+            r"(?s)process 1 .*failed:.*in fail_in.*ZeroDivisionError: the reason",
         ),
-        (rank_work.die_in_the_second, (), r"process 1 .*died \(exit code -9"),
-        (rank_work.die_in_the_second, (rank_work.Deadly(),), r"process . .*died \(exit code -9"),
+        (rank_work.leave_in_the_second, [], r"process 0 \(process id \d+\) lost contact with the others: "),
+        (rank_work.die_in_the_second, [], r"process 1 .*died \(exit code -9"),
+        (rank_work.die_in_the_second, [rank_work.Deadly()], r"process . .*died \(exit code -9"),
     ],
 )
-def test_a_process_that_fails_ends_all(work, arguments, message):
+def test_a_process_that_fails_ends_all_and_the_cause_is_reported(work, arguments, message):
     began = time.monotonic()
     with pytest.raises(TrainingError, match=message):
-        run_ranks(work, arguments, devices=PAIR, progress=Bar(), stop=never)
+        run_pair(work, *arguments)
     assert time.monotonic() - began < 30
 
 
-class Process:
-    """One that runs, or was killed."""
-
-    pid = 7
-
-    def __init__(self, exitcode):
-        self.exitcode = exitcode
-        self.sentinel, self.other_end = multiprocessing.Pipe()
-
-    def join(self, timeout=None):
-        pass
+def test_errors_with_advice_of_their_own_are_raised_as_they_are():
+    assert str(parallel._reported(DatasetError("a case is bad"))) == "a case is bad"
+    assert isinstance(parallel._reported(RuntimeError("CUDA error: out of memory")), torch.OutOfMemoryError)
 
 
-LOST = Ended(ConnectionLostError("process 0 lost contact"))
-NO_MEMORY = Ended(torch.OutOfMemoryError("CUDA error: out of memory"))
-INTERRUPTED = Ended(Interrupted())
-
-
-@pytest.mark.parametrize(
-    ("sent", "error", "message"),
-    [
-        ([LOST, NO_MEMORY], torch.OutOfMemoryError, "CUDA error: out of memory"),
-        ([LOST, None], TrainingError, r"training process 1 .* died \(exit code -9"),
-        ([LOST, Ended(TrainingError("a case is bad"))], TrainingError, r"^a case is bad$"),
-        ([LOST, LOST], TrainingError, "process 0 lost contact"),
-        ([Ended(), LOST], TrainingError, "lost contact"),
-        ([INTERRUPTED, LOST], TrainingError, "lost contact"),
-        ([INTERRUPTED, INTERRUPTED], Interrupted, "^$"),
-    ],
-)
-def test_the_cause_is_reported_rather_than_what_follows_from_it(sent, error, message):
-    ranks = []
-    for end in sent:
-        ours, theirs = multiprocessing.Pipe()
-        if end is not None:
-            theirs.send(end)
-        ranks.append((Process(None if end else -9), ours))
-    with pytest.raises(error, match=message):
-        _serve(ranks, Bar(), never)
-
-
-def test_what_all_processes_meet_is_reported_once(tmp_path):
+def test_an_error_in_all_processes_is_reported_once(tmp_path):
     store = CheckpointFile(tmp_path / "checkpoint.pt")
     with pytest.raises(TrainingError, match=r"^the loss is nan in epoch 0, iteration 0: ") as error:
-        train(short(), rank_work.NotANumber(), store, Bar(), devices=PAIR)
+        train(short(), NaNReader(), store, Bar(), devices=PAIR)
     assert str(error.value).count("the loss is nan") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_a_second_interrupt_ends_all_at_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEGFLOW_TEST_FOLDER", str(tmp_path))
+def test_a_second_interrupt_ends_all_at_once():
     with pytest.raises(KeyboardInterrupt):
-        run_ranks(rank_work.report_and_sleep, (), devices=PAIR, progress=Bar(interrupt_at=1), stop=never)
+        run_pair(rank_work.report_and_sleep, bar=Bar(interrupt_at=1))
 
 
 PARENT = """
-import sys
-sys.path.insert(0, {folder!r})
 import rank_work
 from tiny_problem import Bar
 from segflow.training.parallel import run_ranks
@@ -213,13 +164,4 @@ run_ranks(rank_work.report_and_sleep, (), devices=("cpu", "cpu"), progress=Bar()
 @pytest.mark.timeout(120)
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl")
 def test_processes_of_a_killed_caller_end(tmp_path):
-    script = PARENT.format(folder=str(SAMPLES))
-    environment = {**os.environ, "SEGFLOW_TEST_FOLDER": str(tmp_path), "TMPDIR": str(tmp_path)}
-    with subprocess.Popen([sys.executable, "-c", script], env=environment) as parent:
-        deadline = time.monotonic() + 60
-        while len(ranks := [file.name for file in tmp_path.iterdir() if file.name.isdigit()]) < 2:
-            assert parent.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        parent.kill()
-    await_ends(ranks)
+    kill_parent(PARENT, 2, folder=tmp_path)

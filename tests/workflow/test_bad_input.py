@@ -3,71 +3,84 @@
 from __future__ import annotations
 
 import json
-import re
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import yaml
 from workflow_runs import Experiment
 
 pytestmark = pytest.mark.workflow
 
 
-def check_only(experiment: Experiment) -> str:
-    """What a run that must fail in its first rule prints; nothing may be left of that rule or a later one."""
-    done = experiment.run()
-    assert done.returncode != 0
-    assert not (experiment.shared / "dataset_fingerprint.json").exists()
-    assert not (experiment.shared / "preprocessed").exists()
-    return re.sub(r"\s+", " ", done.stdout + done.stderr)
-
-
-def rewrite(file: str, change) -> None:
-    image = sitk.ReadImage(file)
-    changed = sitk.GetImageFromArray(change(sitk.GetArrayFromImage(image)))
-    changed.SetSpacing(image.GetSpacing())
-    changed.SetOrigin(image.GetOrigin())
-    sitk.WriteImage(changed, file)
-
-
-def test_missing_channel(experiment):
+def drop_a_channel(experiment: Experiment) -> None:
     description = experiment.dataset / "dataset.json"
     content = json.loads(description.read_text())
     description.write_text(json.dumps(content | {"channel_names": {"0": "MR", "1": "T2"}}))
     for image in (experiment.dataset / "imagesTr").glob("*_0000.nii.gz"):
         if "phantom_003" not in image.name:
             image.with_name(image.name.replace("_0000", "_0001")).write_bytes(image.read_bytes())
-    said = check_only(experiment)
-    assert "case phantom_003" in said
-    assert "phantom_003_0000.nii.gz" in said
-    assert "2" in said
 
 
-def test_label_of_another_shape(experiment):
-    label = experiment.dataset / "labelsTr" / "phantom_002.nii.gz"
-    rewrite(str(label), lambda array: array[1:])
-    said = check_only(experiment)
-    assert f"case phantom_002: data/labelsTr/{label.name} has shape" in said
+def relabel(case: str, change):
+    def spoil(experiment: Experiment) -> None:
+        file = str(experiment.dataset / "labelsTr" / f"{case}.nii.gz")
+        image = sitk.ReadImage(file)
+        changed = sitk.GetImageFromArray(change(sitk.GetArrayFromImage(image)))
+        changed.SetSpacing(image.GetSpacing())
+        changed.SetOrigin(image.GetOrigin())
+        sitk.WriteImage(changed, file)
+
+    return spoil
 
 
-def test_unknown_label_value(experiment):
-    label = experiment.dataset / "labelsTr" / "phantom_004.nii.gz"
-    rewrite(str(label), lambda array: np.where(array == 2, 7, array).astype(np.uint8))
-    said = check_only(experiment)
-    assert f"case phantom_004: label file data/labelsTr/{label.name} holds the value 7" in said
+@pytest.mark.parametrize(
+    ("spoil", "messages"),
+    [
+        (drop_a_channel, ["case phantom_003", "phantom_003_0000.nii.gz", "2"]),
+        pytest.param(
+            relabel("phantom_002", lambda array: array[1:]),
+            ["case phantom_002: data/labelsTr/phantom_002.nii.gz has shape"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            relabel("phantom_004", lambda array: np.where(array == 2, 7, array).astype(np.uint8)),
+            ["case phantom_004: label file data/labelsTr/phantom_004.nii.gz holds the value 7"],
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_faulty_cases(experiment, spoil, messages):
+    spoil(experiment)
+    said = experiment.fail()
+    assert all(message in said for message in messages), said
+    assert not (experiment.shared / "dataset_fingerprint.json").exists()
+    assert not (experiment.shared / "preprocessed").exists()
 
 
-def test_unknown_configuration_key_names_the_nearest(experiment):
-    experiment.configure(training={"epoch": 3})
-    said = check_only(experiment)
-    assert "unknown key 'training.epoch': did you mean 'epochs'?" in said
+LABELS = {"background": 0, "organ": 1}
+DESCRIPTION = {"channel_names": {"0": "MR"}, "labels": LABELS, "numTraining": 1, "file_ending": ".nii.gz"}
+CLASH = "recipes 'nnunet' and 'clash' plan differently, but both call their plan 'nnUNetPlans'"
 
 
-def test_missing_data_set(experiment):
-    experiment.configure(dataset=str(experiment.folder / "nowhere"))
-    assert "nowhere/dataset.json does not exist" in check_only(experiment)
-
-
-def test_fold_that_does_not_exist(experiment):
-    experiment.configure(folds=[5])
-    assert "there is no fold 5" in check_only(experiment)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training": {"epoch": 3}}, "unknown key 'training.epoch': did you mean 'epochs'?"),
+        ({"datasets": ["data", "copy/data"]}, "two data sets have the same folder name"),
+        ({"recipes": ["nnunet", "clash.yaml"]}, CLASH),
+        ({"training": {"pretrained": "nowhere.pt"}}, "'training.pretrained': there is no file nowhere.pt"),
+        ({"dataset": "nowhere"}, "nowhere/dataset.json does not exist"),
+        ({"folds": [5]}, "there is no fold 5"),
+    ],
+)
+def test_faulty_configurations(tmp_path, changes, message):
+    experiment = Experiment(tmp_path)
+    for folder in ("imagesTr", "labelsTr"):
+        (experiment.dataset / folder).mkdir(parents=True)
+    (experiment.dataset / "imagesTr" / "a_0000.nii.gz").touch()
+    (experiment.dataset / "dataset.json").write_text(json.dumps(DESCRIPTION))
+    (tmp_path / "clash.yaml").write_text(yaml.safe_dump({"planning": {"gpu_memory_gb": 12}}))
+    experiment.configure(**changes)
+    assert message in experiment.fail()
+    assert not experiment.output.exists()

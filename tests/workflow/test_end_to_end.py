@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -18,7 +17,6 @@ import SimpleITK as sitk
 from workflow_runs import Experiment
 
 from segflow.commands.main import main
-from segflow.workflow.job import provenance_file
 
 pytestmark = pytest.mark.workflow
 
@@ -40,22 +38,9 @@ DURABLE = (
 
 #: In the order in which the scheduler gets to them.
 STAGES = (
-    "check",
-    "fingerprint",
-    "plan",
-    "preprocess",
-    "folds",
-    "train",
-    "predict_fold",
-    "evaluate",
-    "ensemble",
-    "crossvalidate",
-    "select",
-    "postprocess_search",
-    "postprocess",
-    "package",
-    "report",
-)
+    "check", "fingerprint", "plan", "preprocess", "folds", "train", "predict_fold", "evaluate", "ensemble",
+    "crossvalidate", "select", "postprocess_search", "postprocess", "package", "report",
+)  # fmt: skip
 
 
 def finished_files(experiment: Experiment) -> dict[str, bytes]:
@@ -68,7 +53,7 @@ def finished_files(experiment: Experiment) -> dict[str, bytes]:
     cut_short = {base64.b64decode(mark.name).decode() for mark in marks if mark.is_file()}
     files = {file for pattern in DURABLE for file in experiment.shared.glob(pattern)}
     whole = [file for file in files if str(file.relative_to(experiment.folder)) not in cut_short]
-    records = {str(file): provenance_file(file) for file in whole}
+    records = {str(file): file.with_name(f"{file.name}.provenance") for file in whole}
     return {file: record.read_bytes() for file, record in records.items() if record.exists()}
 
 
@@ -81,109 +66,89 @@ def same_geometry(one: Path, other: Path) -> bool:
 
 
 def test_whole_pipeline(finished):
-    experiment = finished
-    said = (experiment.folder / "said.txt").read_text()
-    results = experiment.results
-    plan = json.loads((experiment.results / "model" / "plans.json").read_text())
+    results = finished.results
+    assert "best model" in (finished.folder / "said.txt").read_text()
+    plan = json.loads((results / "model" / "plans.json").read_text())
     assert set(plan["configurations"]) == {"2d", "3d_fullres"}
-    assert "best model" in said
-
     selection = json.loads((results / "selection.json").read_text())
     assert [c["name"] for c in selection["candidates"]] == ["2d", "3d_fullres", "2d+3d_fullres"]
-    final = json.loads((results / "final" / "summary.json").read_text())
-    folds = json.loads((experiment.shared / "splits_final.json").read_text())
-    scored = {Path(case["prediction_file"]).name for case in final["metric_per_case"]}
-    assert scored == {f"{name}.nii.gz" for fold in folds[:1] for name in fold["val"]}
-    for file in (results / "final").glob("*.nii.gz"):
-        assert same_geometry(file, experiment.dataset / "labelsTr" / file.name)
+    assert selection["bootstrap"]["replicates"] == 1000
 
+    final = json.loads((results / "final" / "summary.json").read_text())
+    folds = json.loads((finished.shared / "splits_final.json").read_text())
+    scored = {Path(case["prediction_file"]).name for case in final["metric_per_case"]}
+    assert scored == {f"{name}.nii.gz" for name in folds[0]["val"]}
+    for file in (results / "final").glob("*.nii.gz"):
+        assert same_geometry(file, finished.dataset / "labelsTr" / file.name)
     with (results / "models" / "2d" / "fold_0" / "training.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
-    assert selection["bootstrap"]["replicates"] == 1000
+    with (results / "evaluation" / "2d" / "summary.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 2 * len(scored)
     report = (results / "report.html").read_text()
     for words in ("<html", "95 % interval", "Ranks in 1000 resamples", "keep the largest component"):
         assert words in report
-    with (results / "evaluation" / "2d" / "summary.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 2 * len(scored)
 
-    before = finished_files(experiment)
-    assert "Nothing to be done" in experiment.finish()
-    assert finished_files(experiment) == before
-
-    predict_new_images(experiment)
+    before = finished_files(finished)
+    assert "Nothing to be done" in finished.finish()
+    assert finished_files(finished) == before
 
 
-def predict_new_images(experiment: Experiment) -> None:
-    """One sound image and one broken one: the sound one is labelled, the broken one named."""
+def label_new_images(experiment: Experiment, *, broken: bool = False) -> list[Path]:
+    """What `segflow predict` writes for one image, with a broken image beside it or not."""
     images, output = experiment.folder / "new", experiment.folder / "labels"
-    shutil.copytree(experiment.dataset / "imagesTr", images)
-    options = ["predict", "--model", str(experiment.results / "model"), "--input", str(images)]
-    options += ["--output", str(output), "--device", "cpu"]
-    for image in sorted(images.iterdir())[1:]:
-        image.unlink()
-    assert main(options) == 0
-    assert same_geometry(output / "phantom_000.nii.gz", images / "phantom_000_0000.nii.gz")
-    assert sitk.GetArrayFromImage(sitk.ReadImage(str(output / "phantom_000.nii.gz"))).dtype == np.uint8
+    images.mkdir(exist_ok=True)
+    shutil.copy(experiment.dataset / "imagesTr" / "phantom_000_0000.nii.gz", images)
+    if broken:
+        (images / "broken_0000.nii.gz").write_bytes(b"not an image")
+    words = ["predict", "--model", str(experiment.results / "model"), "--input", str(images)]
+    assert main([*words, "--output", str(output), "--device", "cpu"]) == int(broken)
+    return sorted(output.iterdir())
 
-    (output / "phantom_000.nii.gz").unlink()
-    (images / "broken_0000.nii.gz").write_bytes(b"not an image")
-    assert main(options) == 1
-    assert sorted(file.name for file in output.iterdir()) == ["phantom_000.nii.gz", "prediction.json"]
+
+def test_new_images_are_labelled_beside_a_broken_one(finished):
+    labels, _ = label_new_images(finished)
+    assert same_geometry(labels, finished.folder / "new" / "phantom_000_0000.nii.gz")
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(labels))).dtype == np.uint8
+    labels.unlink()
+    found = label_new_images(finished, broken=True)
+    assert [file.name for file in found] == ["phantom_000.nii.gz", "prediction.json"]
 
 
 @pytest.mark.slow
 def test_cascade(experiment):
-    experiment.configure(
-        folds=[0], configurations=["3d_lowres", "3d_cascade_fullres"], planning={"gpu_memory_gb": 0.01}
-    )
+    names = ["3d_lowres", "3d_cascade_fullres"]
+    experiment.configure(folds=[0], configurations=names, planning={"gpu_memory_gb": 0.01})
     experiment.finish()
     selection = json.loads((experiment.results / "selection.json").read_text())
     assert [c["name"] for c in selection["candidates"]][1] == "3d_cascade_fullres"
-
     chosen = selection["best"]["name"]
-    card = json.loads((experiment.results / "model" / "model.json").read_text())
-    assert ("3d_cascade_fullres" in chosen) == (
-        "3d_lowres" in card["stages"] or "3d_lowres" in chosen.split("+")
-    )
-    output = experiment.folder / "labels"
-    images = experiment.folder / "new"
-    images.mkdir()
-    shutil.copy(experiment.dataset / "imagesTr" / "phantom_000_0000.nii.gz", images)
-    options = ["--input", str(images), "--output", str(output), "--device", "cpu"]
-    assert main(["predict", "--model", str(experiment.results / "model"), *options]) == 0
-    assert (output / "phantom_000.nii.gz").exists()
+    stages = json.loads((experiment.results / "model" / "model.json").read_text())["stages"]
+    assert ("3d_cascade_fullres" in chosen) == ("3d_lowres" in stages or "3d_lowres" in chosen.split("+"))
+    assert label_new_images(experiment)[0].name == "phantom_000.nii.gz"
 
 
-def born(file: Path) -> int:
-    """When a log file was written last, or 0; a job's log is removed and made again when it starts."""
+def begun(file: Path, start: int) -> bool:
+    """Whether a job has begun since then: its log is removed and made again when it starts."""
     try:
-        return file.stat().st_mtime_ns
+        return file.stat().st_mtime_ns >= start
     except FileNotFoundError:
-        return 0
+        return False
 
 
 def interrupt_in(experiment: Experiment, stage: str) -> bool:
     """Start the workflow, press Ctrl-C as soon as a job of the stage is under way; False if it ended before."""
     folders = (experiment.shared / "logs", experiment.results / "logs")
     start = time.time_ns()
-    with subprocess.Popen(
-        experiment.command(),
-        cwd=experiment.folder,
-        env=experiment.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
+    with experiment.start("--quiet", "all") as process:
         while process.poll() is None:
-            if any(
-                born(file) >= start
-                for logs in folders
-                for file in (logs / f"{stage}.log", *(logs / stage).glob("*.log"))
-            ):
+            logs = [
+                file for logs in folders for file in (logs / f"{stage}.log", *(logs / stage).glob("*.log"))
+            ]
+            if any(begun(log, start) for log in logs):
                 os.killpg(process.pid, signal.SIGINT)
                 break
             time.sleep(0.02)
-        process.wait(timeout=60)
+        process.communicate(timeout=60)
         return process.returncode != 0
 
 

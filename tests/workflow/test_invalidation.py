@@ -18,62 +18,51 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 from foreseen import BASE, DATA, FORESEEN, ORDER, edit, since
-from workflow_runs import TINY, Experiment, copy_of_program
+from workflow_runs import TINY, Experiment
 
 from segflow.commands.main import main
 
 pytestmark = pytest.mark.workflow
 
-
 #: Rows that a short run of the tests keeps.
 QUICK = ("nothing", "learning rate", "code of a loss", "a comment in every module")
-
-
-@pytest.fixture
-def experiment(finished) -> Experiment:
-    return finished
-
-
-def changed(finished: Experiment, folder: Path, change: Callable[[Experiment], None]) -> Experiment:
-    """A copy of the experiment and of the program, with one change."""
-    experiment = Experiment(finished.folder, copy_of_program(folder / "program"))
-    change(experiment)
-    return experiment
+STEP = {"inference": {"mirroring": False, "step": 0.6}}
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FORESEEN]
 )
-def test_foreseen(finished, tmp_path, name):
+def test_foreseen(finished, name):
     change, expected = FORESEEN[name]
-    assert set(changed(finished, tmp_path, change).jobs("--dry-run")) == expected
+    change(finished)
+    assert set(finished.jobs("--dry-run")) == expected
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", FORESEEN)
-def test_really(finished, tmp_path, name):
+def test_really(finished, name):
     change, expected = FORESEEN[name]
-    experiment = changed(finished, tmp_path, change)
-    assert set(experiment.jobs()) == expected
-    assert not experiment.jobs()
+    change(finished)
+    assert set(finished.jobs()) == expected
+    assert not finished.jobs()
 
 
 @pytest.mark.slow
-def test_a_fold_more_trains_that_fold_only(experiment):
-    experiment.configure(**BASE | {"folds": [0, 1]})
-    jobs = experiment.jobs("--dry-run")
+def test_a_fold_more_trains_that_fold_only(finished):
+    finished.configure(**BASE | {"folds": [0, 1]})
+    jobs = finished.jobs("--dry-run")
     assert (jobs["train"], jobs["predict_fold"], jobs["ensemble"], jobs["evaluate"]) == (2, 2, 1, 3)
 
 
 @pytest.mark.slow
-def test_a_configuration_enabled(experiment):
+def test_a_configuration_enabled(finished):
     """The first one's label maps stay, but its probabilities are needed now."""
-    shutil.rmtree(experiment.output)
-    experiment.configure(**BASE, configurations=["2d"])
-    alone = experiment.jobs()
+    shutil.rmtree(finished.output)
+    finished.configure(**BASE, configurations=["2d"])
+    alone = finished.jobs()
     assert (alone["preprocess"], alone["train"], alone["ensemble"]) == (2, 1, 0)
-    experiment.configure(**BASE, configurations=["2d", "3d_fullres"])
-    jobs = experiment.jobs("--dry-run")
+    finished.configure(**BASE, configurations=["2d", "3d_fullres"])
+    jobs = finished.jobs("--dry-run")
     assert set(jobs) == {"preprocess", "prepared"} | since("train")
     assert (jobs["preprocess"], jobs["train"], jobs["predict_fold"], jobs["evaluate"]) == (2, 1, 2, 3)
 
@@ -93,20 +82,19 @@ def test_a_configuration_enabled(experiment):
         ("commands/manifest.py", {"prepared"}),
     ],
 )
-def test_the_same_result_stops_the_wave(finished, tmp_path, module, expected):
-    experiment = changed(finished, tmp_path, edit(module))
-    assert set(experiment.jobs()) == expected
-    assert not experiment.jobs()
-    shutil.rmtree(experiment.folder / ".snakemake")
-    assert not experiment.jobs()
+def test_nothing_follows_from_the_same_result(finished, module, expected):
+    edit(module)(finished)
+    assert set(finished.jobs()) == expected
+    assert not finished.jobs()
+    shutil.rmtree(finished.folder / ".snakemake")
+    assert not finished.jobs()
 
 
 @pytest.mark.slow
-def test_a_plan_that_changes_in_its_networks_only(experiment):
+def test_a_plan_that_changes_in_its_networks_only(finished):
     """More GPU memory, larger batches; the prepared cases are the same."""
-    experiment.configure(**BASE | {"planning": {**BASE["planning"], "gpu_memory_gb": 7}})
-    jobs = set(experiment.jobs())
-    assert jobs - since("train") == {"plan"}
+    finished.configure(**BASE | {"planning": {**BASE["planning"], "gpu_memory_gb": 7}})
+    assert set(finished.jobs()) - since("train") == {"plan"}
 
 
 def edit_plan(experiment: Experiment, **changes: dict[str, object]) -> None:
@@ -118,28 +106,37 @@ def edit_plan(experiment: Experiment, **changes: dict[str, object]) -> None:
     experiment.configure(folds=BASE["folds"], plan="edited.json")
 
 
-@pytest.mark.slow
-def test_an_edited_plan(experiment):
-    before = stored(experiment)
-    edit_plan(experiment)
-    assert experiment.jobs() == {"plan": 1}
+def prepared(experiment: Experiment) -> dict[str, int]:
+    """When each prepared case was written."""
+    files = experiment.shared.glob("preprocessed/*/*/*_image.npy")
+    return {str(file.relative_to(experiment.shared)): file.stat().st_mtime_ns for file in files}
 
-    edit_plan(experiment, **{"2d_small": {"inherits_from": "2d", "batch_size": 2}})
-    jobs = experiment.jobs()
+
+@pytest.mark.slow
+def test_an_edited_plan(finished):
+    before = prepared(finished)
+    edit_plan(finished)
+    assert finished.jobs() == {"plan": 1}
+
+    edit_plan(finished, **{"2d_small": {"inherits_from": "2d", "batch_size": 2}})
+    jobs = finished.jobs()
     assert set(jobs) == {"plan"} | since("train")
     assert (jobs["train"], jobs["predict_fold"], jobs["ensemble"], jobs["evaluate"]) == (1, 1, 2, 3)
-    card = json.loads((experiment.results / "models" / "2d_small" / "fold_0" / "card.json").read_text())
+    card = json.loads((finished.results / "models" / "2d_small" / "fold_0" / "card.json").read_text())
     assert (card["configuration"]["name"], card["configuration"]["batch_size"]) == ("2d_small", 2)
-    names = [c["name"] for c in json.loads((experiment.results / "selection.json").read_text())["candidates"]]
+    names = [c["name"] for c in json.loads((finished.results / "selection.json").read_text())["candidates"]]
     assert names == ["2d", "3d_fullres", "2d_small", "2d+3d_fullres", "2d+2d_small", "3d_fullres+2d_small"]
-    assert not experiment.jobs()
+    assert not finished.jobs()
 
-    edit_plan(experiment, **{"2d": {"batch_size": 17}})
-    jobs = experiment.jobs()
+    edit_plan(finished, **{"2d": {"batch_size": 17}})
+    jobs = finished.jobs()
     assert (jobs["plan"], jobs["train"], jobs["predict_fold"]) == (1, 1, 1)
-    assert stored(experiment) == before
-    os.utime(experiment.folder / "edited.json")
-    assert not experiment.jobs()
+    assert prepared(finished) == before
+    os.utime(finished.folder / "edited.json")
+    assert not finished.jobs()
+
+
+# Raw data.
 
 
 def image_of(experiment: Experiment, case: str) -> Path:
@@ -154,144 +151,130 @@ def rewrite(file: Path, change: Callable[[sitk.Image], sitk.Image]) -> None:
     sitk.WriteImage(change(sitk.ReadImage(str(file))), str(file))
 
 
-@pytest.mark.slow
-def test_raw_files_touched(experiment):
-    for file in (experiment.dataset / "imagesTr").iterdir():
-        os.utime(file)
-    os.utime(experiment.dataset / "dataset.json")
-    assert not experiment.jobs()
-
-
-@pytest.mark.slow
-def test_a_large_raw_file_touched(experiment, tmp_path):
-    """Snakemake takes no digest of files over 1 MB; the check does, and what follows is left alone."""
-    with image_of(experiment, "phantom_000").open("ab") as file:
-        file.write(bytes(1 << 20))  # zeros after the end of a gzip file are padding
-    experiment.finish()
-    os.utime(image_of(experiment, "phantom_000"))
-    assert experiment.jobs() == {"check": 1}
-    assert not experiment.jobs()
-
-
-@pytest.mark.slow
-def test_a_description_that_concerns_nobody(experiment):
+def describe(experiment: Experiment, **changes: object) -> None:
     file = experiment.dataset / "dataset.json"
-    content = json.loads(file.read_text())
-    file.write_text(json.dumps(content | {"licence": "CC-BY"}))
-    assert not experiment.jobs()
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-def stored(experiment: Experiment) -> dict[str, int]:
-    """When each prepared case was written."""
-    files = experiment.shared.glob("preprocessed/*/*/*_image.npy")
-    return {str(file.relative_to(experiment.shared)): file.stat().st_mtime_ns for file in files}
+def brighter(image: sitk.Image) -> sitk.Image:
+    return sitk.ShiftScale(image, 0.0, 1.5)
 
 
-def rewritten(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    """Cases whose prepared files are new."""
+def one_label(label: sitk.Image) -> sitk.Image:
+    return sitk.BinaryThreshold(label, 1, 1, 1, 0)
+
+
+def prepared_again(before: dict[str, int], after: dict[str, int]) -> set[str]:
     names = {name for name, written in after.items() if before.get(name) != written}
     return {match[0] for name in names if (match := re.search(r"phantom_\d+", name))}
 
 
 @pytest.mark.slow
-def test_an_image_changed(experiment):
-    before = stored(experiment)
-    rewrite(image_of(experiment, "phantom_001"), lambda image: sitk.ShiftScale(image, 0.0, 1.5))
-    jobs = experiment.jobs()
+def test_files_touched_and_a_description_that_decides_nothing(finished):
+    for file in (finished.dataset / "imagesTr").iterdir():
+        os.utime(file)
+    os.utime(finished.dataset / "dataset.json")
+    assert not finished.jobs()
+    describe(finished, licence="CC-BY")
+    assert not finished.jobs()
+
+
+@pytest.mark.slow
+def test_a_large_raw_file_touched(finished):
+    """Snakemake takes no digest of files over 1 MB; the check does, and what follows is left alone."""
+    with image_of(finished, "phantom_000").open("ab") as file:
+        file.write(bytes(1 << 20))  # zeros after the end of a gzip file are padding
+    finished.finish()
+    os.utime(image_of(finished, "phantom_000"))
+    assert finished.jobs() == {"check": 1}
+    assert not finished.jobs()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "file_of", "change"),
+    [("phantom_001", image_of, brighter), ("phantom_002", label_of, one_label)],
+)
+def test_an_image_or_a_label_changed(finished, case, file_of, change):
+    before = prepared(finished)
+    rewrite(file_of(finished, case), change)
+    jobs = finished.jobs()
     assert set(jobs) == since("train") | {"check", "fingerprint", "plan", "preprocess", "prepared"}
     assert (jobs["check"], jobs["preprocess"]) == (1, 2)
-    assert rewritten(before, stored(experiment)) == {"phantom_001"}
+    assert prepared_again(before, prepared(finished)) == {case}
 
 
 @pytest.mark.slow
-def test_a_label_fixed(experiment):
-    before = stored(experiment)
-    rewrite(label_of(experiment, "phantom_002"), lambda label: sitk.BinaryThreshold(label, 1, 1, 1, 0))
-    jobs = experiment.jobs()
-    assert set(jobs) == since("train") | {"check", "fingerprint", "plan", "preprocess", "prepared"}
-    assert (jobs["check"], jobs["preprocess"]) == (1, 2)
-    assert rewritten(before, stored(experiment)) == {"phantom_002"}
-
-
-def declare(experiment: Experiment, n_cases: int) -> None:
-    file = experiment.dataset / "dataset.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"numTraining": n_cases}))
-
-
-@pytest.mark.slow
-def test_a_case_added_and_removed(experiment):
-    before = stored(experiment)
-    shutil.copy(image_of(experiment, "phantom_000"), image_of(experiment, "phantom_100"))
-    shutil.copy(label_of(experiment, "phantom_000"), label_of(experiment, "phantom_100"))
-    declare(experiment, 7)
-    jobs = experiment.jobs()
+def test_a_case_added_and_removed(finished):
+    before = prepared(finished)
+    for file_of in (image_of, label_of):
+        shutil.copy(file_of(finished, "phantom_000"), file_of(finished, "phantom_100"))
+    describe(finished, numTraining=7)
+    jobs = finished.jobs()
     assert set(jobs) - set(ORDER) == set(DATA)
     assert (jobs["check"], jobs["preprocess"]) == (1, 2)
-    assert rewritten(before, stored(experiment)) == {"phantom_100"}
+    assert prepared_again(before, prepared(finished)) == {"phantom_100"}
 
-    image_of(experiment, "phantom_100").unlink()
-    label_of(experiment, "phantom_100").unlink()
-    declare(experiment, 6)
-    jobs = experiment.jobs()
+    for file_of in (image_of, label_of):
+        file_of(finished, "phantom_100").unlink()
+    describe(finished, numTraining=6)
+    jobs = finished.jobs()
     assert set(jobs) - set(ORDER) == set(DATA)
     assert (jobs["check"], jobs["preprocess"]) == (1, 2)
-    assert not experiment.jobs()
+    assert not finished.jobs()
 
 
 @pytest.mark.slow
-def test_a_raw_file_that_changes_during_the_call(experiment):
+def test_a_raw_file_that_changes_during_the_call(finished):
     """What is read early must not look younger than it is at the end of a long call."""
-    experiment.configure(**BASE | {"seed": 1})
-    with experiment.start("--quiet", "all") as process:
-        logs = experiment.results / "logs" / "train"
-        since = {log: log.stat().st_mtime_ns for log in logs.glob("*.log")}
+    finished.configure(**BASE | {"seed": 1})
+    with finished.start("--quiet", "all") as process:
+        logs = finished.results / "logs" / "train"
+        before = {log: log.stat().st_mtime_ns for log in logs.glob("*.log")}
         while process.poll() is None and all(
-            log.exists() and log.stat().st_mtime_ns == since[log] for log in since
+            log.exists() and log.stat().st_mtime_ns == before[log] for log in before
         ):
             time.sleep(0.02)
-        rewrite(label_of(experiment, "phantom_002"), lambda label: sitk.BinaryThreshold(label, 1, 1, 1, 0))
+        rewrite(label_of(finished, "phantom_002"), one_label)
         process.communicate(timeout=300)
         assert process.returncode == 0
-    assert {"check", "preprocess", "train"} <= set(experiment.jobs())
+    assert {"check", "preprocess", "train"} <= set(finished.jobs())
+
+
+# Ages, lost records, failures.
 
 
 @pytest.mark.slow
-def test_results_too_large_for_a_digest(experiment):
+def test_results_too_large_for_a_digest(finished):
     """Of files over 1 MB, such as weights, only the age is known."""
-    assert not experiment.jobs("--dry-run", "--max-checksum-file-size", "1")
-    experiment.configure(**BASE, inference={"mirroring": False, "step": 0.6})
-    experiment.finish()
-    assert not experiment.jobs("--dry-run", "--max-checksum-file-size", "1")
-
-
-# Losing what Snakemake remembers.
+    assert not finished.jobs("--dry-run", "--max-checksum-file-size", "1")
+    finished.configure(**BASE, **STEP)
+    finished.finish()
+    assert not finished.jobs("--dry-run", "--max-checksum-file-size", "1")
 
 
 @pytest.mark.slow
-def test_snakemakes_folder_deleted(experiment):
-    shutil.rmtree(experiment.folder / ".snakemake")
-    assert not experiment.jobs()
-    shutil.rmtree(experiment.folder / ".snakemake")
-    experiment.configure(**BASE, inference={"mirroring": False, "step": 0.6})
-    assert set(experiment.jobs("--dry-run")) == since("predict_fold")
-
-
-# Nothing stale survives.
+def test_snakemakes_folder_deleted(finished):
+    shutil.rmtree(finished.folder / ".snakemake")
+    assert not finished.jobs()
+    shutil.rmtree(finished.folder / ".snakemake")
+    finished.configure(**BASE, **STEP)
+    assert set(finished.jobs("--dry-run")) == since("predict_fold")
 
 
 @pytest.mark.slow
-def test_a_failed_rerun_is_made_up_for(experiment):
+def test_a_failed_rerun_is_made_up_for(finished):
     """A training that fails takes its old weights away; asked for less, the next call must not call that finished."""
-    experiment.configure(**BASE, training={**TINY["training"], "learning_rate": 1e30})
-    assert experiment.run().returncode != 0
-    experiment.configure(**BASE)
-    assert {"train", "predict_fold"} <= set(experiment.jobs("--dry-run"))
+    finished.configure(**BASE, training={**TINY["training"], "learning_rate": 1e30})
+    finished.fail()
+    finished.configure(**BASE)
+    assert {"train", "predict_fold"} <= set(finished.jobs("--dry-run"))
 
 
-def test_why(experiment, capfd, monkeypatch):
-    experiment.configure(**BASE, inference={"mirroring": False, "step": 0.6})
-    monkeypatch.chdir(experiment.folder)
-    assert main(["why", *experiment.command()[3:]]) == 0
+def test_why(finished, capfd, monkeypatch):
+    finished.configure(**BASE, **STEP)
+    monkeypatch.chdir(finished.folder)
+    assert main(["why", *finished.words()]) == 0
     said = re.sub(r"[\s│]+", " ", capfd.readouterr().out)
     assert "predict fold 2 inference.step: 0.5 → 0.6" in said
     assert "ensemble 1 what it reads is made again" in said

@@ -1,14 +1,15 @@
-"""The recipes of a call, the plans they use and whose prepared cases they share, and weights to begin with."""
+"""The recipes of a call, the plans they use and whose prepared cases they share, and pretrained weights."""
 
 from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
+from fingerprint_samples import fingerprint_of
 
 from segflow.contracts.errors import ConfigurationError, PlanError
-from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
 from segflow.nnunet.plans import plan_to_json
 from segflow.planning.plan import PlanInput, make_plan
 from segflow.recipes.planner import PlannerRecipe
@@ -19,9 +20,6 @@ from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.recipes import pretrained_words, read_plans, read_recipes, training_words
 
 NNUNET = recipe_named("nnunet")
-PROPERTIES = IntensityProperties(
-    max=4, mean=2, median=2, min=0, percentile_00_5=0.5, percentile_99_5=3.5, std=1
-)
 ALL = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 
 
@@ -55,15 +53,7 @@ def file(tmp_path):
 @pytest.fixture
 def planning(file):
     """A function that writes a recipe that plans otherwise, and gives the file's name."""
-
-    def write(name, **values):
-        return file(json.dumps({"planning": {"plans_name": name, **values}}), f"{name}.yaml")
-
-    return write
-
-
-def folders(plans, recipe, names=ALL):
-    return ["/".join(plans.cases_of(recipe, name)) for name in names]
+    return lambda name, **values: file(json.dumps({"planning": values}), f"{name}.yaml")
 
 
 # Recipes by name and from files, with the configuration's changes.
@@ -71,8 +61,6 @@ def folders(plans, recipe, names=ALL):
 
 def test_the_default_is_nnunets():
     assert read() == read(recipe="nnunet") == {"nnunet": NNUNET}
-    with pytest.raises(ConfigurationError, match=r"there is no recipe 'nnunett'; choose one of nnunet"):
-        read(recipe="nnunett")
 
 
 def test_a_file_says_what_differs(file):
@@ -114,9 +102,16 @@ def test_a_file_that_is_wrong(text, message, file):
         read(recipe=file(text))
 
 
-def test_a_file_that_does_not_exist(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"recipe file .*other\.yaml cannot be read: No such file"):
-        read(recipe=str(tmp_path / "other.yaml"))
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("nnunett", r"there is no recipe 'nnunett'; choose one of nnunet"),
+        ("a/other.yaml", r"recipe file a/other\.yaml cannot be read: No such file"),
+    ],
+)
+def test_recipes_that_do_not_exist(recipe, message):
+    with pytest.raises(ConfigurationError, match=message):
+        read(recipe=recipe)
 
 
 def test_the_configuration_changes_every_recipe(file):
@@ -125,9 +120,8 @@ def test_the_configuration_changes_every_recipe(file):
     found = read(recipes=["nnunet", mine], **changes)
     assert list(found) == ["nnunet", "mine"]
     assert found["nnunet"].training == TrainingRecipe(epochs=3)
-    assert found["mine"].training == TrainingRecipe(
-        epochs=3, iterations=9, base_width=4
-    )  # null changes nothing
+    null_changes_nothing = TrainingRecipe(epochs=3, iterations=9, base_width=4)
+    assert found["mine"].training == null_changes_nothing
     assert [recipe.inference.step for recipe in found.values()] == [0.5, 0.25]
     assert not any(recipe.postprocessing.largest_component for recipe in found.values())
     assert NNUNET.training.epochs == 1000  # and not the recipe itself
@@ -139,7 +133,7 @@ def test_a_mapping_is_replaced_as_a_whole(file):
     assert found.training.batch_size == {"3d_fullres": 2}
 
 
-def test_what_is_wrong_in_the_configuration_is_not_blamed_on_the_file(file):
+def test_a_fault_of_the_configuration_is_not_blamed_on_the_file(file):
     with pytest.raises(ConfigurationError, match=r"^configuration: 'training\.epochs': "):
         read(recipe=file("training: {epochs: 7}"), training={"epochs": 0})
 
@@ -159,84 +153,75 @@ def test_words_of_a_training_are_those_it_reads():
     assert 'training.batch_size={"2d":3}' in words
     assert not any("cascade" in word or "pretrained" in word or "max_features" in word for word in words)
     (recipe,) = read(training={"base_width": 8}).values()
-    assert {word.partition("=")[0] for word in training_words(recipe, "2d", is_cascade=True)} >= {
-        "augmentation.p_cascade_remove", "planning.max_features_2d", "planning.max_features_3d",
-    }  # fmt: skip
+    names = {word.partition("=")[0] for word in training_words(recipe, "2d", is_cascade=True)}
+    assert names >= {"augmentation.p_cascade_remove", "planning.max_features_2d", "planning.max_features_3d"}
 
 
 # Plans.
 
 
-def test_the_default():
-    plans = plans_of()
-    assert plans.of == {"nnunet": "nnUNetPlans"}
-    assert plans.planning == {"nnUNetPlans": NNUNET.planning}
-    assert plans.names == ALL
-    assert folders(plans, "nnunet") == [
-        "nnUNetPlans/2d",
-        "nnUNetPlans/3d_fullres",
-        "nnUNetPlans/3d_lowres",
-        "nnUNetPlans/3d_fullres",
-    ]
-
-
 def test_recipes_that_plan_alike_share_a_plan(file, planning):
     alike = file("training: {epochs: 3}", "alike.yaml")
-    plans = plans_of(recipes=["nnunet", alike, planning("Other", base_features=8)])
+    plans = plans_of(recipes=["nnunet", alike, planning("Other", plans_name="Other", base_features=8)])
     assert plans.of == {"nnunet": "nnUNetPlans", "alike": "nnUNetPlans", "Other": "Other"}
 
 
 def test_two_plans_of_one_name(file):
     """They are compared after the changes of the configuration, which concern all recipes."""
     recipes = ["nnunet", file("planning: {gpu_memory_gb: 24}")]
-    message = (
-        r"recipes 'nnunet' and 'mine' plan differently, .* 'nnUNetPlans'; .* another planning\.plans_name"
-    )
+    message = r"'nnunet' and 'mine' plan differently, .* 'nnUNetPlans'; .* another planning\.plans_name"
     with pytest.raises(ConfigurationError, match=message):
         plans_of(recipes=recipes)
     assert set(plans_of(recipes=recipes, planning={"gpu_memory_gb": 24}).of.values()) == {"nnUNetPlans"}
 
 
-@pytest.mark.parametrize("recipes", [["nnunet", "resenc-l"], ["resenc-l", "nnunet"], ["resenc-l"]])
-def test_presets_share_cases_at_full_resolution_whoever_takes_part(recipes):
-    plans = plans_of(recipes=recipes)
-    assert plans.of["resenc-l"] == "nnUNetResEncUNetLPlans"
-    assert set(plans.planning) == {"nnUNetPlans", "nnUNetResEncUNetLPlans"}
-    assert plans.planning["nnUNetPlans"] == NNUNET.planning
-    assert folders(plans, "resenc-l") == [
-        "nnUNetPlans/2d",
-        "nnUNetPlans/3d_fullres",
-        "nnUNetResEncUNetLPlans/3d_lowres",
-        "nnUNetPlans/3d_fullres",
-    ]
+LARGE = {"plans_name": "large", "gpu_memory_gb": 24}
+FINE = {"plans_name": "fine", "spacing_mm": [1, 1, 1]}
+RESENC, RESENC_L = "nnUNetResEncUNetPlans", "nnUNetResEncUNetLPlans"
 
 
-def test_recipes_of_ones_own_share_unless_their_spacing_differs(planning):
-    plans = plans_of(recipes=[planning("large", gpu_memory_gb=24), planning("fine", spacing_mm=[1, 1, 1])])
-    assert folders(plans, "large", ["2d", "3d_lowres"]) == ["nnUNetPlans/2d", "large/3d_lowres"]
-    assert folders(plans, "fine", ["2d", "3d_lowres"]) == ["fine/2d", "fine/3d_lowres"]
-    assert set(plans_of(recipe=planning("fine", spacing_mm=[1, 1, 1])).planning) == {"fine"}
-
-
-def test_a_spacing_for_all_recipes_is_shared(planning):
-    spacing = {"spacing_mm": [2.0, 1.0, 1.0]}
-    plans = plans_of(recipes=["resenc", planning("fine", spacing_mm=[1, 1, 1])], planning=spacing)
-    assert plans.planning["nnUNetPlans"].spacing_mm == (2.0, 1.0, 1.0)
-    assert folders(plans, "resenc", ["2d"]) == folders(plans, "fine", ["2d"]) == ["nnUNetPlans/2d"]
-
-
-def test_the_default_name_may_be_somebody_elses(file):
-    """Its cases are those of that recipe, so only those with the same spacing share them."""
-    plans = plans_of(recipes=["resenc", file("planning: {spacing_mm: [1, 1, 1]}")])
-    assert folders(plans, "mine", ["2d"]) == ["nnUNetPlans/2d"]
-    assert folders(plans, "resenc", ["2d"]) == ["nnUNetResEncUNetPlans/2d"]
-
-
-def test_cases_that_are_resampled_first_are_shared_with_nobody():
-    plans = plans_of(recipes=["nnunet", "nnunet-2021", "nnunet-2018", "flare21"])
-    cases = {name: plans.cases_of(name, "3d_fullres")[0] for name in plans.of}
-    assert cases == dict.fromkeys(plans.of, "nnUNetPlans") | {"nnunet-2021": "nnUNetPlans2021"}
-    assert plans.cases_of("nnunet-2018", "3d_lowres") == ("nnUNetPlans2018", "3d_lowres")
+@pytest.mark.parametrize(
+    ("recipes", "spacing_mm", "expected"),
+    [
+        (["nnunet"], None, {"nnunet": ("nnUNetPlans", "nnUNetPlans")}),
+        # Whoever takes part, and in any order.
+        (["nnunet", "resenc-l"], None, {"resenc-l": ("nnUNetPlans", RESENC_L)}),
+        (["resenc-l", "nnunet"], None, {"resenc-l": ("nnUNetPlans", RESENC_L)}),
+        (["resenc-l"], None, {"resenc-l": ("nnUNetPlans", RESENC_L)}),
+        # Recipes from files, unless their spacing differs.
+        ([LARGE, FINE], None, {"large": ("nnUNetPlans", "large"), "fine": ("fine", "fine")}),
+        ([FINE], None, {"fine": ("fine", "fine")}),
+        (["resenc", FINE], [2, 1, 1], {"resenc": ("nnUNetPlans", RESENC), "fine": ("nnUNetPlans", "fine")}),
+        # The default name is that of a recipe with another spacing.
+        (
+            ["resenc", {**FINE, "plans_name": "nnUNetPlans"}],
+            None,
+            {"nnUNetPlans": ("nnUNetPlans", "nnUNetPlans"), "resenc": (RESENC, RESENC)},
+        ),
+        # One that resamples first, and one that does not.
+        (
+            ["nnunet", "nnunet-2021", "nnunet-2018", "flare21"],
+            None,
+            {
+                "nnunet-2021": ("nnUNetPlans2021", "nnUNetPlans2021"),
+                "nnunet-2018": ("nnUNetPlans", "nnUNetPlans2018"),
+                "flare21": ("nnUNetPlans", "nnUNetPlans"),
+            },
+        ),
+    ],
+)
+def test_the_plans_whose_prepared_cases_are_used(recipes, spacing_mm, expected, planning):
+    """At full resolution and at low resolution."""
+    names = [planning(one["plans_name"], **one) if isinstance(one, dict) else one for one in recipes]
+    plans = plans_of(recipes=names, planning={"spacing_mm": spacing_mm})
+    assert plans.names == ALL
+    for recipe, (full, low) in expected.items():
+        cases = ["/".join(plans.cases_of(recipe, name)) for name in ALL]
+        assert cases == [f"{full}/2d", f"{full}/3d_fullres", f"{low}/3d_lowres", f"{full}/3d_fullres"]
+    assert set(plans.planning) == {*plans.of.values(), *(full for full, _ in expected.values())}
+    if "nnUNetPlans" in plans.planning and "nnUNetPlans" not in expected:  # the default recipe's
+        default = NNUNET.planning.model_copy(update={"spacing_mm": spacing_mm and tuple(spacing_mm)})
+        assert plans.planning["nnUNetPlans"] == default
 
 
 # Edited plans.
@@ -245,20 +230,14 @@ def test_cases_that_are_resampled_first_are_shared_with_nobody():
 @pytest.fixture
 def edited(tmp_path):
     """A function that writes a plan with a cascade and further configurations, and gives the file's name."""
-    fingerprint = Fingerprint(
-        foreground_intensity_properties_per_channel={"0": PROPERTIES},
-        median_relative_size_after_cropping=1,
-        shapes_after_crop=((432, 512, 512),),
-        spacings=((1.0, 0.75, 0.75),),
-    )
+    fingerprint = fingerprint_of([((1.0, 0.75, 0.75), (432, 512, 512))])
     dataset = PlanInput(name="x", channel_names=("CT",), n_cases=40, n_outputs=2)
 
     def write(*, without=(), plans_name="nnUNetPlans", **added):
         data = plan_to_json(make_plan(fingerprint, dataset, PlannerRecipe(plans_name=plans_name)))
         del data["configurations"]["3d_lowres"]["next_stage"]
-        data["configurations"] = {
-            name: entry for name, entry in (data["configurations"] | added).items() if name not in without
-        }
+        entries = data["configurations"] | added
+        data["configurations"] = {name: entry for name, entry in entries.items() if name not in without}
         (tmp_path / "plans.json").write_text(json.dumps(data))
         return str(tmp_path / "plans.json")
 
@@ -277,7 +256,7 @@ def test_an_edited_plan(edited):
     assert set(plans.planning) == {"mine"}
     assert plans.names == (*ALL, "small", "coarse", "coarser")
     names = ["2d", "3d_fullres", "3d_lowres", "3d_fullres", "3d_fullres", "coarse", "coarse"]
-    assert folders(plans, "nnunet", plans.names) == [f"mine/{name}" for name in names]
+    assert [plans.cases_of("nnunet", name) for name in plans.names] == [("mine", name) for name in names]
     assert plans.cascades == ("3d_cascade_fullres",)
 
 
@@ -288,7 +267,7 @@ def test_recipes_that_plan_alike_may_use_an_edited_plan(edited, file):
         plans_of(plan=edited(), recipes=["nnunet", "resenc"])
 
 
-def test_a_cascade_of_ones_own(edited):
+def test_a_further_cascade(edited):
     plans = plans_of(plan=edited(mine={"inherits_from": "3d_cascade_fullres", "batch_size": 4}))
     assert plans.cascades == ("3d_cascade_fullres", "mine")
     assert plans.cases_of("nnunet", "mine") == ("nnUNetPlans", "3d_fullres")
@@ -298,17 +277,15 @@ def test_a_cascade_of_ones_own(edited):
     assert plans.cases_of("nnunet", "3d_cascade_fullres") == ("nnUNetPlans", "3d_fullres")
 
 
+FULL = {"inherits_from": "3d_fullres"}
 OTHER_CASCADE = "configuration mine: the workflow has cascades from 3d_lowres to the"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mine": {"inherits_from": "3d_fullres", "previous_stage": "2d"}}, OTHER_CASCADE),
-        (
-            {"mine": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres", "spacing": [2, 2, 2]}},
-            OTHER_CASCADE,
-        ),
+        ({"mine": {**FULL, "previous_stage": "2d"}}, OTHER_CASCADE),
+        ({"mine": {**FULL, "previous_stage": "3d_lowres", "spacing": [2, 2, 2]}}, OTHER_CASCADE),
         ({"without": ["3d_lowres"]}, "its stage 3d_lowres is not a configuration of this plan"),
         ({"plans_name": "../x"}, "cannot be the name of a folder"),
         ({"plans_name": ""}, "cannot be the name of a folder"),
@@ -324,47 +301,40 @@ def test_an_edited_plan_that_is_not_there():
         plans_of(plan="none.json")
 
 
-# Configurations that no plan can have, and weights to begin with.
-
-
-@pytest.fixture
-def weights(file):
-    return file("weights", "model.pt")
+# Configurations that no plan can have, and pretrained weights.
 
 
 def test_a_configuration_that_the_edited_plan_lacks(edited):
-    with pytest.raises(ConfigurationError, match=r"plans\.json has no 'large'; choose of 2d, .*, small"):
+    with pytest.raises(
+        ConfigurationError, match=r"there is no configuration 'large'; choose of 2d, .*, small"
+    ):
         plans_of(plan=edited(small={"inherits_from": "2d"}), configurations=["large"])
 
 
 @pytest.mark.parametrize(
-    ("training", "message"),
+    ("settings", "message"),
     [
-        (
-            {"batch_size": {"4d": 2}},
-            r"'training\.batch_size\.4d': there is no such configuration; choose of 2d, ",
-        ),
-        (
-            {"pretrained": {"3d_full": "x"}},
-            r"'training\.pretrained\.3d_full': there is no such configuration",
-        ),
+        ({"configurations": ["4d"]}, r"^'configurations': there is no configuration '4d'; choose of 2d, "),
+        ({"batch_size": {"4d": 2}}, r"'training\.batch_size': there is no configuration '4d'"),
+        ({"pretrained": {"3d_full": "x"}}, r"'training\.pretrained': there is no configuration '3d_full'"),
         ({"pretrained": "nowhere.pt"}, r"'training\.pretrained': there is no file nowhere\.pt"),
-        ({"pretrained": {"2d": "nowhere.pt"}}, r"'training\.pretrained\.2d': there is no file nowhere\.pt"),
-        ({"pretrained": {"2d": ""}}, r"'training\.pretrained\.2d': there is no file "),
+        ({"pretrained": {"2d": "nowhere.pt"}}, r"'training\.pretrained': there is no file nowhere\.pt"),
+        ({"pretrained": {"2d": ""}}, r"'training\.pretrained': there is no file "),
     ],
 )
-def test_what_a_training_cannot_have(training, message):
-    with pytest.raises(ConfigurationError, match=f"recipe 'nnunet': {message}"):
-        plans_of(training=training)
+def test_names_that_no_plan_can_have_and_files_that_are_missing(settings, message):
+    with pytest.raises(ConfigurationError, match=message):
+        plans_of(**settings if "configurations" in settings else {"training": settings})
 
 
-def test_the_content_of_weights_counts_and_neither_name_nor_age(file, weights, tmp_path):
+def test_the_content_of_weights_counts_and_neither_name_nor_age(file):
     def words(pretrained, configuration="2d"):
         (recipe,) = read(training={"pretrained": pretrained}).values()
         return pretrained_words(recipe, configuration)
 
+    weights = file("weights", "model.pt")
     plans_of(training={"pretrained": {"2d": weights}})
-    expected = [f"training.pretrained={digest_of(tmp_path / 'model.pt')[:12]}"]
+    expected = [f"training.pretrained={digest_of(Path(weights))[:12]}"]
     assert words(None) == words({"2d": weights}, "3d_fullres") == []
     assert words(weights) == words({"2d": weights}) == words(weights, "3d_fullres") == expected
     os.utime(weights, (1, 1))

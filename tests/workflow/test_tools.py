@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from snakemake_calls import call_snakemake
 from workflow_runs import REPOSITORY, STARTED, Experiment
 
 from segflow.commands.main import VERBS
@@ -66,8 +67,7 @@ def test_lint(finished):
 def test_report(finished, tmp_path):
     nowhere = "http://127.0.0.1:9"
     file = tmp_path / "report.html"
-    done = finished.run("--report", str(file), http_proxy=nowhere, https_proxy=nowhere)
-    assert done.returncode == 0, done.stdout + done.stderr
+    finished.finish("--report", str(file), http_proxy=nowhere, https_proxy=nowhere)
     page = file.read_text()
     assert 'src="http' not in page
     assert "The whole experiment with recipe nnunet on data on one page" in page
@@ -76,10 +76,10 @@ def test_report(finished, tmp_path):
     assert base64.b64encode(table).decode() in page
 
 
-def test_every_job_leaves_its_provenance(finished):
+def test_every_job_leaves_its_provenance(finished_once):
     """Every job has a benchmark, so there is one provenance file for each of these."""
-    files = sorted(finished.output.rglob("*.provenance"))
-    assert len(files) == len(list(finished.output.glob("**/benchmarks/**/*.tsv")))
+    files = sorted(finished_once.output.rglob("*.provenance"))
+    assert len(files) == len(list(finished_once.output.glob("**/benchmarks/**/*.tsv")))
     for file in files:
         assert file.with_suffix("").is_file()
         made = Provenance.model_validate_json(file.read_text())
@@ -88,7 +88,7 @@ def test_every_job_leaves_its_provenance(finished):
         assert made.code == closure(f"segflow.commands.{VERBS[verb][0]}")
         assert made.inputs, file
         for name, digest in made.inputs.items():
-            assert digest_of(finished.folder / name) == digest, f"{file}: {name}"
+            assert digest_of(finished_once.folder / name) == digest, f"{file}: {name}"
         assert {"segflow", "python", "numpy", "torch"} <= made.versions.keys()
         assert made.device == "cpu"
         assert made.started <= made.finished
@@ -96,60 +96,52 @@ def test_every_job_leaves_its_provenance(finished):
 
 @pytest.mark.parametrize("name", ["selection.json", "final/manifest.json", "model/model.json", "report.html"])
 @pytest.mark.slow
-def test_a_single_result_is_asked_for_at_once(finished, tmp_path, name):
+def test_a_single_result_is_asked_for_at_once(finished, name):
     """Before the plan is there, that is, and so before it is known what the result is made from."""
-    experiment = Experiment(tmp_path)
-    shutil.copytree(finished.dataset, experiment.dataset)
-    experiment.configure()
-    assert experiment.jobs("--dry-run", f"results/data/nnunet/{name}")["select"] == 1
+    shutil.rmtree(finished.output)
+    assert finished.jobs("--dry-run", f"results/data/nnunet/{name}")["select"] == 1
 
 
 # Use from another workflow.
 
 
-def importing(folder: Path, source: Path, *, config: str) -> Experiment:
-    """A workflow of somebody else's, with the data set in `data`; it does without segflow's profile."""
-    (folder / "Snakefile").write_text(MODULE.format(snakefile=REPOSITORY / "Snakefile", config=config))
-    shutil.copytree(source, folder / "data")
-    return Experiment(folder)
+def call(folder: Path, *options: str) -> str:
+    """A call without segflow's profile."""
+    environment = Experiment(folder).environment()
+    done = call_snakemake(["--cores", "2", *options], folder, environment)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
-def call(experiment: Experiment, *options: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *options],
-        cwd=experiment.folder,
-        env=experiment.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def importing(finished: Experiment, config: str) -> Path:
+    """The folder of somebody else's workflow, with the data set in `data`."""
+    shutil.rmtree(finished.output)
+    text = MODULE.format(snakefile=REPOSITORY / "Snakefile", config=config)
+    (finished.folder / "Snakefile").write_text(text)
+    return finished.folder
 
 
 @pytest.mark.slow
-def test_used_as_a_module(finished, tmp_path):
+def test_used_as_a_module(finished):
     """The data set and the output suffice; everything else has its default."""
-    config = 'config: {"dataset": "data", "output": "segmentation"}'
-    experiment = importing(tmp_path, finished.dataset, config=config)
-    planned = STARTED.findall(call(experiment, "--dry-run"))
+    folder = importing(finished, 'config: {"dataset": "data", "output": "segmentation"}')
+    planned = STARTED.findall(call(folder, "--dry-run"))
     assert planned == ["segflow_check", "segflow_fingerprint", "segflow_plan", "mine", "everything"]
 
-    plan = Path("segmentation", "data", "plans", "nnUNetPlans", "plans.json")
-    call(experiment, str(plan))
-    assert json.loads((tmp_path / plan).read_text())["configurations"].keys() >= {"2d", "3d_fullres"}
-    assert (tmp_path / "segmentation" / "records").is_dir()
-    planned = STARTED.findall(call(experiment, "--dry-run"))
+    plan = "segmentation/data/plans/nnUNetPlans/plans.json"
+    call(folder, plan)
+    assert json.loads((folder / plan).read_text())["configurations"].keys() >= {"2d", "3d_fullres"}
+    assert (folder / "segmentation" / "records").is_dir()
+    planned = STARTED.findall(call(folder, "--dry-run"))
     assert {"segflow_preprocess", "segflow_train", "segflow_report", "segflow_compare", "mine"} <= {*planned}
     assert not {"segflow_check", "segflow_plan"} & {*planned}
     assert planned.count("segflow_train") == 10
 
 
 @pytest.mark.slow
-def test_used_as_a_module_with_segflows_own_configuration(finished, tmp_path):
+def test_used_as_a_module_with_segflows_own_configuration(finished):
     """Which is found beside segflow, not beside the importing workflow."""
-    experiment = importing(tmp_path, finished.dataset, config="")
-    assert "results/data/check/chunk_0.json" in call(experiment, "--dry-run")
+    assert "results/data/check/chunk_0.json" in call(importing(finished, ""), "--dry-run")
 
 
 # Software environments.
@@ -159,34 +151,24 @@ def test_launcher(tmp_path):
     """It runs its checkout's code with the first Python on the PATH, wherever it is called and whatever lies there."""
     (tmp_path / "segflow").mkdir()
     (tmp_path / "segflow" / "__init__.py").touch()
-    python = Path(sys.executable).parent
     for folder in (str(LAUNCHER), os.path.relpath(LAUNCHER, tmp_path)):
-        done = subprocess.run(
-            ["/bin/sh", "-c", "segflow --version"],
-            env={"PATH": f"{folder}{os.pathsep}{python}"},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        path = {"PATH": f"{folder}{os.pathsep}{Path(sys.executable).parent}"}
+        words = ["/bin/sh", "-c", "segflow --version"]
+        done = subprocess.run(words, env=path, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.stdout.startswith("segflow "), done.stderr
 
 
 @pytest.mark.slow
-def test_a_conda_environment_runs_this_checkouts_code(finished, tmp_path):
+def test_a_conda_environment_runs_this_checkouts_code(experiment, tmp_path):
     """With a stand-in for conda: which Python a job gets, not whether the packages can be had."""
     (tmp_path / "bin").mkdir()
     conda = tmp_path / "bin" / "conda"
     conda.write_text(CONDA)
     conda.chmod(0o755)
     (tmp_path / "bin" / "activate").write_text('PATH="$1/bin:$PATH"\n')
-    experiment = Experiment(tmp_path / "experiment")
-    shutil.copytree(finished.dataset, experiment.dataset)
-    experiment.configure()
     path = os.pathsep.join((str(tmp_path / "bin"), experiment.environment()["PATH"]))
     target = "results/data/splits_final.json"
-    done = experiment.run(target, "--sdm", "conda", PATH=path, PYTHON_OF_TEST=sys.executable)
-    assert done.returncode == 0, done.stdout + done.stderr
+    experiment.finish(target, "--sdm", "conda", PATH=path, PYTHON_OF_TEST=sys.executable)
     assert (tmp_path / "calls").read_text().startswith("-P -m segflow folds --job data")
 
 

@@ -14,9 +14,7 @@ from segflow.nnunet.plans import read_plan
 from segflow.recipes.settings import settings_of
 from segflow.selection.choose import candidate_members, candidate_name
 from segflow.workflow.code import code_of
-from segflow.workflow.recipes import pretrained_words, training_words
-
-CASCADE, LOW_RESOLUTION = "3d_cascade_fullres", "3d_lowres"
+from segflow.workflow.recipes import CASCADE, LOW_RESOLUTION, pretrained_words, training_words
 
 
 def code(verb):

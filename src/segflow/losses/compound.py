@@ -11,7 +11,7 @@ from torch import Tensor
 from segflow.contracts.labels import Labels
 from segflow.losses.cross_entropy import binary_cross_entropy, cross_entropy
 from segflow.losses.dice import soft_dice_loss
-from segflow.losses.reduction import SINGLE_PROCESS, Reduction
+from segflow.network.group import SINGLE, Group
 from segflow.recipes.training import TrainingRecipe
 
 __all__ = [
@@ -32,14 +32,14 @@ class _OutputLoss:
         entropy: Use the cross-entropy.
         dice: Use the Dice loss.
         share: Part of each patch's voxels, those of highest cross-entropy, over which its mean is taken; 1 for all.
-        reduction: Over the processes that share a batch.
+        group: The processes that share a batch.
     """
 
     batch_dice: bool
     entropy: bool = True
     dice: bool = True
     share: float = 1.0
-    reduction: Reduction = SINGLE_PROCESS
+    group: Group = SINGLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +65,13 @@ class ClassLoss(_OutputLoss):
         if self.ignore is not None:
             mask = y != self.ignore
             y = y * mask
-        terms, reduction = [], self.reduction
+        terms, group = [], self.group
         if self.entropy:
-            terms.append(cross_entropy(log_p, y, share=self.share, mask=mask, reduction=reduction))
+            terms.append(cross_entropy(log_p, y, share=self.share, mask=mask, group=group))
         if self.dice:
             classes = torch.arange(1, logits.shape[1], device=y.device).view(1, -1, *[1] * (y.ndim - 2))
             p, y = log_p[:, 1:].exp(), y == classes
-            terms.append(soft_dice_loss(p, y, batch_dice=self.batch_dice, mask=mask, reduction=reduction))
+            terms.append(soft_dice_loss(p, y, batch_dice=self.batch_dice, mask=mask, group=group))
         return sum(terms[1:], start=terms[0])
 
 
@@ -96,12 +96,12 @@ class RegionLoss(_OutputLoss):
         y, mask = target, None
         if self.ignore_last:
             y, mask = target[:, :-1], ~target[:, -1:].bool()
-        terms, reduction = [], self.reduction
+        terms, group = [], self.group
         if self.entropy:
-            terms.append(binary_cross_entropy(logits, y, share=self.share, mask=mask, reduction=reduction))
+            terms.append(binary_cross_entropy(logits, y, share=self.share, mask=mask, group=group))
         if self.dice:
             p = torch.sigmoid(logits)
-            terms.append(soft_dice_loss(p, y, batch_dice=self.batch_dice, mask=mask, reduction=reduction))
+            terms.append(soft_dice_loss(p, y, batch_dice=self.batch_dice, mask=mask, group=group))
         return sum(terms[1:], start=terms[0])
 
 
@@ -111,7 +111,7 @@ def build_loss(
     weights: Sequence[float],
     *,
     batch_dice: bool,
-    reduction: Reduction = SINGLE_PROCESS,
+    group: Group = SINGLE,
 ) -> DeepSupervisionLoss:
     """The loss for a set of labels and a number of outputs.
 
@@ -120,7 +120,7 @@ def build_loss(
         recipe: Names the loss.
         weights: Of the network's outputs (`deep_supervision_weights`).
         batch_dice: Sum Dice over the batch.
-        reduction: Over the processes that share a batch.
+        group: The processes that share a batch.
 
     Returns:
         A callable of (list of logits, list of targets), full resolution first.
@@ -130,7 +130,7 @@ def build_loss(
         entropy=recipe.loss != "dice",
         dice=recipe.loss != "ce",
         share=recipe.top_k_share if recipe.loss == "dice_topk" else 1.0,
-        reduction=reduction,
+        group=group,
     )
     loss: Callable[[Tensor, Tensor], Tensor]
     if labels.has_regions:

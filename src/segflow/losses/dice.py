@@ -1,4 +1,4 @@
-"""The soft Dice loss."""
+"""The soft Dice loss. Source: method.md section 14."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from segflow.losses.reduction import SINGLE_PROCESS, Reduction
+from segflow.network.group import SINGLE, Group
 
 __all__ = ["soft_dice_loss"]
 
-#: Added above and below, so that a class absent from both scores 1. Source: method.md section 14.
+#: Added above and below, so that a class absent from both scores 1.
 EPSILON: Final = 1e-5
-#: Lower limit of the denominator. Source: method.md section 14.
+#: Lower limit of the denominator.
 FLOOR: Final = 1e-8
 
 
@@ -23,7 +23,7 @@ def soft_dice_loss(
     *,
     batch_dice: bool,
     mask: Tensor | None = None,
-    reduction: Reduction = SINGLE_PROCESS,
+    group: Group = SINGLE,
 ) -> Tensor:
     """Minus the mean soft Dice.
 
@@ -37,12 +37,10 @@ def soft_dice_loss(
         y: Truth, 0 or 1 (or boolean), same shape.
         batch_dice: Sum over the batch.
         mask: Voxels that count, (b, 1, *spatial), boolean; all if None.
-        reduction: How processes that share the batch combine their sums.
+        group: The processes that share the batch.
 
     Returns:
         Scalar between -1 and 0.
-
-    Source: method.md section 14.
     """
     if mask is not None:
         p, y = p * mask, y * mask
@@ -50,6 +48,6 @@ def soft_dice_loss(
     I = (p * y).sum(axes)  # noqa: E741, N806  the formula's letter
     P, Y = p.sum(axes), y.sum(axes, dtype=p.dtype)  # noqa: N806  the formula's letters
     if batch_dice:
-        I, P, Y = reduction.sum(torch.stack((I, P, Y)))  # noqa: E741, N806
+        I, P, Y = group.sum(torch.stack((I, P, Y)))  # noqa: E741, N806
     dice = ((2 * I + EPSILON) / torch.clamp(P + Y + EPSILON, min=FLOOR)).mean()
-    return -(dice if batch_dice else reduction.mean(dice))
+    return -(dice if batch_dice else group.mean(dice))

@@ -28,8 +28,8 @@ from segflow.augmentation.targets import target_shapes
 from segflow.contracts.arrays import LabelMap, Shape3, Voxels
 from segflow.contracts.case import CaseReader, TrainingCase
 from segflow.contracts.labels import Target
+from segflow.network.group import SINGLE, Group
 from segflow.training.job import TrainingJob
-from segflow.training.parallel import SINGLE, Group
 
 __all__ = ["Batch", "BatchMaker"]
 

@@ -14,11 +14,12 @@ from torch import Tensor
 from segflow.contracts.case import CaseReader, CheckpointStore, Progress, Stop
 from segflow.contracts.errors import Interrupted, TrainingError
 from segflow.network.device import keep_freed_memory
+from segflow.network.group import Group
 from segflow.training.batches import Batch, BatchMaker
 from segflow.training.job import TrainingJob, check_job
 from segflow.training.monitor import EpochRecord, is_over, moving_mean, pseudo_dice
-from segflow.training.parallel import Group, run_ranks
-from segflow.training.state import TrainingState, make_checkpoint, position_of, restore_, state_of
+from segflow.training.parallel import run_ranks
+from segflow.training.state import TrainingState, make_checkpoint, state_of
 from segflow.training.step import Learner
 from segflow.training.workers import open_batches
 
@@ -60,15 +61,11 @@ def train(
     Args:
         job: What to train.
         reader: Reads preprocessed cases.
-        checkpoints: Keeps the state after every epoch, in a long epoch also between two steps, and when a stop is
-            requested. With several devices one of their processes saves, so a copy in another process must mean the
-            same place, as a file's name does.
+        checkpoints: Receives the state after every epoch, in a long epoch also between two steps, and when a stop is
+            requested. With several devices a copy in another process saves it, so it must be a file or the like.
         progress: Advances by one per training batch.
         stop: Asked after every training step.
-        devices: To divide the work among, such as ("cuda:0", "cuda:1"); by default the job's alone.
-
-    Returns:
-        The weights and the history.
+        devices: To divide the work among, such as ("cuda:0", "cuda:1"); by default the job's device.
 
     Raises:
         TrainingError: There is nothing to train on, a case cannot be read, the checkpoint belongs to another
@@ -77,20 +74,17 @@ def train(
     """
     devices = tuple(devices) or (job.device,)
     check_job(job, reader, devices)
-    arguments = (job, reader, checkpoints)
+    stop = stop or (lambda: False)
     if len(devices) == 1:
-        train_in_group(Group(device=devices[0]), progress, stop or _never, *arguments)
+        train_in_group(Group(device=devices[0]), progress, stop, job, reader, checkpoints)
     else:
-        run_ranks(train_in_group, arguments, devices=devices, progress=progress, stop=stop or _never)
+        arguments = (job, reader, checkpoints)
+        run_ranks(train_in_group, arguments, devices=devices, progress=progress, stop=stop)
     checkpoint = checkpoints.load() or {}
-    state = state_of(checkpoint)
+    state = state_of(checkpoint, job.parts)
     return TrainingResult(
         weights=checkpoint["network"], best_weights=state.best_weights, history=tuple(state.history)
     )
-
-
-def _never() -> bool:
-    return False
 
 
 def train_in_group(
@@ -107,16 +101,17 @@ def train_in_group(
     job = replace(job, device=group.device, workers=max(workers, min(job.workers, 1)))
     maker = BatchMaker(job, reader, group)
     checkpoint = checkpoints.load()
-    done, begun = position_of(checkpoint)
-    first, stop_at = done * maker.per_epoch + begun, job.training.epochs * maker.per_epoch
+    state = state_of(checkpoint, job.parts)
+    done, begun = len(state.history), len(state.losses)
+    first, end = done * maker.per_epoch + begun, job.training.epochs * maker.per_epoch
     with (
-        open_batches(maker, first=first, stop=stop_at, workers=job.workers) as batches,
+        open_batches(maker, first=first, stop=end, workers=job.workers) as batches,
         torch.backends.cudnn.flags(enabled=True, benchmark=True),
     ):
         learner = Learner(job, group)
-        state = TrainingState() if checkpoint is None else restore_(checkpoint, learner, job.parts)
-        del checkpoint
-        if done or begun:
+        if checkpoint is not None:
+            learner.restore_(checkpoint)
+            del checkpoint  # to free its memory
             logger.info("resumed after epoch %d, iteration %d", done, begun)
             progress.advance(done * maker.iterations + begun, note=f"resumed after epoch {done}")
         run = _Run(job, group, maker, batches, learner, state, progress, stop, checkpoints)
@@ -127,12 +122,11 @@ def train_in_group(
         except Interrupted:
             run.save()
             raise
-    left = job.training.epochs - len(state.history)
-    if left > 0:
-        epochs, patience = job.training.epochs, job.training.patience
-        logger.info("ended after %d of %d epochs: no gain for %d", epochs - left, epochs, patience)
-        note = f"ended early, after epoch {epochs - left}/{epochs}"
-        progress.advance(left * maker.iterations, note=note)  # so that the bar is full
+    epochs, done = job.training.epochs, len(state.history)
+    if done < epochs:
+        logger.info("ended after %d of %d epochs: no gain for %d", done, epochs, job.training.patience)
+        note = f"ended early, after epoch {done}/{epochs}"
+        progress.advance((epochs - done) * maker.iterations, note=note)  # so that the bar is full
     return state, learner
 
 
@@ -156,7 +150,7 @@ class _Run:
     def save(self) -> None:
         """Save the state as it is now; the first process of a group does."""
         if self.group.rank == 0:
-            self.checkpoints.save(make_checkpoint(self.learner, self.state, self.job.parts))
+            self.checkpoints.save(make_checkpoint(self.learner.state(), self.state, self.job.parts))
         self._saved = time.monotonic()
 
     def epoch(self) -> None:
@@ -185,7 +179,7 @@ class _Run:
             ema=moving_mean(state.history[-1].ema if state.history else None, mean),
             seconds=state.seconds + time.perf_counter() - began,
         )
-        state.add(record, self.learner.network.state_dict())
+        state.add(record, self.learner.weights())
 
     def _learn(self, epoch: int, iteration: int) -> float:
         loss = self.learner.learn(next(self.batches))

@@ -41,7 +41,7 @@ class EpochRecord:
     learning_rate: float
     train_loss: float
     validation_loss: float
-    pseudo_dice: tuple[float, ...]
+    pseudo_dice: list[float]
     mean: float
     ema: float
     seconds: float
@@ -83,7 +83,7 @@ def _count_regions(logits: Tensor, target: Tensor, labels: Labels) -> Tensor:
     return torch.stack([(a & b & valid).sum(axes) for a, b in pairs])
 
 
-def pseudo_dice(counts: Tensor) -> tuple[tuple[float, ...], float]:
+def pseudo_dice(counts: Tensor) -> tuple[list[float], float]:
     """Dice per target and its mean over the targets that occur.
 
         Dice = 2 TP / (2 TP + FP + FN)
@@ -96,7 +96,7 @@ def pseudo_dice(counts: Tensor) -> tuple[tuple[float, ...], float]:
     """
     tp, fp, fn = counts.double()
     dice = 2 * tp / (2 * tp + fp + fn)
-    return tuple(dice.tolist()), float(dice.nanmean())
+    return dice.tolist(), float(dice.nanmean())
 
 
 def moving_mean(previous: float | None, new: float) -> float:

@@ -5,7 +5,8 @@ Source: method.md sections 11, 14 and 15.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segflow.losses.compound import build_loss
+from segflow.network.group import SINGLE, Group
 from segflow.network.unet import arranged, build_network, memory_format
 from segflow.network.weights import load_weights_
 from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import Batch
 from segflow.training.job import TrainingJob
 from segflow.training.monitor import count_overlap
-from segflow.training.parallel import SINGLE, Group
 
 __all__ = ["Learner", "learning_rate"]
 
@@ -61,7 +62,7 @@ class Learner:
             recipe,
             job.scale_weights,
             batch_dice=configuration.batch_dice,
-            reduction=group.sharing(configuration.batch_size),
+            group=group.sharing(configuration.batch_size),
         )
         self._labels = job.labels
         self._group = group
@@ -77,6 +78,26 @@ class Learner:
         self._half = self._device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=self._half)
 
+    def weights(self) -> dict[str, Tensor]:
+        """The network's weights, copied to the CPU, so that later steps don't change them."""
+        return {
+            name: tensor.detach().to("cpu", copy=True) for name, tensor in self.network.state_dict().items()
+        }
+
+    def state(self) -> dict[str, Any]:
+        """All that the steps have changed: a part of a checkpoint."""
+        return {
+            "network": self.weights(),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def restore_(self, checkpoint: Mapping[str, Any]) -> None:
+        """Go on from the `state` that a checkpoint holds."""
+        self.network.load_state_dict(checkpoint["network"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.scaler.load_state_dict(checkpoint["scaler"])
+
     def begin_epoch(self, epoch: int) -> float:
         """Give the optimiser the learning rate of an epoch, and return it."""
         rate = learning_rate(self._recipe, epoch)
@@ -88,7 +109,7 @@ class Learner:
         """Change the weights by one step, unless the loss is not finite.
 
         Args:
-            batch: For training, or this process's share of it.
+            batch: For training: this process's patches of it.
 
         Returns:
             The loss of the whole batch before the step.
@@ -109,14 +130,7 @@ class Learner:
 
     @torch.no_grad()
     def score(self, batch: Batch) -> tuple[float, Tensor]:
-        """The loss and the overlap counts of a validation batch.
-
-        Args:
-            batch: For validation, or this process's share of it.
-
-        Returns:
-            The loss of the whole batch, and (3, targets) counts of these patches as of `count_overlap`.
-        """
+        """The loss of a whole validation batch, and `count_overlap` of this process's patches of it."""
         self.network.eval()
         loss, logits = self._forward(batch)
         target = self._to_device([batch.targets[0]])[0]

@@ -11,13 +11,7 @@ __all__ = ["chunk_count", "chunk_of"]
 
 
 def chunk_count(n_cases: int, *, cases: int, most: int) -> int:
-    """How many chunks a data set is cut into: a power of two, so that a growing data set splits chunks in halves.
-
-    Args:
-        n_cases: Number of cases of the data set.
-        cases: To aim at per chunk.
-        most: Upper limit of the number of chunks.
-    """
+    """Number of chunks of about `cases` cases: at most `most`, and a power of two, so that growth halves them."""
     count = 1
     while count * cases < n_cases and count * 2 <= most:
         count *= 2

@@ -3,7 +3,7 @@
 Snakemake gets the digests as parameters of a rule. So a changed module re-runs the stages that import it and no other,
 and the reason that Snakemake prints names the module. Files are parsed, never imported: grimp finds the imports, also
 those within functions, and of each file the syntax tree counts, so that a comment, a docstring or a line break re-runs
-nothing. `__init__` files hold docstrings only. An import by a computed name cannot be seen; tests keep both so.
+nothing. `__init__` files hold docstrings only. An import by a computed name cannot be seen; tests see to both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["closure", "code_of", "digest_of_code"]
 
 _DIGITS = 12
 #: What draws pictures and writes logs beside a training decides no result, nor does what it imports (decision 0009).
-_ASIDE = "segflow.commands.watching"
+_BESIDE_RESULTS = "segflow.commands.watching"
 _NO_DATA = {"", ".py", ".pyc", ".typed"}
 #: Fields of the syntax tree that say nothing about what the code does.
 _IGNORED = {"ctx", "kind", "type_comment", "type_ignores"}
@@ -42,12 +42,16 @@ def closure(module: str) -> dict[str, str]:
     Raises:
         ConfigurationError: A file is not valid Python.
     """
-    package = module.partition(".")[0]
-    modules = {module, *_graph(package, module == _ASIDE).find_upstream_modules(module)}
-    found = {name: digest_of_code(_file(name)) for name in modules}
-    for name in modules:
-        folder = name if _file(name).stem == "__init__" else name.rpartition(".")[0]
-        found |= {f"{folder}/{file.name}": digest_of_code(file) for file in _data_files(_file(name).parent)}
+    found = {}
+    try:
+        for name in (module, *_graph(module.partition(".")[0]).find_upstream_modules(module)):
+            file = _file(name)
+            folder = name if file.stem == "__init__" else name.rpartition(".")[0]
+            found[name] = digest_of_code(file)
+            found |= {f"{folder}/{data.name}": digest_of_code(data) for data in _data_files(file.parent)}
+    except (SourceSyntaxError, SyntaxError) as problem:
+        place = f"{problem.filename}, line {problem.lineno or 1}"
+        raise ConfigurationError(f"{place}: not valid Python") from None
     return dict(sorted(found.items()))
 
 
@@ -57,18 +61,12 @@ def code_of(module: str) -> tuple[str, ...]:
 
 
 @cache
-def _graph(package: str, with_aside: bool) -> grimp.ImportGraph:  # noqa: FBT001  a key of the cache
-    try:
-        graph = grimp.build_graph(package, cache_dir=None)
-    except SourceSyntaxError as problem:
-        raise _not_python(problem.filename, problem.lineno) from None
-    if _ASIDE in graph.modules and not with_aside:
-        graph.remove_module(_ASIDE)
+def _graph(package: str) -> grimp.ImportGraph:
+    graph = grimp.build_graph(package, cache_dir=None)
+    if _BESIDE_RESULTS in graph.modules:
+        for importer in graph.find_modules_that_directly_import(_BESIDE_RESULTS):
+            graph.remove_import(importer=importer, imported=_BESIDE_RESULTS)
     return graph
-
-
-def _not_python(file: Path | str, line: int | None) -> ConfigurationError:
-    return ConfigurationError(f"{file}, line {line or 1}: not valid Python")
 
 
 def _file(module: str) -> Path:
@@ -84,17 +82,10 @@ def _data_files(folder: Path) -> tuple[Path, ...]:
 
 @cache
 def digest_of_code(file: Path) -> str:
-    """Digest of a file: of a module's syntax tree without docstrings, of a data file's content.
-
-    Raises:
-        ConfigurationError: The module is not valid Python.
-    """
+    """Digest of a file: of a module's syntax tree without docstrings, of a data file's content."""
     content = file.read_bytes()
     if file.suffix == ".py":
-        try:
-            content = _text(ast.parse(content, filename=str(file))).encode("ascii")
-        except (SyntaxError, ValueError) as problem:  # the latter for a zero byte, before Python 3.12
-            raise _not_python(file, getattr(problem, "lineno", None)) from None
+        content = _text(ast.parse(content, filename=str(file))).encode("ascii")
     return hashlib.sha256(content).hexdigest()[:_DIGITS]
 
 
@@ -109,5 +100,5 @@ def _text(node: object) -> str:
     fields = {name: value for name, value in ast.iter_fields(node) if name not in _IGNORED}
     if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
         fields["body"] = node.body[1:]
-    said = ",".join(f"{name}={_text(value)}" for name, value in fields.items() if value not in (None, []))
-    return f"{type(node).__name__}({said})"
+    shown = ",".join(f"{name}={_text(value)}" for name, value in fields.items() if value not in (None, []))
+    return f"{type(node).__name__}({shown})"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from segflow.contracts.codec import Contract
-from segflow.contracts.plan import CONFIGURATION_NAMES, ConfigurationName
+from segflow.contracts.plan import ConfigurationName
 
 __all__ = ["WorkflowConfig"]
 
@@ -87,17 +87,9 @@ class WorkflowConfig(Contract):
     @model_validator(mode="after")
     def _plan_is_the_only_one(self) -> Self:
         """An edited plan is that of one data set, and leaves nothing to be planned."""
-        if self.plan is None:
-            unknown = [name for name in self.configurations if name not in CONFIGURATION_NAMES]
-            if unknown and self.configurations != "auto":
-                raise ValueError(
-                    f"'configurations': there is no '{unknown[0]}'; choose of {', '.join(CONFIGURATION_NAMES)}, "
-                    "or name an edited plan that has it (key 'plan')"
-                )
-            return self
-        if len(self.dataset_folders) > 1:
+        if self.plan is not None and len(self.dataset_folders) > 1:
             raise ValueError("'plan': an edited plan is that of one data set; name one 'dataset'")
-        if any(value is not None for value in (self.planning or {}).values()):
+        if self.plan is not None and any(value is not None for value in (self.planning or {}).values()):
             raise ValueError(
                 "'plan': an edited plan is taken as it is; leave out 'planning', or edit the plan"
             )

@@ -12,7 +12,7 @@ from segflow.images.dataset import list_files, read_description
 from segflow.nnunet.folds import read_folds
 from segflow.planning.folds import N_FOLDS
 from segflow.workflow.chunks import chunk_count, chunk_of
-from segflow.workflow.config import WorkflowConfig
+from segflow.workflow.config import ChunksConfig, WorkflowConfig
 
 __all__ = ["SourceData", "read_sources"]
 
@@ -26,6 +26,7 @@ class SourceData:
 
     Attributes:
         folder: As the configuration names it.
+        description: Its dataset.json.
         chunks: Raw files of each chunk's cases.
         cases: A word that changes when a case is added or removed.
         meaning: What dataset.json says about images and labels, one word per key. A change of anything else in that
@@ -35,16 +36,12 @@ class SourceData:
     """
 
     folder: str
+    description: str
     chunks: list[list[str]]
     cases: str
     meaning: list[str]
     n_folds: int
     own_folds: list[str]
-
-    @property
-    def description(self) -> str:
-        """Its dataset.json."""
-        return f"{self.folder}/dataset.json"
 
     @property
     def n_chunks(self) -> int:
@@ -59,7 +56,7 @@ def read_sources(config: WorkflowConfig) -> dict[str, SourceData]:
         DatasetError: A dataset.json is missing or wrong, or there are no images.
         ConfigurationError: A fold is named that a data set does not have.
     """
-    found = {Path(folder).name: _read(folder, config) for folder in config.dataset_folders}
+    found = {Path(folder).name: _read(Path(folder), config.chunks) for folder in config.dataset_folders}
     for name, source in found.items():
         if max(config.folds) >= source.n_folds:
             raise ConfigurationError(
@@ -68,19 +65,20 @@ def read_sources(config: WorkflowConfig) -> dict[str, SourceData]:
     return found
 
 
-def _read(folder: str, config: WorkflowConfig) -> SourceData:
-    files = list_files(Path(folder))
-    count = chunk_count(len(files), cases=config.chunks.cases, most=config.chunks.most)
+def _read(folder: Path, wanted: ChunksConfig) -> SourceData:
+    files = list_files(folder)
+    count = chunk_count(len(files), cases=wanted.cases, most=wanted.most)
     chunks: list[list[str]] = [[] for _ in range(count)]
     for identifier, names in files.items():
         chunks[chunk_of(identifier, count)] += map(str, names)
-    description, _ = read_description(Path(folder, "dataset.json"))
-    own = Path(folder, "splits_final.json")
+    content, _ = read_description(folder / "dataset.json")
+    own = folder / "splits_final.json"
     return SourceData(
-        folder=folder,
+        folder=str(folder),
+        description=str(folder / "dataset.json"),
         chunks=chunks,
         cases=f"cases={len(files)}:{hashlib.sha256(json.dumps(list(files)).encode()).hexdigest()[:12]}",
-        meaning=[f"{key}={json.dumps(description[key])}" for key in _MEANING if key in description],
+        meaning=[f"{key}={json.dumps(content[key])}" for key in _MEANING if key in content],
         n_folds=len(read_folds(own)) if own.exists() else N_FOLDS,
         own_folds=[str(own)] if own.exists() else [],
     )

@@ -17,11 +17,17 @@ from segflow.recipes.settings import settings_of
 from segflow.storage.files import digest_of
 from segflow.workflow.config import WorkflowConfig
 
-__all__ = ["Plans", "pretrained_words", "read_plans", "read_recipes", "training_words"]
+__all__ = [
+    "CASCADE",
+    "LOW_RESOLUTION",
+    "Plans",
+    "pretrained_words",
+    "read_plans",
+    "read_recipes",
+    "training_words",
+]
 
-CASCADE, COARSE, FULL = "3d_cascade_fullres", "3d_lowres", "3d_fullres"
-#: Their preparation depends on the recipe through its target spacing and order alone (method.md 6.1-6.3, 7, 26).
-_AT_FULL_RESOLUTION = ("2d", FULL, CASCADE)
+CASCADE, LOW_RESOLUTION, FULL_RESOLUTION = "3d_cascade_fullres", "3d_lowres", "3d_fullres"
 _DIGITS = 12
 
 
@@ -30,25 +36,22 @@ class Plans:
     """Which plans there are, and whose prepared cases a configuration reads.
 
     Attributes:
-        of: Recipe name to plan name.
-        planning: Plan name to what it is made with. A plan may be there for its prepared cases only.
+        of: Recipe to plan.
+        planning: Plan to what it is made with. A plan may be there for its prepared cases only.
         names: Of all configurations that a plan may have, simpler first.
-        sharing: Plan name to the plan whose cases it shares at full resolution; itself if there is no other.
-        same_cases: Configuration to the configuration that is prepared alike; itself if there is no other.
+        cases: Plan and configuration to the plan and configuration whose prepared cases are the same.
         cascades: Configurations that take the output of 3d_lowres.
     """
 
     of: Mapping[str, str]
     planning: Mapping[str, PlannerRecipe]
     names: tuple[str, ...]
-    sharing: Mapping[str, str]
-    same_cases: Mapping[str, str]
+    cases: Mapping[tuple[str, str], tuple[str, str]]
     cascades: tuple[str, ...]
 
     def cases_of(self, recipe: str, configuration: str) -> tuple[str, str]:
         """Plan and configuration whose preparation and prepared cases a configuration reads."""
-        plan, same = self.of[recipe], self.same_cases[configuration]
-        return (self.sharing[plan] if same in _AT_FULL_RESOLUTION else plan), same
+        return self.cases[self.of[recipe], configuration]
 
 
 def read_recipes(config: WorkflowConfig) -> dict[str, Recipe]:
@@ -70,9 +73,6 @@ def read_recipes(config: WorkflowConfig) -> dict[str, Recipe]:
 def read_plans(config: WorkflowConfig, recipes: Mapping[str, Recipe]) -> Plans:
     """The plans that recipes use; recipes that plan alike share one.
 
-    Prepared cases at full resolution are named by the plan of the default recipe wherever they are the same, whether
-    that recipe takes part or not. So adding or removing a recipe leaves the cases of the others where they are.
-
     Args:
         config: Of the workflow.
         recipes: By name, with the configuration's changes.
@@ -82,13 +82,21 @@ def read_plans(config: WorkflowConfig, recipes: Mapping[str, Recipe]) -> Plans:
             configuration is named that no plan can have, or pretrained weights do not exist.
         PlanError: The edited plan cannot be understood.
     """
-    of = _plan_names(recipes)
-    planning = {plan: recipes[name].planning for name, plan in of.items()}
-    if config.plan is None:
-        base = _with_changes(recipe_named("nnunet"), config).planning
-        plans = _planned(of, planning, planning.get(base.plans_name, base))
-    else:
+    first: dict[str, Recipe] = {}
+    for recipe in recipes.values():
+        name = recipe.planning.plans_name
+        other = first.setdefault(name, recipe)
+        if other.planning != recipe.planning:
+            raise ConfigurationError(
+                f"recipes '{other.name}' and '{recipe.name}' plan differently, but both call their plan "
+                f"'{name}'; give one of them another planning.plans_name"
+            )
+    of = {name: recipe.planning.plans_name for name, recipe in recipes.items()}
+    if config.plan is not None:
         plans = _edited(of, config.plan)
+    else:
+        default = _with_changes(recipe_named("nnunet"), config).planning
+        plans = _planned(of, {name: recipe.planning for name, recipe in first.items()}, default)
     _check_names(config, recipes, plans.names)
     return plans
 
@@ -123,36 +131,26 @@ def _with_changes(recipe: Recipe, config: WorkflowConfig) -> Recipe:
     return changed(recipe, {section: getattr(config, section) for section in SECTIONS}, where="configuration")
 
 
-def _plan_names(recipes: Mapping[str, Recipe]) -> dict[str, str]:
-    """Recipe name to plan name: `plans_name`, as nnU-Net names those of its presets."""
-    first: dict[str, Recipe] = {}
-    for recipe in recipes.values():
-        plans_name = recipe.planning.plans_name
-        other = first.setdefault(plans_name, recipe)
-        if other.planning != recipe.planning:
-            raise ConfigurationError(
-                f"recipes '{other.name}' and '{recipe.name}' plan differently, but both call their plan "
-                f"'{plans_name}'; give one of them another planning.plans_name"
-            )
-    return {name: recipe.planning.plans_name for name, recipe in recipes.items()}
+def _planned(of: Mapping[str, str], planning: Mapping[str, PlannerRecipe], default: PlannerRecipe) -> Plans:
+    """Plans of the planner.
 
-
-def _planned(of: Mapping[str, str], planning: Mapping[str, PlannerRecipe], base: PlannerRecipe) -> Plans:
-    """Plans of the planner; `base` is the one whose cases others share."""
-    alike = {plan for plan, planned in planning.items() if _prepares(planned) == _prepares(base)}
-    return Plans(
-        of=of,
-        planning={base.plans_name: base, **planning} if alike else planning,
-        names=CONFIGURATION_NAMES,
-        sharing={plan: base.plans_name if plan in alike else plan for plan in planning},
-        same_cases={name: FULL if name == CASCADE else name for name in CONFIGURATION_NAMES},
-        cascades=(CASCADE,),
-    )
-
-
-def _prepares(planning: PlannerRecipe) -> tuple[object, ...]:
-    """What of a recipe bears on the cases at full resolution."""
-    return planning.spacing_mm, planning.resample_first
+    Cases at full resolution depend on the recipe through its target spacing and order alone (method.md 6.1-6.3, 7, 26).
+    Where these are the default recipe's, they belong to its plan, whether that recipe takes part or not. So adding or
+    removing a recipe leaves the cases of the others where they are.
+    """
+    shared = planning.get(default.plans_name, default)
+    alike = {
+        plan
+        for plan, own in planning.items()
+        if (own.spacing_mm, own.resample_first) == (shared.spacing_mm, shared.resample_first)
+    }
+    planning = {shared.plans_name: shared, **planning} if alike else planning
+    cases: dict[tuple[str, str], tuple[str, str]] = {}
+    for plan in planning:
+        full = shared.plans_name if plan in alike else plan
+        cases |= {(plan, name): (full, name) for name in ("2d", FULL_RESOLUTION)}
+        cases |= {(plan, CASCADE): (full, FULL_RESOLUTION), (plan, LOW_RESOLUTION): (plan, LOW_RESOLUTION)}
+    return Plans(of, planning, CONFIGURATION_NAMES, cases, (CASCADE,))
 
 
 def _edited(of: Mapping[str, str], file: str) -> Plans:
@@ -163,61 +161,48 @@ def _edited(of: Mapping[str, str], file: str) -> Plans:
             "name recipes that plan alike"
         )
     plan = read_plan(Path(file))
-    if not re.fullmatch(SAFE_NAME, plan.plans_name):
-        raise PlanError(f"{file}: plans_name '{plan.plans_name}' cannot be the name of a folder")
+    own = plan.plans_name
+    if not re.fullmatch(SAFE_NAME, own):
+        raise PlanError(f"{file}: plans_name '{own}' cannot be the name of a folder")
     names = in_order([*CONFIGURATION_NAMES, *plan.configurations])
-    return Plans(
-        of=dict.fromkeys(of, plan.plans_name),
-        planning={plan.plans_name: PlannerRecipe()},
-        names=names,
-        sharing={plan.plans_name: plan.plans_name},
-        same_cases={name: _prepared_alike(plan, name, names) for name in names},
-        cascades=_cascades(plan, file),
-    )
+    cases = {(own, name): (own, _prepared_alike(plan, name)) for name in names}
+    return Plans(dict.fromkeys(of, own), {own: PlannerRecipe()}, names, cases, _cascades(plan, file))
 
 
-def _prepared_alike(plan: Plan, name: str, names: tuple[str, ...]) -> str:
+def _prepared_alike(plan: Plan, name: str) -> str:
     """The first configuration that is prepared as this one; of one that is not there, as the planner has it."""
     if name not in plan.configurations:
-        return FULL if name == CASCADE else name
-    own = plan.preparation(name)
-    return next(n for n in names if n in plan.configurations and plan.preparation(n) == own)
+        return FULL_RESOLUTION if name == CASCADE else name
+    return next(n for n in in_order(plan.configurations) if plan.preparation(n) == plan.preparation(name))
 
 
 def _cascades(plan: Plan, file: str) -> tuple[str, ...]:
-    found = {
-        name: c.previous_stage for name, c in plan.configurations.items() if c.previous_stage is not None
-    }
-    for name, before in found.items():
-        full = plan.preparation(FULL) if FULL in plan.configurations else None
-        if before != COARSE or plan.preparation(name) != full:
+    full = plan.preparation(FULL_RESOLUTION) if FULL_RESOLUTION in plan.configurations else None
+    found = [name for name, entry in plan.configurations.items() if entry.previous_stage is not None]
+    for name in found:
+        if plan.configurations[name].previous_stage != LOW_RESOLUTION or plan.preparation(name) != full:
             raise PlanError(
-                f"{file}: configuration {name}: the workflow has cascades from {COARSE} to the cases of {FULL} only"
+                f"{file}: configuration {name}: the workflow has cascades from {LOW_RESOLUTION} to the cases of "
+                f"{FULL_RESOLUTION} only"
             )
     return tuple(found)
 
 
 def _check_names(config: WorkflowConfig, recipes: Mapping[str, Recipe], names: tuple[str, ...]) -> None:
-    """Configurations that are named, but that no plan can have; files of weights that do not exist."""
-    for name in () if config.configurations == "auto" else config.configurations:
-        if name not in names:
-            raise ConfigurationError(
-                f"configurations: {config.plan} has no '{name}'; choose of {', '.join(names)}"
-            )
+    """Refuse names of configurations that no plan can have, and files of weights that do not exist."""
+
+    def check(where: str, named: Iterable[str]) -> None:
+        for name in named:
+            if name not in names:
+                raise ConfigurationError(
+                    f"{where}: there is no configuration '{name}'; choose of {', '.join(names)}"
+                )
+
+    check("'configurations'", () if config.configurations == "auto" else config.configurations)
     for recipe in recipes.values():
-        where, given = f"recipe '{recipe.name}': 'training", recipe.training.pretrained
-        files = given if isinstance(given, dict) else {} if given is None else {"": given}
-        _check_known(f"{where}.batch_size.", recipe.training.batch_size, names)
-        _check_known(f"{where}.pretrained.", filter(None, files), names)
-        for name, file in files.items():
-            if not Path(file).is_file():
-                key = f"{where}.pretrained{name and '.'}{name}'"
-                raise ConfigurationError(f"{key}: there is no file {file}")
-
-
-def _check_known(where: str, named: Iterable[str], names: tuple[str, ...]) -> None:
-    for name in named:
-        if name not in names:
-            raise ConfigurationError(
-                f"{where}{name}': there is no such configuration; choose of {', '.join(names)}"
-            )
+        where, pretrained = f"recipe '{recipe.name}': 'training", recipe.training.pretrained
+        check(f"{where}.batch_size'", recipe.training.batch_size)
+        check(f"{where}.pretrained'", pretrained if isinstance(pretrained, dict) else ())
+        for file in map(recipe.training.pretrained_file, names):
+            if file is not None and not Path(file).is_file():
+                raise ConfigurationError(f"{where}.pretrained': there is no file {file}")

@@ -15,7 +15,6 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -66,12 +65,8 @@ _PLAIN = {
 def search_programs(workflow: Any, launcher: Path) -> None:
     """Let jobs find the command `segflow`: where no environment provides it, the one beside this Python.
 
-    A conda environment holds the packages only; there it is a launcher of this checkout's code, ahead of any `segflow`
-    with other packages.
-
-    Args:
-        workflow: Snakemake's.
-        launcher: The folder of that launcher.
+    A conda environment holds the packages only. There it is `launcher`, the folder of a command that runs this
+    checkout's code, ahead of any `segflow` with other packages.
     """
     folders = [*os.get_exec_path(), str(Path(sys.executable).parent)]
     if "CONDA" in {method.name for method in workflow.deployment_settings.deployment_method}:
@@ -82,10 +77,8 @@ def search_programs(workflow: Any, launcher: Path) -> None:
 def hold_folder() -> FileLock:
     """Keep other calls away from this folder until this one ends, however it ends.
 
-    The kernel's lock needs no `--unlock` after a crash, which is why the profiles turn Snakemake's own off.
-
-    Returns:
-        The lock, which is free again when nothing refers to it any more.
+    The kernel's lock needs no `--unlock` after a crash, which is why the profiles turn Snakemake's own off. It is free
+    again when nothing refers to it any more.
 
     Raises:
         ConfigurationError: Another call holds it.
@@ -98,7 +91,7 @@ def hold_folder() -> FileLock:
 
 
 def stop_jobs_when_interrupted() -> None:
-    """Pass SIGINT that is sent to Snakemake alone on to its jobs, so that they keep their work and end."""
+    """Pass SIGINT that is sent to Snakemake alone on to its jobs, so that they save their work and end."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         for job in psutil.Process().children():
@@ -147,21 +140,17 @@ def keep_records(results: Path) -> None:
 
 def recover_records(results: Path) -> None:
     """Give Snakemake the copy of its records back, if it has none at all: else, changes would go unseen."""
-    if next(_files(_RECORDS), None) is None and (results / "records").is_dir():
+    if not any(file.is_file() for file in _RECORDS.rglob("*")) and (results / "records").is_dir():
         _copy_records(results / "records", _RECORDS, results)
 
 
 def _copy_records(source: Path, target: Path, results: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    for file in _files(source):
+    for file in filter(Path.is_file, source.rglob("*")):
         name = file.relative_to(source)
         if _result_of(name).is_relative_to(results):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target / name)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (file for file in folder.rglob("*") if file.is_file())
 
 
 def _result_of(record: Path) -> Path:
@@ -178,13 +167,9 @@ def _result_of(record: Path) -> Path:
 
 @dataclass(frozen=True)
 class PlannedJobs:
-    """Jobs of one rule that would run for one reason.
+    """Jobs of one rule that would run for one reason, told in words of this project.
 
-    Attributes:
-        rule: Its name.
-        is_checkpoint: What follows is decided when it has run.
-        count: How many jobs.
-        reason: Why they would run, in words of this project.
+    What follows from a checkpoint is decided when it has run.
     """
 
     rule: str
@@ -217,17 +202,15 @@ def _explain(reason: str) -> str:
 def _changed_params(old: list[str], new: list[str]) -> str:
     """Code by module, settings by name with both values."""
     modules = sorted({word.partition("@")[0] for word in (*old, *new) if "@" in word})
-    before, now = (
-        {k: v for k, _, v in (word.partition("=") for word in words if "=" in word)} for words in (old, new)
-    )
-    said = [f"code changed: {', '.join(modules)}"] if modules else []
-    said += [
+    before, now = (dict(word.split("=", 1) for word in words if "=" in word) for words in (old, new))
+    changes = [f"code changed: {', '.join(modules)}"] if modules else []
+    changes += [
         f"{name}: {before.get(name, 'nothing')} → {now.get(name, 'nothing')}"
         for name in {**now, **before}
         if before.get(name) != now.get(name)
     ]
     others = [word for word in new if "@" not in word and "=" not in word]
-    return "; ".join(said) or (f"now {', '.join(others)}" if others else "parameters changed")
+    return "; ".join(changes) or (f"now {', '.join(others)}" if others else "parameters changed")
 
 
 def _words(text: str) -> list[str]:

@@ -1,0 +1,48 @@
+"""Calls of Snakemake that share its start: each runs in a fork of one process that has imported it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+from tempfile import TemporaryDirectory
+
+_FORKS = multiprocessing.get_context("forkserver")
+#: With what Snakemake imports late and the workflow's libraries, but without segflow, which a test may have edited.
+_FORKS.set_forkserver_preload([
+    "snakemake.cli", "snakemake.report", "snakemake.storage", "snakemake.profiles", "smart_open",
+    "SimpleITK", "filelock", "grimp", "psutil", "pydantic.functional_serializers", "scipy.ndimage", "yaml",
+])  # fmt: skip
+_TIMEOUT_S = 580
+
+
+def call_snakemake(
+    words: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> CompletedProcess[str]:
+    """As `python -m snakemake WORDS` in a folder; `stdout` holds all that it prints."""
+    with TemporaryDirectory() as place:
+        output = Path(place, "output")
+        process = _FORKS.Process(target=_run, args=(list(words), folder, dict(environment), output))
+        process.start()
+        process.join(_TIMEOUT_S)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(output.read_text())
+        return CompletedProcess(words, process.exitcode, output.read_text())
+
+
+def _run(words: list[str], folder: Path, environment: dict[str, str], output: Path) -> None:
+    with output.open("w") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.path.insert(0, environment["PYTHONPATH"])
+    sys.argv = ["snakemake", *words]
+    from snakemake.cli import main  # noqa: PLC0415  not in the process that asks for the call
+
+    main(words)
