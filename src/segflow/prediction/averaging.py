@@ -21,15 +21,9 @@ __all__ = ["average", "averaged_label_map"]
 
 
 def average(probabilities: Iterable[Scores]) -> Scores:
-    """Mean of several networks' probabilities of one case.
+    """Mean of several networks' probabilities of one case, each (output, z, y, x), float32; summed in this order.
 
     Two arrays are in memory at a time if `probabilities` is a generator.
-
-    Args:
-        probabilities: Each float32, (output, z, y, x); summed in this order.
-
-    Returns:
-        float32, (output, z, y, x).
 
     Raises:
         PredictionError: There are none, or their shapes differ.

@@ -136,7 +136,7 @@ def fill_holes(mask: Mask) -> Mask:
     Returns:
         A new mask.
     """
-    # A rim of True stands for the end of the array, so that a step never leaves it.
+    # A rim that is not free, so that no step leaves the array.
     free = np.pad(~mask, 1, constant_values=False)
     reached = _border(free)
     for axis in (0, 1):

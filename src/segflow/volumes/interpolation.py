@@ -1,4 +1,4 @@
-"""Resizing along one axis as a matrix, and of a few slices of a volume axis by axis.
+"""Resizing along one axis as a matrix product, and of a few slices of a volume axis by axis.
 
 Spline interpolation is linear and separable, so resizing a volume is one small matrix per axis. The matrices are read
 off `scipy.ndimage.zoom` (half-pixel grid, edge voxels repeated) by resizing the identity. They are banded: a new voxel
@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 
-_NEGLIGIBLE = 1e-10  # matrix entries below this are denormals in the making, and slow
-_ROWS = 24  # new voxels per band: few enough that little of the matrix is zeros, enough for a fast product
+_NEGLIGIBLE = 1e-10  # matrix entries below this become 0: products with them may be denormal, and slow
+_ROWS = 24  # new voxels per band: few enough that few entries are 0, enough for a fast product
 _KEPT = 64  # matrices kept in memory
 
 
@@ -120,7 +120,7 @@ def _matrix(size: int, new_size: int, order: int) -> NDArray[np.float64]:
         return np.eye(size)
     if order == 0:
         return np.eye(size)[nearest_index(size, new_size)]
-    from scipy import ndimage  # noqa: PLC0415  takes longer to import than many a case to prepare
+    from scipy import ndimage  # noqa: PLC0415  its import takes longer than preparing a small case
 
     columns = [
         ndimage.zoom(impulse, new_size / size, order=order, mode="nearest", grid_mode=True)

@@ -1,7 +1,7 @@
 """Resampling of images, scores and label maps, and the grid they are brought to. Source: method.md section 8.
 
-A volume is made slab by slab: a few slices of the result, from the slices they depend on. So the memory is that of the
-input and of the result.
+A volume is computed slab by slab: a few slices of the result, from the slices they depend on. So little memory is
+needed beside the input and the result.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
     "separate_axis",
 ]
 
-ANISOTROPY_RATIO = 3.0  # coarsest / finest spacing above which the coarse axis is treated apart
+ANISOTROPY_RATIO = 3.0  # coarsest / finest spacing above which the coarse axis is treated separately
 IMAGE_ORDER = 3
 _IN_PLANE = (IMAGE_ORDER, IMAGE_ORDER)
 _LINEAR, _NEAREST = 1, 0
@@ -82,7 +82,7 @@ def resample_image(channel: NDArray[np.float32], out: NDArray[np.float32], axis:
     Args:
         channel: (z, y, x).
         out: Filled with the result, whose shape it has; with the channel itself if that is the channel's own.
-        axis: Axis to treat apart (slice by slice, nearest neighbour along it), or None.
+        axis: Axis to treat separately (slice by slice, nearest neighbour along it), or None.
 
     Source: method.md sections 8.2, 8.3.
     """
@@ -116,7 +116,7 @@ class ScoreGrid:
     Attributes:
         shape: Old shape.
         new_shape: New shape.
-        axis: Axis to treat apart: nearest neighbour along it (`separate_axis`), or None.
+        axis: Axis to treat separately: nearest neighbour along it (`separate_axis`), or None.
     """
 
     shape: Shape3
@@ -153,7 +153,7 @@ def resample_labels(labels: LabelMap, shape: Shape3, axis: int | None) -> LabelM
     Args:
         labels: (z, y, x).
         shape: Spatial shape of the result.
-        axis: Axis to treat apart (slice by slice, nearest neighbour along it), or None.
+        axis: Axis to treat separately (slice by slice, nearest neighbour along it), or None.
 
     Returns:
         (*shape), of the same type; the input itself if nothing changes.
