@@ -8,7 +8,8 @@ from segflow.commands.arguments import OutputFolder
 from segflow.commands.console import console, progress_bar
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
-from segflow.images.cases import write_image, write_labels
+from segflow.images.cases import write_labels
+from segflow.images.image_files import write_image
 from segflow.phantom.case import PhantomCase, make_case
 from segflow.storage.files import write_json
 
