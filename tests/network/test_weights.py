@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from case_samples import architecture_of
 from torch import nn
 
 from segflow.contracts.errors import TrainingError
-from segflow.contracts.plan import Architecture
 from segflow.network.unet import build_network
 from segflow.network.weights import initialise_, load_weights_
 
@@ -20,14 +20,7 @@ def test_kaiming_normal_with_fan_in(module, fan_in):
     assert not module.bias.any()
 
 
-PLAN = Architecture(
-    encoder="plain",
-    features=(4, 8, 16),
-    strides=((1, 1), (2, 2), (2, 2)),
-    kernels=((3, 3),) * 3,
-    encoder_blocks=(2,) * 3,
-    decoder_blocks=(2,) * 2,
-)
+PLAN = architecture_of(["11", "22", "22"], (4, 8, 16))
 
 
 def network(plan=PLAN, *, channels=1, outputs=3, seed=0):

@@ -6,23 +6,11 @@ from itertools import product
 
 import pytest
 import torch
+from case_samples import architecture_of
 
 from segflow.contracts.errors import TrainingError
-from segflow.contracts.plan import Architecture
 from segflow.network.unet import build_network
 from segflow.nnunet.tensor_names import from_nnunet, nnunet_names, to_nnunet
-
-
-def architecture(encoder: str, strides: list[str], features: tuple[int, ...], blocks: int) -> Architecture:
-    n, axes = len(strides), len(strides[0])
-    return Architecture(
-        encoder=encoder,
-        features=features,
-        strides=tuple(tuple(map(int, stride)) for stride in strides),
-        kernels=((3,) * axes,) * n,
-        encoder_blocks=(blocks,) * n,
-        decoder_blocks=(blocks,) * (n - 1),
-    )
 
 
 def blocks(*names: str, bias: bool = True) -> set[str]:
@@ -48,13 +36,13 @@ def decoder(n_levels: int, n_blocks: int) -> set[str]:
 
 NETWORKS = {
     "plain": (
-        architecture("plain", ["111", "122", "222"], (2, 4, 4), 2),
+        architecture_of(["111", "122", "222"], (2, 4, 4)),
         encoder(blocks(*(f"stages.{stage}.0.convs.{i}" for stage in range(3) for i in range(2))))
         | decoder(2, 2),
     ),
     # The first stage changes nothing, the second channels and size, the third channels alone, the fourth size alone.
     "residual": (
-        architecture("residual", ["11", "22", "11", "21"], (2, 4, 6, 6), 1),
+        architecture_of(["11", "22", "11", "21"], (2, 4, 6, 6), encoder="residual", blocks=1),
         encoder(
             blocks("stem.convs.0")
             | blocks(

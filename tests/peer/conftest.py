@@ -12,39 +12,38 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from peer_data import DATA_SETS, parameter
-from peer_runs import Both, Peer
+from nnunet_data import DATA_SETS, parameter
+from nnunet_runs import Both, NnUNet
 
 VARIABLE = "SEGFLOW_PEER_PYTHON"
 DIFFERENCES = pytest.StashKey[dict[str, str]]()
 
 
 @pytest.fixture(scope="session")
-def peer():
+def nnunet():
     """nnU-Net; without it the test is skipped."""
     python = os.environ.get(VARIABLE)
     if not python:
         pytest.skip(f"{VARIABLE} does not name the Python of an environment with nnunetv2")
-    found = subprocess.run([python, "-c", "import nnunetv2"], capture_output=True, check=False)
-    if found.returncode != 0:
+    if subprocess.run([python, "-c", "import nnunetv2"], capture_output=True, check=False).returncode != 0:
         pytest.skip(f"{python}, which {VARIABLE} names, has no nnunetv2")
-    return Peer(python)
+    return NnUNet(python)
 
 
 @pytest.fixture(scope="session")
-def both_of(peer, request, tmp_path_factory):
+def both_of(nnunet, request, tmp_path_factory):
     """Builds a data set in a folder of its own."""
 
     def build(data):
         shared = request.getfixturevalue("shared") if data.real else None
-        return Both(data, tmp_path_factory.mktemp(data.name), peer, shared)
+        return Both(data, tmp_path_factory.mktemp(data.name), nnunet, shared)
 
     return build
 
 
 @pytest.fixture(scope="session", params=[parameter(data) for data in DATA_SETS])
 def both(both_of, request):
-    """A data set in the hands of both programs."""
+    """A data set for both programs."""
     built = both_of(request.param)
     yield built
     shutil.rmtree(built.folder)
@@ -52,7 +51,7 @@ def both(both_of, request):
 
 @pytest.fixture
 def note_difference(request):
-    """Keeps a figure for the table at the end."""
+    """Adds a line to the table at the end."""
     return request.config.stash.setdefault(DIFFERENCES, {}).__setitem__
 
 

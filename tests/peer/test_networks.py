@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from peer_runs import read_json
+from case_samples import CARD, configuration_of
 
-from segflow.contracts.model import NetworkCard
-from segflow.contracts.plan import Architecture, Configuration
+from segflow.contracts.plan import Architecture
 from segflow.network.unet import build_network
 from segflow.nnunet.checkpoints import save_nnunet_checkpoint
 from segflow.nnunet.tensor_names import from_nnunet, nnunet_names
@@ -20,6 +17,7 @@ pytestmark = pytest.mark.peer
 INPUTS, OUTPUTS = 2, 3
 #: Of the largest value: of logits in float32, and of each tensor's gradient in float64 and, roughly, in float32.
 TOLERANCE, EXACT, ROUGH = 1e-5, 1e-9, 0.1
+SHAPES = {2: (48, 32), 3: (12, 32, 24)}
 
 
 def architecture(encoder, strides, features, kernels=None):
@@ -41,7 +39,6 @@ ARCHITECTURES = {
     "residual_2d": architecture("residual", ["11", "22", "11", "21"], (8, 16, 24, 24)),
     "residual_3d": architecture("residual", ["111", "122", "222"], (8, 16, 24), ["133", "333", "333"]),
 }
-SHAPES = {2: (48, 32), 3: (12, 32, 24)}
 
 
 def randomised(name):
@@ -57,74 +54,47 @@ def randomised(name):
     return network
 
 
-def card_of(name):
-    shape = ARCHITECTURES[name]
-    d = shape.dimensions
-    configuration = Configuration(
-        name=f"{d}d",
-        data_identifier="x",
-        spacing_mm=(1.0,) * d,
-        patch_shape=SHAPES[d],
-        median_shape=SHAPES[d],
-        batch_size=2,
-        batch_dice=False,
-        normalization=("zscore",) * INPUTS,
-        mask_normalization=(False,) * INPUTS,
-        architecture=shape,
-    )
-    return NetworkCard(
-        configuration=configuration,
-        input_channels=INPUTS,
-        n_outputs=OUTPUTS,
-        fold=0,
-        seed=0,
-        epochs=1,
-        device="cpu",
-    )
-
-
 def prepared(name, folder):
-    """A job for nnU-Net."""
-    network = randomised(name)
-    save_nnunet_checkpoint(folder / f"{name}.pth", network.state_dict(), card_of(name), mirroring=True)
+    """A job for nnU-Net: a checkpoint, an image, and slopes of the logits."""
+    network, shape = randomised(name), ARCHITECTURES[name]
+    configuration = configuration_of((1.0,) * shape.dimensions, ("zscore",) * INPUTS)
+    configuration = configuration.model_copy(update={"architecture": shape})
+    card = CARD.model_copy(update={"configuration": configuration})
+    save_nnunet_checkpoint(folder / f"{name}.pth", network.state_dict(), card, mirroring=True)
     rng = np.random.default_rng(5)
-    image = rng.standard_normal((2, INPUTS, *SHAPES[network.dimensions]), dtype=np.float32)
-    np.save(folder / f"{name}_image.npy", image)
+    image = rng.standard_normal((2, INPUTS, *SHAPES[shape.dimensions]), dtype=np.float32)
     logits = network(torch.from_numpy(image))
-    slopes = [rng.standard_normal(tuple(y.shape), dtype=np.float32) for y in logits]
-    np.savez(folder / f"{name}_slopes.npz", **{str(i): slope for i, slope in enumerate(slopes)})
+    slopes = {f"slope {i}": rng.standard_normal(y.shape, dtype=np.float32) for i, y in enumerate(logits)}
+    np.savez(folder / f"{name}.npz", image=image, **slopes)
     return {
         "name": name,
-        "architecture": ARCHITECTURES[name].model_dump(mode="json"),
+        "architecture": shape.model_dump(mode="json"),
         "input_channels": INPUTS,
         "output_channels": OUTPUTS,
-        "checkpoint": str(folder / f"{name}.pth"),
-        "image": str(folder / f"{name}_image.npy"),
-        "slopes": str(folder / f"{name}_slopes.npz"),
+        "checkpoint": folder / f"{name}.pth",
+        "arrays": folder / f"{name}.npz",
     }
 
 
 @pytest.fixture(scope="module")
-def folder(peer, tmp_path_factory):
-    """What nnU-Net makes of all networks, in files."""
-    made = tmp_path_factory.mktemp("networks")
-    jobs = [prepared(name, made) for name in ARCHITECTURES]
-    (made / "jobs.json").write_text(json.dumps(jobs))
-    (made / "out").mkdir()
-    peer.run("peer_outputs.py", made / "jobs.json", made / "out", folder=made)
-    return made
+def made(nnunet, tmp_path_factory):
+    """A folder with nnU-Net's logits and gradients of all networks, and its names of tensors."""
+    folder = tmp_path_factory.mktemp("networks")
+    (folder / "out").mkdir()
+    jobs = [prepared(name, folder) for name in ARCHITECTURES]
+    return folder, nnunet.call("nnunet_networks.outputs", folder, jobs=jobs, output=folder / "out")
 
 
 def passed(name, folder, precision):
-    """Our logits and gradients, and nnU-Net's."""
+    """segflow's logits and gradients, and nnU-Net's."""
     network = randomised(name).to(getattr(torch, precision))
-    logits = network(torch.from_numpy(np.load(folder / f"{name}_image.npy").astype(precision)))
-    with np.load(folder / f"{name}_slopes.npz") as slopes:
-        parts = [y * torch.from_numpy(slopes[str(i)].astype(precision)) for i, y in enumerate(logits)]
-    sum(part.sum() for part in parts).backward()
+    with np.load(folder / f"{name}.npz") as file:
+        arrays = {key: torch.from_numpy(array.astype(precision)) for key, array in file.items()}
+    logits = network(arrays["image"])
+    sum((y * arrays[f"slope {i}"]).sum() for i, y in enumerate(logits)).backward()
     gradients = {key: parameter.grad for key, parameter in network.named_parameters()}
-    with np.load(folder / "out" / f"{name}_{precision}.npz") as arrays:
-        theirs = {key: torch.from_numpy(array) for key, array in arrays.items()}
+    with np.load(folder / "out" / f"{name}_{precision}.npz") as file:
+        theirs = {key: torch.from_numpy(array) for key, array in file.items()}
     their_logits = [theirs.pop(f"logits {i}") for i in range(len(logits))]
     their_gradients = {key.removeprefix("gradient "): array for key, array in theirs.items()}
     return logits, their_logits, gradients, from_nnunet(their_gradients, where="gradients")
@@ -135,14 +105,10 @@ def relative(ours, theirs):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_same_names(folder, name):
-    ours = nnunet_names(randomised(name).state_dict(), ARCHITECTURES[name])
-    theirs = read_json(folder / "out" / "names.json")[name]
-    assert sorted(map(sorted, ours.values())) == sorted(map(sorted, theirs))
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_same_logits(folder, name, note_difference):
+def test_same_names_and_logits(made, name, note_difference):
+    folder, names = made
+    found = nnunet_names(randomised(name).state_dict(), ARCHITECTURES[name])
+    assert sorted(map(sorted, found.values())) == sorted(map(sorted, names[name]))
     ours, theirs, _, _ = passed(name, folder, "float32")
     assert [y.shape for y in ours] == [y.shape for y in theirs]
     worst = max(map(relative, ours, theirs))
@@ -151,22 +117,22 @@ def test_same_logits(folder, name, note_difference):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_same_gradients(folder, name, note_difference):
+def test_same_gradients(made, name, note_difference):
     """A bias in front of a norm has no gradient but for rounding.
 
-    In float32 the rounding of another kernel turns the sign of a value near 0 now and then, and with it the slope of
-    the leaky ReLU: gradients then differ by far more than by rounding. So they are compared in float64, where that does
-    not happen; how far float32 is from it may differ.
+    In float32 the rounding of another kernel sometimes changes the sign of a value near 0, and with it the slope of the
+    leaky ReLU: gradients then differ by far more than by rounding. So they are compared in float64, where that does not
+    happen, and only roughly in float32.
     """
+    folder, _ = made
     _, _, ours, theirs = passed(name, folder, "float64")
     assert ours.keys() == theirs.keys()
     worst = {key: relative(ours[key], theirs[key]) for key in ours if not key.endswith("conv.bias")}
     note_difference(f"{name}, gradients", f"{max(worst.values()):.1e} of each tensor's largest")
     assert not {key: value for key, value in worst.items() if value > EXACT}
     _, _, single, their_single = passed(name, folder, "float32")
-    for who, gradients in (("ours", single), ("theirs", their_single)):
+    for program, gradients in (("segflow", single), ("nnU-Net", their_single)):
         errors = sorted(relative(gradients[key].double(), theirs[key]) for key in worst)
-        note_difference(
-            f"{name}, float32, {who}", f"median {errors[len(errors) // 2]:.1e}, largest {errors[-1]:.1e}"
-        )
+        text = f"median {errors[len(errors) // 2]:.1e}, largest {errors[-1]:.1e}"
+        note_difference(f"{name}, float32, {program}", text)
         assert errors[-1] < ROUGH

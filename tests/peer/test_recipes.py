@@ -1,4 +1,4 @@
-"""Plans of every preset, from one fingerprint: equal to nnU-Net's, and understood by it."""
+"""Plans of every preset, from one fingerprint: equal to nnU-Net's, which builds the same networks from them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from peer_data import DATA_SETS, DataSet, parameter, synthetic
-from peer_plans import plan_differences
-from peer_runs import read_json
-from peer_scenes import Case, Style
+from nnunet_data import DATA_SETS, DataSet, parameter, synthetic
+from nnunet_runs import read_json
+from nnunet_scenes import Case, Style
 
 from segflow.network.unet import build_network
 from segflow.nnunet.plans import read_plan
@@ -26,7 +25,7 @@ PLANNERS = {
     "resenc-l": "nnUNetPlannerResEncL",
     "resenc-xl": "nnUNetPlannerResEncXL",
 }
-# Fingerprints of other people's data sets, small ones and ones with a cascade.
+#: Fingerprints of published data sets, small ones and ones with a cascade.
 PUBLISHED = {
     "published_heart": "automl__AutoNNUnet__MSD_Dataset002_Heart",
     "published_prostate": "automl__AutoNNUnet__MSD_Dataset005_Prostate",
@@ -35,7 +34,7 @@ PUBLISHED = {
 
 
 def published(folder: Path, shared: Path, *, source: str) -> None:
-    """A description with one case, which nnU-Net only asks for the kind of its files."""
+    """A description with one case, which nnU-Net needs only for the type of its files."""
     description = read_json(shared / "reference" / "plans" / source / "dataset.json")
     channels = tuple(description["channel_names"].values())
     synthetic(folder, None, cases=[Case((20, 20, 20), (1, 1, 1))], style=Style(channels=channels))
@@ -61,51 +60,21 @@ def planned(both_of, request):
     if request.param in OTHERS:
         plans = request.getfixturevalue("shared") / "reference" / "plans"
         fingerprint = plans / PUBLISHED[request.param.name] / "dataset_fingerprint.json"
-    theirs = both.run_peer(*PLANNERS.values(), prepare=False, fingerprint=fingerprint)
-    yield both, theirs
+    yield both, both.plan_with_nnunet(*PLANNERS.values(), prepare=False, fingerprint=fingerprint)
     shutil.rmtree(both.folder)
 
 
-@pytest.fixture(scope="session", params=PLANNERS)
-def pair(planned, request):
-    """Our plan and nnU-Net's, of one preset and from nnU-Net's fingerprint."""
+@pytest.mark.parametrize("recipe", PLANNERS)
+def test_same_plan_and_networks(planned, recipe):
     both, theirs = planned
-    file = both.folder / "ours" / request.param / "plans.json"
-    both.make_plan(theirs / "dataset_fingerprint.json", file, "--recipe", request.param)
-    return file, theirs / "plans" / f"{PLANNERS[request.param]}.json"
-
-
-@pytest.fixture(scope="session")
-def read_by_peer(planned, pair):
-    """What nnU-Net reads in our plan, and what in its own."""
-    both, _ = planned
-    output = both.folder / "read.json"
-    both.run_script("peer_networks.py", both.raw / "dataset.json", output, *pair)
-    return read_json(output)
-
-
-def test_same_plan(pair):
-    ours, theirs = pair
-    differences = plan_differences(read_json(ours), read_json(theirs))
-    assert not differences, "\n".join(differences)
-
-
-def test_the_peer_reads_our_plan_as_its_own(read_by_peer):
-    ours, theirs = read_by_peer
-    differences = plan_differences(ours, theirs)
-    assert not differences, "\n".join(differences)
-
-
-def test_the_peer_builds_our_networks(pair, read_by_peer):
-    plan, expected = read_plan(pair[0]), read_by_peer[0]["configurations"]
-    assert plan.configurations.keys() == expected.keys()
-    for name, configuration in plan.configurations.items():
-        theirs = expected[name]["network"]
-        ours = build_network(
-            configuration.architecture,
-            input_channels=theirs["input_channels"],
-            output_channels=theirs["output_channels"],
-        )
-        parameters = list(ours.parameters())
-        assert sum(parameter.numel() for parameter in parameters) == theirs["parameters"], name
-        assert sorted([*parameter.shape] for parameter in parameters) == theirs["shapes"], name
+    file = both.folder / "ours" / recipe / "plans.json"
+    both.make_plan(theirs / "dataset_fingerprint.json", file, "--recipe", recipe)
+    assert read_json(file) == read_json(theirs / "plans" / f"{PLANNERS[recipe]}.json")
+    expected = both.nnunet.call(
+        "nnunet_networks.shapes", both.folder, plans=file, dataset=both.raw / "dataset.json"
+    )
+    configurations = read_plan(file).configurations
+    assert configurations.keys() == expected.keys()
+    for name, (n_in, n_out, shapes) in expected.items():
+        network = build_network(configurations[name].architecture, input_channels=n_in, output_channels=n_out)
+        assert sorted([*parameter.shape] for parameter in network.parameters()) == shapes, name

@@ -6,16 +6,17 @@ import json
 
 import pytest
 
+from segflow.contracts.fingerprint import Fingerprint
 from segflow.images.dataset import read_description
 from segflow.network.unet import build_network
-from segflow.nnunet.fingerprint import read_fingerprint
 from segflow.nnunet.plans import plan_to_json, read_plan
 from segflow.planning.plan import PlanInput, make_plan
 from segflow.recipes.recipe import recipe_named
+from segflow.storage.files import read_contract
 
 pytestmark = pytest.mark.data
 
-#: (folder, file, recipe, style): "old" plans were written before release 2.5, without the key "architecture".
+#: (folder, file, recipe, format): "old" plans were written before release 2.5.
 LYMPH_NODES = "MIC-DKFZ__nnUNet__LymphNodes250_region"
 PLANS = {
     "LymphNodes250": (LYMPH_NODES, "nnUNetPlans.json", "nnunet", "new"),
@@ -28,22 +29,18 @@ PLANS = {
     "MSSEG": ("ander-elkoroaristizabal__nnunet-ms-segmentation__MSSEG", "nnUNetPlans.json", "nnunet", "old"),
     "RaSPDAM": ("zhejianglab__RaSPDAM__RaSPDAM", "plans.json", "nnunet", "old"),
 }
-NEW = [name for name, (*_, style) in PLANS.items() if style == "new"]
-
-#: The folder's name, which is that of the study there and of the data set's folder here.
-OWN_NAMES = {"dataset_name"}
 
 
-def folder_of(name, shared):
-    return shared / "reference" / "plans" / PLANS[name][0]
+def names_of(format_):
+    return [name for name, (*_, its_format) in PLANS.items() if its_format == format_]
 
 
 def file_of(name, shared):
-    return folder_of(name, shared) / PLANS[name][1]
+    return shared / "reference" / "plans" / PLANS[name][0] / PLANS[name][1]
 
 
 def planned(name, shared):
-    folder = folder_of(name, shared)
+    folder = file_of(name, shared).parent
     description, labels = read_description(folder / "dataset.json")
     channels = description["channel_names"]
     sample = PlanInput(
@@ -54,7 +51,7 @@ def planned(name, shared):
         file_ending=description["file_ending"],
         reader=description.get("overwrite_image_reader_writer"),
     )
-    fingerprint = read_fingerprint(folder / "dataset_fingerprint.json")
+    fingerprint = read_contract(Fingerprint, folder / "dataset_fingerprint.json")
     return make_plan(fingerprint, sample, recipe_named(PLANS[name][2]).planning)
 
 
@@ -67,26 +64,23 @@ def close(value):
     return pytest.approx(value, rel=1e-12) if isinstance(value, float) else value
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", names_of("old"))
 def test_same_plan(name, shared):
     """Every field, of the plan and of its configurations, in the order of the file."""
     found, expected = planned(name, shared), read_plan(file_of(name, shared))
     assert list(found.configurations) == list(expected.configurations)
-    ours, theirs = (plan.model_dump(mode="json", exclude=OWN_NAMES) for plan in (found, expected))
+    ours, theirs = (plan.model_dump(mode="json", exclude={"dataset_name"}) for plan in (found, expected))
     assert ours == close(theirs)
 
 
-@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("name", names_of("new"))
 def test_same_file(name, shared):
-    """Key by key as nnU-Net wrote it, but for the study's name."""
+    """Key by key as nnU-Net wrote it; the name is that of the study there and of the data set's folder here."""
     written, expected = plan_to_json(planned(name, shared)), json.loads(file_of(name, shared).read_text())
     assert list(written) == list(expected)
-    assert written.keys() >= OWN_NAMES
-    for key in written.keys() - OWN_NAMES:
-        assert written[key] == close(expected[key]), key
-    assert [list(entry) for entry in written["configurations"].values() if "inherits_from" in entry] == [
-        list(entry) for entry in expected["configurations"].values() if "inherits_from" in entry
-    ]
+    expected["dataset_name"] = written["dataset_name"]
+    assert written == close(expected)
+    assert list(written["configurations"]) == list(expected["configurations"])
 
 
 @pytest.mark.parametrize("name", PLANS)

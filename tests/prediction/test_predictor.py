@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 
@@ -12,10 +11,11 @@ import torch
 from case_samples import CLASSES, configuration_of, plan_of, raw_case, raw_cases
 from hypothesis import given
 from hypothesis import strategies as st
+from report_samples import candidate, postprocessing_of
 
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.model import ModelCard
-from segflow.contracts.scores import Candidate, Operation, PostProcessing, Selection
+from segflow.contracts.scores import Operation, Selection
 from segflow.prediction.predictor import Predictor
 from segflow.prediction.sliding_window import FoldEnsemble
 from segflow.recipes.inference import InferenceRecipe
@@ -38,8 +38,7 @@ def model_of(*configurations, order=(0, 1, 2), operations=(), stages=()):
     plan = plan_of(configurations[0], order)
     plan = plan.model_copy(update={"configurations": {c.name: c for c in configurations}})
     names = tuple(c.name for c in configurations if c.name not in stages)
-    best = Candidate(name="+".join(names), configurations=names, foreground_mean_dice=0.5, summary="")
-    nothing = {"foreground_mean_dice_before": math.nan, "foreground_mean_dice_after": math.nan}
+    best = candidate("+".join(names), 0.5)
     card = ModelCard(
         dataset="sample",
         recipe="nnunet",
@@ -47,7 +46,7 @@ def model_of(*configurations, order=(0, 1, 2), operations=(), stages=()):
         configurations=names,
         stages=tuple(stages),
         folds=(0,),
-        postprocessing=PostProcessing(operations=operations, steps=(), **nothing),
+        postprocessing=postprocessing_of(*operations),
         selection=Selection(best=best, candidates=(best,)),
         versions={},
     )
@@ -125,8 +124,9 @@ def test_post_processing_is_applied():
 def test_probabilities_fill_the_raw_image(order):
     array = np.zeros((1, 5, 6, 7), np.float32)
     array[0, 1:3, 2:5, 3:6] = 2
-    model = model_of(configuration_of(), order=order)
-    labels, scores = model.predict_case(raw_case(array), probabilities=True)
+    labels, scores = model_of(configuration_of(), order=order).predict_case(
+        raw_case(array), probabilities=True
+    )
     np.testing.assert_array_equal(labels, array[0])
     assert (scores.shape, scores.dtype) == ((3, 5, 6, 7), np.float32)
     np.testing.assert_array_equal(scores.argmax(axis=0), labels)

@@ -140,9 +140,9 @@ def test_chunks_and_threads_do_not_matter(labels, spacing_mm, chunk, threads, fr
 def test_too_few_planes_are_an_error():
     scores, record, preparation = case_of(0, shape=(4, 3, 3))
     short = replace(stream_of(scores[:, :3], preparation), shape=(4, 3, 3))
-    with pytest.raises(ValueError, match="3 planes of scores came, but plane 3 is needed"):
+    with pytest.raises(ValueError, match="there are 3 planes of scores, but 4 are needed"):
         label_map(short, record, threads=1)
-    with pytest.raises(ValueError, match="2 planes of labels came, but the case has 4"):
+    with pytest.raises(ValueError, match="there are 2 planes of labels, but the case has 4"):
         assemble([np.zeros((2, 3, 3), np.uint8)], record, preparation, CLASSES)
 
 

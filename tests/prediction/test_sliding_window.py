@@ -7,11 +7,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from case_samples import REGIONS, labels_of
+from case_samples import REGIONS, architecture_of, labels_of
 from scipy.special import expit, softmax
 from torch import nn
 
-from segflow.contracts.plan import Architecture
 from segflow.network.unet import arranged, build_network
 from segflow.prediction import sliding_window as module
 from segflow.prediction.sliding_window import adapted, mirrored_mean, sliding_window
@@ -22,14 +21,7 @@ PLAIN = InferenceRecipe(mirroring=False)
 MIRRORED = InferenceRecipe()
 ONE = labels_of(1)
 PATCH = (8, 8, 8)
-PLAN = Architecture(
-    encoder="plain",
-    features=(8, 16, 32),
-    strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
-    kernels=((3, 3, 3),) * 3,
-    encoder_blocks=(2, 2, 2),
-    decoder_blocks=(2, 2),
-)
+PLAN = architecture_of(["111", "222", "222"], (8, 16, 32))
 
 
 def convolution(dimensions=3, seed=0):

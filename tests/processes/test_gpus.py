@@ -1,13 +1,20 @@
-"""Which GPUs a job leases, and the locks behind it."""
+"""Leases of GPUs: which devices, the locks behind them, and jobs side by side on one machine."""
 
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
+import queue
 import re
+import signal
 import stat
+import threading
+import time
+from contextlib import ExitStack
 
 import pytest
+from other_process import WAIT_S, OtherProcess
 
 from segflow.contracts.errors import ConfigurationError
 from segflow.processes.gpus import leased_gpus
@@ -36,6 +43,11 @@ def machine(tmp_path, monkeypatch):
     return be
 
 
+@pytest.fixture
+def leases(tmp_path):
+    return tmp_path / "leases"
+
+
 def listing(*uuids):
     lines = "".join(f"{index}, {uuid}\\n" for index, uuid in enumerate(uuids))
     return f'[ "$*" = "--query-gpu=index,uuid --format=csv,noheader" ] && printf "{lines}"'
@@ -55,8 +67,8 @@ def is_locked(path):
     return False
 
 
-def refuse(folder, message, count=1):
-    with pytest.raises(ConfigurationError, match=message), leased_gpus(count, folder=folder):
+def refuse(folder, message, count=1, error=ConfigurationError):
+    with pytest.raises(error, match=message), leased_gpus(count, folder=folder):
         pass
 
 
@@ -76,37 +88,37 @@ def refuse(folder, message, count=1):
         (1, {"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, ()),
     ],
 )
-def test_nothing_is_changed(machine, count, environment, expected, tmp_path):
+def test_nothing_is_changed(machine, count, environment, expected, leases):
     """No GPU is asked for, SLURM gave just as many, or all are hidden."""
     machine(listing(FIRST, SECOND, f"{FIRST}-3", f"{FIRST}-4"), **environment)
     before = dict(os.environ)
-    with leased_gpus(count, folder=tmp_path / "leases") as gpus:
+    with leased_gpus(count, folder=leases) as gpus:
         assert gpus == expected
         assert dict(os.environ) == before
-    assert not (tmp_path / "leases").exists()
+    assert not leases.exists()
 
 
 @pytest.mark.parametrize(
     "smi", [None, "echo NVIDIA-SMI has failed; exit 9", "echo No devices were found", "exit 0"]
 )
-def test_a_machine_without_gpus(machine, smi, tmp_path):
+def test_a_machine_without_gpus(machine, smi, leases):
     machine(smi)
-    with leased_gpus(1, folder=tmp_path / "leases") as gpus:
+    with leased_gpus(1, folder=leases) as gpus:
         assert gpus == ()
         assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
-def test_all_gpus_of_the_machine(machine, tmp_path):
+def test_all_gpus_of_the_machine(machine, leases):
     """Named by nvidia-smi's index, so CUDA must count like nvidia-smi."""
     machine(listing(FIRST, SECOND))
-    with leased_gpus(2, folder=tmp_path / "leases") as gpus:
+    with leased_gpus(2, folder=leases) as gpus:
         assert gpus == ("0", "1")
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
         assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
-        assert held(tmp_path / "leases") == [FIRST, SECOND]
-    assert held(tmp_path / "leases") == []
-    assert "CUDA_VISIBLE_DEVICES" not in os.environ
-    assert "CUDA_DEVICE_ORDER" not in os.environ
+        assert held(leases) == [FIRST, SECOND]
+        refuse(leases, "this process holds the lock .*already", error=RuntimeError)
+    assert held(leases) == []
+    assert not {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"} & os.environ.keys()
 
 
 def fail_with_a_lease(folder):
@@ -117,13 +129,13 @@ def fail_with_a_lease(folder):
         raise ZeroDivisionError
 
 
-def test_a_failure_returns_the_gpu_and_restores_the_environment(machine, tmp_path):
+def test_a_failure_returns_the_gpu_and_restores_the_environment(machine, leases):
     machine(listing(FIRST, SECOND), CUDA_VISIBLE_DEVICES="1,0", CUDA_DEVICE_ORDER="FASTEST_FIRST")
     with pytest.raises(ZeroDivisionError):
-        fail_with_a_lease(tmp_path / "leases")
+        fail_with_a_lease(leases)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,0"
     assert os.environ["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
-    assert held(tmp_path / "leases") == []
+    assert held(leases) == []
 
 
 @pytest.mark.parametrize(
@@ -138,27 +150,27 @@ def test_a_failure_returns_the_gpu_and_restores_the_environment(machine, tmp_pat
         ("MIG-GPU-55555555/1/0", "MIG-GPU-55555555_1_0"),
     ],
 )
-def test_every_name_of_a_device_leads_to_one_lock(machine, visible, key, tmp_path):
+def test_every_name_of_a_device_leads_to_one_lock(machine, visible, key, leases):
     machine(listing(FIRST, SECOND), CUDA_VISIBLE_DEVICES=visible)
-    with leased_gpus(1, folder=tmp_path / "leases") as gpus:
+    with leased_gpus(1, folder=leases) as gpus:
         assert gpus == (visible.split(",")[0].strip(),)
-        assert held(tmp_path / "leases") == [key]
+        assert held(leases) == [key]
         assert os.environ.get("CUDA_DEVICE_ORDER") == ("PCI_BUS_ID" if gpus == ("1",) else None)
 
 
 @pytest.mark.parametrize("visible", ["0,0", f"0,{FIRST}", "0,-1,1", "0,2,1", "0,,1"])
-def test_a_device_counts_once_and_the_list_ends_where_cuda_ends_it(machine, visible, tmp_path):
+def test_a_device_counts_once_and_the_list_ends_where_cuda_ends_it(machine, visible, leases):
     machine(listing(FIRST, SECOND), CUDA_VISIBLE_DEVICES=visible)
-    refuse(tmp_path, "may use 1 here", count=2)
+    refuse(leases, "may use 1 here", count=2)
 
 
-def test_more_gpus_than_there_are(machine, tmp_path):
+def test_more_gpus_than_there_are(machine, leases):
     machine(CUDA_VISIBLE_DEVICES="0,1")
     message = re.escape("asks for 3 GPUs (resources.gpus) and may use 2 here (GPU 0, GPU 1)")
-    refuse(tmp_path, f"{message}.*--resources gpu=", count=3)
+    refuse(leases, f"{message}.*--resources gpu=", count=3)
 
 
-# A folder that is everybody's.
+# A folder that all users share.
 
 
 def test_the_folder_and_its_files_are_for_everybody(machine, tmp_path, monkeypatch):
@@ -174,32 +186,131 @@ def test_the_folder_and_its_files_are_for_everybody(machine, tmp_path, monkeypat
     assert stat.S_IMODE((tmp_path / "segflow-gpus" / "0.lock").stat().st_mode) == 0o666
 
 
-def test_a_link_in_place_of_a_lock_is_refused(machine, tmp_path):
+def test_links_are_not_followed(machine, tmp_path, leases):
     machine(CUDA_VISIBLE_DEVICES="0")
-    (tmp_path / "leases").mkdir()
-    (tmp_path / "leases" / "0.lock").symlink_to(tmp_path / "precious")
-    refuse(tmp_path / "leases", r"no GPU can be leased: .*0\.lock cannot be used")
+    (tmp_path / "link").symlink_to(tmp_path)
+    refuse(tmp_path / "link", "link cannot be used")
+    leases.mkdir()
+    (leases / "0.lock").symlink_to(tmp_path / "precious")
+    refuse(leases, r"no GPU can be leased: .*0\.lock cannot be used")
     assert not (tmp_path / "precious").exists()
 
 
-def test_nothing_is_written_to_a_lock(machine, tmp_path):
+def test_nothing_is_written_to_a_lock(machine, tmp_path, leases):
     """It may be a second name of another file."""
     machine(CUDA_VISIBLE_DEVICES="0")
-    (tmp_path / "precious").write_text("kept")
-    (tmp_path / "precious").chmod(0o600)
-    (tmp_path / "leases").mkdir()
-    (tmp_path / "leases" / "0.lock").hardlink_to(tmp_path / "precious")
-    with leased_gpus(1, folder=tmp_path / "leases"):
-        assert (tmp_path / "precious").read_text() == "kept"
-    assert stat.S_IMODE((tmp_path / "precious").stat().st_mode) == 0o600
-
-
-def test_a_link_in_place_of_the_folder_is_refused(machine, tmp_path):
-    machine(CUDA_VISIBLE_DEVICES="0")
-    (tmp_path / "leases").symlink_to(tmp_path)
-    refuse(tmp_path / "leases", "leases cannot be used")
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    precious.chmod(0o600)
+    leases.mkdir()
+    (leases / "0.lock").hardlink_to(precious)
+    with leased_gpus(1, folder=leases):
+        assert precious.read_text() == "kept"
+    assert stat.S_IMODE(precious.stat().st_mode) == 0o600
 
 
 def test_a_folder_that_cannot_be_made(machine, tmp_path):
     machine(CUDA_VISIBLE_DEVICES="0")
     refuse(tmp_path / "missing" / "leases", "No such file or directory")
+
+
+# Jobs side by side.
+
+JOB = """
+import logging, os, sys, time
+from pathlib import Path
+from segflow.processes import gpus as leases
+folder, count, held_s, quiet_s = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+leases._QUIET_S = float(quiet_s)
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+with leases.leased_gpus(count, folder=folder) as gpus:
+    began = time.monotonic()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ",".join(gpus)
+    if held_s == "fork":
+        worker = os.fork()
+        if worker == 0:
+            time.sleep(60)  # until the test ends it
+            os._exit(0)
+        print("worker", worker)
+    print("in", *gpus, flush=True)
+    sys.stdin.readline() if held_s in ("told", "fork") else time.sleep(float(held_s))
+    ended = time.monotonic()
+    with (folder.parent / "times.txt").open("a") as file:
+        file.write("".join(f"{gpu} {began} {ended}\\n" for gpu in gpus))
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A function that starts a job on stand-in devices 0 and 1."""
+    (tmp_path / "empty").mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "SLURM_JOB_ID"}
+    environment |= {"CUDA_VISIBLE_DEVICES": "0,1", "PATH": str(tmp_path / "empty")}
+    with ExitStack() as stack:
+
+        def begin(count=1, held="told", quiet_s=WAIT_S, **more):
+            arguments = (tmp_path / "leases", count, held, quiet_s)
+            return stack.enter_context(OtherProcess(JOB, *arguments, environment=environment | more))
+
+        yield begin
+
+
+def uses(tmp_path):
+    """How often each device was used, never by two jobs at a time."""
+    by_gpu = {}
+    for line in (tmp_path / "times.txt").read_text().splitlines():
+        gpu, began, ended = line.split()
+        by_gpu.setdefault(gpu, []).append((float(began), float(ended)))
+    for times in by_gpu.values():
+        assert all(first[1] <= second[0] for first, second in itertools.pairwise(sorted(times)))
+    return {gpu: len(times) for gpu, times in by_gpu.items()}
+
+
+def test_six_jobs_share_two_gpus(start, tmp_path):
+    """A GPU that is given back goes to a waiting job, while the other one is still held."""
+    arrivals = queue.Queue()
+    for job in [start() for _ in range(6)]:
+        threading.Thread(target=lambda job=job: arrivals.put((job, job.said("in"))), daemon=True).start()
+    inside = [arrivals.get(timeout=WAIT_S) for _ in range(2)]
+    assert sorted(gpu for _, gpu in inside) == ["0", "1"]
+    for leaving in (1, 0, 1, 0):
+        assert arrivals.empty()
+        leaver, gpu = inside.pop(leaving)
+        assert leaver.leave() == 0
+        inside.append(arrivals.get(timeout=WAIT_S))
+        assert inside[-1][1] == gpu
+    assert [job.leave() for job, _ in inside] == [0, 0]
+    assert uses(tmp_path) == {"0": 3, "1": 3}
+
+
+def test_jobs_of_one_slurm_allocation_share_its_gpus(start):
+    """One SLURM job runs the whole workflow: its trainings must not all take the first device."""
+    jobs = [start(SLURM_JOB_ID="7") for _ in range(2)]
+    assert sorted(job.said("in") for job in jobs) == ["0", "1"]
+
+
+def test_jobs_for_one_and_for_two_gpus_all_end(start, tmp_path):
+    jobs = [start(count, held=0.05) for count in (2, 1, 2, 1, 2)]
+    assert [job.process.wait(WAIT_S) for job in jobs] == [0] * len(jobs)
+    assert sum(uses(tmp_path).values()) == 8
+
+
+def test_a_killed_job_returns_its_gpus_although_its_worker_lives(start):
+    job = start(2, held="fork")
+    worker = int(job.said("worker"))
+    assert job.said("in") == "0 1"
+    waiting = start(2)
+    job.kill()
+    assert waiting.said("in") == "0 1"
+    os.kill(worker, signal.SIGKILL)  # it lives
+
+
+def test_a_waiting_job_says_once_what_it_waits_for_and_leases_are_logged(start):
+    holder = start()
+    assert holder.said("GPU") == "0 leased"
+    waiting = start(2, quiet_s=0)
+    assert waiting.said("waiting for 2 of GPU 0, GPU 1:") == f"process {holder.process.pid} holds GPU 0"
+    time.sleep(1)
+    holder.leave()
+    assert holder.said("GPU") == "0 returned"
+    assert [waiting.line(), waiting.line()] == ["GPU 0 leased", "GPU 1 leased"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -20,6 +21,16 @@ from segflow.processes.pool import map_cases
 
 def square(number: int) -> int:
     return number * number
+
+
+def slowly(number: int) -> int:
+    time.sleep(0.02 * (number % 3))
+    return number
+
+
+def slow_at_first(number: int) -> int:
+    time.sleep(1 if number == 0 else 0)
+    return number
 
 
 def refuse_three(number: int) -> int:
@@ -47,18 +58,8 @@ def fail_with_a_lock(number: int) -> int:
     raise ValueError(number, threading.Lock())
 
 
-def slow_at_first(number: int) -> int:
-    time.sleep(1 if number == 0 else 0)
-    return number
-
-
 def read_no_json(number: int) -> int:
     return json.loads("no JSON")
-
-
-def slowly(number: int) -> int:
-    time.sleep(0.02 * (number % 3))
-    return number
 
 
 def die(number: int) -> int:
@@ -71,16 +72,9 @@ def leave_a_trace(file: Path) -> None:
     file.touch()
 
 
-def test_results_come_in_order():
-    assert list(map_cases(square, range(20), workers=2)) == [number**2 for number in range(20)]
-
-
-def test_order_stays_where_cases_take_unequally_long():
-    assert list(map_cases(slowly, range(30), workers=3)) == list(range(30))
-
-
-def test_no_cases():
-    assert list(map_cases(square, [], workers=2)) == []
+@pytest.mark.parametrize(("work", "n_cases", "workers"), [(square, 20, 2), (square, 0, 2), (slowly, 30, 3)])
+def test_results_come_in_order(work, n_cases, workers):
+    assert list(map_cases(work, range(n_cases), workers=workers)) == [work(n) for n in range(n_cases)]
 
 
 def test_an_error_is_raised_as_it_was():
@@ -88,7 +82,7 @@ def test_an_error_is_raised_as_it_was():
         list(map_cases(refuse_three, range(10), workers=2))
 
 
-def test_results_before_an_error_are_given():
+def test_results_before_an_error_are_yielded():
     found = map_cases(stumble, range(10), workers=2)
     assert [next(found) for _ in range(5)] == [1 // (number - 5) for number in range(5)]
     with pytest.raises(ZeroDivisionError) as problem:
@@ -97,51 +91,31 @@ def test_results_before_an_error_are_given():
 
 
 @pytest.mark.parametrize(
-    ("work", "kind", "words"),
+    ("work", "words"),
     [
-        (fail_oddly, RuntimeError, "OddError: 0 and more"),
-        (read_no_json, RuntimeError, "JSONDecodeError: Expecting"),
-        (fail_with_a_lock, RuntimeError, "ValueError: "),
+        (fail_oddly, "OddError: 0 and more"),
+        (read_no_json, "JSONDecodeError: Expecting"),
+        (fail_with_a_lock, "ValueError: "),
     ],
 )
-def test_errors_that_do_not_travel_well(work, kind, words):
-    with pytest.raises(kind, match=words) as problem:
+def test_an_error_that_does_not_survive_pickling_is_raised_as_text(work, words):
+    with pytest.raises(RuntimeError, match=words) as problem:
         list(map_cases(work, range(3), workers=1))
     assert any("Traceback" in note and work.__name__ in note for note in problem.value.__notes__)
 
 
 @pytest.mark.parametrize(("how", "end"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
-def test_a_signal_counts_though_all_results_are_there(how, end):
-    """The first case takes long, so the others are done when its result is given."""
-    found = map_cases(slow_at_first, range(600), workers=2)
-    assert next(found) == 0
+@pytest.mark.parametrize(("work", "n_cases", "before"), [(slow_at_first, 600, 1), (square, 3, 3)])
+def test_a_signal_counts_though_all_results_are_there(how, end, work, n_cases, before):
+    """When the slow first case is done, the others are, too; or the last result has been yielded."""
+    found = map_cases(work, range(n_cases), workers=2)
+    assert [next(found) for _ in range(before)] == [work(n) for n in range(before)]
     os.kill(os.getpid(), how)
     with pytest.raises(end):
         next(found)
 
 
-def test_a_signal_after_the_last_result_counts():
-    found = map_cases(square, range(3), workers=2)
-    assert [next(found) for _ in range(3)] == [0, 1, 4]
-    os.kill(os.getpid(), signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        next(found)
-
-
-def test_a_death_while_work_is_handed_out(monkeypatch):
-    submit = ProcessPoolExecutor.submit
-
-    def slow_submit(*arguments):
-        time.sleep(0.1)
-        return submit(*arguments)
-
-    monkeypatch.setattr(ProcessPoolExecutor, "submit", slow_submit)
-    with pytest.raises(SegflowError, match="worker process died"):
-        list(map_cases(die, range(40), workers=16))
-
-
-def test_who_looks_no_further_ends_the_work(tmp_path):
-    """Cases that nobody has begun are dropped."""
+def test_cases_that_have_not_begun_are_dropped_when_the_caller_stops(tmp_path):
     files = [tmp_path / str(number) for number in range(200)]
     found = map_cases(leave_a_trace, files, workers=2)
     next(found)
@@ -149,9 +123,37 @@ def test_who_looks_no_further_ends_the_work(tmp_path):
     assert 0 < sum(file.exists() for file in files) < len(files)
 
 
-def test_a_dead_worker_is_an_error_and_no_hang():
+@pytest.mark.parametrize("pause_s", [0, 0.1])
+def test_a_dead_worker_is_an_error_and_no_hang(pause_s, monkeypatch):
+    """Also if it dies while work is still handed out."""
+    submit = ProcessPoolExecutor.submit
+
+    def slow_submit(*arguments):
+        time.sleep(pause_s)
+        return submit(*arguments)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", slow_submit)
     with pytest.raises(SegflowError, match="worker process died"):
-        list(map_cases(die, range(4), workers=2))
+        list(map_cases(die, range(8), workers=4))
+
+
+@pytest.mark.skipif(multiprocessing.get_start_method() != "fork", reason="processes are not forked here")
+@pytest.mark.parametrize("started", [0, 1, 2])
+def test_a_process_that_cannot_be_started_is_an_error_and_no_hang(started, monkeypatch):
+    forked, fork = [], os.fork
+
+    def failing_fork():
+        if len(forked) == started:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        forked.append(fork())
+        return forked[-1]
+
+    monkeypatch.setattr(os, "fork", failing_fork)
+    with pytest.raises(
+        SegflowError, match=r"cannot be started \(.*unavailable\); try again with fewer --work"
+    ):
+        list(map_cases(square, range(20), workers=4))
+    assert not multiprocessing.active_children()
 
 
 SPAWNED = """
@@ -176,8 +178,8 @@ if __name__ == "__main__":
 """
 
 
-def test_where_processes_begin_with_nothing(tmp_path):
-    """As on macOS: all they need is sent to them."""
+def test_spawned_processes_are_sent_their_work(tmp_path):
+    """As on macOS, where they inherit nothing."""
     program = tmp_path / "program.py"
     program.write_text(SPAWNED)
     done = subprocess.run(

@@ -1,20 +1,21 @@
-"""Being asked to stop by a signal."""
+"""Stopping on a signal, between two steps."""
 
 from __future__ import annotations
 
 import signal
+from signal import SIGINT, SIGTERM
 
 import pytest
 
 from segflow.contracts.errors import Interrupted, TrainingError
 from segflow.processes.signals import stop_requests
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (SIGTERM, SIGINT)
 
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """What was there before must be there afterwards."""
+    """The handlers from before must be there again afterwards."""
 
     def own(_number, _frame):
         raise AssertionError("the handler from before was called")
@@ -27,78 +28,53 @@ def handlers():
     assert found == [own, own]
 
 
-def steps(stop, *signals):
-    """Work of five steps, during which signals come in; gives the number of steps done."""
-    waiting = list(signals)
-    for step in range(1, 6):
-        if waiting:
-            signal.raise_signal(waiting.pop(0))
+def work(stop, reached, *signals):
+    """Steps during each of which a signal comes in, then one more."""
+    for number in (*signals, None):
+        if number is not None:
+            signal.raise_signal(number)
+        reached.append(number)
         if stop():
-            raise Interrupted(f"after step {step}")
-    return 5
+            raise Interrupted
 
 
 def test_nothing_happens_without_a_signal():
+    reached = []
     with stop_requests() as stop:
         assert not stop()
-        assert steps(stop) == 5
+        work(stop, reached)
+    assert reached == [None]
 
 
-def test_sigterm_ends_with_its_status():
-    with pytest.raises(SystemExit) as ended, stop_requests() as stop:
-        steps(stop, signal.SIGTERM)
-    assert ended.value.code == 143
+@pytest.mark.parametrize(
+    ("number", "end", "code"), [(SIGTERM, SystemExit, 143), (SIGINT, KeyboardInterrupt, None)]
+)
+def test_a_signal_ends_the_work_after_the_step(number, end, code):
+    reached = []
+    with pytest.raises(end) as ended, stop_requests() as stop:
+        work(stop, reached, number)
+    assert reached == [number]
+    assert getattr(ended.value, "code", None) == code
 
 
-def test_ctrl_c_ends_as_ctrl_c():
-    with pytest.raises(KeyboardInterrupt), stop_requests() as stop:
-        steps(stop, signal.SIGINT)
+@pytest.mark.parametrize(
+    ("signals", "n_reached", "end"),
+    [
+        ((SIGINT, SIGINT), 1, KeyboardInterrupt),  # a second Ctrl-C interrupts at once
+        ((SIGTERM, SIGTERM), 2, SystemExit),
+        ((SIGTERM, SIGINT), 2, SystemExit),
+        ((SIGINT, SIGTERM), 2, KeyboardInterrupt),
+    ],
+)
+def test_the_first_of_two_signals_during_a_step_decides(signals, n_reached, end):
+    reached = []
+    with pytest.raises(end), stop_requests():
+        work(lambda: len(reached) == 2, reached, *signals)
+    assert reached == list(signals[:n_reached])
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_interrupts_no_step(number):
-    reached = []
-    with pytest.raises((SystemExit, KeyboardInterrupt)), stop_requests() as stop:
-        steps(lambda: reached.append(stop()) or stop(), number)
-    assert reached == [True]
-
-
-def test_a_second_ctrl_c_interrupts_at_once():
-    reached = []
-    with pytest.raises(KeyboardInterrupt), stop_requests():
-        _raise_twice(signal.SIGINT, reached)
-    assert reached == [1]
-
-
-def _raise_twice(number, reached):
-    for time in (1, 2):
-        signal.raise_signal(number)
-        reached.append(time)
-
-
-def test_a_second_sigterm_changes_nothing():
-    reached = []
-    with pytest.raises(SystemExit) as ended, stop_requests() as stop:
-        steps(lambda: _raise_twice(signal.SIGTERM, reached) or stop())
-    assert reached == [1, 2]
-    assert ended.value.code == 143
-
-
-def test_the_first_signal_decides():
-    with pytest.raises(SystemExit), stop_requests() as stop:
-        _raise_all((signal.SIGTERM, signal.SIGINT), stop)
-    with pytest.raises(KeyboardInterrupt), stop_requests() as stop:
-        _raise_all((signal.SIGINT, signal.SIGTERM), stop)
-
-
-def _raise_all(numbers, stop):
-    for number in numbers:
-        signal.raise_signal(number)
-    steps(stop)
-
-
-@pytest.mark.parametrize("number", SIGNALS)
-def test_work_that_is_done_anyway_is_no_interruption(number):
+def test_work_that_is_done_is_not_interrupted(number):
     with stop_requests() as stop:
         signal.raise_signal(number)
     assert stop()

@@ -11,8 +11,12 @@ import yaml
 from segflow.commands.main import VERBS
 from segflow.contracts.errors import ConfigurationError
 from segflow.recipes import presets
+from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.listing import default_listing
+from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.recipe import SECTIONS, Recipe, find_recipe, recipe_named, recipe_names
+from segflow.recipes.selection import PostprocessingRecipe, SelectionRecipe
+from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.workflow.code import closure
 
 FOLDER = Path(presets.__file__).parent
@@ -27,119 +31,73 @@ TABLE = {
     "resenc-l": ("nnUNetPlannerResEncL", "nnUNetResEncUNetLPlans", 2.1e9, 380e6, 24, 1, True),
     "resenc-xl": ("nnUNetPlannerResEncXL", "nnUNetResEncUNetXLPlans", 3.6e9, 560e6, 40, 1, True),
 }
-#: Other recipes: every value that differs from nnunet's. nnunet-2021: method.md section 26, left column.
+#: Other recipes: every section that differs from nnunet's. nnunet-2021: method.md section 26, left column.
 OTHERS = {
     "flare21": {
-        "training": {
-            "epochs": 300,
-            "schedule_epochs": 1000,
-            "loss": "dice_topk",
-            "deep_supervision_weights": (0.7, 0.2, 0.1),
-        },
-        "inference": {"mirroring": ("x",)},
+        "training": TrainingRecipe(
+            epochs=300, schedule_epochs=1000, loss="dice_topk", deep_supervision_weights=(0.7, 0.2, 0.1)
+        ),
+        "inference": InferenceRecipe(mirroring=("x",)),
     },
     "nnunet-2018": {
-        "planning": {
-            "plans_name": "nnUNetPlans2018",
-            "planner": "nnunet-2018",
-            "budget": "voxels",
-            "memory_3d": 128**3,
-            "memory_2d": 256**2,
-            "reference_batch_2d": 42,
-            "full_batch_must_fit": True,
-            "start_patch": "median",
-            "batch_rounding": "down",
-            "base_features": 30,
-            "max_poolings": 5,
-            "low_resolution_step": 2,
-        },
-        "augmentation": {"p_elastic": 0.2},
+        "planning": PlannerRecipe(
+            plans_name="nnUNetPlans2018", planner="nnunet-2018", budget="voxels", memory_3d=128**3,
+            memory_2d=256**2, reference_batch_2d=42, full_batch_must_fit=True, start_patch="median",
+            batch_rounding="down", base_features=30, max_poolings=5, low_resolution_step=2,
+        ),
+        "augmentation": AugmentationRecipe(p_elastic=0.2),
     },
     "nnunet-2021": {
-        "planning": {
-            "plans_name": "nnUNetPlans2021",
-            "planner": "nnunet-2021",
-            "memory_3d": pytest.approx(520e6 * 32 / 30),
-            "memory_2d": pytest.approx(19_739_648 * 32 / 30),
-            "reference_batch_2d": 50,
-            "start_patch": "finest_512",
-            "batch_rounding": "down",
-            "low_resolution_step": 1.01,
-            "resample_first": True,
-        },
-        "inference": {"average": "probabilities"},
+        "planning": PlannerRecipe(
+            plans_name="nnUNetPlans2021", planner="nnunet-2021", memory_3d=520e6 * 32 / 30,
+            memory_2d=19_739_648 * 32 / 30, reference_batch_2d=50, start_patch="finest_512",
+            batch_rounding="down", low_resolution_step=1.01, resample_first=True,
+        ),
+        "inference": InferenceRecipe(average="probabilities"),
     },
-}
+}  # fmt: skip
 #: Defaults as in method.md sections 6.4-6.6, 12-16, 22, 23.
 DEFAULTS = {
-    "planning": {
-        "reference_batch_3d": 2,
-        "reference_batch_2d": 12,
-        "max_features_3d": 320,
-        "max_features_2d": 512,
-        "low_resolution_step": 1.03,
-        "max_poolings": None,
-    },
-    "training": {
-        "epochs": 1000,
-        "iterations": 250,
-        "validation_iterations": 50,
-        "learning_rate": 0.01,
-        "schedule_exponent": 0.9,
-        "momentum": 0.99,
-        "weight_decay": 3e-5,
-        "gradient_clip_norm": 12,
-        "foreground_share": 0.33,
-        "loss": "dice_ce",
-        "schedule_epochs": None,
-        "patience": None,
-    },
-    "augmentation": {
-        "rotation_3d_deg": 30,
-        "rotation_2d_deg": 180,
-        "scaling": (0.7, 1.4),
-        "gamma_split": (0.7, 1.5),
-        "p_elastic": 0,
-    },
-    "inference": {"step": 0.5, "gaussian_sigma": 1 / 8, "mirroring": True},
-    "selection": {"prefer_single_within": 0},
-    "postprocessing": {"largest_component": True, "remove_below_mm3": (), "fill_holes": False},
-}
+    "planning": PlannerRecipe(
+        reference_batch_3d=2, reference_batch_2d=12, max_features_3d=320, max_features_2d=512,
+        low_resolution_step=1.03, max_poolings=None,
+    ),
+    "training": TrainingRecipe(
+        epochs=1000, iterations=250, validation_iterations=50, learning_rate=0.01, schedule_exponent=0.9,
+        momentum=0.99, weight_decay=3e-5, gradient_clip_norm=12, foreground_share=0.33, loss="dice_ce",
+        schedule_epochs=None, patience=None,
+    ),
+    "augmentation": AugmentationRecipe(
+        rotation_3d_deg=30, rotation_2d_deg=180, scaling=(0.7, 1.4), gamma_split=(0.7, 1.5), p_elastic=0
+    ),
+    "inference": InferenceRecipe(step=0.5, gaussian_sigma=1 / 8, mirroring=True),
+    "selection": SelectionRecipe(prefer_single_within=0),
+    "postprocessing": PostprocessingRecipe(largest_component=True, remove_below_mm3=(), fill_holes=False),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_defaults(section):
-    found = getattr(BASE, section).model_dump()
-    assert found == found | DEFAULTS[section]
+    assert getattr(BASE, section) == DEFAULTS[section]
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_presets_of_nnunet(name):
-    found = recipe_named(name)
-    recipe = found.planning
-    assert (
-        recipe.planner,
-        recipe.plans_name,
-        recipe.memory_3d,
-        recipe.memory_2d,
-        recipe.reference_gpu_gb,
-        recipe.dataset_share,
-        recipe.full_batch_must_fit,
-    ) == TABLE[name]
-    assert recipe.gpu_memory_gb == recipe.reference_gpu_gb
-    network = ("plain", (2,), 2) if name == "nnunet" else ("residual", (1, 3, 4, 6), 1)
-    assert (recipe.encoder, recipe.encoder_blocks, recipe.decoder_blocks) == network
-    assert (recipe.reference_batch_3d, recipe.reference_batch_2d) == (2, 12)
-    assert found == BASE.model_copy(update={"name": name, "planning": recipe})
+    planner, plans_name, memory_3d, memory_2d, gpu_gb, share, batch_fits = TABLE[name]
+    network = {"encoder": "residual", "encoder_blocks": (1, 3, 4, 6), "decoder_blocks": 1}
+    names = {"planner": planner, "plans_name": plans_name}
+    if name != "nnunet":
+        names |= {"data_name": "nnUNetPlans"} | network
+    expected = PlannerRecipe(
+        memory_3d=memory_3d, memory_2d=memory_2d, reference_gpu_gb=gpu_gb, gpu_memory_gb=gpu_gb,
+        dataset_share=share, full_batch_must_fit=batch_fits, **names,
+    )  # fmt: skip
+    assert recipe_named(name) == BASE.model_copy(update={"name": name, "planning": expected})
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_recipes(name):
-    found = recipe_named(name).model_dump()
-    expected = BASE.model_dump() | {"name": name}
-    for section, values in OTHERS[name].items():
-        expected[section] |= values
-    assert found == expected
+    assert recipe_named(name) == BASE.model_copy(update={"name": name, **OTHERS[name]})
 
 
 def test_every_recipe_is_tested():
@@ -184,7 +142,7 @@ def test_a_file_may_be_based_on_any_of_them(tmp_path):
     assert found.planning == recipe_named("resenc-l").planning.model_copy(update={"gpu_memory_gb": 12})
 
 
-@pytest.mark.parametrize("module", sorted({module for module, _ in VERBS.values()}))
+@pytest.mark.parametrize("module", sorted(VERBS.values()))
 def test_no_stage_depends_on_the_list_of_recipes(module):
     """Else a new recipe would repeat the stages of experiments that do not use it."""
     names = {name for name in closure(f"segflow.commands.{module}") if name.startswith("segflow.recipes")}

@@ -27,14 +27,29 @@ SPACINGS = st.tuples(*[st.floats(0.2, 8).map(lambda mm: round(mm, 2))] * 3)
 INTENSITIES = IntensityProperties(
     max=90.0, mean=40.0, median=41.0, min=-5.0, percentile_00_5=1.0, percentile_99_5=80.0, std=20.0
 )
-ARCHITECTURE = Architecture(
-    encoder="plain",
-    features=(4, 8),
-    strides=((1, 1, 1), (2, 2, 2)),
-    kernels=((3, 3, 3), (3, 3, 3)),
-    encoder_blocks=(2, 2),
-    decoder_blocks=(2,),
-)
+
+
+def architecture_of(
+    strides: Sequence[str],
+    features: Sequence[int],
+    *,
+    encoder: str = "plain",
+    kernels: Sequence[str] | None = None,
+    blocks: int = 2,
+) -> Architecture:
+    """Strides and kernels as in ["111", "122"]; kernels of 3 by default."""
+    n = len(strides)
+    return Architecture(
+        encoder=encoder,
+        features=tuple(features),
+        strides=tuple(tuple(map(int, stride)) for stride in strides),
+        kernels=tuple(tuple(map(int, kernel)) for kernel in kernels or ["3" * len(strides[0])] * n),
+        encoder_blocks=(blocks,) * n,
+        decoder_blocks=(blocks,) * (n - 1),
+    )
+
+
+ARCHITECTURE = architecture_of(["111", "222"], (4, 8))
 
 
 def geometry_of(shape: Sequence[int], spacing_mm: Sequence[float] = (1.0, 1.0, 1.0)) -> Geometry:

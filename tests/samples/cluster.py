@@ -75,7 +75,7 @@ PartitionName={partition} Nodes={host} Default=YES MaxTime=INFINITE State=UP Def
 
 
 class NoClusterError(Exception):
-    """Why no cluster can be started here, in words for the one who reads that a test was skipped."""
+    """Why no cluster can be started here; the reason why tests are skipped."""
 
 
 @dataclass(frozen=True)
@@ -114,18 +114,14 @@ def one_node_cluster() -> Iterator[Cluster]:
 def _prepare() -> None:
     """Refuse with a reason; install what is missing, if that is allowed."""
     if sys.platform != "linux" or os.geteuid() != 0:
-        raise NoClusterError(
-            "a cluster of our own needs Linux and root: its daemons start jobs as their users"
-        )
+        raise NoClusterError("a cluster needs Linux and root: its daemons start jobs as their users")
     if find_spec("snakemake_executor_plugin_slurm") is None:
         raise NoClusterError("the SLURM plugin of Snakemake is missing: pip install -e '.[slurm]'")
     _clear_up()
     try:
         socket.gethostbyname(socket.gethostname())
     except OSError:
-        raise NoClusterError(
-            "this machine's own name does not resolve; SLURM needs it in /etc/hosts"
-        ) from None
+        raise NoClusterError("this machine's own name does not resolve; SLURM needs it") from None
     if any(shutil.which(program) is None for program in PROGRAMS):
         _install()
 
@@ -147,9 +143,7 @@ def _install() -> None:
     if os.environ.get(MAY_INSTALL) != "1":
         raise NoClusterError(f"packages are missing: {command}, or let the tests do it with {MAY_INSTALL}=1")
     if shutil.which("apt-get") is None:
-        raise NoClusterError(
-            f"{MAY_INSTALL}=1, but there is no apt-get here to install {', '.join(PACKAGES)} with"
-        )
+        raise NoClusterError(f"{MAY_INSTALL}=1, but there is no apt-get to install packages with")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for step in ("apt-get -q update", command.replace("install", "-q -y install", 1)):
         done = subprocess.run(step.split(), env=environment, capture_output=True, text=True, check=False)
@@ -175,12 +169,11 @@ def _configure(state: Path) -> None:
         gpus=GPUS,
         gpu_type=GPU_TYPE,
         partition=PARTITION,
-        memory_mb=max(memory_mb, 64_000),  # a promise that nothing enforces: real data's jobs ask for more
+        memory_mb=max(memory_mb, 64_000),  # which nothing enforces: jobs of real data ask for more
     )
     (state / "slurm.conf").write_text(settings)
-    (state / "gres.conf").write_text(
-        f"NodeName={host} Name=gpu Type={GPU_TYPE} File={state}/gpu[0-{GPUS - 1}]\n"
-    )
+    gpus = f"NodeName={host} Name=gpu Type={GPU_TYPE} File={state}/gpu[0-{GPUS - 1}]\n"
+    (state / "gres.conf").write_text(gpus)
     (state / "munge.key").write_bytes(os.urandom(128))
     (state / "munge.key").chmod(0o400)
 
@@ -215,7 +208,7 @@ def _stop(state: Path) -> None:
 
 
 def _end(process: int, program: str) -> None:
-    """A number may by now be another program's, if it was left behind by a test run long ago."""
+    """End a process, unless its number has become that of another program."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if _program_of(process) == program:
             os.kill(process, number)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from case_samples import INTENSITIES, configuration_of, plan_of
+from case_samples import INTENSITIES, architecture_of, configuration_of, plan_of
 
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import Architecture
 from segflow.contracts.scores import (
     Bootstrap,
     Candidate,
@@ -17,10 +16,9 @@ from segflow.contracts.scores import (
     Resampled,
     Selection,
     Step,
-    Summary,
 )
-from segflow.metrics.overlap import mean_metrics
 from segflow.reporting.data import History, Overlay, ReportData, StageTime
+from segflow.selection.evaluate import summarise
 
 LABELS = Labels((("background", 0), ("organ", 1), ("lesion <b>", 2)))
 NAN = float("nan")
@@ -41,8 +39,7 @@ def summary(*rows, labels=LABELS):
         )
         for i, row in enumerate(rows)
     )
-    mean = {key: mean_metrics([case.metrics[key] for case in cases]) for key in keys}
-    return Summary(foreground_mean=mean_metrics(list(mean.values())), mean=mean, metric_per_case=cases)
+    return summarise(cases, labels)
 
 
 def history(fold=0, epochs=3):
@@ -51,25 +48,22 @@ def history(fold=0, epochs=3):
     return History.from_rows("3d_fullres", fold, rows)
 
 
-NETWORK = Architecture(
-    encoder="plain",
-    features=(32, 64, 128),
-    strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)),
-    kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
-    encoder_blocks=(2, 2, 2),
-    decoder_blocks=(2, 2),
-)
-
-
 def plan():
     configuration = configuration_of((3.0, 1.0, 1.0), ("zscore",))
-    changes = {"patch_shape": (16, 64, 48), "median_shape": (18.5, 70, 60), "architecture": NETWORK}
+    network = architecture_of(["111", "122", "222"], (32, 64, 128), kernels=["133", "333", "333"])
+    changes = {"patch_shape": (16, 64, 48), "median_shape": (18.5, 70, 60), "architecture": network}
     return plan_of(configuration.model_copy(update=changes))
 
 
 def candidate(name, score):
     return Candidate(
         name=name, configurations=tuple(name.split("+")), foreground_mean_dice=score, summary="summary.json"
+    )
+
+
+def postprocessing_of(*operations, steps=()):
+    return PostProcessing(
+        operations=operations, steps=steps, foreground_mean_dice_before=0.5, foreground_mean_dice_after=0.6
     )
 
 
@@ -109,14 +103,12 @@ def report_data(**changes):
         ),
         "summary": scores,
         "candidate_summaries": {"3d_fullres": scores},
-        "postprocessing": PostProcessing(
-            operations=(keep,),
+        "postprocessing": postprocessing_of(
+            keep,
             steps=(
                 Step(operation=keep, target="1", dice_before=0.5, dice_after=0.6, accepted=True),
                 Step(operation=small, target="foreground", dice_before=0.6, dice_after=0.59, accepted=False),
             ),
-            foreground_mean_dice_before=0.5,
-            foreground_mean_dice_after=0.6,
         ),
         "histories": (history(1), history(0)),
         "overlays": (Overlay("case_0", "best", 0.85, b"\x89PNG", "axial slice 1 of 2"),),

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from case_samples import architecture_of
 
 from segflow.contracts.case import TrainingCase
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import Architecture, Configuration, Fold
+from segflow.contracts.plan import Configuration, Fold
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.training.job import TrainingJob
 
@@ -117,14 +118,6 @@ def kill_parent(script, n_children, *, folder):
 
 def make_job(dimensions=3, *, workers=0, recipe=None, fold=None, seed=1, labels=None, **configuration):
     d = dimensions
-    architecture = Architecture(
-        encoder="plain",
-        features=(4, 8, 16),
-        strides=((1,) * d, (2,) * d, (2,) * d),
-        kernels=((3,) * d,) * 3,
-        encoder_blocks=(2,) * 3,
-        decoder_blocks=(2,) * 2,
-    )
     values = {
         "name": f"{d}d",
         "data_identifier": "x",
@@ -135,7 +128,7 @@ def make_job(dimensions=3, *, workers=0, recipe=None, fold=None, seed=1, labels=
         "batch_dice": d == 2,
         "normalization": ("zscore",),
         "mask_normalization": (False,),
-        "architecture": architecture,
+        "architecture": architecture_of(["1" * d, "2" * d, "2" * d], (4, 8, 16)),
     }
     training = {"epochs": 4, "iterations": 3, "validation_iterations": 2} | (recipe or {})
     return TrainingJob(

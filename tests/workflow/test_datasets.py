@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -47,64 +46,56 @@ def sources(*folders, **settings):
     return read_sources(WorkflowConfig.parse({**data, **settings}, where="c", error=ConfigurationError))
 
 
+def files_of(case, folder="data"):
+    return [
+        f"{folder}/{file}.nii.gz"
+        for file in (f"imagesTr/{case}_0000", f"imagesTr/{case}_0001", f"labelsTr/{case}")
+    ]
+
+
 def test_every_file_is_in_the_chunk_of_its_case(lay_out):
-    lay_out()
+    folder = lay_out()
     (source,) = sources().values()
-    assert source.folder == "data"
-    assert source.description == "data/dataset.json"
-    assert len(source.chunks) == 4
+    assert (source.folder, source.description) == ("data", "data/dataset.json")
+    assert source.n_chunks == 4
     for number, files in enumerate(source.chunks):
-        cases = [case for case in CASES if chunk_of(case, 4) == number]
-        expected = [
-            f"data/{file}.nii.gz"
-            for case in cases
-            for file in (f"imagesTr/{case}_0000", f"imagesTr/{case}_0001", f"labelsTr/{case}")
-        ]
-        assert list(files) == expected
+        assert files == [file for case in CASES if chunk_of(case, 4) == number for file in files_of(case)]
+
+    (folder / "labelsTr" / "case_03.nii.gz").unlink()  # which is for the check to find
+    files = [file for chunk in sources()["data"].chunks for file in chunk]
+    assert (len(files), "data/labelsTr/case_03.nii.gz" in files) == (59, False)
 
 
-def test_a_further_case_is_a_matter_of_one_chunk(lay_out):
+def test_another_case_changes_one_chunk_or_splits_them(lay_out):
     lay_out(cases=CASES[:18])
     (before,) = sources().values()
     lay_out(cases=CASES[:19])
     (after,) = sources().values()
     changed = [number for number in range(4) if before.chunks[number] != after.chunks[number]]
     assert changed == [chunk_of(CASES[18], 4)]
-    assert set(after.chunks[changed[0]]) > set(before.chunks[changed[0]])
+    assert set(after.chunks[changed[0]]) - set(before.chunks[changed[0]]) == set(files_of(CASES[18]))
     assert after.cases != before.cases
 
-
-def test_a_growing_data_set_splits_its_chunks(lay_out):
-    lay_out(cases=CASES)
-    (before,) = sources().values()
     lay_out(cases=[*CASES, "zz"])
-    (after,) = sources().values()
-    assert (len(before.chunks), len(after.chunks)) == (4, 8)
-    for number, files in enumerate(after.chunks):
-        old = set(before.chunks[number % 4])
-        assert {file for file in files if "zz" not in file} <= old
+    (split,) = sources().values()
+    assert split.n_chunks == 8
+    for number, files in enumerate(split.chunks):
+        new = {file for case in ("zz", CASES[19]) for file in files_of(case)}
+        assert set(files) - new <= set(after.chunks[number % 4])
 
 
-def test_cases_say_whether_there_are_others(lay_out):
+def test_a_word_says_which_cases_there_are(lay_out):
     lay_out(cases=CASES[:3])
     first = sources()["data"].cases
     assert first == sources()["data"].cases
-    assert "\n" not in first
     assert first.startswith("cases=3:")
+    assert "\n" not in first
     lay_out("other", cases=["a", *CASES[:2]])
     assert sources("other")["other"].cases != first
 
 
-def test_a_label_that_is_missing_is_for_the_check_to_find(lay_out):
-    folder = lay_out()
-    (folder / "labelsTr" / "case_03.nii.gz").unlink()
-    files = [file for chunk in sources()["data"].chunks for file in chunk]
-    assert len(files) == 59
-    assert "data/labelsTr/case_03.nii.gz" not in files
-
-
 def test_meaning_is_what_bears_on_images_and_labels(lay_out):
-    lay_out()
+    folder = lay_out()
     first = sources()["data"].meaning
     assert first == [
         'channel_names={"0": "T1", "1": "T2"}',
@@ -113,46 +104,41 @@ def test_meaning_is_what_bears_on_images_and_labels(lay_out):
     ]
     lay_out(licence="CC0", description="other", numTraining=21, name="Other", reference="x")
     assert sources()["data"].meaning == first
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"channel_names": {"0": "T1", "1": "CT"}},
-        {"labels": {"background": 0, "vessel": 1}},
-        {"labels": {"background": 0, "organ": 1, "lesion": 2}},
-        {"labels": {"background": 0, "organ": [1, 2], "core": 2}, "regions_class_order": [1, 2]},
-        {"labels": {"background": 0, "organ": [1, 2], "core": 2}, "regions_class_order": [2, 1]},
-    ],
-)
-def test_meaning_changes_with(changes, lay_out):
-    lay_out()
-    first = sources()["data"].meaning
-    lay_out(**changes)
-    assert sources()["data"].meaning != first
-
-
-def test_the_old_name_of_the_channels_means_the_same(lay_out):
-    folder = lay_out()
-    first = sources()["data"].meaning
-    old = {**DESCRIPTION, "modality": DESCRIPTION["channel_names"]}
+    old = {**DESCRIPTION, "modality": DESCRIPTION["channel_names"]}  # nnU-Net's old name of the channels
     del old["channel_names"]
     (folder / "dataset.json").write_text(json.dumps(old))
     assert sources()["data"].meaning == first
+
+
+REGIONS = {"background": 0, "organ": [1, 2], "core": 2}
+
+
+def test_meaning_changes_with_channels_labels_and_the_order_of_regions(lay_out):
+    meanings = []
+    for changes in (
+        {},
+        {"channel_names": {"0": "T1", "1": "CT"}},
+        {"labels": {"background": 0, "vessel": 1}},
+        {"labels": {"background": 0, "organ": 1, "lesion": 2}},
+        {"labels": REGIONS, "regions_class_order": [1, 2]},
+        {"labels": REGIONS, "regions_class_order": [2, 1]},
+    ):
+        lay_out(**changes)
+        meanings.append(tuple(sources()["data"].meaning))
+    assert len(set(meanings)) == len(meanings)
+
+
+def split_into_two(folder):
+    (folder / "splits_final.json").write_text(json.dumps([{"train": CASES, "val": []}] * 2))
 
 
 def test_five_folds_unless_it_has_its_own(lay_out):
     folder = lay_out()
     source = sources()["data"]
     assert (source.n_folds, source.own_folds) == (5, [])
-    folds = [{"train": CASES[:10], "val": CASES[10:]}, {"train": CASES[10:], "val": CASES[:10]}]
-    (folder / "splits_final.json").write_text(json.dumps(folds))
+    split_into_two(folder)
     source = sources(folds=[0, 1])["data"]
     assert (source.n_folds, source.own_folds) == (2, ["data/splits_final.json"])
-
-
-def test_folds_of_its_own_that_are_broken(lay_out):
-    folder = lay_out()
     (folder / "splits_final.json").write_text("[{]")
     with pytest.raises(PlanError, match=r"splits_final\.json is not valid JSON"):
         sources()
@@ -160,35 +146,25 @@ def test_folds_of_its_own_that_are_broken(lay_out):
 
 def test_a_fold_that_one_of_them_does_not_have(lay_out):
     lay_out("five")
-    folder = lay_out("two")
-    (folder / "splits_final.json").write_text(json.dumps([{"train": CASES, "val": []}] * 2))
+    split_into_two(lay_out("two"))
     assert list(sources("five", "two", folds=[1])) == ["five", "two"]
     with pytest.raises(ConfigurationError, match=r"folds: there is no fold 2; the folds of two are 0 to 1"):
         sources("five", "two", folds=[0, 2])
 
 
-def test_names_are_the_folders(lay_out, tmp_path):
+def test_names_are_those_of_the_folders(lay_out, tmp_path):
     lay_out("one")
-    lay_out("deep/er/two")
-    found = sources("one", str(tmp_path / "deep" / "er" / "two"))
-    assert list(found) == ["one", "two"]
-    assert Path(found["two"].folder) == tmp_path / "deep" / "er" / "two"
+    deep = lay_out("deep/er/two")
+    found = sources("one/", str(deep))
+    assert [(name, source.folder) for name, source in found.items()] == [("one", "one"), ("two", str(deep))]
     assert all(file.startswith(f"{tmp_path}/") for chunk in found["two"].chunks for file in chunk)
 
 
 def test_cases_listed_in_the_description(lay_out):
-    folder = lay_out(cases=["a", "b"])
-    listed = {
-        "first": {
-            "images": ["imagesTr/b_0000.nii.gz", "imagesTr/b_0001.nii.gz"],
-            "label": "labelsTr/b.nii.gz",
-        }
-    }
-    (folder / "dataset.json").write_text(json.dumps({**DESCRIPTION, "dataset": listed}))
+    *images, label = files_of("b", ".")
+    lay_out(cases=["a", "b"], dataset={"first": {"images": images, "label": label}})
     (source,) = sources().values()
-    assert source.chunks == [
-        ["data/imagesTr/b_0000.nii.gz", "data/imagesTr/b_0001.nii.gz", "data/labelsTr/b.nii.gz"],
-    ]
+    assert source.chunks == [files_of("b")]
 
 
 @pytest.mark.parametrize(
@@ -208,51 +184,33 @@ def test_what_is_no_data_set(spoil, message, lay_out):
 
 # Chunks: bounded in number, and independent of what other cases there are.
 
-IDENTIFIERS = st.lists(st.text(min_size=1), unique=True, max_size=30)
-COUNTS = st.sampled_from([1, 2, 4, 8, 32, 1024])
 SIZES = {"n_cases": st.integers(0, 10**6), "cases": st.integers(1, 1000), "most": st.integers(1, 1000)}
 
 
 @given(**SIZES)
-def test_a_bounded_power_of_two(n_cases, cases, most):
-    count = chunk_count(n_cases, cases=cases, most=most)
+def test_a_bounded_power_of_two_that_never_falls_with_another_case(n_cases, cases, most):
+    count, more = (chunk_count(n, cases=cases, most=most) for n in (n_cases, n_cases + 1))
     assert 1 <= count <= most
     assert count & (count - 1) == 0
     assert count == 1 or (count // 2) * cases < n_cases  # half as many would not do
     assert count * cases >= n_cases or 2 * count > most  # nor are they too few, unless they may not be more
-
-
-@given(**SIZES)
-def test_a_further_case_never_makes_fewer(n_cases, cases, most):
-    few, more = (chunk_count(n, cases=cases, most=most) for n in (n_cases, n_cases + 1))
-    assert more in (few, 2 * few)
+    assert more in (count, 2 * count)
 
 
 @pytest.mark.parametrize(
     ("n_cases", "cases", "most", "count"),
     [
-        (0, 16, 32, 1),
-        (1, 16, 32, 1),
-        (16, 16, 32, 1),
-        (17, 16, 32, 2),
-        (32, 16, 32, 2),
-        (33, 16, 32, 4),
-        (512, 16, 32, 32),
-        (513, 16, 32, 32),
-        (10**6, 16, 32, 32),
-        (100, 1, 1, 1),
-        (100, 1, 33, 32),
-        (3, 1, 3, 2),
+        (0, 16, 32, 1), (1, 16, 32, 1), (16, 16, 32, 1), (17, 16, 32, 2), (32, 16, 32, 2), (33, 16, 32, 4),
+        (512, 16, 32, 32), (513, 16, 32, 32), (10**6, 16, 32, 32), (100, 1, 1, 1), (100, 1, 33, 32), (3, 1, 3, 2),
     ],
-)
+)  # fmt: skip
 def test_count(n_cases, cases, most, count):
     assert chunk_count(n_cases, cases=cases, most=most) == count
 
 
-@given(IDENTIFIERS, COUNTS)
-def test_doubling_splits_every_chunk_in_two(identifiers, count):
-    for identifier in identifiers:
-        assert chunk_of(identifier, 2 * count) % count == chunk_of(identifier, count)
+@given(st.text(min_size=1), st.sampled_from([1, 2, 4, 8, 32, 1024]))
+def test_doubling_splits_every_chunk_in_two(identifier, count):
+    assert chunk_of(identifier, 2 * count) % count == chunk_of(identifier, count)
 
 
 def test_chunks_are_about_even():

@@ -53,13 +53,7 @@ def file(tmp_path):
 @pytest.fixture
 def planning(file):
     """A function that writes a recipe that plans otherwise, and gives the file's name."""
-    return lambda name, **values: file(
-        json.dumps({"planning": {"plans_name": name, **values}}), f"{name}.yaml"
-    )
-
-
-def folders(plans, recipe, names=ALL):
-    return ["/".join(plans.cases_of(recipe, name)) for name in names]
+    return lambda name, **values: file(json.dumps({"planning": values}), f"{name}.yaml")
 
 
 # Recipes by name and from files, with the configuration's changes.
@@ -166,18 +160,9 @@ def test_words_of_a_training_are_those_it_reads():
 # Plans.
 
 
-def test_the_default_plan():
-    plans = plans_of()
-    assert plans.of == {"nnunet": "nnUNetPlans"}
-    assert plans.planning == {"nnUNetPlans": NNUNET.planning}
-    assert plans.names == ALL
-    cases = ["2d", "3d_fullres", "3d_lowres", "3d_fullres"]
-    assert folders(plans, "nnunet") == [f"nnUNetPlans/{name}" for name in cases]
-
-
 def test_recipes_that_plan_alike_share_a_plan(file, planning):
     alike = file("training: {epochs: 3}", "alike.yaml")
-    plans = plans_of(recipes=["nnunet", alike, planning("Other", base_features=8)])
+    plans = plans_of(recipes=["nnunet", alike, planning("Other", plans_name="Other", base_features=8)])
     assert plans.of == {"nnunet": "nnUNetPlans", "alike": "nnUNetPlans", "Other": "Other"}
 
 
@@ -190,43 +175,53 @@ def test_two_plans_of_one_name(file):
     assert set(plans_of(recipes=recipes, planning={"gpu_memory_gb": 24}).of.values()) == {"nnUNetPlans"}
 
 
-@pytest.mark.parametrize("recipes", [["nnunet", "resenc-l"], ["resenc-l", "nnunet"], ["resenc-l"]])
-def test_presets_share_cases_at_full_resolution_whoever_takes_part(recipes):
-    plans = plans_of(recipes=recipes)
-    assert plans.of["resenc-l"] == "nnUNetResEncUNetLPlans"
-    assert set(plans.planning) == {"nnUNetPlans", "nnUNetResEncUNetLPlans"}
-    assert plans.planning["nnUNetPlans"] == NNUNET.planning
-    at_full_resolution = ["nnUNetPlans/2d", "nnUNetPlans/3d_fullres", "nnUNetPlans/3d_fullres"]
-    assert folders(plans, "resenc-l", ["2d", "3d_fullres", "3d_cascade_fullres"]) == at_full_resolution
-    assert folders(plans, "resenc-l", ["3d_lowres"]) == ["nnUNetResEncUNetLPlans/3d_lowres"]
+LARGE = {"plans_name": "large", "gpu_memory_gb": 24}
+FINE = {"plans_name": "fine", "spacing_mm": [1, 1, 1]}
+RESENC, RESENC_L = "nnUNetResEncUNetPlans", "nnUNetResEncUNetLPlans"
 
 
-def test_further_recipes_share_unless_their_spacing_differs(planning):
-    plans = plans_of(recipes=[planning("large", gpu_memory_gb=24), planning("fine", spacing_mm=[1, 1, 1])])
-    assert folders(plans, "large", ["2d", "3d_lowres"]) == ["nnUNetPlans/2d", "large/3d_lowres"]
-    assert folders(plans, "fine", ["2d", "3d_lowres"]) == ["fine/2d", "fine/3d_lowres"]
-    assert set(plans_of(recipe=planning("fine", spacing_mm=[1, 1, 1])).planning) == {"fine"}
-
-
-def test_a_spacing_for_all_recipes_is_shared(planning):
-    spacing = {"spacing_mm": [2.0, 1.0, 1.0]}
-    plans = plans_of(recipes=["resenc", planning("fine", spacing_mm=[1, 1, 1])], planning=spacing)
-    assert plans.planning["nnUNetPlans"].spacing_mm == (2.0, 1.0, 1.0)
-    assert folders(plans, "resenc", ["2d"]) == folders(plans, "fine", ["2d"]) == ["nnUNetPlans/2d"]
-
-
-def test_another_recipe_may_have_the_default_name(file):
-    """Its cases are those of that recipe, so only those with the same spacing share them."""
-    plans = plans_of(recipes=["resenc", file("planning: {spacing_mm: [1, 1, 1]}")])
-    assert folders(plans, "mine", ["2d"]) == ["nnUNetPlans/2d"]
-    assert folders(plans, "resenc", ["2d"]) == ["nnUNetResEncUNetPlans/2d"]
-
-
-def test_cases_that_are_resampled_first_are_not_shared():
-    plans = plans_of(recipes=["nnunet", "nnunet-2021", "nnunet-2018", "flare21"])
-    cases = {name: plans.cases_of(name, "3d_fullres")[0] for name in plans.of}
-    assert cases == dict.fromkeys(plans.of, "nnUNetPlans") | {"nnunet-2021": "nnUNetPlans2021"}
-    assert plans.cases_of("nnunet-2018", "3d_lowres") == ("nnUNetPlans2018", "3d_lowres")
+@pytest.mark.parametrize(
+    ("recipes", "spacing_mm", "expected"),
+    [
+        (["nnunet"], None, {"nnunet": ("nnUNetPlans", "nnUNetPlans")}),
+        # Whoever takes part, and in any order.
+        (["nnunet", "resenc-l"], None, {"resenc-l": ("nnUNetPlans", RESENC_L)}),
+        (["resenc-l", "nnunet"], None, {"resenc-l": ("nnUNetPlans", RESENC_L)}),
+        (["resenc-l"], None, {"resenc-l": ("nnUNetPlans", RESENC_L)}),
+        # Recipes from files, unless their spacing differs.
+        ([LARGE, FINE], None, {"large": ("nnUNetPlans", "large"), "fine": ("fine", "fine")}),
+        ([FINE], None, {"fine": ("fine", "fine")}),
+        (["resenc", FINE], [2, 1, 1], {"resenc": ("nnUNetPlans", RESENC), "fine": ("nnUNetPlans", "fine")}),
+        # The default name is that of a recipe with another spacing.
+        (
+            ["resenc", {**FINE, "plans_name": "nnUNetPlans"}],
+            None,
+            {"nnUNetPlans": ("nnUNetPlans", "nnUNetPlans"), "resenc": (RESENC, RESENC)},
+        ),
+        # One that resamples first, and one that does not.
+        (
+            ["nnunet", "nnunet-2021", "nnunet-2018", "flare21"],
+            None,
+            {
+                "nnunet-2021": ("nnUNetPlans2021", "nnUNetPlans2021"),
+                "nnunet-2018": ("nnUNetPlans", "nnUNetPlans2018"),
+                "flare21": ("nnUNetPlans", "nnUNetPlans"),
+            },
+        ),
+    ],
+)
+def test_the_plans_whose_prepared_cases_are_used(recipes, spacing_mm, expected, planning):
+    """At full resolution and at low resolution."""
+    names = [planning(one["plans_name"], **one) if isinstance(one, dict) else one for one in recipes]
+    plans = plans_of(recipes=names, planning={"spacing_mm": spacing_mm})
+    assert plans.names == ALL
+    for recipe, (full, low) in expected.items():
+        cases = ["/".join(plans.cases_of(recipe, name)) for name in ALL]
+        assert cases == [f"{full}/2d", f"{full}/3d_fullres", f"{low}/3d_lowres", f"{full}/3d_fullres"]
+    assert set(plans.planning) == {*plans.of.values(), *(full for full, _ in expected.values())}
+    if "nnUNetPlans" in plans.planning and "nnUNetPlans" not in expected:  # the default recipe's
+        default = NNUNET.planning.model_copy(update={"spacing_mm": spacing_mm and tuple(spacing_mm)})
+        assert plans.planning["nnUNetPlans"] == default
 
 
 # Edited plans.
@@ -261,7 +256,7 @@ def test_an_edited_plan(edited):
     assert set(plans.planning) == {"mine"}
     assert plans.names == (*ALL, "small", "coarse", "coarser")
     names = ["2d", "3d_fullres", "3d_lowres", "3d_fullres", "3d_fullres", "coarse", "coarse"]
-    assert folders(plans, "nnunet", plans.names) == [f"mine/{name}" for name in names]
+    assert [plans.cases_of("nnunet", name) for name in plans.names] == [("mine", name) for name in names]
     assert plans.cascades == ("3d_cascade_fullres",)
 
 
@@ -282,15 +277,15 @@ def test_a_further_cascade(edited):
     assert plans.cases_of("nnunet", "3d_cascade_fullres") == ("nnUNetPlans", "3d_fullres")
 
 
-FINE = {"inherits_from": "3d_fullres"}
+FULL = {"inherits_from": "3d_fullres"}
 OTHER_CASCADE = "configuration mine: the workflow has cascades from 3d_lowres to the"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mine": {**FINE, "previous_stage": "2d"}}, OTHER_CASCADE),
-        ({"mine": {**FINE, "previous_stage": "3d_lowres", "spacing": [2, 2, 2]}}, OTHER_CASCADE),
+        ({"mine": {**FULL, "previous_stage": "2d"}}, OTHER_CASCADE),
+        ({"mine": {**FULL, "previous_stage": "3d_lowres", "spacing": [2, 2, 2]}}, OTHER_CASCADE),
         ({"without": ["3d_lowres"]}, "its stage 3d_lowres is not a configuration of this plan"),
         ({"plans_name": "../x"}, "cannot be the name of a folder"),
         ({"plans_name": ""}, "cannot be the name of a folder"),

@@ -50,10 +50,7 @@ class ReadyCase:
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """A model package, loaded.
-
-    It predicts with all that was chosen for it: one or several configurations, the first stage of a cascade,
-    post-processing.
+    """A model package, loaded: one or several configurations, the first stage of a cascade, and post-processing.
 
     Attributes:
         card: model.json.
@@ -199,7 +196,7 @@ class Predictor:
         return self.plan.preparation(self.card.configurations[0])
 
     def prepare(self, raw: RawCase) -> ReadyCase:
-        """Make a case network-ready, for every configuration. Needs no network, so it may run beside one.
+        """Prepare a case for every configuration. It uses no network, so it may run in another thread than one.
 
         Raises:
             PredictionError: The number of channels is not the model's.

@@ -1,7 +1,7 @@
 """From scores on the network's grid to a label map on the image's own, a few planes at a time.
 
-Memory does not grow with classes times voxels of the image: a band of planes is resized, reduced to labels, and
-forgotten. Source: method.md section 17.
+A band of planes is resized, reduced to labels and discarded, so memory does not grow with classes times voxels of the
+image. Source: method.md section 17.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Keep = Callable[[Scores], None]
 #: The channels of a band, (n, y, x) each, one after the other.
 _Channels = Iterator[NDArray[np.float32]]
 
-#: New planes per band: few enough for a processor's caches, enough that few old planes are mixed twice.
+#: New planes per band: few enough for the CPU's caches, enough that few old planes are interpolated twice.
 _PLANES = 4
 _SLAB_BYTES = 2**26  # of all classes of a band, where they are needed at once
 
@@ -58,7 +58,7 @@ class ScoreStream:
     are_probabilities: bool = False
 
     def grid(self, record: CaseRecord) -> ScoreGrid:
-        """From here to the crop of the transposed raw image. Source: method.md section 17."""
+        """From the prepared grid to the crop of the transposed raw image. Source: method.md section 17."""
         current_mm = self.preparation.spacing_mm
         if self.preparation.dimensions == 2:
             current_mm = (record.spacing_mm[0], *current_mm)
@@ -100,7 +100,7 @@ def label_map(stream: ScoreStream, record: CaseRecord, *, threads: int, keep: Ke
 def probability_slabs(stream: ScoreStream, record: CaseRecord, *, threads: int) -> Iterator[Scores]:
     """Consecutive planes (k, n, y, x) of probabilities, float32, on the crop of the transposed raw image.
 
-    As many at a time for all streams of a case.
+    All streams of a case are divided alike.
 
     Source: method.md section 17; float32 where nnU-Net keeps float16 (section 25, defect 3).
     """
@@ -110,13 +110,7 @@ def probability_slabs(stream: ScoreStream, record: CaseRecord, *, threads: int) 
 def assemble(
     slabs: Iterable[LabelMap], record: CaseRecord, preparation: Preparation, labels: Labels
 ) -> LabelMap:
-    """Put planes together, undo the crop and the transposition.
-
-    Args:
-        slabs: Consecutive planes (n, y, x) of the crop of the transposed raw image.
-        record: The case's.
-        preparation: For the axis order.
-        labels: Classes or regions.
+    """Join planes (n, y, x) of the crop of the transposed raw image; undo the crop and the transposition.
 
     Returns:
         (z, y, x), unsigned, of the raw image's shape and axis order.
@@ -132,12 +126,12 @@ def assemble(
         inside[start : start + len(slab)] = slab
         start += len(slab)
     if start != len(inside):
-        raise ValueError(f"{start} planes of labels came, but the case has {len(inside)}")
+        raise ValueError(f"there are {start} planes of labels, but the case has {len(inside)}")
     return np.ascontiguousarray(transpose_spatial(whole, preparation.transpose_backward))
 
 
 class _PlaneWindow:
-    """The last planes of a volume that comes in chunks."""
+    """The most recent planes of a volume that is read in chunks."""
 
     def __init__(self, chunks: Iterable[Scores]) -> None:
         self._chunks = iter(chunks)
@@ -145,20 +139,17 @@ class _PlaneWindow:
         self._end = 0
 
     def take(self, wanted: slice) -> list[Scores]:
-        """Consecutive planes, as views (k, n, y, x) of the chunks; earlier planes are forgotten.
-
-        Args:
-            wanted: Must not begin before an earlier call's planes.
+        """Consecutive planes, as views (k, n, y, x) of the chunks; earlier ones can no longer be taken.
 
         Raises:
-            ValueError: The chunks end before.
+            ValueError: There are fewer planes.
         """
         while self._held and self._held[0][0] + self._held[0][1].shape[1] <= wanted.start:
             self._held.popleft()
         while self._end < wanted.stop:
             chunk = next(self._chunks, None)
             if chunk is None:
-                raise ValueError(f"{self._end} planes of scores came, but plane {wanted.stop - 1} is needed")
+                raise ValueError(f"there are {self._end} planes of scores, but {wanted.stop} are needed")
             self._held.append((self._end, chunk))
             self._end += chunk.shape[1]
         return [
@@ -208,11 +199,11 @@ def _score_slabs(stream: ScoreStream, record: CaseRecord, threads: int) -> Itera
     planes = min(_PLANES, max(1, _SLAB_BYTES // plane_bytes))
 
     def stacked(channels: _Channels) -> Scores:
-        """In one array, and never holding two channels beside it."""
+        """All channels in one array, with at most one more in memory."""
         first = next(channels)
         scores: Scores = np.empty((n_outputs, *first.shape), np.float32)
         scores[0] = first
-        del first  # so that its memory serves the next channel
+        del first  # its memory is needed for the next channel
         for slab in scores[1:]:
             slab[...] = next(channels)
         return scores

@@ -32,14 +32,14 @@ __all__ = ["FoldEnsemble", "Network", "adapted", "load_ensemble", "mirrored_mean
 Network = Callable[[Tensor], Tensor]
 _Slices = tuple[slice, ...]
 
-#: Tiles are batched up to about this many voxels: enough to fill a core's caches.
+#: Tiles are batched up to about this many voxels, which fill a core's caches.
 BATCH_VOXELS = 40 * 56 * 40 * 4
 _TYPES: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 #: The last axes of a batch.
 _AXES: Final[tuple[Axis, ...]] = ("z", "y", "x")
 _FLOAT_BYTES = 4
-_PLANES = 8  # that are finished at a time
-_GPU_SHARE = 0.5  # of the free memory of a GPU that sums may take; the network needs the rest
+_PLANES = 8  # finished at a time
+_GPU_SHARE = 0.5  # of a GPU's free memory that sums may use; the network needs the rest
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,7 @@ class FoldEnsemble:
 def load_ensemble(
     files: Sequence[Path], labels: Labels, recipe: InferenceRecipe, *, device: str
 ) -> FoldEnsemble:
-    """Load the networks of one configuration, ready to predict.
-
-    Args:
-        files: Weights files, one per fold.
-        labels: Classes or regions.
-        recipe: Sliding window and mirroring.
-        device: "cpu" or "cuda".
+    """Load the networks of one configuration, ready to predict, from weights files of one fold each.
 
     Raises:
         PredictionError: A file is missing or damaged, or has another number of outputs than there are labels.
@@ -130,8 +124,8 @@ def sliding_window(
 ) -> Iterator[Scores]:
     """Scores of a whole image: overlapping tiles, weighted by a Gaussian, averaged in float32.
 
-    Planes come out as soon as no further tile touches them, so that little more than a tile's depth of scores is in
-    memory. Sums are kept beside the network if they fit there.
+    Planes are yielded as soon as no further tile covers them, so that little more than a tile's depth of scores is in
+    memory. Sums are kept on the network's device if they fit there.
 
     Args:
         networks: One per fold; their outputs are averaged.
@@ -171,13 +165,9 @@ def sliding_window(
 
 
 def adapted(network: Network, recipe: InferenceRecipe, device: str, *, has_regions: bool) -> Network:
-    """The network in the recipe's precision, answering in float32 with what the recipe averages.
+    """The network in the recipe's precision ("auto": float16 on a GPU, float32 on a CPU), with float32 output.
 
-    Args:
-        network: (b, c, spatial) to logits (b, k, spatial).
-        recipe: Precision ("auto" is float16 on a GPU and float32 on a CPU), and whether probabilities are averaged.
-        device: Where the network is.
-        has_regions: The outputs are regions, which may overlap, rather than classes.
+    The output is logits, or probabilities if the recipe averages these.
 
     Source: method.md section 16 (half precision on CUDA), sections 17 and 26 (probabilities).
     """
@@ -186,23 +176,20 @@ def adapted(network: Network, recipe: InferenceRecipe, device: str, *, has_regio
     if precision == "auto":
         precision = "float16" if kind == "cuda" else "float32"
 
-    def answer(batch: Tensor) -> Tensor:
+    def forward(batch: Tensor) -> Tensor:
         with torch.autocast(kind, dtype=_TYPES.get(precision), enabled=precision in _TYPES):
             logits = network(batch).float()
         if recipe.average == "logits":
             return logits
         return torch.sigmoid(logits) if has_regions else torch.softmax(logits, dim=1)
 
-    return answer
+    return forward
 
 
 def mirrored_mean(network: Network, batch: Tensor, *, mirroring: bool | Sequence[Axis] = True) -> Tensor:
-    """The mean output over every combination of mirrored spatial axes, each mirrored back.
+    """The mean output over every combination of mirrored spatial axes (all, none, or those named), each mirrored back.
 
-    Args:
-        network: (b, c, spatial) to (b, k, spatial).
-        batch: (b, c, spatial), 2 or 3 spatial axes.
-        mirroring: Mirror all axes, none, or those named; z is ignored where there are two.
+    The batch has 2 or 3 spatial axes; z is ignored in 2D.
     """
     chosen = _AXES if mirroring is True else mirroring or ()
     mirrored = [
@@ -216,11 +203,10 @@ def mirrored_mean(network: Network, batch: Tensor, *, mirroring: bool | Sequence
 
 
 class _Sums:
-    """Weighted sums of the planes that tiles still touch; they move from the first plane to the last."""
+    """Weighted sums of n consecutive planes, from the first plane of the image on; shape (k, n, y, x)."""
 
     def __init__(self, shape: Sequence[int], device: str) -> None:
-        """Begin at the first plane; shape (k, n, y, x), n for the planes held."""
-        # Beside the network if there is room for them, or else in main memory.
+        # On the network's device if there is room, else in main memory.
         self.device = torch.device(device)
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
@@ -240,7 +226,7 @@ class _Sums:
         self._norm[held] += weight
 
     def finish(self, stop: int) -> Iterator[tuple[int, Scores]]:
-        """The means of the planes before `stop`, which no further tile touches; then move on.
+        """The means of the planes before `stop`, which no further tile covers; then move on to those after it.
 
         Yields:
             Number of the first of some planes, and the planes (k, n, y, x), float32.
@@ -266,7 +252,7 @@ def _inside(sums: _Sums, stop: int, inner: _Slices) -> Iterator[Scores]:
 
 
 def _pad_to_patch(image: Image, patch: Sequence[int]) -> tuple[NDArray[np.float32], _Slices]:
-    """Zero-pad to at least the patch, the odd voxel at the upper end; and where the image then lies."""
+    """Zero-pad to at least the patch, an odd voxel at the upper end; and the place of the image in the result."""
     needed = (1,) * (3 - len(patch)) + tuple(patch)
     short = [max(0, want - size) for want, size in zip(needed, image.shape[1:], strict=True)]
     below = [gap // 2 for gap in short]
@@ -277,7 +263,7 @@ def _pad_to_patch(image: Image, patch: Sequence[int]) -> tuple[NDArray[np.float3
 
 
 def _tiles(shape: Sequence[int], patch: Sequence[int], step: float) -> Iterator[_Slices]:
-    """Where the tiles lie; a flat patch is slid over every plane."""
+    """The places of the tiles; a flat patch is slid over every plane."""
     planes = itertools.product(*map(range, shape[: 3 - len(patch)]))
     size = (1,) * (3 - len(patch)) + tuple(patch)
     for plane, corner in itertools.product(planes, tile_corners(shape[3 - len(patch) :], patch, step)):

@@ -1,4 +1,4 @@
-"""Work in threads that runs a bounded number of items ahead of its use."""
+"""Work in threads, a bounded number of items ahead."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def read_compute_write(
         read: Called for one item at a time, in its own thread.
         compute: Called in the caller's thread.
         write: Called for one item at a time, in its own thread.
-        ahead: At most so many items are read before they are needed, and as many wait to be written. With 0, all is
-            done in the caller's thread, one item after the other.
+        ahead: At most so many items are read in advance, and as many wait to be written. With 0, all is done in the
+            caller's thread, one item after the other.
 
     Yields:
         Every item and what `write` returned for it, in order.

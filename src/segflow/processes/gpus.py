@@ -14,9 +14,8 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,7 +32,6 @@ logger = logging.getLogger("segflow")
 _QUIET_S: Final = 5.0  # a longer wait is worth a line
 _PAUSE_S: Final = (0.1, 0.4)  # between two tries; random, so that jobs do not keep colliding
 _VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
-_ORDER: Final = "CUDA_DEVICE_ORDER"
 
 #: What names a device: an index, or a UUID (of a part of a GPU, it may look like a path).
 _NAME: Final = re.compile(r"\d+|(GPU|MIG)-[\w/-]+", re.ASCII)
@@ -51,21 +49,22 @@ def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str
 
     Args:
         count: GPUs to hold.
-        folder: Of the locks; leases are seen by all who use the same. By default it lies in the machine's temporary
-            folder and is everybody's; users with a TMPDIR of their own, and containers, do not see each other's.
+        folder: Folder of the locks; leases are seen by all who use the same. By default it lies in the machine's
+            temporary folder, for everybody; users with a TMPDIR of their own, and containers, do not see each other's.
 
     Yields:
         The GPUs, named as in CUDA_VISIBLE_DEVICES, or by nvidia-smi's index where that is not set. None: ().
 
     Raises:
         ConfigurationError: There are fewer, or the locks cannot be used.
+        RuntimeError: This process holds a lease already.
     """
     if count == 0:
         yield _names(os.environ.get(_VISIBLE, ""))
         return
     candidates = _devices()
     if not candidates or ("SLURM_JOB_ID" in os.environ and count == len(candidates)):
-        yield tuple(device.name for device in candidates)
+        yield tuple(candidates)
         return
     if count > len(candidates):
         raise ConfigurationError(
@@ -75,66 +74,64 @@ def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str
         )
     locks = _wait_for(candidates, count, folder or Path(tempfile.gettempdir(), "segflow-gpus"))
     try:
-        for device in locks:
-            logger.info("GPU %s leased", device.name)
-        with _only(list(locks)):
-            yield tuple(device.name for device in locks)
+        for name in locks:
+            logger.info("GPU %s leased", name)
+        with _visible({name: candidates[name] for name in locks}):
+            yield tuple(locks)
     finally:
-        for device, lock in locks.items():
-            logger.info("GPU %s returned", device.name)  # first, so that logs never show two holders
+        for name, lock in locks.items():
+            logger.info("GPU %s returned", name)  # first, so that logs never show two holders
             lock.release()
 
 
 # Locks.
 
 
-@dataclass(frozen=True)
-class _Device:
-    """A GPU: its name in CUDA_VISIBLE_DEVICES, and its UUID if known (else the name), after which its lock is named."""
-
-    name: str
-    key: str
-
-    def lock_file(self, folder: Path) -> Path:
-        return folder / f"{self.key.replace('/', '_')}.lock"
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(f"GPU {name}" for name in names)
 
 
-def _listing(devices: Sequence[_Device]) -> str:
-    return ", ".join(f"GPU {device.name}" for device in devices)
+def _lock_file(folder: Path, key: str) -> Path:
+    return folder / f"{key.replace('/', '_')}.lock"
 
 
-def _wait_for(devices: Sequence[_Device], count: int, folder: Path) -> dict[_Device, FileLock]:
+def _wait_for(devices: Mapping[str, str], count: int, folder: Path) -> dict[str, FileLock]:
     began = time.monotonic()
     has_warned = False
     while not (locks := _try_locks(devices, count, folder)):
         if not has_warned and time.monotonic() - began >= _QUIET_S:
             has_warned = True
+            holders = {name: holder_of(_lock_file(folder, key)) for name, key in devices.items()}
+            texts = [f"process {holder} holds GPU {name}" for name, holder in holders.items() if holder]
             # A warning, because whoever runs a command by hand sees nothing less and thinks that it hangs.
             logger.warning(
-                "waiting for %d of %s: %s", count, _listing(devices), _held_by_others(devices, folder)
+                "waiting for %d of %s: %s",
+                count,
+                _listing(devices),
+                ", ".join(texts) or "other processes hold them",
             )
         time.sleep(random.uniform(*_PAUSE_S))  # noqa: S311
     return locks
 
 
-def _try_locks(devices: Sequence[_Device], count: int, folder: Path) -> dict[_Device, FileLock]:
-    """Lock as many devices as are wanted, or none: who kept one while waiting for another could wait for ever.
+def _try_locks(devices: Mapping[str, str], count: int, folder: Path) -> dict[str, FileLock]:
+    """Lock as many devices as are wanted, or none: jobs that held one while waiting for another could deadlock.
 
     In a folder where everybody may write, another user may have put links. They are not followed, and as nothing is
     ever written to a lock file, a second name of some other file does no harm.
     """
-    locks: dict[_Device, FileLock] = {}
+    locks: dict[str, FileLock] = {}
     path = folder
     umask = os.umask(0)  # all may add and lock files; nobody may remove another's (the sticky bit)
     try:
         folder.mkdir(mode=0o1777, exist_ok=True)
         if folder.is_symlink():
             raise NotADirectoryError("it is a link")
-        for device in devices:
-            path = device.lock_file(folder)
+        for name, key in devices.items():
+            path = _lock_file(folder, key)
             lock = try_lock(path)
             if lock is not None:
-                locks[device] = lock
+                locks[name] = lock
             if len(locks) == count:
                 return locks
     except OSError as error:
@@ -150,31 +147,30 @@ def _try_locks(devices: Sequence[_Device], count: int, folder: Path) -> dict[_De
     return {}
 
 
-def _held_by_others(devices: Sequence[_Device], folder: Path) -> str:
-    holders = {device: holder_of(device.lock_file(folder)) for device in devices}
-    texts = [f"process {holder} holds GPU {device.name}" for device, holder in holders.items() if holder]
-    return ", ".join(texts) or "other processes hold them"
-
-
 # Devices.
 
 
-def _devices() -> tuple[_Device, ...]:
-    """The GPUs this job may use, each once, by whatever name; none without a driver."""
+def _devices() -> dict[str, str]:
+    """The GPUs this job may use, each once, by whatever name, with the key that all its names share.
+
+    The key is the UUID in full where nvidia-smi knows the device, else the name. There is none without a driver.
+    """
     text = os.environ.get(_VISIBLE)
     names = _names(text or "")
     if text is not None and not names:
-        return ()
+        return {}
     uuids = _uuids()
     if text is None:
         names = tuple(uuids)
-    # CUDA stops at an index that does not exist; without nvidia-smi there is no telling.
-    known = itertools.takewhile(lambda name: not (name.isdigit() and uuids and name not in uuids), names)
-    by_key: dict[str, _Device] = {}
-    for name in known:
-        key = _key(name, uuids)
-        by_key.setdefault(key, _Device(name, key))
-    return tuple(by_key.values())
+    found: dict[str, str] = {}
+    for name in names:
+        if name.isdigit() and uuids and name not in uuids:
+            break  # CUDA stops at an index that does not exist; without nvidia-smi there is no telling
+        abbreviated = [uuid for uuid in uuids.values() if uuid.startswith(name)]
+        key = abbreviated[0] if len(abbreviated) == 1 else uuids.get(name, name)
+        if key not in found.values():
+            found[name] = key
+    return found
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -195,29 +191,19 @@ def _uuids() -> dict[str, str]:
     return {line[1]: line[2] for line in lines if line}
 
 
-def _key(name: str, uuids: dict[str, str]) -> str:
-    """The UUID in full where nvidia-smi knows the device, so that all names of a device lead to one lock."""
-    if name.isdigit():
-        return uuids.get(name, name)
-    abbreviated = [uuid for uuid in uuids.values() if uuid.startswith(name)]
-    return abbreviated[0] if len(abbreviated) == 1 else name
-
-
 @contextmanager
-def _only(leased: Sequence[_Device]) -> Iterator[None]:
-    """Let CUDA, once it starts in the block, see these devices alone."""
-    changes = {_VISIBLE: ",".join(device.name for device in leased)}
-    if any(device.name.isdigit() and device.key != device.name for device in leased):
+def _visible(leased: Mapping[str, str]) -> Iterator[None]:
+    """Let CUDA, once it starts in the block, see only these devices."""
+    changes = {_VISIBLE: ",".join(leased)}
+    if any(name.isdigit() and key != name for name, key in leased.items()):
         # nvidia-smi counts in the order of the PCI bus, CUDA by itself from the fastest: where cards differ, CUDA's
         # device 0 may be one that another job holds under another number.
-        changes[_ORDER] = "PCI_BUS_ID"
-    before = {name: os.environ.get(name) for name in changes}
+        changes["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    before = {name: os.environ[name] for name in changes if name in os.environ}
     os.environ.update(changes)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in changes:
+            del os.environ[name]
+        os.environ.update(before)

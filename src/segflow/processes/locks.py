@@ -1,7 +1,7 @@
 """Locks on files: one kind for unfinished work, result folders and GPUs.
 
-A lock is the kernel's (flock, through the library filelock): it is free as soon as its holder is gone, however that
-ended. Forked children close their copies at birth, and programs that a holder starts do not inherit the lock.
+A lock is the kernel's (flock, through the library filelock), so it is free as soon as its holder ends, however that
+happens. Forked children close their copies when they start, and programs that a holder starts do not inherit the lock.
 """
 
 from __future__ import annotations
@@ -36,14 +36,18 @@ def try_lock(file: Path) -> FileLock | None:
 
     Raises:
         OSError: The file cannot be used, also because it is a link.
+        RuntimeError: This process has the lock itself, and would wait for ever.
     """
     from filelock import FileLock, Timeout  # noqa: PLC0415  takes 35 ms, and most commands need no lock
 
-    lock = FileLock(file, fallback_to_soft=False)
+    lock = FileLock(file, fallback_to_soft=False, is_singleton=True, thread_local=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:
         return None
+    if lock.lock_counter > 1:
+        lock.release()
+        raise RuntimeError(f"this process holds the lock {file} already")
     return lock
 
 

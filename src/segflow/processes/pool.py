@@ -20,7 +20,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _LOOK_S: Final = 0.1  # between two looks at the signals received
-_BATCH_S: Final = 0.05  # a process hands over results this often: handing over costs as much as a small case
+_BATCH_S: Final = 0.05  # a process returns results this often: returning them costs as much as a small case
 _AHEAD: Final = 2  # batches requested per process, so that none has to wait
 
 
@@ -31,7 +31,7 @@ class _Queue:
     Attributes:
         work: Applied to each case.
         cases: All of them.
-        taken: How many processes have taken; the next one is at this place.
+        taken: How many have been taken; the next one has this index.
         closed: Not zero once no more are to be taken. Without a lock, which a process that died may hold.
     """
 
@@ -42,31 +42,21 @@ class _Queue:
 
     def take(self) -> int | None:
         with self.taken.get_lock():
-            place: int = self.taken.value
-            if self.closed.value or place == len(self.cases):
+            index: int = self.taken.value
+            if self.closed.value or index == len(self.cases):
                 return None
             self.taken.value += 1
-            return place
-
-
-@dataclass(frozen=True)
-class _Failure:
-    problem: Exception
-    traceback: str
+            return index
 
 
 def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> Iterator[R]:
     """Apply `work` to every case, in processes, and yield the results in order.
 
-    After Ctrl-C or an error, cases that have not begun are dropped and those in hand are finished; no process stays.
-
-    Args:
-        work: Picklable; errors that it raises are raised here.
-        cases: Picklable.
-        workers: Processes.
+    After Ctrl-C or an error, cases that have not begun are dropped and those in progress are finished; no process is
+    left. `work`, the cases and the results must be picklable; errors that `work` raises are raised here.
 
     Raises:
-        SegflowError: A process died, mostly because memory ran out.
+        SegflowError: A process died, mostly because memory ran out, or could not be started.
     """
     if not cases:
         return
@@ -76,23 +66,21 @@ def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> It
         processes = min(workers, len(cases))
         queue = _Queue(work, cases, multiprocessing.Value("q", 0), multiprocessing.RawValue("b", 0))
         pool = ProcessPoolExecutor(processes, initializer=_start_worker, initargs=(queue,))
-        batches: set[Future[dict[int, Any]]] = set()
         results: dict[int, Any] = {}
         try:
-            batches |= {pool.submit(_work_on_batch) for _ in range(_AHEAD * processes)}
-            for place in range(len(cases)):
-                while place not in results and not received:
+            batches = _first_batches(pool, _AHEAD * processes)
+            for index in range(len(cases)):
+                while index not in results and not received:
                     ended, batches = wait(batches, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
                     for found in map(Future.result, ended):
                         results |= found
-                        batches |= (
-                            {pool.submit(_work_on_batch)} if found else set()
-                        )  # nothing found: none is left
-                if received:
-                    exit_for(received)
-                yield _unwrap(results.pop(place))
-            if received:
+                        batches |= {pool.submit(_work_on_batch)} if found else set()  # else no case is left
                 exit_for(received)
+                result = results.pop(index)
+                if isinstance(result, Exception):
+                    raise result
+                yield result
+            exit_for(received)
         except BrokenProcessPool:
             raise SegflowError(
                 "a worker process died, mostly because memory ran out; try again with fewer --workers or more memory"
@@ -102,11 +90,18 @@ def map_cases(work: Callable[[T], R], cases: Sequence[T], *, workers: int) -> It
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _unwrap(result: Any) -> Any:
-    if not isinstance(result, _Failure):
-        return result
-    result.problem.add_note(result.traceback)
-    raise result.problem
+def _first_batches(pool: ProcessPoolExecutor, count: int) -> set[Future[dict[int, Any]]]:
+    """Start the processes. If one cannot be started, the pool would never end those that it has started before."""
+    before = multiprocessing.active_children()
+    try:
+        return {pool.submit(_work_on_batch) for _ in range(count)}
+    except OSError as problem:
+        for process in set(multiprocessing.active_children()).difference(before):
+            process.kill()
+            process.join()
+        raise SegflowError(
+            f"a worker process cannot be started ({problem}); try again with fewer --workers"
+        ) from None
 
 
 _queue: _Queue  # of a worker process
@@ -122,21 +117,22 @@ def _work_on_batch() -> dict[int, Any]:
     """Results of as many cases as fit into the time, but of one at least; none after a failure."""
     end = time.monotonic() + _BATCH_S
     results: dict[int, Any] = {}
-    while (place := _queue.take()) is not None:
+    while (index := _queue.take()) is not None:
         try:
-            results[place] = _queue.work(_queue.cases[place])
+            results[index] = _queue.work(_queue.cases[index])
         except Exception as problem:  # noqa: BLE001  raised again in the parent
-            results[place] = _failure(problem)
+            results[index] = _failure(problem)
             break
         if time.monotonic() >= end:
             break
     return results
 
 
-def _failure(problem: Exception) -> _Failure:
-    """An error to raise in the parent; as text, unless it is known to survive pickling."""
+def _failure(problem: Exception) -> Exception:
+    """An error to raise in the parent, traceback included; as text, unless it is known to survive pickling."""
     text = traceback.format_exc()
     is_known = isinstance(problem, SegflowError) or type(problem).__module__ == "builtins"
     if not is_known or not all(isinstance(part, str | int | float | None) for part in problem.args):
         problem = RuntimeError(f"{type(problem).__name__}: {problem}")
-    return _Failure(problem, text)
+    problem.add_note(text)
+    return problem

@@ -1,4 +1,4 @@
-"""Signals: stopping between two steps when asked to, and ending together with the parent process."""
+"""Signals: stopping between two steps on request, and ending together with the parent process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Final
 
 from segflow.contracts.errors import Interrupted
 
@@ -29,11 +29,7 @@ _PR_SET_PDEATHSIG: Final = 1  # Linux's prctl: the signal that a process gets wh
 def collect_signals(*, second_interrupts: bool = False) -> Iterator[list[int]]:
     """Record SIGTERM (a cluster's time limit or preemption) and Ctrl-C in the block instead of acting on them.
 
-    Args:
-        second_interrupts: A second Ctrl-C raises KeyboardInterrupt at once.
-
-    Yields:
-        Signals received so far.
+    Yields the signals received so far. With `second_interrupts`, a second Ctrl-C raises KeyboardInterrupt at once.
     """
     received: list[int] = []
 
@@ -53,16 +49,10 @@ def collect_signals(*, second_interrupts: bool = False) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def exit_for(received: list[int]) -> NoReturn:
-    """End as the first of the signals asks.
-
-    Raises:
-        KeyboardInterrupt: After Ctrl-C.
-        SystemExit: (143) After SIGTERM.
-    """
-    if received[0] == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise SystemExit(_EXIT_TERMINATED)
+def exit_for(received: list[int]) -> None:
+    """End as the first signal asks, if any: KeyboardInterrupt after Ctrl-C, SystemExit(143) after SIGTERM."""
+    if received:
+        raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(_EXIT_TERMINATED)
 
 
 @contextmanager
@@ -79,15 +69,14 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         try:
             yield lambda: bool(received)
         except Interrupted:
-            logger.info("stopped by signal %d; training goes on from here next time", received[0])
+            logger.info("stopped by signal %d; training continues from here next time", received[0])
             exit_for(received)
 
 
 def follow_parent(*, ignore_sigterm: bool = False) -> None:
     """In a worker process: leave Ctrl-C to the parent, and end when it ends, however that happens.
 
-    Args:
-        ignore_sigterm: Leave SIGTERM to the parent, too; otherwise it ends the process at once.
+    SIGTERM ends the process at once, unless `ignore_sigterm` leaves that to the parent, too.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN if ignore_sigterm else signal.SIG_DFL)

@@ -88,11 +88,9 @@ _DECIMALS = 12
 def bootstrap(
     summaries: Mapping[str, Summary], *, replicates: int = _REPLICATES, seed: int = _SEED
 ) -> Bootstrap:
-    """Rank the candidates on data sets resampled from the cases.
+    """Rank the candidates on data sets resampled from the cases, with the scores that `summarise` would give.
 
-    In each replicate a candidate's score is what `summarise` would give: the mean over targets of the mean over cases,
-    undefined values left out. The highest comes first, and on a tie the earlier candidate; one without a score in a
-    replicate has no rank there.
+    On a tie the earlier candidate ranks first; one without a score in a replicate has no rank in it.
 
     Args:
         summaries: By candidate, simpler first; all of the same cases.

@@ -61,12 +61,12 @@ def score_case(
         prediction: Original space, (z, y, x).
         reference: The same shape.
         labels: Their vocabulary; its targets are scored.
-        prediction_file: The prediction's file, recorded with the scores.
-        reference_file: The reference's file.
+        prediction_file: Recorded with the scores.
+        reference_file: Recorded with the scores.
         surfaces: Distances to measure as well.
 
     Returns:
-        Metrics per target, sorted by key, and the two file names.
+        Metrics per target, sorted by key.
 
     Raises:
         PredictionError: The shapes differ.

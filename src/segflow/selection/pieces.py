@@ -76,14 +76,9 @@ class Pieces:
 def cut(
     prediction: LabelMap, reference: LabelMap, labels: Labels, spacing_mm: SpacingMm, *, holes: bool = False
 ) -> Pieces:
-    """Divide a prediction into pieces and count how they overlap with the reference.
+    """Divide a prediction (z, y, x) in original space into pieces, and count how they overlap with the reference.
 
-    Args:
-        prediction: Original space, (z, y, x).
-        reference: The same shape.
-        labels: Their vocabulary.
-        spacing_mm: Along z, y, x.
-        holes: Divide the background as well, which `fill_holes` needs.
+    With `holes`, the background is divided as well, which `fill_holes` needs.
 
     Raises:
         PredictionError: The shapes differ.

@@ -101,8 +101,7 @@ class _Means:
 
     def any_falls(self, before: _Operations, after: _Operations) -> bool:
         """Whether any target has a lower mean than before."""
-        means, lower = self._of_targets(before), self._of_targets(after)
-        return any(lower[target] < mean for target, mean in means.items())
+        return any(self.dice(target, after) < self.dice(target, before) for target in self._labels.targets)
 
     def _of_targets(self, operations: _Operations) -> dict[Target, float]:
         if operations not in self._dice:
@@ -142,13 +141,8 @@ def _alternatives(
         for target, values in unions:
             yield target, (Operation(name="keep_largest", labels=values),)
     for target, values in unions if recipe.remove_below_mm3 else ():
-        yield (
-            target,
-            tuple(
-                Operation(name="remove_small", labels=values, min_volume_mm3=mm3)
-                for mm3 in recipe.remove_below_mm3
-            ),
-        )
+        kind = partial(Operation, name="remove_small", labels=values)
+        yield target, tuple(kind(min_volume_mm3=mm3) for mm3 in recipe.remove_below_mm3)
     if recipe.fill_holes:
         # The value of each target in a label map.
         shown = labels.regions_class_order if labels.has_regions else labels.foreground_values

@@ -1,4 +1,4 @@
-"""Resizing along one axis as a matrix, and of a few slices of a volume axis by axis.
+"""Resizing along one axis as a matrix product, and of a few slices of a volume axis by axis.
 
 Spline interpolation is linear and separable, so resizing a volume is one small matrix per axis. The matrices are read
 off `scipy.ndimage.zoom` (half-pixel grid, edge voxels repeated) by resizing the identity. They are banded: a new voxel
@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 
-_NEGLIGIBLE = 1e-10  # matrix entries below this are denormals in the making, and slow
-_ROWS = 24  # new voxels per band: few enough that little of the matrix is zeros, enough for a fast product
+_NEGLIGIBLE = 1e-10  # matrix entries below this become 0: products with them may be denormal, and slow
+_ROWS = 24  # new voxels per band: few enough that few entries are 0, enough for a fast product
 _KEPT = 64  # matrices kept in memory
 
 
@@ -69,17 +69,7 @@ class Neighbours:
 
 @lru_cache(maxsize=_KEPT)
 def bands(size: int, new_size: int, order: int, rows: int = _ROWS) -> tuple[Band, ...]:
-    """The matrix that resizes an axis, cut into bands.
-
-    Args:
-        size: Old length.
-        new_size: New length.
-        order: Order of the spline: 1 or 3; 0 takes the nearest voxel.
-        rows: New voxels per band.
-
-    Returns:
-        Bands that cover the new axis in order.
-    """
+    """The matrix that resizes an axis by a spline of order 1 or 3 (0: the nearest voxel), in bands of `rows` rows."""
     matrix = _matrix(size, new_size, order).astype(np.float32)
     found = []
     for start in range(0, new_size, rows):
@@ -120,7 +110,7 @@ def _matrix(size: int, new_size: int, order: int) -> NDArray[np.float64]:
         return np.eye(size)
     if order == 0:
         return np.eye(size)[nearest_index(size, new_size)]
-    from scipy import ndimage  # noqa: PLC0415  takes longer to import than many a case to prepare
+    from scipy import ndimage  # noqa: PLC0415  its import takes longer than preparing a small case
 
     columns = [
         ndimage.zoom(impulse, new_size / size, order=order, mode="nearest", grid_mode=True)
@@ -133,14 +123,9 @@ def _matrix(size: int, new_size: int, order: int) -> NDArray[np.float64]:
 
 
 def resize_depth(planes: NDArray[Any], band: Band) -> NDArray[np.float32]:
-    """The new planes of a band.
+    """The new planes (z', y, x) of a band of the first axis, from its old planes (z, y, x).
 
-    Args:
-        planes: The old planes it is made from, (z, y, x).
-        band: A band of the first axis.
-
-    Returns:
-        (z', y, x); the planes themselves, as float32, if the band changes nothing.
+    They are the old planes themselves, as float32, if the band changes nothing.
     """
     slab = np.ascontiguousarray(planes, np.float32)
     if band.is_identity:
@@ -151,16 +136,7 @@ def resize_depth(planes: NDArray[Any], band: Band) -> NDArray[np.float32]:
 def resize_planes(
     planes: NDArray[np.float32], shape: Sequence[int], orders: Sequence[int]
 ) -> NDArray[np.float32]:
-    """Resize the last two axes.
-
-    Args:
-        planes: (z, y, x).
-        shape: New y and x.
-        orders: Orders of the splines along y and x.
-
-    Returns:
-        (z, *shape); the planes themselves if nothing changes.
-    """
+    """Resize the last two axes of planes (z, y, x) by splines; the planes themselves if nothing changes."""
     depth, rows, columns = planes.shape
     new_rows, new_columns = shape
     if new_rows != rows:

@@ -1,7 +1,7 @@
 """Resampling of images, scores and label maps, and the grid they are brought to. Source: method.md section 8.
 
-A volume is made slab by slab: a few slices of the result, from the slices they depend on. So the memory is that of the
-input and of the result.
+A volume is computed slab by slab: a few slices of the result, from the slices they depend on. So little memory is
+needed beside the input and the result.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
     "separate_axis",
 ]
 
-ANISOTROPY_RATIO = 3.0  # coarsest / finest spacing above which the coarse axis is treated apart
+ANISOTROPY_RATIO = 3.0  # coarsest / finest spacing above which the coarse axis is treated separately
 IMAGE_ORDER = 3
 _IN_PLANE = (IMAGE_ORDER, IMAGE_ORDER)
 _LINEAR, _NEAREST = 1, 0
@@ -44,15 +44,7 @@ _CORNERS = tuple(product((False, True), repeat=3))  # in the order in which scip
 def resampled_shape(
     shape: Sequence[int], spacing_mm: Sequence[float], target_spacing_mm: Sequence[float]
 ) -> tuple[int, ...]:
-    """The shape an array has after resampling.
-
-    Args:
-        shape: Voxels per axis.
-        spacing_mm: Spacing of the array.
-        target_spacing_mm: Spacing after resampling.
-
-    Returns:
-        Voxels per axis, rounded half to even; at least 1, so that a single slice survives.
+    """The shape of an array after resampling: rounded half to even, and at least 1, so that a single slice survives.
 
     Source: method.md section 8.1.
     """
@@ -82,7 +74,7 @@ def resample_image(channel: NDArray[np.float32], out: NDArray[np.float32], axis:
     Args:
         channel: (z, y, x).
         out: Filled with the result, whose shape it has; with the channel itself if that is the channel's own.
-        axis: Axis to treat apart (slice by slice, nearest neighbour along it), or None.
+        axis: Axis to treat separately (slice by slice, nearest neighbour along it), or None.
 
     Source: method.md sections 8.2, 8.3.
     """
@@ -116,7 +108,7 @@ class ScoreGrid:
     Attributes:
         shape: Old shape.
         new_shape: New shape.
-        axis: Axis to treat apart: nearest neighbour along it (`separate_axis`), or None.
+        axis: Axis to treat separately: nearest neighbour along it (`separate_axis`), or None.
     """
 
     shape: Shape3
@@ -133,14 +125,9 @@ class ScoreGrid:
         return bands(self.shape[0], self.new_shape[0], self._orders[0], planes)
 
     def resize(self, planes: NDArray[Any], band: Band) -> NDArray[np.float32]:
-        """The new planes of a group, of one channel.
+        """The new planes (z', y', x') of a group, float32, from its old planes (z, y, x) of any floating-point type.
 
-        Args:
-            planes: The group's old planes, (z, y, x), any floating-point type.
-            band: The group.
-
-        Returns:
-            (z', y', x'), float32; the planes themselves if nothing changes.
+        They are the old planes themselves if nothing changes.
         """
         return resize_planes(resize_depth(planes, band), self.new_shape[1:], self._orders[1:])
 
@@ -153,7 +140,7 @@ def resample_labels(labels: LabelMap, shape: Shape3, axis: int | None) -> LabelM
     Args:
         labels: (z, y, x).
         shape: Spatial shape of the result.
-        axis: Axis to treat apart (slice by slice, nearest neighbour along it), or None.
+        axis: Axis to treat separately (slice by slice, nearest neighbour along it), or None.
 
     Returns:
         (*shape), of the same type; the input itself if nothing changes.

@@ -1,4 +1,4 @@
-"""The data sets that are compared: parts of the real ones, and synthetic ones for what those lack.
+"""The data sets that are compared: parts of real ones, and synthetic ones for what those lack.
 
 Sizes and spacings are along z, y, x. In most synthetic data sets, cases are up- and downsampled by factors of 2, 1.5
 and 3, where scores of labels tie, and by odd ones, where they do not.
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from peer_scenes import Case, Style, write_case
+from nnunet_scenes import Case, Style, write_case
 
 __all__ = ["DATA_SETS", "DataSet", "parameter", "synthetic"]
 
@@ -26,12 +26,12 @@ class DataSet:
 
     Attributes:
         name: Of the data set, and of the tests.
-        build: Writes it to a folder, given the real data sets' folder.
-        real: Whether it is a part of those.
+        build: Writes it to a folder, given the folder of real data sets.
+        real: Whether it is a part of a real data set.
         slow: Whether its tests take minutes.
         gpu_memory_gb, spacing_mm: To plan for, if not the default.
-        relative: Whether a channel's tolerance is that times its largest value: for values of hundreds, which a float32
-            holds to 1e-5 at best.
+        relative: Whether the tolerance is relative to a channel's largest value: for values of hundreds, which float32
+            represents to 1e-5 at best.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Random cases: blobs of labels that touch each other, in an ellipsoid, with zeros around and a few within."""
+"""Random cases: adjacent blobs of labels in an ellipsoid, with zeros around it and a few inside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OBLIQUE = (0.0, -1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 @dataclass(frozen=True)
 class Case:
-    """Size and spacing along z, y, x, and what is odd about the case."""
+    """Size and spacing along z, y, x, and what is unusual about the case."""
 
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...]
@@ -29,14 +29,13 @@ class Style:
     """What the cases of a data set have in common.
 
     Attributes:
-        n_labels: Foreground labels.
-        grain: Size of the blobs, in voxels of a 40th of the image.
-        reach: Of the ellipsoid. At 0.9 the crop leaves so little that z-scores are those of its inside.
+        n_labels: Number of foreground labels.
+        grain: Size of the blobs, in 40ths of the image.
+        reach: Radius of the ellipsoid. At 0.9 the crop leaves so little that z-scores are those of its inside.
         channels: Their names.
-        dtype: Of the image files.
-        ending: Of the files.
-        regions, ignore: What kinds of targets there are.
-        oblique: Whether the axes of the files are turned.
+        dtype, ending: Of the image files.
+        regions, ignore: Which kinds of targets there are.
+        oblique: Whether the axes of the files are rotated.
     """
 
     n_labels: int = 4
@@ -67,7 +66,7 @@ def write_case(folder: Path, number: int, case: Case, style: Style) -> None:
     random = np.random.default_rng([20240, number])
     labels = _labels(random, case.shape, style)
     inside = _ellipsoid(case.shape, style.reach)
-    # A rim of labels outside the ellipsoid stays, so that there are labels where the image is zero.
+    # A rim of labels outside the ellipsoid remains, so that there are labels where the image is zero.
     labels[~_ellipsoid(case.shape, 1.1 * style.reach)] = 0
     channels = [_channel(random, labels, inside, name) for name in style.channels]
     if case.kind in {"empty labels", "nothing at all"}:
@@ -84,7 +83,7 @@ def write_case(folder: Path, number: int, case: Case, style: Style) -> None:
 
 
 def _labels(random: np.random.Generator, shape: tuple[int, ...], style: Style) -> np.ndarray:
-    """Everywhere the label of the highest of several smooth random fields."""
+    """At each voxel the label of the highest of several smooth random fields."""
     sigma = [style.grain * size / 40 for size in shape]
     highest = np.full(shape, -np.inf)
     labels = np.zeros(shape, np.int16)
@@ -102,13 +101,9 @@ def _ellipsoid(shape: tuple[int, ...], reach: float) -> np.ndarray:
 
 
 def _channel(random: np.random.Generator, labels: np.ndarray, inside: np.ndarray, name: str) -> np.ndarray:
+    contrast = 100 / (1 + name.startswith("rgb"))
     smooth = 20 * np.sin(np.arange(labels.shape[-1]) / 7)
-    values = (
-        90
-        + 100 * np.sin(labels) / (1 + name.startswith("rgb"))
-        + smooth
-        + 8 * random.normal(size=labels.shape)
-    )
+    values = 90 + contrast * np.sin(labels) + smooth + 8 * random.normal(size=labels.shape)
     holes = random.random(labels.shape) < 0.01
     values = np.where(inside & ~holes, values, 0)
     return np.clip(values, 0, 255) if name.startswith("rgb") else values

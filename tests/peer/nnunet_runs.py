@@ -1,4 +1,4 @@
-"""One data set through nnU-Net and through segflow; each step is done when it is first asked for."""
+"""A data set processed by nnU-Net and by segflow; each step runs when it is first needed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peer_data import DataSet
+from nnunet_data import DataSet
+from stage_calls import call
 
-from segflow.commands.main import main
 from segflow.storage.cases import CaseStore
 
-__all__ = ["Both", "Peer", "PreparedCase", "read_json"]
+__all__ = ["Both", "NnUNet", "PreparedCase", "read_json"]
 
-SCRIPTS = Path(__file__).parent
-PATIENCE_S = 1500
+WORKER = Path(__file__).with_name("nnunet_worker.py")
+TIMEOUT_S = 1500
 CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres")  # a cascade has the cases of 3d_fullres
 LOCATIONS = "locations "
 
@@ -31,7 +31,7 @@ class PreparedCase:
     """What is compared of a case.
 
     Attributes:
-        grid: Spacing, shapes and box on the way.
+        grid: Spacing, shapes and crop box.
         image, labels: The arrays.
         locations: Target as JSON text to voxels (n, 3), in the order they were drawn.
     """
@@ -43,39 +43,35 @@ class PreparedCase:
 
 
 @dataclass(frozen=True)
-class Peer:
-    """nnU-Net's Python, which runs the scripts of this folder."""
+class NnUNet:
+    """nnU-Net's Python."""
 
     python: str
 
-    def run(self, script: str, *words: object, folder: Path) -> None:
-        """Run a script with nnU-Net's three folders below `folder`; its output goes to a file there."""
+    def call(self, function: str, folder: Path, **arguments: Any) -> Any:
+        """Call MODULE.FUNCTION of this folder, with nnU-Net's folders and the log below `folder`."""
         variables = {"nnUNet_def_n_proc": "2", "nnUNet_compile": "f", "OMP_NUM_THREADS": "1"}
         for part in ("raw", "preprocessed", "results"):
             (folder / part).mkdir(parents=True, exist_ok=True)
             variables[f"nnUNet_{part}"] = str(folder / part)
-        log = folder / f"{script}.log"
-        command = [self.python, SCRIPTS / script, *map(str, words)]
+        given, answer, log = (folder / f"{function}.{name}" for name in ("arguments", "answer", "log"))
+        given.write_text(json.dumps(arguments, default=str))
         with log.open("w") as output:
             process = subprocess.Popen(
-                command,
+                [self.python, WORKER, function, given, answer],
                 env=os.environ | variables,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
             try:
-                status = process.wait(PATIENCE_S)
+                status = process.wait(TIMEOUT_S)
             finally:
-                _end_group(process)
-        assert status == 0, f"{script} failed:\n{log.read_text()[-3000:]}"
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """nnU-Net's workers outlive it, so the whole group is ended, which is this process's alone."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+                with suppress(ProcessLookupError):  # nnU-Net's workers outlive it
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        assert status == 0, f"{function} failed:\n{log.read_text()[-3000:]}"
+        return read_json(answer)
 
 
 class Both:
@@ -83,63 +79,55 @@ class Both:
 
     Attributes:
         data: The data set.
-        folder: Of all files.
+        folder: The folder of all files.
         raw: The data set's own folder.
     """
 
-    def __init__(self, data: DataSet, folder: Path, peer: Peer, shared: Path | None) -> None:
+    def __init__(self, data: DataSet, folder: Path, nnunet: NnUNet, shared: Path | None) -> None:
         self.data = data
         self.folder = folder
         self.raw = folder / "raw" / f"Dataset901_{data.name}"
-        self._peer = peer
+        self.nnunet = nnunet
         data.build(self.raw, shared)
-
-    def call(self, *words: object) -> None:
-        """A segflow verb, which must succeed."""
-        assert main([str(word) for word in words]) == 0
 
     @cached_property
     def theirs(self) -> Path:
         """What nnU-Net made."""
-        return self.run_peer("ExperimentPlanner", prepare=True)
+        return self.plan_with_nnunet("ExperimentPlanner", prepare=True)
 
-    def run_peer(self, *planners: str, prepare: bool, fingerprint: Path | None = None) -> Path:
-        """Let nnU-Net plan, and perhaps prepare; the folder of what it made."""
+    def plan_with_nnunet(self, *planners: str, prepare: bool, fingerprint: Path | None = None) -> Path:
+        """Let nnU-Net plan, and perhaps prepare the cases; the folder of the results."""
         output = self.folder / "theirs"
         output.mkdir()
-        job = {
-            "dataset": self.raw.name,
-            "planners": planners,
-            "gpu_memory_gb": self.data.gpu_memory_gb,
-            "spacing": self.data.spacing_mm,
-            "fingerprint": None if fingerprint is None else str(fingerprint),
-            "prepare": prepare,
-        }
-        job_file = self.folder / "job.json"
-        job_file.write_text(json.dumps(job))
-        self.run_script("peer_preprocess.py", job_file, output)
+        self.nnunet.call(
+            "nnunet_cases.plan_and_prepare",
+            self.folder,
+            dataset=self.raw.name,
+            planners=planners,
+            gpu_memory_gb=self.data.gpu_memory_gb,
+            spacing_mm=self.data.spacing_mm,
+            fingerprint=fingerprint,
+            prepare=prepare,
+            output=output,
+        )
         return output
-
-    def run_script(self, script: str, *words: object) -> None:
-        """Let nnU-Net's Python run a script of this folder."""
-        self._peer.run(script, *words, folder=self.folder)
 
     @cached_property
     def fingerprint(self) -> Path:
-        """Ours."""
+        """Of segflow."""
         file = self.folder / "ours" / "dataset_fingerprint.json"
-        self.call("fingerprint", self.raw, "--output", file, "--workers", 2)
+        call("fingerprint", self.raw, "--output", file, "--workers", 2)
         return file
 
     @cached_property
     def plan(self) -> Path:
-        """Ours, from our fingerprint; with the parts beside it that preprocessing reads."""
+        """Of segflow, from its own fingerprint; with its parts beside it."""
         return self.make_plan(self.fingerprint, self.folder / "ours" / "plans.json")
 
     def make_plan(self, fingerprint: Path, file: Path, *words: object) -> Path:
-        """Ours, from any fingerprint."""
+        """Of segflow, from any fingerprint."""
         memory, spacing = self.data.gpu_memory_gb, self.data.spacing_mm
-        self.call(
+        call(
             "plan", "--dataset", self.raw / "dataset.json", "--fingerprint", fingerprint,
             "--output", file, "--parts", file.parent,
             *([] if memory is None else ["--gpu-memory", memory]),
@@ -150,28 +138,23 @@ class Both:
 
     @cached_property
     def prepared(self) -> Path:
-        """Our prepared cases, a folder per configuration."""
+        """Cases prepared by segflow, in a folder per configuration."""
         folder = self.folder / "ours" / "prepared"
         for name in set(CONFIGURATIONS) & set(read_json(self.plan)["configurations"]):
-            self.call(
+            call(
                 "preprocess", self.raw, "--preparation", self.plan.parent / "preparation" / f"{name}.json",
                 "--output", folder / name, "--manifest", folder / name / "manifest.json", "--workers", 2,
             )  # fmt: skip
         return folder
 
-    def case_names(self) -> list[tuple[str, str]]:
-        """Configuration and identifier of all that both prepared."""
-        theirs = {(file.parent.name, file.stem) for file in self.theirs.glob("*/*.npz")}
-        ours = {
-            (file.parent.name, file.stem)
-            for file in self.prepared.glob("*/*.json")
-            if file.name != "manifest.json"
-        }
-        assert ours == theirs
-        return sorted(ours)
+    def cases(self) -> list[tuple[str, PreparedCase, PreparedCase]]:
+        """Every case of every configuration: its name, and as segflow and nnU-Net prepared it."""
+        theirs = sorted((file.parent.name, file.stem) for file in self.theirs.glob("*/*.npz"))
+        records = (file for file in self.prepared.glob("*/*.json") if file.name != "manifest.json")
+        assert sorted((file.parent.name, file.stem) for file in records) == theirs
+        return [("/".join(names), self._our_case(*names), self._their_case(*names)) for names in theirs]
 
-    def our_case(self, configuration: str, name: str) -> PreparedCase:
-        """A case as segflow stored it."""
+    def _our_case(self, configuration: str, name: str) -> PreparedCase:
         store = CaseStore(self.prepared / configuration)
         record, case = store.record(name), store.read(name)
         grid = {
@@ -184,21 +167,18 @@ class Both:
         locations = {json.dumps(target): voxels for target, voxels in case.locations.items()}
         return PreparedCase(grid, case.image, case.labels, locations)
 
-    def their_case(self, configuration: str, name: str) -> PreparedCase:
-        """A case as nnU-Net's script stored it."""
+    def _their_case(self, configuration: str, name: str) -> PreparedCase:
         with np.load(self.theirs / configuration / f"{name}.npz", allow_pickle=False) as file:
             arrays = dict(file)
-        grid = {
-            key: arrays[key].tolist()
-            for key in ("spacing", "shape_before_crop", "crop_box", "shape_after_crop")
-        }
+        keys = ("spacing", "shape_before_crop", "crop_box", "shape_after_crop")
         locations = {
             key.removeprefix(LOCATIONS): voxels[:, 1:]
             for key, voxels in arrays.items()
             if key.startswith(LOCATIONS)
         }
         labels = arrays["labels"][0]
-        return PreparedCase({**grid, "shape": list(labels.shape)}, arrays["image"], labels, locations)
+        grid = {key: arrays[key].tolist() for key in keys} | {"shape": list(labels.shape)}
+        return PreparedCase(grid, arrays["image"], labels, locations)
 
 
 def read_json(file: Path) -> Any:

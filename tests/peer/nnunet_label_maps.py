@@ -1,9 +1,9 @@
-"""Label maps to score and to choose by: constructed ones for every branch, random ones, and real ones with errors."""
+"""Label maps for scores and choices: constructed ones for every branch, random ones, and real ones with errors."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-__all__ = ["PLANS", "SETS", "LabelMaps", "corrupted", "write_maps"]
+__all__ = ["PLANS", "SETS", "LabelMaps", "write_maps"]
 
 Pair = tuple[np.ndarray, np.ndarray]
 
-#: As much of a plan as nnU-Net asks for when it evaluates.
+#: As much of a plan as nnU-Net needs for an evaluation.
 PLANS = {
     "dataset_name": "Dataset901_maps",
     "plans_name": "nnUNetPlans",
@@ -33,36 +33,34 @@ class LabelMaps:
     """Predictions and references of one data set.
 
     Attributes:
-        name: Of the set.
         labels: The table of dataset.json.
         pairs: Makes (prediction, reference) pairs.
         order: regions_class_order.
-        real: Whether it is made of a real data set's labels.
+        real: Whether it is made from a real data set's labels.
     """
 
-    name: str
     labels: dict[str, Any]
     pairs: Callable[[Path | None], list[Pair]]
     order: list[int] = field(default_factory=list)
     real: bool = False
 
-    def write(self, folder: Path, shared: Path | None) -> Path:
-        """The data set's labels and the predictions; the folder of the latter."""
-        write_maps(folder / "labelsTr", [reference for _, reference in self.pairs(shared)])
-        write_maps(folder / "predictions", [prediction for prediction, _ in self.pairs(shared)])
+    def write(self, folder: Path, shared: Path | None) -> None:
+        """Write the data set's labels, and the predictions in a folder per program."""
+        predictions, references = zip(*self.pairs(shared), strict=True)
+        for name, maps in (("labelsTr", references), ("ours", predictions), ("theirs", predictions)):
+            write_maps(folder / name, maps)
         description = {
             "channel_names": {"0": "MRI"},
             "labels": self.labels,
-            "numTraining": len(list((folder / "labelsTr").iterdir())),
+            "numTraining": len(references),
             "file_ending": ".nii.gz",
             **({"regions_class_order": self.order} if self.order else {}),
         }
         (folder / "dataset.json").write_text(json.dumps(description))
         (folder / "plans.json").write_text(json.dumps(PLANS))
-        return folder / "predictions"
 
 
-def write_maps(folder: Path, maps: list[np.ndarray]) -> None:
+def write_maps(folder: Path, maps: Sequence[np.ndarray]) -> None:
     """As case_000.nii.gz, case_001.nii.gz, ..."""
     folder.mkdir(parents=True)
     for number, array in enumerate(maps):
@@ -72,23 +70,21 @@ def write_maps(folder: Path, maps: list[np.ndarray]) -> None:
 
 
 def rows(*pairs: tuple[str, str]) -> Callable[[Path | None], list[Pair]]:
-    """Single rows of voxels, written as digits; blanks are for the eye."""
+    """Single rows of voxels, as digits."""
 
     def array(text: str) -> np.ndarray:
-        return np.array([[[int(digit) for digit in text.replace(" ", "")]]], dtype=np.uint8)
+        return np.array([[[int(digit) for digit in text]]], dtype=np.uint8)
 
     return lambda _: [(array(prediction), array(reference)) for prediction, reference in pairs]
 
 
-def noisy(
-    labels: int, *, cases: int, ignore: bool = False, seed: int = 0
-) -> Callable[[Path | None], list[Pair]]:
-    """Blobs of labels, with wrong voxels here and there."""
+def noisy(labels: int, *, ignore: bool = False, seed: int = 0) -> Callable[[Path | None], list[Pair]]:
+    """Three cases of blobs of labels, with some wrong voxels."""
 
     def build(_: Path | None) -> list[Pair]:
         generator = np.random.default_rng(seed)
         found = []
-        for _case in range(cases):
+        for _case in range(3):
             reference = np.zeros((5, 12, 14), dtype=np.uint8)
             inside = reference[1:4, 3:9, 3:11]
             inside[...] = np.argmax(
@@ -106,7 +102,7 @@ def noisy(
 
 
 def extremes(_: Path | None) -> list[Pair]:
-    """Nothing, everything, and what one of the two lacks; class 3 is nowhere."""
+    """Empty, full and partly filled maps in all pairs; class 3 does not occur."""
     shape = (2, 3, 4)
     empty, full, half = np.zeros(shape), np.ones(shape), np.zeros(shape)
     half[:, :, :2] = 2
@@ -116,7 +112,7 @@ def extremes(_: Path | None) -> list[Pair]:
 
 
 def everywhere(_: Path | None) -> list[Pair]:
-    """All of the image is foreground, or ignored, or one but for a voxel."""
+    """Maps that are all foreground, all ignored, or all but one voxel."""
     shape = (2, 3, 4)
     ones, ignored = np.ones(shape), np.full(shape, 3)
     nearly = ignored.copy()
@@ -125,16 +121,15 @@ def everywhere(_: Path | None) -> list[Pair]:
 
 
 def hippocampus(shared: Path | None) -> list[Pair]:
-    """Real labels, and what is left of them after some damage."""
+    """Real labels, and the same with moved borders and distant specks."""
     assert shared is not None
     files = sorted((shared / "data" / "hippocampus" / "labelsTr").glob("*.nii.gz"))[::26]
     generator = np.random.default_rng(0)
     references = [sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in files]
-    return [(corrupted(reference, generator), reference) for reference in references]
+    return [(_corrupted(reference, generator), reference) for reference in references]
 
 
-def corrupted(reference: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Borders that moved, and specks of either class far away."""
+def _corrupted(reference: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     moved = [
         ndimage.gaussian_filter((reference == value) + 0.0, 1.0)
         + ndimage.gaussian_filter(generator.normal(0, 0.9, reference.shape), 1.2)
@@ -150,27 +145,25 @@ NESTED = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "top": 3}
 JOINT_FALLS = [("1111010101010200", "1111000000000200")] + 3 * [("11220101010101", "11220000000000")]
 
 
-def _sets() -> Iterator[LabelMaps]:
-    yield LabelMaps("joint_accepted", ONE, rows(("1100010", "1100000")))
-    yield LabelMaps("nothing_to_gain", TWO, rows(("1100220", "1100220")))
-    yield LabelMaps("a_class_falls", TWO, rows(*JOINT_FALLS))
-    yield LabelMaps("nothing_rises", ONE, rows(("1100011", "1100011")))
-    yield LabelMaps("class_after_joint", TWO, rows(("11212202", "11222200")))
-    yield LabelMaps("class_would_fall", TWO, rows(("1110110222", "1110110222")))
-    yield LabelMaps("largest_are_two", ONE, rows(("1101101", "1100000"), ("1101100", "1100000")))
-    yield LabelMaps("absent_in_some", TWO, rows(("1100010", "1100000"), ("1100220", "1100220")))
-    yield LabelMaps("only_false_positives", TWO, rows(("1100020", "1100000"), ("1100220", "1100220")))
-    yield LabelMaps("nested_regions", NESTED, rows(("1233300103", "1233300000")), [1, 2, 3])
-    for seed in range(3):
-        yield LabelMaps(f"noisy_{seed}", THREE, noisy(3, cases=3, seed=seed))
-        yield LabelMaps(f"noisy_regions_{seed}", NESTED, noisy(3, cases=3, seed=seed), [1, 2, 3])
-        yield LabelMaps(
-            f"noisy_ignore_{seed}", {**TWO, "ignore": 3}, noisy(2, cases=3, seed=seed, ignore=True)
-        )
-    yield LabelMaps("hippocampus", TWO, hippocampus, real=True)
-    yield LabelMaps("absent_everywhere", TWO, rows(("1100010", "1100000")))
-    yield LabelMaps("extremes", THREE, extremes)
-    yield LabelMaps("ignored", {**TWO, "ignore": 3}, everywhere)
-
-
-SETS = {maps.name: maps for maps in _sets()}
+SETS = {
+    "joint_accepted": LabelMaps(ONE, rows(("1100010", "1100000"))),
+    "nothing_to_gain": LabelMaps(TWO, rows(("1100220", "1100220"))),
+    "a_class_falls": LabelMaps(TWO, rows(*JOINT_FALLS)),
+    "nothing_rises": LabelMaps(ONE, rows(("1100011", "1100011"))),
+    "class_after_joint": LabelMaps(TWO, rows(("11212202", "11222200"))),
+    "class_would_fall": LabelMaps(TWO, rows(("1110110222", "1110110222"))),
+    "largest_are_two": LabelMaps(ONE, rows(("1101101", "1100000"), ("1101100", "1100000"))),
+    "absent_in_some": LabelMaps(TWO, rows(("1100010", "1100000"), ("1100220", "1100220"))),
+    "only_false_positives": LabelMaps(TWO, rows(("1100020", "1100000"), ("1100220", "1100220"))),
+    "nested_regions": LabelMaps(NESTED, rows(("1233300103", "1233300000")), [1, 2, 3]),
+    **{f"noisy_{seed}": LabelMaps(THREE, noisy(3, seed=seed)) for seed in range(3)},
+    **{f"noisy_regions_{seed}": LabelMaps(NESTED, noisy(3, seed=seed), [1, 2, 3]) for seed in range(3)},
+    **{
+        f"noisy_ignore_{seed}": LabelMaps({**TWO, "ignore": 3}, noisy(2, seed=seed, ignore=True))
+        for seed in range(3)
+    },
+    "hippocampus": LabelMaps(TWO, hippocampus, real=True),
+    "absent_everywhere": LabelMaps(TWO, rows(("1100010", "1100000"))),
+    "extremes": LabelMaps(THREE, extremes),
+    "ignored": LabelMaps({**TWO, "ignore": 3}, everywhere),
+}

@@ -1,17 +1,9 @@
-"""Run by nnU-Net's Python: label images with a results folder, on the CPU.
-
-    PEER_PYTHON peer_predict.py RESULTS_FOLDER IMAGES OUTPUT [float32]
-
-If RESULTS_FOLDER has no fold, nnU-Net's trainer first writes a checkpoint of an untrained network, with all that its
-checkpoints hold. Only nnU-Net's public classes are called. With `float32` its sums of logits and its weights have
-that precision, instead of half of it.
-"""
+"""Called by nnunet_worker.py: label maps of images on the CPU, and the checkpoint of an untrained network."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -24,26 +16,26 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 CPU = torch.device("cpu")
 
 
-def main(results, images, output, precision="half"):
+def predict(results, images, output, precision="half"):
+    """Label images with fold 0 of a results folder; with float32, logits and tile weights have that precision."""
     if precision == "float32":
         torch.half = torch.float32
         weights = predict_from_raw_data.compute_gaussian
         precise = partial(weights, dtype=torch.float32)
         precise.cache_clear = weights.cache_clear
         predict_from_raw_data.compute_gaussian = precise
-    folder = Path(results)
-    if not list(folder.glob("fold_*")):
-        make_checkpoint(folder, folder.name.split("__")[-1])
     Path(output).mkdir()
     predictor = nnUNetPredictor(perform_everything_on_device=False, device=CPU, allow_tqdm=False)
-    predictor.initialize_from_trained_model_folder(str(folder), use_folds=(0,))
+    predictor.initialize_from_trained_model_folder(results, use_folds=(0,))
     predictor.predict_from_files_sequential(images, output)
 
 
-def make_checkpoint(folder, configuration):
+def make_checkpoint(results):
+    """Let nnU-Net's trainer write a checkpoint of an untrained network, with all that its checkpoints contain."""
+    folder = Path(results)
     plans, description = (json.loads((folder / name).read_text()) for name in ("plans.json", "dataset.json"))
     plans["continue_training"] = False  # as its command line does
-    trainer = nnUNetTrainer(plans, configuration, 0, description, CPU)
+    trainer = nnUNetTrainer(plans, folder.name.split("__")[-1], 0, description, CPU)
     prepared = Path(trainer.preprocessed_dataset_folder)
     prepared.mkdir(parents=True)
     (prepared / "nobody.b2nd").touch()  # the trainer looks at the kind of files
@@ -60,7 +52,3 @@ def make_checkpoint(folder, configuration):
     trainer.save_checkpoint(str(folder / "checkpoint.pth"))
     (folder / "fold_0").mkdir()
     shutil.move(folder / "checkpoint.pth", folder / "fold_0" / "checkpoint_final.pth")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
