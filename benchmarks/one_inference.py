@@ -121,22 +121,17 @@ def summary(found):
 
 def folder_segflow(job):
     """Whole cases, files to files, with the model loaded."""
-    from types import SimpleNamespace
-
     import torch
 
-    from segflow.commands import predict
+    from segflow.commands.predict import predict
+    from segflow.prediction.predictor import Predictor
 
     torch.set_num_threads(job["threads"])
-    loaded = predict.Predictor.from_folder(job["model"], device="cpu", threads=job["threads"])
-    predict.Predictor = SimpleNamespace(from_folder=lambda *_, **__: loaded)
-    options = SimpleNamespace(
-        model=Path(job["model"]), input=[Path(job["input"])], output=Path(job["output"]), folds=None,
-        device="cpu", step=None, mirroring=None, precision=None, threads=job["threads"], shard=(1, 1), resume=False,
-        save_probabilities=False, ahead=1, code="",
-    )  # fmt: skip
+    loaded = Predictor.from_folder(job["model"], device="cpu", threads=job["threads"])
+    Predictor.from_folder = lambda *_, **__: loaded
+    files = {"model": Path(job["model"]), "input": [Path(job["input"])], "output": Path(job["output"])}
     start = time.perf_counter()
-    predict.run(options)
+    predict(**files, device="cpu", threads=job["threads"])
     return {"seconds": time.perf_counter() - start, "peak": peak_bytes()}
 
 
