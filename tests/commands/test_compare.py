@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -98,6 +100,7 @@ def test_on_the_screen(finish, capsys):
 
 def test_an_experiment_that_is_not_finished(finish, tmp_path, capsys):
     folders = [finish("liver", "nnunet", [0.5]), str(tmp_path / "liver" / "other")]
+    Path(folders[1]).mkdir()
     assert main(["compare", *folders]) == 1
     assert "other holds no finished experiment" in " ".join(capsys.readouterr().err.split())
 

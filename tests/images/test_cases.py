@@ -9,7 +9,8 @@ from image_samples import save
 
 from segflow.contracts.case import Case, Geometry
 from segflow.contracts.errors import DatasetError
-from segflow.images.cases import read_case, read_geometry, read_image, read_labels, write_image, write_labels
+from segflow.images.cases import read_case, read_geometry, read_image, read_labels, write_labels
+from segflow.images.image_files import write_image
 
 GEOMETRY = Geometry(
     shape=(3, 4, 5),

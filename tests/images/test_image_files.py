@@ -34,7 +34,7 @@ def labels_like(geometry, high=4):
 
 
 def test_each_ending_has_a_format():
-    assert tuple(image_files._FORMATS) == ENDINGS
+    assert tuple(image_files._READERS) == ENDINGS
 
 
 @pytest.mark.parametrize(

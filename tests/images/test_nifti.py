@@ -125,7 +125,7 @@ def test_files_are_written_as_the_library_writes_them(kind, shape, tmp_path):
 def test_ordinary_files_are_read_as_the_library_reads_them(kind, ending, shape, tmp_path, monkeypatch):
     array = np.random.default_rng(0).integers(0, 9, shape).astype(kind)
     file = written(tmp_path / f"a{ending}", array)
-    monkeypatch.setattr("segflow.images.itk.read", None)
+    monkeypatch.setattr("segflow.images.itk.read_voxels", None)
     image, geometry = read_image([file], case="a")
     found = read_labels(file, case="a") if len(image) == 1 else None
     monkeypatch.undo()

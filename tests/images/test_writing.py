@@ -12,7 +12,8 @@ from image_samples import read_one, somewhere
 
 from segflow.contracts.errors import DatasetError
 from segflow.images import image_files
-from segflow.images.cases import read_geometry, read_labels, write_image, write_labels
+from segflow.images.cases import read_geometry, read_labels, write_labels
+from segflow.images.image_files import write_image
 from segflow.storage.files import digest_of
 
 

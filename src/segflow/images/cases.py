@@ -5,7 +5,6 @@ Source: method.md sections 3, 4.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,17 @@ from numpy.typing import NDArray
 from segflow.contracts.arrays import Image, LabelMap
 from segflow.contracts.case import Case, Geometry, RawCase
 from segflow.contracts.errors import DatasetError
-from segflow.images.formats import FLAT_ENDINGS, LOSSY_ENDINGS, ending_of, has_spacing, label_ending
-from segflow.images.image_files import label_dtype, read_file, read_geometry, write_file
+from segflow.images.formats import (
+    FLAT_ENDINGS,
+    LOSSY_ENDINGS,
+    ending_of,
+    has_spacing,
+    label_ending,
+    split_name,
+)
+from segflow.images.image_files import read_geometry, read_voxels, write_image
 
-__all__ = ["read_case", "read_geometry", "read_image", "read_labels", "write_image", "write_labels"]
+__all__ = ["read_case", "read_geometry", "read_image", "read_labels", "write_labels"]
 
 SPACING_TOLERANCE_MM = 1e-4
 ORIGIN_TOLERANCE_MM = 1e-3
@@ -50,9 +56,9 @@ def read_case(case: Case, *, channels: int) -> RawCase:
         )
     labels = None
     if case.label is not None:
-        array, locate = read_file(case.label, case=case.identifier)
-        labels = _label_values(array, case.label, case.identifier)
-        warnings += _compare(case.label, locate(), case.images[0], geometry, case.identifier)
+        labels = read_labels(case.label, case=case.identifier)
+        found = read_geometry(case.label, case=case.identifier, shape=labels.shape)
+        warnings += _compare(case.label, found, case.images[0], geometry, case.identifier)
     return RawCase(case.identifier, image, labels, geometry, tuple(warnings))
 
 
@@ -77,88 +83,15 @@ def read_image(files: Sequence[Path], *, case: str) -> tuple[Image, Geometry]:
 
 
 def read_labels(file: Path, *, case: str) -> LabelMap:
-    """Read a label map.
-
-    Args:
-        file: One channel of whole numbers.
-        case: For messages.
-
-    Returns:
-        (z, y, x), int16 (int32 where values need it).
+    """Read a label map of one channel, (z, y, x), as int16 (int32 where values need it).
 
     Raises:
-        DatasetError: The file cannot be read, has several channels, or values that are not whole numbers of 32 bits.
+        DatasetError: The file cannot be read, is lossy, has several channels, or values that are not whole numbers of
+            32 bits.
 
     Source: method.md sections 3, 4.
     """
-    array, _ = read_file(file, case=case)
-    return _label_values(array, file, case)
-
-
-def write_labels(path: Path, labels: LabelMap, geometry: Geometry) -> None:
-    """Write a label map where its image lies, compressed, atomically, as uint8 if its values fit, else as uint16.
-
-    Args:
-        path: Its ending chooses the format.
-        labels: (z, y, x), not negative.
-        geometry: Of the image. Where the file cannot hold the spacing, a side file is written too.
-
-    Raises:
-        DatasetError: The format cannot hold these values.
-
-    Source: method.md sections 3, 17.
-    """
-    write_file(path, labels.astype(label_dtype(path, labels), copy=False), geometry)
-
-
-def write_image(path: Path, channel: NDArray[np.float32], geometry: Geometry) -> None:
-    """Write one channel of an image, compressed, atomically.
-
-    Args:
-        path: Its ending chooses the format.
-        channel: (z, y, x).
-        geometry: Where it lies.
-
-    Raises:
-        DatasetError: The format cannot hold it.
-
-    Source: method.md section 3.
-    """
-    write_file(path, channel, geometry)
-
-
-def _read_channels(files: Sequence[Path], case: str) -> tuple[Image, Geometry, list[str]]:
-    """Each voxel is copied once, from what the library read into the result."""
-    if not files:
-        raise DatasetError(f"case {case}: no image file")
-    array, locate = read_file(files[0], case=case)
-    geometry = locate()
-    warnings = _missing_spacing(files[0], geometry, case)
-    image = np.empty((len(array) * len(files), *geometry.shape), np.float32)
-    used = 0
-    for file in files:
-        if used:
-            array, locate = read_file(file, case=case)
-            warnings += _compare(file, locate(), files[0], geometry, case)
-        end = used + len(array)
-        if end > len(image):
-            image = np.concatenate([image[:used], np.empty((len(array), *geometry.shape), np.float32)])
-        _convert(array, image[used:end], file, case)
-        used = end
-    return image[:used], geometry, warnings
-
-
-def _convert(array: NDArray[Any], target: NDArray[np.float32], file: Path, case: str) -> None:
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found
-        target[...] = array
-    exact = np.issubdtype(array.dtype, np.integer)
-    if not exact and not (np.isfinite(target.min()) and np.isfinite(target.max())):  # NaN wins both
-        raise DatasetError(
-            f"case {case}: {file} holds NaN or infinite voxels (or beyond 3e38); replace them by numbers"
-        )
-
-
-def _label_values(array: NDArray[Any], file: Path, case: str) -> LabelMap:
+    array = read_voxels(file, case=case)
     if ending_of(file) in LOSSY_ENDINGS:
         raise DatasetError(
             f"case {case}: label file {file} is JPEG, which changes values; save the labels as "
@@ -180,19 +113,79 @@ def _label_values(array: NDArray[Any], file: Path, case: str) -> LabelMap:
     return labels.astype(np.int16 if small.min <= smallest and largest <= small.max else np.int32)
 
 
+def write_labels(path: Path, labels: LabelMap, geometry: Geometry) -> None:
+    """Write a label map where its image lies, compressed, atomically, as uint8 if its values fit, else as uint16.
+
+    Args:
+        path: Its ending chooses the format.
+        labels: (z, y, x), not negative.
+        geometry: Of the image.
+
+    Raises:
+        DatasetError: The format cannot hold these values.
+
+    Source: method.md sections 3, 17.
+    """
+    ending = ending_of(path)
+    if ending in LOSSY_ENDINGS:
+        raise DatasetError(
+            f"{path}: JPEG changes values, so it cannot hold labels; use {label_ending(ending)}"
+        )
+    smallest, largest = int(labels.min(initial=0)), int(labels.max(initial=0))
+    small, limit = np.iinfo(np.uint8).max, np.iinfo(np.uint8 if ending == ".bmp" else np.uint16).max
+    if smallest < 0 or largest > limit:
+        raise DatasetError(
+            f"{path}: a {ending} file holds labels from 0 to {limit}, but these are {smallest} to {largest}; "
+            "use another file_ending"
+        )
+    write_image(path, labels.astype(np.uint8 if largest <= small else np.uint16, copy=False), geometry)
+
+
+def _read_channels(files: Sequence[Path], case: str) -> tuple[Image, Geometry, list[str]]:
+    """Each voxel is copied once, from what the library read into the result."""
+    if not files:
+        raise DatasetError(f"case {case}: no image file")
+    array = read_voxels(files[0], case=case)
+    geometry = read_geometry(files[0], case=case, shape=array.shape[1:])
+    warnings = _missing_spacing(files[0], geometry, case)
+    image = np.empty((len(array) * len(files), *geometry.shape), np.float32)
+    used = 0
+    for file in files:
+        if used:
+            array = read_voxels(file, case=case)
+            found = read_geometry(file, case=case, shape=array.shape[1:])
+            warnings += _compare(file, found, files[0], geometry, case)
+        end = used + len(array)
+        if end > len(image):
+            image = np.concatenate([image[:used], np.empty((len(array), *geometry.shape), np.float32)])
+        _convert(array, image[used:end], file, case)
+        used = end
+    return image[:used], geometry, warnings
+
+
+def _convert(array: NDArray[Any], target: NDArray[np.float32], file: Path, case: str) -> None:
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found
+        target[...] = array
+    exact = np.issubdtype(array.dtype, np.integer)
+    if not exact and not (np.isfinite(target.min()) and np.isfinite(target.max())):  # NaN wins both
+        raise DatasetError(
+            f"case {case}: {file} holds NaN or infinite voxels (or beyond 3e38); replace them by numbers"
+        )
+
+
 def _missing_spacing(file: Path, geometry: Geometry, case: str) -> list[str]:
-    """A warning of a stack of pages whose spacing is not stored; a picture need not have one."""
+    """A warning if the spacing of a stack of pages is not stored; a picture need not have one."""
     if has_spacing(file) or ending_of(file) in FLAT_ENDINGS or geometry.file_dimensions == 2:
         return []
-    name = re.sub(r"_\d{4}$", "", file.name[: -len(ending_of(file))])
+    name = file.with_name(split_name(file)[0])
     return [
-        f"case {case}: there is no {file.with_name(name)}.json with the spacing of {file.name}, so it is taken for "
+        f"case {case}: there is no {name}.json with the spacing of {file.name}, so it is taken for "
         "1 mm along all axes"
     ]
 
 
 def _compare(file: Path, found: Geometry, first_file: Path, first: Geometry, case: str) -> list[str]:
-    """Whether a file lies where the first one of its case does: an error if shape or spacing differ, else warnings."""
+    """Warnings if a file lies elsewhere than the first one of its case; other shapes or spacings are errors."""
     if found.shape != first.shape:
         raise DatasetError(
             f"case {case}: {file} has shape {found.shape} (z, y, x), but {first_file} has {first.shape}; "

@@ -1,4 +1,7 @@
-"""Which image files there are: their endings, and the files that belong to them. Source: method.md section 3."""
+"""Which image files there are: their endings and names, and the files that belong to them.
+
+Source: method.md section 3.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ __all__ = [
     "FLAT_ENDINGS",
     "FLAT_SPACING",
     "LOSSY_ENDINGS",
+    "NIFTI_ENDINGS",
     "TIFF_ENDINGS",
     "WITHOUT_SPACING",
     "companions",
@@ -25,20 +29,21 @@ __all__ = [
     "label_ending",
     "side_content",
     "side_file",
+    "split_name",
 ]
 
+NIFTI_ENDINGS = (".nii.gz", ".nii")
 TIFF_ENDINGS = (".tif", ".tiff")
 LOSSY_ENDINGS = (".jpg", ".jpeg")
 #: Pictures of one slice.
 FLAT_ENDINGS = (".png", ".bmp", *LOSSY_ENDINGS)
 #: All that can be read, in lower case; upper case is the same format.
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", *FLAT_ENDINGS, *TIFF_ENDINGS)
-#: They say nothing of millimetres that could be relied on.
+ENDINGS = (*NIFTI_ENDINGS, ".nrrd", ".mha", ".mhd", ".gipl", *FLAT_ENDINGS, *TIFF_ENDINGS)
+#: Formats that store no reliable spacing: resolutions in their files are for printing.
 WITHOUT_SPACING = (*FLAT_ENDINGS, *TIFF_ENDINGS)
 #: A 2D file's third spacing, or this times its largest: never resampled, always coarsest.
 FLAT_SPACING = 999.0
-_LABELS_BESIDE_LOSSY = ".png"
-_CHANNEL = re.compile(r"(?P<case>.+)_\d{4}")
+_CHANNEL = re.compile(r"(?P<identifier>.+)_(?P<channel>\d{4})", re.ASCII)
 _DATA_FILE = re.compile(rb"^ElementDataFile\s*=\s*(?P<name>.*?)\s*$(?P<rest>.*)", re.MULTILINE | re.DOTALL)
 _HEADER_BYTES = 1 << 16  # more than any header of a .mhd, which is text
 
@@ -49,44 +54,43 @@ def ending_of(file: Path) -> str:
     return next((ending for ending in ENDINGS if name.endswith(ending)), "")
 
 
-def label_ending(ending: str) -> str:
-    """The ending of a data set's label maps: that of its images, but .png for JPEG, which is lossy.
+def split_name(file: Path) -> tuple[str, int | None]:
+    """The identifier and the channel that an image's name holds: CASE and 0 of CASE_0000.nii.gz, None without one."""
+    stem = file.name[: len(file.name) - len(ending_of(file))]
+    match = _CHANNEL.fullmatch(stem)
+    return (match["identifier"], int(match["channel"])) if match else (stem, None)
 
-    Args:
-        ending: `file_ending` of dataset.json.
-    """
-    return _LABELS_BESIDE_LOSSY if ending.lower() in LOSSY_ENDINGS else ending
+
+def label_ending(ending: str) -> str:
+    """The ending of label maps beside images of an ending: the same, but .png for JPEG, which is lossy."""
+    return ".png" if ending.lower() in LOSSY_ENDINGS else ending
 
 
 def side_file(file: Path) -> Path | None:
-    """The JSON file that holds a picture's spacing, if the format needs one and it is there.
+    """The JSON file that holds an image's spacing, if the format needs one and it is there.
 
     Args:
-        file: Of an image, as in `CASE_0000.tif`, or of a label map, as in `CASE.tif`; the side file is `CASE.json`.
+        file: An image, as in `CASE_0000.tif`, or a label map, as in `CASE.tif`; the side file is `CASE.json`.
 
     Source: method.md section 3.
     """
     ending = ending_of(file)
     if ending not in WITHOUT_SPACING:
         return None
-    stem = file.name[: -len(ending)]
-    channel = _CHANNEL.fullmatch(stem)
-    names = [stem, channel["case"]] if channel else [stem]
+    names = dict.fromkeys((file.name[: -len(ending)], split_name(file)[0]))
     return next((path for name in names if (path := file.with_name(f"{name}.json")).exists()), None)
 
 
 def has_spacing(file: Path) -> bool:
-    """Whether the spacing of an image is stored, in its file or a side file, and no convention."""
+    """Whether the spacing of an image is stored, in its file or a side file, and not the default."""
     return ending_of(file) not in WITHOUT_SPACING or side_file(file) is not None
 
 
 def geometry_of_picture(file: Path, shape: tuple[int, ...]) -> Geometry:
-    """The geometry of an image whose format has none: with the spacing of its side file, or that of the convention.
-
-    Resolutions in the file are for printing, and are ignored.
+    """The geometry of a picture or a TIFF file: with the spacing of its side file, or the default one.
 
     Args:
-        file: Of a picture, or a TIFF.
+        file: Its content is not read.
         shape: (z, y, x).
 
     Raises:
@@ -117,14 +121,7 @@ def side_content(ending: str, geometry: Geometry) -> str | None:
 
 
 def companions(file: Path) -> tuple[Path, ...]:
-    """Further files that an image's content depends on, as far as they exist.
-
-    Args:
-        file: Of an image or a label map.
-
-    Returns:
-        The side file of a picture, or the files that the header of a .mhd names.
-    """
+    """Further files that an image's content depends on: a side file, or existing files that a .mhd header names."""
     side = side_file(file)
     if side is not None:
         return (side,)

@@ -1,4 +1,4 @@
-"""One image file: the table of formats, reading, and writing atomically. Source: method.md sections 3, 17."""
+"""One image file: the readers and writers of all formats, behind one interface. Source: method.md sections 3, 17."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,133 +16,83 @@ from numpy.typing import NDArray
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images import itk, nifti, pictures, tiff
-from segflow.images.formats import ENDINGS, FLAT_ENDINGS, LOSSY_ENDINGS, ending_of, label_ending, side_content
+from segflow.images.formats import (
+    ENDINGS,
+    FLAT_ENDINGS,
+    LOSSY_ENDINGS,
+    NIFTI_ENDINGS,
+    TIFF_ENDINGS,
+    WITHOUT_SPACING,
+    ending_of,
+    geometry_of_picture,
+    side_content,
+)
 from segflow.storage.files import write_text
 
-__all__ = ["label_dtype", "read_file", "read_geometry", "write_file"]
+__all__ = ["read_geometry", "read_voxels", "write_image"]
 
-_Locate = Callable[[], Geometry]
-
-
-@dataclass(frozen=True)
-class _Format:
-    """How files of an ending are read and written.
-
-    Attributes:
-        read: File to voxels, (c, z, y, x) of the file's own type, and a function that gives the geometry.
-        read_geometry: File to geometry, without voxels where the format allows it.
-        write: Writes (file, volume, geometry); None if the format changes values.
-        largest_label: That the format can hold.
-    """
-
-    read: Callable[[Path], tuple[NDArray[Any], _Locate]]
-    read_geometry: Callable[[Path], Geometry]
-    write: Callable[[Path, NDArray[Any], Geometry], None] | None = itk.write
-    largest_label: int = np.iinfo(np.uint16).max
-
-
-_NIFTI = _Format(nifti.read, nifti.read_geometry, nifti.write)
-_ITK = _Format(itk.read, itk.read_geometry)
-_TIFF = _Format(tiff.read, tiff.read_geometry)
-_JPEG = _Format(pictures.read, pictures.read_geometry, write=None)
-_FORMATS = {
-    ".nii.gz": _NIFTI,
-    ".nii": _NIFTI,
-    ".nrrd": _ITK,
-    ".mha": _ITK,
-    ".mhd": _ITK,
-    ".gipl": _ITK,
-    ".png": _Format(pictures.read, pictures.read_geometry),
-    ".bmp": _Format(pictures.read, pictures.read_geometry, largest_label=np.iinfo(np.uint8).max),
-    ".jpg": _JPEG,
-    ".jpeg": _JPEG,
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
+#: File to voxels, (c, z, y, x) of the file's own type.
+_READERS: dict[str, Callable[[Path], NDArray[Any]]] = {
+    **dict.fromkeys(ENDINGS, itk.read_voxels),
+    **dict.fromkeys(NIFTI_ENDINGS, nifti.read_voxels),
+    **dict.fromkeys(FLAT_ENDINGS, pictures.read_voxels),
+    **dict.fromkeys(TIFF_ENDINGS, tiff.read_voxels),
 }
 
 
-def read_file(file: Path, *, case: str) -> tuple[NDArray[Any], _Locate]:
-    """Read an image file.
+def read_voxels(file: Path, *, case: str) -> NDArray[Any]:
+    """Read the voxels of an image file, (c, z, y, x) of the file's own type and maybe read-only.
 
     Args:
-        file: Of any of the formats.
+        file: In any of the formats.
         case: For messages.
 
-    Returns:
-        Voxels, (c, z, y, x) of the file's own type and maybe read-only; and a function that gives the geometry.
-
     Raises:
-        DatasetError: The file cannot be read, or not without doubt. The function raises it, too.
+        DatasetError: The file cannot be read, or is ambiguous.
     """
-    with _naming(file, case):
-        array, locate = _format_of(file).read(file)
+    with _naming(file, case) as ending:
+        array = _READERS[ending](file)
         if 0 in array.shape:
             raise DatasetError("it has no voxels; replace it, or remove the case")
         if np.iscomplexobj(array):
             raise DatasetError("it holds complex numbers; save real and imaginary part as channels")
-
-    def geometry() -> Geometry:
-        with _naming(file, case):
-            return locate()
-
-    return array, geometry
+        return array
 
 
-def read_geometry(file: Path, *, case: str) -> Geometry:
-    """Where a file's image lies; voxels are not read where the format allows it.
+def read_geometry(file: Path, *, case: str, shape: tuple[int, ...] | None = None) -> Geometry:
+    """Read where a file's image lies.
+
+    Args:
+        file: In any of the formats.
+        case: For messages.
+        shape: (z, y, x) of its voxels, if they are known: those of pictures and TIFF files are read otherwise.
 
     Raises:
         DatasetError: The file cannot be read.
 
     Source: method.md section 3.
     """
-    with _naming(file, case):
-        return _format_of(file).read_geometry(file)
+    with _naming(file, case) as ending:
+        if ending in WITHOUT_SPACING:
+            return geometry_of_picture(file, shape or _READERS[ending](file).shape[1:])
+        return (nifti if ending in NIFTI_ENDINGS else itk).read_geometry(file)
 
 
-def label_dtype(path: Path, labels: NDArray[np.integer[Any]]) -> np.dtype[Any]:
-    """The type in which label values are stored: uint8 if they fit, else uint16.
-
-    Args:
-        path: Its ending chooses the format.
-        labels: Values.
-
-    Raises:
-        DatasetError: The format cannot hold them.
-
-    Source: method.md section 3.
-    """
-    ending = ending_of(path)
-    if ending in LOSSY_ENDINGS:
-        raise DatasetError(
-            f"{path}: JPEG changes values, so it cannot hold labels; use {label_ending(ending)}"
-        )
-    smallest, largest = int(labels.min(initial=0)), int(labels.max(initial=0))
-    limit = _FORMATS[ending].largest_label if ending else largest
-    if smallest < 0 or largest > limit:
-        raise DatasetError(
-            f"{path}: a {ending} file holds labels from 0 to {limit}, but these are {smallest} to {largest}; "
-            "use another file_ending"
-        )
-    return np.dtype(np.uint8 if largest <= np.iinfo(np.uint8).max else np.uint16)
-
-
-def write_file(path: Path, volume: NDArray[Any], geometry: Geometry) -> None:
-    """Write one channel, compressed, with all files that belong to it.
+def write_image(path: Path, volume: NDArray[Any], geometry: Geometry) -> None:
+    """Write one channel, compressed, atomically, with all files that belong to it.
 
     Args:
         path: Its ending chooses the format; its folder is made if missing.
         volume: (z, y, x).
-        geometry: Where it lies.
+        geometry: Where it lies. If the format cannot hold the spacing, a side file is written too.
 
     Raises:
         DatasetError: The format cannot hold it.
 
-    Source: method.md section 3.
+    Source: method.md sections 3, 17.
     """
     ending = ending_of(path)
-    write = _FORMATS[ending].write if ending else None
-    if write is None:
+    if not ending or ending in LOSSY_ENDINGS:
         raise DatasetError(
             f"{path} cannot be written: its ending is none of {', '.join(ENDINGS)} (without JPEG)"
         )
@@ -151,6 +100,7 @@ def write_file(path: Path, volume: NDArray[Any], geometry: Geometry) -> None:
         raise DatasetError(f"{path} cannot be written: {ending} is for 2D images, and this one has 3 axes")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _temporary_file(path) as file:
+        write = nifti.write if ending in NIFTI_ENDINGS else itk.write
         write(file, volume[0] if geometry.file_dimensions == 2 else volume, geometry)
         _publish(file, path, geometry)
 
@@ -185,24 +135,24 @@ def _publish(file: Path, path: Path, geometry: Geometry) -> None:
     file.replace(path)
 
 
-def _format_of(file: Path) -> _Format:
+@contextmanager
+def _naming(file: Path, case: str) -> Iterator[str]:
+    """The ending of a file; errors that are raised in the block name the case and the file, and say what to do."""
+    try:
+        yield _known_ending(file)
+    except DatasetError as problem:
+        raise DatasetError(f"case {case}: cannot read {file}: {problem}") from None
+    except (ValueError, OSError, SyntaxError, EOFError, struct.error) as problem:
+        raise DatasetError(f"case {case}: cannot read {file}: {_advice(file, str(problem))}") from None
+
+
+def _known_ending(file: Path) -> str:
     ending = ending_of(file)
     if not ending:
         raise DatasetError(f"its ending is none of {', '.join(ENDINGS)}")
     if not file.exists():
         raise DatasetError("it does not exist")
-    return _FORMATS[ending]
-
-
-@contextmanager
-def _naming(file: Path, case: str) -> Iterator[None]:
-    """Turn what is raised in the block into an error that names the case and the file, and says what to do."""
-    try:
-        yield
-    except DatasetError as problem:
-        raise DatasetError(f"case {case}: cannot read {file}: {problem}") from None
-    except (ValueError, OSError, SyntaxError, EOFError, struct.error) as problem:
-        raise DatasetError(f"case {case}: cannot read {file}: {_advice(file, str(problem))}") from None
+    return ending
 
 
 def _advice(file: Path, reason: str) -> str:

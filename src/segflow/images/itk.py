@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
-from segflow.images.formats import ENDINGS, FLAT_SPACING, TIFF_ENDINGS, ending_of
+from segflow.images.formats import FLAT_SPACING, TIFF_ENDINGS, ending_of
 
-__all__ = ["captured_stderr", "read", "read_geometry", "write"]
+__all__ = ["captured_stderr", "read_geometry", "read_voxels", "write"]
 
 #: SimpleITK's name of each format: a file is what its ending says, or an error.
 _FORMATS = {
@@ -42,8 +42,8 @@ _STDERR = 2
 _stderr_lock = threading.Lock()  # standard error is the process's, not the thread's
 
 
-def read(file: Path) -> tuple[NDArray[Any], Callable[[], Geometry]]:
-    """Read voxels, (c, z, y, x) of the file's own type, and the geometry.
+def read_voxels(file: Path) -> NDArray[Any]:
+    """Read voxels, (c, z, y, x) of the file's own type.
 
     Raises:
         ValueError: The file cannot be read.
@@ -61,8 +61,7 @@ def read(file: Path) -> tuple[NDArray[Any], Callable[[], Geometry]]:
         array = array[:, None]
     if ending_of(file) == ".gipl" and file.stat().st_size < _GIPL_HEADER_BYTES + array.nbytes:
         raise DatasetError("it ends before its last voxel; replace it, or remove the case")
-    geometry = _geometry(image, array.shape[1:])
-    return array, lambda: geometry
+    return array
 
 
 def read_geometry(file: Path) -> Geometry:
@@ -70,21 +69,31 @@ def read_geometry(file: Path) -> Geometry:
 
     Raises:
         ValueError: The file cannot be read.
-        DatasetError: It holds another number of axes.
+        DatasetError: It has another number of axes.
     """
     header = _execute(file, voxels=False)
-    _check_axes(header.GetDimension(), is_vector=header.GetNumberOfComponents() > 1)
-    sizes = [*header.GetSize()[:3], 1][:3]
-    return _geometry(header, sizes[::-1])
+    full = header.GetDimension()
+    _check_axes(full, is_vector=header.GetNumberOfComponents() > 1)
+    dimensions = min(full, 3)
+    x, y, z = [*header.GetSize(), 1][:3]
+    signed = np.array(header.GetSpacing()[:dimensions])
+    spacing = tuple(abs(signed).tolist())
+    x_mm, y_mm, *rest = spacing
+    direction = np.reshape(header.GetDirection(), (full, full))[:dimensions, :dimensions]
+    if (signed < 0).any():  # an image holds such an axis as one of the opposite direction
+        direction = direction @ np.diag(np.sign(signed))
+    return Geometry(
+        shape=(z, y, x),
+        spacing_mm=(rest[0] if rest else FLAT_SPACING * max(spacing), y_mm, x_mm),
+        file_dimensions=dimensions,
+        file_spacing_mm=spacing,
+        origin_mm=tuple(header.GetOrigin()[:dimensions]),
+        direction=tuple(direction.ravel().tolist()),
+    )
 
 
 def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
-    """Write one channel, compressed.
-
-    Args:
-        file: Its ending, in lower case, chooses the format.
-        volume: (z, y, x), or (y, x) for a file of two axes.
-        geometry: Where it lies.
+    """Write one channel, (z, y, x), or (y, x) for a file of two axes, compressed.
 
     Raises:
         DatasetError: The format cannot hold it.
@@ -112,11 +121,7 @@ def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
 
 @contextmanager
 def captured_stderr() -> Iterator[list[str]]:
-    """Keep what C and C++ code prints to standard error off the screen while the block runs.
-
-    Yields:
-        A list that holds the lines once the block is left.
-    """
+    """Collect what C and C++ code prints to standard error in the block: the lines are there once it is left."""
     lines: list[str] = []
     with _stderr_lock, tempfile.TemporaryFile() as sink:
         sys.stderr.flush()
@@ -133,22 +138,16 @@ def captured_stderr() -> Iterator[list[str]]:
 
 
 def _execute(file: Path, *, voxels: bool) -> Any:
-    """An image, or a reader that knows its header only; both answer the same questions."""
-    if ending_of(file) not in _FORMATS:
-        raise DatasetError(f"its ending is none of {', '.join(ENDINGS)}")
+    """An image, or a reader that knows its header only."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     reader.SetImageIO(_FORMATS[ending_of(file)])
-    fault = ""
-    image: Any = reader
-    with captured_stderr() as printed:
-        try:
-            image = reader.Execute() if voxels else reader.ReadImageInformation() or reader
-        except (RuntimeError, ValueError) as problem:  # a message that is no text is a ValueError
-            fault = str(problem)
-    if fault:
-        raise ValueError(_reason(fault, printed))
-    return image
+    printed: list[str] = []
+    try:
+        with captured_stderr() as printed:
+            return reader.Execute() if voxels else reader.ReadImageInformation() or reader
+    except (RuntimeError, ValueError) as problem:  # a message that is no text is a ValueError
+        raise ValueError(_reason(str(problem), printed)) from None
 
 
 def _reason(fault: str, printed: Sequence[str]) -> str:
@@ -162,20 +161,3 @@ def _reason(fault: str, printed: Sequence[str]) -> str:
 def _check_axes(dimensions: int, *, is_vector: bool) -> None:
     if dimensions not in {2, 3} and (dimensions != 4 or is_vector):
         raise DatasetError(f"it has {dimensions} axes; 2 or 3 are possible, and a fourth for channels")
-
-
-def _geometry(image: Any, shape: Sequence[int]) -> Geometry:
-    full = image.GetDimension()
-    dimensions = min(full, 3)
-    spacing = tuple(abs(value) for value in image.GetSpacing()[:dimensions])
-    direction = np.reshape(image.GetDirection(), (full, full))[:dimensions, :dimensions]
-    x_mm, y_mm, *rest = spacing
-    z, y, x = shape
-    return Geometry(
-        shape=(z, y, x),
-        spacing_mm=(rest[0] if rest else FLAT_SPACING * max(spacing), y_mm, x_mm),
-        file_dimensions=dimensions,
-        file_spacing_mm=spacing,
-        origin_mm=tuple(image.GetOrigin()[:dimensions]),
-        direction=tuple(direction.ravel().tolist()),
-    )

@@ -10,21 +10,18 @@ import gzip
 import io
 import math
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
+from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images import itk
 
-if TYPE_CHECKING:
-    from nibabel.nifti1 import Nifti1Header
-
-__all__ = ["read", "read_geometry", "write"]
+__all__ = ["read_geometry", "read_voxels", "write"]
 
 _HEADER_BYTES: Final = 348
 _FIRST_VOXEL: Final = 352  # after the header: four bytes that say that nothing else is in between
@@ -33,20 +30,12 @@ _GZIP_WBITS: Final = zlib.MAX_WBITS | 16  # how zlib is told the format
 _GZIP_LEVEL: Final = 6
 _CUT: Final = "it ends before its last voxel; replace it, or remove the case"
 _DISPLACEMENT: Final = 1006  # intent code: vectors of a deformation
-#: The fields that say where an image lies, beside pixdim, and their types.
-_PLACEMENT_FIELDS: Final = {
-    "xyzt_units": "u1",
-    "qform_code": "<i2",
-    "sform_code": "<i2",
-    **dict.fromkeys(("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"), "<f4"),
-    **dict.fromkeys(("srow_x", "srow_y", "srow_z"), "<4f4"),
-}
-#: What `Geometry.nifti_placement` holds, in hexadecimal; of pixdim, the part of space.
-_PLACEMENT: Final = np.dtype([("pixdim", "<4f4"), *_PLACEMENT_FIELDS.items()])
+#: The bytes of a header that `Geometry.nifti_placement` holds: pixdim of x, y, z; xyzt_units; qform and sform.
+_PLACEMENT: Final = (slice(76, 92), slice(123, 124), slice(252, 328))
 
 
-def read(file: Path) -> tuple[NDArray[Any], Callable[[], Geometry]]:
-    """Read voxels, (c, z, y, x) of the file's own type, and a function that reads the geometry.
+def read_voxels(file: Path) -> NDArray[Any]:
+    """Read voxels, (c, z, y, x) of the file's own type.
 
     SimpleITK reads what is not plain numbers behind a NIfTI-1 header: scaled values, vectors, colours, mirrored axes,
     NIfTI-2.
@@ -55,23 +44,22 @@ def read(file: Path) -> tuple[NDArray[Any], Callable[[], Geometry]]:
         ValueError: The file cannot be read.
         DatasetError: It is damaged or was cut short, or a plain file lies beside the archive.
     """
-    if file.name.lower().endswith(".gz") and (plain := file.with_name(file.name[:-3])).exists():
+    if _is_packed(file) and (plain := file.with_name(file.name[:-3])).exists():
         raise DatasetError(
             f"{plain.name} lies beside it, and NIfTI libraries would take the voxels from there; move one away"
         )
     content = _content(file)
     header = _parse(content)
     if header is None:  # NIfTI-2, or no NIfTI at all: SimpleITK reads it, or says what is wrong
-        return itk.read(file)
+        return itk.read_voxels(file)
     dtype, sizes, start = _dtype(header), _sizes(header), int(header["vox_offset"])
     n_bits = 8 * dtype.itemsize or int(header["bitpix"])
     if len(content) < start + math.prod(sizes) * n_bits // 8:
         raise DatasetError(_CUT)
-    if _is_plain(header, dtype, sizes):
-        array = np.frombuffer(content, dtype, math.prod(sizes), start).reshape(sizes[::-1])
-        return array[(None,) * (4 - array.ndim)], lambda: _placed(itk.read_geometry(file), header)
-    array, locate = itk.read(file)
-    return array, lambda: _placed(locate(), header)
+    if not _is_plain(header, dtype, sizes):
+        return itk.read_voxels(file)
+    array = np.frombuffer(content, dtype, math.prod(sizes), start).reshape(sizes[::-1])
+    return array[(None,) * (4 - array.ndim)]
 
 
 def read_geometry(file: Path) -> Geometry:
@@ -87,7 +75,11 @@ def read_geometry(file: Path) -> Geometry:
         stream.seek(0)
         with gzip.open(stream) if is_archive else stream as unpacked:
             header = _parse(unpacked.read(_HEADER_BYTES))
-    return geometry if header is None else _placed(geometry, header)
+    if header is None:
+        return geometry
+    block = header.as_byteswapped("<").binaryblock
+    placement = b"".join(block[part] for part in _PLACEMENT).hex()
+    return geometry.model_copy(update={"nifti_placement": placement})
 
 
 def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
@@ -104,22 +96,18 @@ def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
     if not geometry.nifti_placement:
         itk.write(file, volume, geometry)
         return
-    from nibabel.nifti1 import Nifti1Header  # noqa: PLC0415  0.1 s that most processes do without
-
     header = Nifti1Header(endianness="<")
     header.set_data_dtype(volume.dtype)
     header.set_data_shape(volume.shape[::-1])
-    placement = np.frombuffer(bytes.fromhex(geometry.nifti_placement), _PLACEMENT)[0]
-    header["pixdim"] = 0
-    header["pixdim"][:4] = placement["pixdim"]
-    for name in _PLACEMENT_FIELDS:
-        header[name] = placement[name]
-    header["regular"], header["magic"] = b"r", b"n+1"
+    header["pixdim"], header["regular"], header["magic"] = 0, b"r", b"n+1"
     header["vox_offset"], header["scl_slope"], header["scl_inter"] = _FIRST_VOXEL, 1, 0
-    start = header.binaryblock.ljust(_FIRST_VOXEL, b"\0")
+    start = bytearray(header.binaryblock.ljust(_FIRST_VOXEL, b"\0"))
+    with io.BytesIO(bytes.fromhex(geometry.nifti_placement)) as placement:
+        for part in _PLACEMENT:
+            start[part] = placement.read(part.stop - part.start)
     voxels = np.ascontiguousarray(volume, volume.dtype.newbyteorder("<")).data
     with file.open("wb") as target:
-        if not file.name.lower().endswith(".gz"):
+        if not _is_packed(file):
             target.write(start)
             target.write(voxels)
             return
@@ -128,10 +116,14 @@ def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
             archive.write(voxels)
 
 
+def _is_packed(file: Path) -> bool:
+    return file.name.lower().endswith(".gz")
+
+
 def _content(file: Path) -> bytes:
     """All of a file, unpacked, its checksums verified."""
     packed = file.read_bytes()
-    if not (file.name.lower().endswith(".gz") and packed.startswith(_GZIP)):
+    if not (_is_packed(file) and packed.startswith(_GZIP)):
         return packed
     try:
         unpacker = zlib.decompressobj(wbits=_GZIP_WBITS)  # faster than gzip, but for one part only
@@ -148,14 +140,11 @@ def _content(file: Path) -> bytes:
 
 def _parse(content: bytes) -> Nifti1Header | None:
     """The header of a NIfTI-1 file, or None."""
-    from nibabel.nifti1 import Nifti1Header  # noqa: PLC0415  0.1 s that most processes do without
-
-    order = {b"\x5c\x01\0\0": "<", b"\0\0\x01\x5c": ">"}.get(content[:4])
-    if order is None or len(content) < _HEADER_BYTES:
+    if len(content) < _HEADER_BYTES:
         return None
-    header = Nifti1Header(content[:_HEADER_BYTES], endianness=order, check=False)
-    is_sound = 0 < header["dim"][0] < 8 and np.isfinite(header["vox_offset"])
-    return header if is_sound else None
+    header = Nifti1Header(content[:_HEADER_BYTES], check=False)
+    sizes_are_right = header["sizeof_hdr"] == _HEADER_BYTES and 0 < header["dim"][0] < 8
+    return header if sizes_are_right and np.isfinite(header["vox_offset"]) else None
 
 
 def _sizes(header: Nifti1Header) -> tuple[int, ...]:
@@ -167,7 +156,7 @@ def _sizes(header: Nifti1Header) -> tuple[int, ...]:
 
 
 def _dtype(header: Nifti1Header) -> np.dtype[Any]:
-    """Of the voxels, with their byte order; void if the header's code is unknown."""
+    """The type of the voxels, with their byte order; void if the header's code is unknown."""
     try:
         return header.get_data_dtype()
     except KeyError:
@@ -188,11 +177,3 @@ def _is_plain(header: Nifti1Header, dtype: np.dtype[Any], sizes: tuple[int, ...]
         and header["pixdim"][1 : 1 + min(len(sizes), 3)].min() > 0
         and header["vox_offset"] > _HEADER_BYTES
     )
-
-
-def _placed(geometry: Geometry, header: Nifti1Header) -> Geometry:
-    placement = np.zeros((), _PLACEMENT)
-    placement["pixdim"] = header["pixdim"][:4]
-    for name in _PLACEMENT_FIELDS:
-        placement[name] = header[name]
-    return geometry.model_copy(update={"nifti_placement": placement.tobytes().hex()})
