@@ -67,7 +67,7 @@ def _plan_input(file: Path) -> PlanInput:
     if not isinstance(declared, int) or declared < 1:
         raise DatasetError(f"{file}: numTraining must be the number of training cases, found {declared!r}")
     return PlanInput(
-        name=file.resolve().parent.name,  # by which the peer finds the data set's folders
+        name=file.resolve().parent.name,  # by which nnU-Net finds the data set's folders
         channel_names=channel_names(description["channel_names"], file),
         n_cases=declared,
         n_outputs=labels.n_entries,
