@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from argparse import Namespace
 
 import numpy as np
 import PIL.Image
 import pytest
 import SimpleITK as sitk
 
-from segflow.commands import report as report_command
 from segflow.commands.main import main
+from segflow.commands.report import _warnings
+from segflow.images.dataset import read_dataset
 
 ENDINGS = [
     ".nii.gz",
@@ -198,19 +198,11 @@ def test_what_no_chunk_can_know_is_said_by_the_stage_that_sees_all(dataset, tmp_
     assert main([*map(str, words)]) == 0
     said = " ".join(capfd.readouterr().err.split())
     assert all(warning in said for warning in expected)
-    assert (
-        report_command._warnings(Namespace(dataset=folder, check=files, results=tmp_path / "recipe"))
-        == expected
-    )
-    assert (
-        report_command._warnings(Namespace(dataset=folder, check=files[1:], results=tmp_path / "recipe"))
-        == ()
-    )  # the rest may have label 3
-    assert (
-        report_command._warnings(Namespace(dataset=folder, check=None, results=tmp_path / "recipe"))
-        == expected
-    )
-    assert report_command._warnings(Namespace(dataset=folder, check=None, results=tmp_path / "a" / "b")) == ()
+    found = read_dataset(folder)
+    assert _warnings(files, tmp_path / "recipe", found) == expected
+    assert _warnings(files[1:], tmp_path / "recipe", found) == ()  # the rest may have label 3
+    assert _warnings((), tmp_path / "recipe", found) == expected
+    assert _warnings((), tmp_path / "a" / "b", found) == ()
 
 
 def test_many_warnings_do_not_flood_the_screen(dataset, capfd):

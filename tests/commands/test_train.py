@@ -115,15 +115,20 @@ def test_killed_at_three_random_moments(ready):
     call(*train_words(ready, "straight"))
     moments = random.Random(0)  # noqa: S311
     behind = []
+
+    def saved():
+        return next((ready / "killed" / "work").rglob("checkpoint.pt"), None)
+
     for number, line in enumerate(["200 steps", "resumed after", "resumed after"]):
         often = ("--checkpoint-minutes", "0.0016")
+        before = 0 if (checkpoint := saved()) is None else checkpoint.stat().st_mtime_ns
         process = start_training(ready, "killed", ready / f"{number}.log", line, *often)
-        while not (found := list((ready / "killed" / "work").rglob("checkpoint.pt"))):
+        while (checkpoint := saved()) is None or checkpoint.stat().st_mtime_ns == before:
             time.sleep(0.02)
         time.sleep(moments.uniform(0, 0.4))
         process.kill()
         assert process.wait(timeout=60) == -signal.SIGKILL
-        state = load_tensors(found[0])
+        state = load_tensors(checkpoint)
         behind.append(100 * len(state["history"]) + len(state["losses"]))
     assert 0 < behind[0] < behind[2] < 200
     assert any(steps % 100 for steps in behind)

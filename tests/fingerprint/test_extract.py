@@ -52,15 +52,16 @@ def test_crop_spacing_and_relative_size():
     image = np.zeros((1, 4, 5, 6), np.float32)
     image[0, 1:3, 2:5, 0:5] = 7
     part = part_of(image, np.ones((4, 5, 6)), 10)
-    assert part.shape_after_crop == (2, 3, 5)
-    assert part.spacing_mm == (3.0, 2.0, 1.0)
+    assert (part.shape_after_crop, part.spacing_mm) == ((2, 3, 5), (3.0, 2.0, 1.0))
     assert part.relative_size == 30 / 120
     np.testing.assert_array_equal(all_draws(part.intensities[0]), [7] * 10)
     empty = line([0, 0, 0], [0, 1, 0], 3)  # an empty image is not cropped
     assert (empty.shape_after_crop, empty.relative_size) == ((1, 1, 3), 1)
 
 
-def test_intensities_are_drawn_as_in_the_method():
+@pytest.mark.parametrize("at_once", [extract._DRAWN_AT_ONCE, 7])
+def test_intensities_are_drawn_as_in_the_method_however_many_at_once(at_once, monkeypatch):
+    monkeypatch.setattr(extract, "_DRAWN_AT_ONCE", at_once)
     rng = np.random.default_rng(0)
     image, labels = rng.normal(size=(2, 4, 5, 6)), rng.integers(0, 3, (4, 5, 6))
     part = part_of(image, labels, 1000)
@@ -68,14 +69,6 @@ def test_intensities_are_drawn_as_in_the_method():
     for channel, drawn in zip(image.astype(np.float32), part.intensities, strict=True):
         expected = random.choice(channel[labels > 0], 1000, replace=True)
         np.testing.assert_array_equal(all_draws(drawn), np.sort(expected))
-
-
-def test_draws_do_not_depend_on_how_many_are_made_at_once(monkeypatch):
-    measured = measure_case(raw_case(np.random.default_rng(0).normal(size=(2, 3, 3, 3)), np.ones((3, 3, 3))))
-    whole = draw_intensities(measured, 1000)
-    monkeypatch.setattr(extract, "_DRAWN_AT_ONCE", 7)
-    for one, other in zip(whole.intensities, draw_intensities(measured, 1000).intensities, strict=True):
-        np.testing.assert_array_equal(all_draws(one), all_draws(other))
 
 
 @pytest.mark.parametrize(
@@ -90,8 +83,7 @@ def test_what_counts_as_foreground(values, labels, drawn):
 
 
 def test_statistics_by_hand():
-    parts = [line([2.0, 2.0], [1, 0], 2), line([4.0, 6.0, 1.0], [1, 0, 0], 2)]
-    found = pool_cases(parts, 1)
+    found = pool_cases([line([2.0, 2.0], [1, 0], 2), line([4.0, 6.0, 1.0], [1, 0, 0], 2)], 1)
     properties = found.foreground_intensity_properties_per_channel["0"]
     assert found.shapes_after_crop == ((1, 1, 2), (1, 1, 3))
     assert found.spacings == ((3.0, 2.0, 1.0),) * 2
@@ -99,23 +91,17 @@ def test_statistics_by_hand():
     assert properties.std == 1  # of the population
     assert properties.percentile_00_5 == pytest.approx(2)  # of 2, 2, 4, 4: at position 0.015
     assert properties.percentile_99_5 == pytest.approx(4)
-
-
-def test_relative_size_is_the_median_over_cases():
     parts = [line(values, [1, 0, 0, 0], 1) for values in ([1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0])]
     assert pool_cases(parts, 1).median_relative_size_after_cropping == 0.5
 
 
-def test_a_case_without_foreground_adds_nothing():
+def test_cases_without_foreground_or_labels():
     parts = [line([5, 5], [0, 0], 9), line([7, 7], [1, 1], 9)]
     assert parts[0].intensities[0].total == 0
     properties = pool_cases(parts, 1).foreground_intensity_properties_per_channel["0"]
     assert (properties.min, properties.max) == (7, 7)
     with pytest.raises(DatasetError, match="no case has any foreground voxel"):
         pool_cases(parts[:1], 1)
-
-
-def test_a_case_without_labels():
     with pytest.raises(DatasetError, match="case one: no label file"):
         measure_case(raw_case([[[[1]]]]))
 
@@ -124,27 +110,26 @@ def test_samples_are_shared_among_the_cases():
     assert samples_per_case(260) == 384_615
 
 
-@given(CASES)
-def test_statistics_like_numpy(cases):
+def check_like_numpy(cases):
     found = intensity_properties([counted(case) for case in cases])
     pooled = np.concatenate([np.asarray(case, np.float32) for case in cases])
     assert (found.min, found.max) == (pooled.min(), pooled.max())
-    assert found.median == np.median(pooled)
-    assert [found.percentile_00_5, found.percentile_99_5] == list(np.percentile(pooled, [0.5, 99.5]))
+    percentiles = [found.percentile_00_5, found.median, found.percentile_99_5]
+    assert percentiles == [*np.percentile(pooled, [0.5]), np.median(pooled), *np.percentile(pooled, [99.5])]
     exact = pooled.astype(np.float64)
     scale = np.abs(exact).max()
     assert found.mean == pytest.approx(exact.mean(), rel=1e-9, abs=1e-9 * scale)
     assert found.std == pytest.approx(exact.std(), rel=1e-6, abs=1e-6 * scale)
 
 
+@given(CASES)
+def test_statistics_like_numpy(cases):
+    check_like_numpy(cases)
+
+
 def test_statistics_like_numpy_of_many_draws():
     rng = np.random.default_rng(0)
-    cases = [rng.normal(100, 30, 4001).astype(np.float32) for _ in range(7)]
-    found = intensity_properties([counted(case) for case in cases])
-    pooled = np.concatenate(cases)
-    percentiles = [found.percentile_00_5, found.median, found.percentile_99_5]
-    assert percentiles == list(np.percentile(pooled, [0.5, 50, 99.5]))
-    assert found.percentile_00_5 not in pooled  # between two draws
+    check_like_numpy([rng.normal(100, 30, 4001) for _ in range(7)])
 
 
 def test_a_case_without_draws_makes_the_array_double():

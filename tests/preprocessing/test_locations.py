@@ -31,39 +31,28 @@ def oracle(label_map, targets):
 
 
 @pytest.mark.parametrize(
-    ("labels", "targets"),
+    ("labels", "targets", "values", "shape"),
     [
-        (CLASSES, (1, 2)),
-        (IGNORE, (1, 2, (-1, 0, 1, 2))),
-        (REGIONS, ((2, 1), 2)),
-        (REGIONS_IGNORE, ((1, 2), 2, (-1, 0, 1, 2))),
+        (CLASSES, (1, 2), (-1, 0, 1, 2, 3), (9, 10, 11)),
+        (IGNORE, (1, 2, (-1, 0, 1, 2)), (-1, 0, 1, 2, 3), (9, 10, 11)),
+        (REGIONS, ((2, 1), 2), (-1, 0, 1, 2, 3), (9, 10, 11)),
+        (REGIONS_IGNORE, ((1, 2), 2, (-1, 0, 1, 2)), (-1, 0, 1, 2, 3), (9, 10, 11)),
+        (CLASSES, (1, 2), (0, 2), (6, 6, 6)),  # an absent target draws nothing
+        (CLASSES, (1, 2), (1, 2), (30, 30, 30)),  # many voxels are thinned
     ],
-    ids=["classes", "ignore", "regions", "regions-ignore"],
+    ids=["classes", "ignore", "regions", "regions-ignore", "absent", "many"],
 )
-def test_like_the_oracle(labels, targets, frozen):
-    label_map = frozen(np.random.default_rng(0).integers(-1, 4, (9, 10, 11)).astype(np.int8))
+def test_like_the_oracle(labels, targets, values, shape, frozen):
+    label_map = frozen(np.random.default_rng(0).choice(values, shape).astype(np.int8))
     found = target_locations(label_map, labels)
     expected = oracle(label_map, targets)
     assert list(found) == list(expected)
     for target, voxels in expected.items():
+        assert found[target].shape == voxels.shape
         np.testing.assert_array_equal(found[target], voxels)
 
 
-def test_many_voxels_are_thinned(frozen):
-    label_map = frozen(np.ones((30, 30, 30), np.int8))
-    voxels = target_locations(label_map, CLASSES)[1]
-    assert voxels.shape == (10_000, 3)
-    assert len(np.unique(voxels, axis=0)) == 10_000  # without replacement
-    np.testing.assert_array_equal(voxels, oracle(label_map, (1,))[1])
-
-
-def test_one_percent_of_very_many(frozen):
-    label_map = frozen(np.ones((120, 120, 90), np.int8))
-    assert len(target_locations(label_map, CLASSES)[1]) == 12_960
-
-
-def test_an_absent_target_draws_nothing(frozen):
-    label_map = frozen(np.random.default_rng(0).integers(0, 2, (6, 6, 6)).astype(np.int8) * 2)
-    found = target_locations(label_map, CLASSES)
-    assert found[1].shape == (0, 3)
-    np.testing.assert_array_equal(found[2], oracle(label_map, (2,))[2])  # as if there were no label 1
+def test_one_percent_of_very_many_without_replacement(frozen):
+    voxels = target_locations(frozen(np.ones((120, 120, 90), np.int8)), CLASSES)[1]
+    assert voxels.shape == (12_960, 3)
+    assert len(np.unique(np.ravel_multi_index(tuple(voxels.T), (120, 120, 90)))) == 12_960

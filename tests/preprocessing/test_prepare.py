@@ -25,6 +25,11 @@ def prepared(raw, configuration, order=(0, 1, 2), labels=CLASSES):
     return prepare_case(raw, preparation_of(configuration, order), labels)
 
 
+def zscore(values, mask=True):
+    inside = np.broadcast_to(mask, values.shape)
+    return np.where(inside, (values - values[inside].mean()) / values[inside].std(), values)
+
+
 def test_nothing_to_do():
     image = np.random.default_rng(0).uniform(1, 2, (2, 4, 5, 6))
     found = prepared(raw_case(image), configuration_of(normalization=("none", "none")))
@@ -51,7 +56,7 @@ def test_crop_and_transposition(order):
     assert record.geometry == raw.geometry
 
 
-def test_outside_is_marked():
+def test_voxels_outside_the_mask_are_marked():
     image = np.zeros((1, 1, 3, 3), np.float32)
     image[0, 0, 1], image[0, 0, :, 1] = 1, 1  # a cross; its box is the whole
     labels = np.array([[[0, 0, 0], [0, 2, 1], [1, 0, 0]]])
@@ -67,11 +72,8 @@ def test_labelled_voxels_count_as_inside(labelled):
     labels = [[[0, 1, 0, 2, 0, 0]]] if labelled else None
     configuration = configuration_of(normalization=("zscore",), masked=(True,))
     found = prepared(raw_case(image, labels), configuration).image.ravel()
-    inside = [0, 1, 3, 4, 5] if labelled else [0, 3, 4, 5]
-    values = image.ravel()[inside]
-    expected = np.zeros(6)
-    expected[inside] = (values - values.mean()) / values.std()
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    inside = [True, labelled, False, True, True, True]
+    np.testing.assert_allclose(found, zscore(image.ravel(), inside), rtol=1e-6)
 
 
 def test_many_labels_need_sixteen_bits():
@@ -86,15 +88,14 @@ def test_channels_are_independent():
     image = np.arange(1, 25, dtype=np.float32).reshape(3, 2, 2, 2)
     found = prepared(raw_case(image), configuration_of(normalization=("none", "zscore", "ct"))).image
     np.testing.assert_array_equal(found[0], image[0])
-    np.testing.assert_allclose(found[1], (image[1] - 12.5) / image[1].std(), rtol=1e-6)
+    np.testing.assert_allclose(found[1], zscore(image[1]), rtol=1e-6)
     np.testing.assert_allclose(found[2], (image[2] - INTENSITIES.mean) / INTENSITIES.std, rtol=1e-6)
 
 
 def test_normalised_before_resampled():
     image = body(margin=0)
-    configuration = configuration_of((1.5, 0.8, 1.0), ("zscore",))
-    found = prepared(raw_case(image), configuration)
-    scaled = (image[0].astype(np.float64) - image[0].mean()) / image[0].std()
+    found = prepared(raw_case(image), configuration_of((1.5, 0.8, 1.0), ("zscore",)))
+    scaled = zscore(image[0].astype(np.float64))
     expected = resize(scaled, (8, 12, 9), order=3, mode="edge", clip=True, anti_aliasing=False)
     assert found.image.dtype == np.float32
     np.testing.assert_allclose(found.image[0], expected, atol=2e-5)
@@ -104,8 +105,7 @@ def test_normalised_before_resampled():
 def test_cropped_before_normalised():
     image = body()
     found = prepared(raw_case(image), configuration_of(normalization=("zscore",)))
-    inside = image[0, 2:-2, 2:-2, 2:-2]
-    np.testing.assert_allclose(found.image[0], (inside - inside.mean()) / inside.std(), atol=1e-5)
+    np.testing.assert_allclose(found.image[0], zscore(image[0, 2:-2, 2:-2, 2:-2]), atol=1e-5)
 
 
 def test_masked_zscore_of_the_crop_leaves_the_outside():
@@ -114,11 +114,8 @@ def test_masked_zscore_of_the_crop_leaves_the_outside():
     image[0, 2:4, 1:5, 2:4] = np.random.default_rng(1).uniform(50, 60, (2, 4, 2))
     found = prepared(raw_case(image), configuration_of(normalization=("zscore",), masked=(True,)))
     cropped = image[0, 1:5, 1:5, 2:4]
-    inside = cropped[cropped > 0]
+    np.testing.assert_allclose(found.image[0], zscore(cropped, cropped > 0), atol=1e-4)
     assert (found.image[0][cropped == 0] == 0).all()
-    np.testing.assert_allclose(
-        found.image[0][cropped > 0], (inside - inside.mean()) / inside.std(), atol=1e-4
-    )
 
 
 def test_anisotropic_slices_are_not_mixed():
@@ -134,14 +131,12 @@ def test_anisotropic_slices_are_not_mixed():
     np.testing.assert_array_equal(found.labels, np.repeat([0, 0, 0, 0, 1, 1, 1, 1], 16).reshape(8, 4, 4))
 
 
-def test_target_grid_of_a_2d_configuration_keeps_the_first_axis():
+def test_a_2d_configuration_keeps_the_first_axis():
     volume = preparation_of(configuration_of((2.0, 1.0, 0.5)))
     assert target_grid((10, 10, 10), (1.0, 1.0, 1.0), volume) == ((5, 10, 20), (2.0, 1.0, 0.5))
     slices = configuration_of((1.0, 0.5))
-    assert target_grid((10, 10, 10), (7.0, 1.0, 1.0), preparation_of(slices)) == (
-        (10, 10, 20),
-        (7.0, 1.0, 0.5),
-    )
+    found = target_grid((10, 10, 10), (7.0, 1.0, 1.0), preparation_of(slices))
+    assert found == ((10, 10, 20), (7.0, 1.0, 0.5))
     found = prepared(raw_case(np.ones((1, 6, 8, 8)), np.ones((6, 8, 8)), (2.5, 1.0, 1.0)), slices)
     assert found.image.shape[1:] == found.labels.shape == (6, 8, 16)
 
@@ -157,47 +152,46 @@ def test_locations_are_those_of_the_prepared_labels():
 
 @pytest.mark.parametrize("spacing_mm", [(1.0, 2.0, 3.0), (0.7, 1.0, 1.5), (5.0, 0.5, 0.6)])
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
-def test_previous_stage_is_resampled_like_labels(spacing_mm, order):
-    label_map = np.random.default_rng(0).integers(0, 3, (12, 10, 9))
+def test_previous_stage_is_resampled_like_labels(spacing_mm, order, frozen):
+    label_map = np.random.default_rng(0).integers(0, 3, (12, 10, 9)).astype(np.uint8)
     label_map[:2], label_map[:, :2], label_map[:, :, :2] = 0, 0, 0
     raw = raw_case(body(), label_map, spacing_mm=(1.0, 2.0, 3.0))
     configuration = configuration_of(tuple(spacing_mm[axis] for axis in order))
     found = prepared(raw, configuration, order)
-    previous = label_map.astype(np.uint8)
-    previous.setflags(write=False)
-    again = prepare_labels(previous, found.record, preparation_of(configuration, order))
+    again = prepare_labels(frozen(label_map), found.record, preparation_of(configuration, order))
     assert again.dtype == np.int8
     np.testing.assert_array_equal(again, np.maximum(found.labels, 0))
 
 
-def first_resampled(configuration, order=(0, 1, 2)):
-    return preparation_of(configuration.model_copy(update={"resample_first": True}), order)
+# Resampled first, then normalised.
+
+
+def prepared_after_resampling(raw, configuration):
+    return prepared(raw, configuration.model_copy(update={"resample_first": True}))
 
 
 @pytest.mark.parametrize("normalization", ["zscore", "ct", "none", "rescale_0_1"])
-def test_resampled_and_then_normalised(normalization):
-    """As a case that has been resampled before it was read."""
+def test_resampled_first_is_like_a_case_that_was_resampled_before(normalization):
     raw = raw_case(np.random.default_rng(0).uniform(1, 100, (1, 10, 9, 8)))
     fine = (0.5, 0.75, 1.0)
+    configuration = configuration_of(fine, (normalization,))
     resampled = prepared(raw, configuration_of(fine)).image
-    expected = prepared(raw_case(resampled, None, fine), configuration_of(fine, (normalization,))).image
-    found = prepare_case(raw, first_resampled(configuration_of(fine, (normalization,))), CLASSES).image
+    expected = prepared(raw_case(resampled, None, fine), configuration).image
+    found = prepared_after_resampling(raw, configuration).image
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
     if normalization == "zscore":
         assert (found.mean(), found.std()) == pytest.approx((0, 1), abs=1e-5)
-    usual = prepared(raw, configuration_of(fine, (normalization,))).image
     same = normalization in {"none", "rescale_0_1"}  # resampling keeps the lowest and the highest value
-    assert np.allclose(usual, found, atol=1e-4) == same
+    assert np.allclose(prepared(raw, configuration).image, found, atol=1e-4) == same
 
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_resampled_first_the_mask_is_resampled_too(labelled):
-    rng = np.random.default_rng(1)
     image = body((14, 12, 12), margin=0, seed=1)
     image[0, :5, :6] = 0  # a corner that the crop keeps
-    labels = rng.integers(0, 2, image.shape[1:]) * (image[0] > 0) if labelled else None
+    labels = np.random.default_rng(1).integers(0, 2, image.shape[1:]) * (image[0] > 0) if labelled else None
     configuration = configuration_of((0.7, 0.7, 0.7), ("zscore",), masked=(True,))
-    found = prepare_case(raw_case(image, labels), first_resampled(configuration), CLASSES)
+    found = prepared_after_resampling(raw_case(image, labels), configuration)
     inside = found.image[0] != 0
     assert found.image[0][inside].mean() == pytest.approx(0, abs=1e-5)
     assert found.image[0][inside].std() == pytest.approx(1, abs=1e-5)
@@ -214,7 +208,7 @@ def test_resampled_first_training_and_prediction_agree():
     image[0, :3, :4] = 0
     configuration = configuration_of((0.6, 1.3, 1.0), ("zscore",), masked=(True,))
     images = [
-        prepare_case(raw_case(image, labels), first_resampled(configuration), CLASSES).image
+        prepared_after_resampling(raw_case(image, labels), configuration).image
         for labels in (None, np.zeros(image.shape[1:]))
     ]
     np.testing.assert_array_equal(*images)

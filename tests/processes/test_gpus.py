@@ -9,17 +9,16 @@ import queue
 import re
 import signal
 import stat
-import subprocess
-import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
+from other_process import WAIT_S, OtherProcess
 
 from segflow.contracts.errors import ConfigurationError
 from segflow.processes.gpus import leased_gpus
 
-WAIT_S = 60  # for what happens within a second on a quiet machine
 FIRST = "GPU-11111111-aaaa-bbbb-cccc-000000000000"
 SECOND = "GPU-22222222-aaaa-bbbb-cccc-000000000000"
 
@@ -230,7 +229,8 @@ with leases.leased_gpus(count, folder=folder) as gpus:
     if held_s == "fork":
         worker = os.fork()
         if worker == 0:
-            time.sleep(600)  # until the test ends it
+            time.sleep(60)  # until the test ends it
+            os._exit(0)
         print("worker", worker)
     print("in", *gpus, flush=True)
     sys.stdin.readline() if held_s in ("told", "fork") else time.sleep(float(held_s))
@@ -240,59 +240,19 @@ with leases.leased_gpus(count, folder=folder) as gpus:
 """
 
 
-class Job:
-    """Another process that holds a lease, and perhaps a worker of it."""
-
-    worker = None
-
-    def __init__(self, arguments, environment):
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", JOB, *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        self.lines = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        with self.process.stdout as lines:
-            for line in lines:
-                self.lines.put(line.strip())
-
-    def said(self, text):
-        """The rest of its next line that begins with a text."""
-        while True:
-            line = self.lines.get(timeout=WAIT_S)
-            if line.startswith(text):
-                return line.removeprefix(text).strip()
-
-    def leave(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        assert self.process.wait(WAIT_S) == 0
-
-
 @pytest.fixture
 def start(tmp_path):
     """A function that starts a job on stand-in devices 0 and 1."""
-    jobs = []
     (tmp_path / "empty").mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "SLURM_JOB_ID"}
     environment |= {"CUDA_VISIBLE_DEVICES": "0,1", "PATH": str(tmp_path / "empty")}
+    with ExitStack() as stack:
 
-    def begin(count=1, held="told", quiet_s=WAIT_S, **more):
-        jobs.append(Job([tmp_path / "leases", count, held, quiet_s], environment | more))
-        return jobs[-1]
+        def begin(count=1, held="told", quiet_s=WAIT_S, **more):
+            arguments = (tmp_path / "leases", count, held, quiet_s)
+            return stack.enter_context(OtherProcess(JOB, *arguments, environment=environment | more))
 
-    yield begin
-    for job in jobs:
-        job.process.kill()
-        job.process.wait()
-        job.process.stdin.close()
-        if job.worker is not None:
-            os.kill(job.worker, signal.SIGKILL)
+        yield begin
 
 
 def uses(tmp_path):
@@ -308,20 +268,18 @@ def uses(tmp_path):
 
 def test_six_jobs_share_two_gpus(start, tmp_path):
     """A GPU that is given back goes to a waiting job, while the other one is still held."""
-    jobs = [start() for _ in range(6)]
     arrivals = queue.Queue()
-    for job in jobs:
+    for job in [start() for _ in range(6)]:
         threading.Thread(target=lambda job=job: arrivals.put((job, job.said("in"))), daemon=True).start()
     inside = [arrivals.get(timeout=WAIT_S) for _ in range(2)]
     assert sorted(gpu for _, gpu in inside) == ["0", "1"]
     for leaving in (1, 0, 1, 0):
         assert arrivals.empty()
         leaver, gpu = inside.pop(leaving)
-        leaver.leave()
+        assert leaver.leave() == 0
         inside.append(arrivals.get(timeout=WAIT_S))
         assert inside[-1][1] == gpu
-    for job, _ in inside:
-        job.leave()
+    assert [job.leave() for job, _ in inside] == [0, 0]
     assert uses(tmp_path) == {"0": 3, "1": 3}
 
 
@@ -329,8 +287,6 @@ def test_jobs_of_one_slurm_allocation_share_its_gpus(start):
     """One SLURM job runs the whole workflow: its trainings must not all take the first device."""
     jobs = [start(SLURM_JOB_ID="7") for _ in range(2)]
     assert sorted(job.said("in") for job in jobs) == ["0", "1"]
-    for job in jobs:
-        job.leave()
 
 
 def test_jobs_for_one_and_for_two_gpus_all_end(start, tmp_path):
@@ -341,14 +297,12 @@ def test_jobs_for_one_and_for_two_gpus_all_end(start, tmp_path):
 
 def test_a_killed_job_returns_its_gpus_although_its_worker_lives(start):
     job = start(2, held="fork")
-    job.worker = int(job.said("worker"))
+    worker = int(job.said("worker"))
     assert job.said("in") == "0 1"
     waiting = start(2)
-    job.process.kill()
-    job.process.wait(WAIT_S)
+    job.kill()
     assert waiting.said("in") == "0 1"
-    os.kill(job.worker, 0)  # it lives
-    waiting.leave()
+    os.kill(worker, signal.SIGKILL)  # it lives
 
 
 def test_a_waiting_job_says_once_what_it_waits_for_and_leases_are_logged(start):
@@ -359,5 +313,4 @@ def test_a_waiting_job_says_once_what_it_waits_for_and_leases_are_logged(start):
     time.sleep(1)
     holder.leave()
     assert holder.said("GPU") == "0 returned"
-    assert [waiting.lines.get(timeout=WAIT_S) for _ in range(2)] == ["GPU 0 leased", "GPU 1 leased"]
-    waiting.leave()
+    assert [waiting.line(), waiting.line()] == ["GPU 0 leased", "GPU 1 leased"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import select
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import pytest
+from other_process import OtherProcess
 
 from segflow.processes.locks import holder_of, locked, try_lock
 
@@ -25,16 +26,11 @@ with locked(Path(sys.argv[1]), on_wait=lambda: print("waits", flush=True)):
 """
 
 
-def hold(path, *arguments):
-    """Another process that wants the lock, and has it until it gets a line."""
-    command = [sys.executable, "-c", HOLDER, str(path), *arguments]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def says(process, text, *, seconds=20.0):
-    """Whether the process prints the text in time."""
-    ready, _, _ = select.select([process.stdout], [], [], seconds)
-    return bool(ready) and process.stdout.readline() == f"{text}\n"
+@pytest.fixture
+def hold(tmp_path):
+    """A function that starts a process that wants the lock, and has it until it gets a line."""
+    with ExitStack() as stack:
+        yield lambda *more: stack.enter_context(OtherProcess(HOLDER, tmp_path / "a", *more))
 
 
 def test_the_lock_file_is_removed_with_the_lock(tmp_path):
@@ -45,42 +41,38 @@ def test_the_lock_file_is_removed_with_the_lock(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_that_has_a_lock_does_not_wait_for_itself(tmp_path):
+def test_a_process_that_has_a_lock_does_not_wait_for_itself(hold, tmp_path):
     with locked(tmp_path / "a"):
         with pytest.raises(RuntimeError, match=r"this process holds the lock .*a\.lock already"):
             try_lock(tmp_path / "a.lock")
-        waiter = hold(tmp_path / "a")
-        assert says(waiter, "waits")
-    assert says(waiter, "in")
-    waiter.communicate("\n", timeout=60)
+        waiter = hold()
+        assert waiter.line() == "waits"
+    assert waiter.line() == "in"
 
 
-def test_a_waiter_gets_a_lock_that_excludes_others(tmp_path):
+def test_a_waiter_gets_a_lock_that_excludes_others(hold, tmp_path):
     """Though the holder removes the file that it waited for."""
     with locked(tmp_path / "a"):
-        waiter = hold(tmp_path / "a")
-        assert says(waiter, "waits")
-    assert says(waiter, "in")
-    third = hold(tmp_path / "a")
-    assert says(third, "waits")
-    assert not says(third, "in", seconds=0.4)
-    waiter.communicate("\n", timeout=60)
-    assert says(third, "in")
-    third.communicate("\n", timeout=60)
+        waiter = hold()
+        assert waiter.line() == "waits"
+    assert waiter.line() == "in"
+    third = hold()
+    assert third.line() == "waits"
+    assert third.line(wait_s=0.4) is None
+    assert waiter.leave() == 0
+    assert third.line() == "in"
+    assert third.leave() == 0
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("fork", [(), ("fork",)])
-def test_a_killed_holder_frees_the_lock_although_a_child_lives(fork, tmp_path):
-    holder = hold(tmp_path / "a", *fork)
-    assert says(holder, "in")
+def test_a_killed_holder_frees_the_lock_although_a_child_lives(fork, hold, tmp_path):
+    holder = hold(*fork)
+    assert holder.line() == "in"
     assert try_lock(tmp_path / "a.lock") is None
     holder.kill()
-    holder.wait()
     with locked(tmp_path / "a", on_wait=pytest.fail):
         pass
-    holder.stdin.close()
-    holder.stdout.close()
 
 
 def test_the_holder_of_a_lock_is_known(tmp_path):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import suppress
 
 import numpy as np
 import pytest
+from other_process import OtherProcess
 
 from segflow.contracts.fingerprint import CaseMeasurement
 from segflow.storage.measurements import keep_or_measure
@@ -26,17 +25,6 @@ with open_journal(Path(sys.argv[1])) as journal:
     if sys.argv[2] != "good":
         raise SystemExit(3)
 """
-
-
-def hold(folder, data):
-    """Another process that has the journal until it gets a line."""
-    return subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder), data],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def interrupted(folder, *notes):
@@ -100,22 +88,19 @@ def test_an_entry_damaged_by_a_crash_of_the_machine_is_not_found(tmp_path):
 
 
 def test_one_process_at_a_time_which_sees_what_the_other_noted(tmp_path):
-    first = hold(tmp_path / "j", "bad")
-    assert first.stdout.readline() == "None\n"
-    second = hold(tmp_path / "j", "good")
-    assert second.stderr.readline() == f"another call is at work in {tmp_path}; waiting for it to end\n"
-    first.communicate("\n", timeout=60)
-    assert second.stdout.readline() == "bad\n"
-    second.communicate("\n", timeout=60)
-    assert (first.returncode, second.returncode) == (3, 0)
+    with OtherProcess(HOLDER, tmp_path / "j", "bad") as first:
+        assert first.line() == "None"
+        with OtherProcess(HOLDER, tmp_path / "j", "good") as second:
+            assert second.line() == f"another call is at work in {tmp_path}; waiting for it to end"
+            assert first.leave() == 3
+            assert second.line() == "bad"
+            assert second.leave() == 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_notes_survive_a_kill(tmp_path):
-    holder = hold(tmp_path / "j", "kept")
-    assert [holder.stdout.readline() for _ in range(2)] == ["None\n", "noted\n"]
-    holder.kill()
-    holder.communicate()
+    with OtherProcess(HOLDER, tmp_path / "j", "kept") as holder:
+        assert [holder.line(), holder.line()] == ["None", "noted"]
     with open_journal(tmp_path / "j") as journal:
         assert journal.find("a", "k").data == "kept"
 

@@ -242,7 +242,7 @@ def contents(folder: str) -> dict[str, str]:
     return {str(file.relative_to(folder)): file.read_text() for file in files}
 
 
-def test_records_are_kept_beside_the_results_and_recovered_if_there_are_none(tmp_path, monkeypatch):
+def test_records_are_kept_beside_the_results_and_recovered_if_there_are_none_of_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     snakemake.recover_records(Path("results"))
     assert not list(tmp_path.iterdir())
@@ -254,8 +254,10 @@ def test_records_are_kept_beside_the_results_and_recovered_if_there_are_none(tmp
     snakemake.keep_records(Path("results"))
     assert contents("results/records") == own
     shutil.rmtree(".snakemake")
+    record("elsewhere/b.json", "of others")
+    others = contents(".snakemake/metadata")
     snakemake.recover_records(Path("results"))
-    assert contents(".snakemake/metadata") == own
+    assert contents(".snakemake/metadata") == own | others
 
     record("results/a.json", "newer")
     snakemake.recover_records(Path("results"))

@@ -85,7 +85,7 @@ def test_every_job_leaves_its_provenance(finished_once):
         made = Provenance.model_validate_json(file.read_text())
         program, verb = made.command[:2]
         assert program == "segflow"
-        assert made.code == closure(f"segflow.commands.{VERBS[verb][0]}")
+        assert made.code == closure(f"segflow.commands.{VERBS[verb]}")
         assert made.inputs, file
         for name, digest in made.inputs.items():
             assert digest_of(finished_once.folder / name) == digest, f"{file}: {name}"

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from segflow.commands.arguments import ExperimentFolder, ResultFile
 from segflow.commands.outcome import read_outcome
 from segflow.reporting.text import mean_dice
 from segflow.storage.files import write_text
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument(
-        "experiments", type=Path, nargs="+", help="folders of finished experiments: OUTPUT/DATASET/RECIPE"
-    )
-    parser.add_argument("--output", type=Path, help="comparison.csv, instead of the screen")
+_WORDS = ("dataset", "recipe", "best_model", "post_processing")
 
 
-def run(options: argparse.Namespace) -> None:
-    """One row per experiment: what was chosen, and its out-of-fold Dice after post-processing."""
-    rows = [_row(folder) for folder in options.experiments]
-    read = ("model/model.json", "final/summary.json")
-    options.also_read = [folder / name for folder in options.experiments for name in read]
-    if options.output is not None:
-        write_text(options.output, pd.DataFrame(rows).to_csv(index=False))
+def compare(experiments: list[ExperimentFolder], *, output: ResultFile | None = None) -> None:
+    """Put several experiments in one table: what was chosen, and its out-of-fold Dice after post-processing.
+
+    Args:
+        experiments: Folders of finished experiments: OUTPUT/DATASET/RECIPE.
+        output: Write comparison.csv, instead of a table on the screen.
+    """
+    rows = [_row(folder) for folder in experiments]
+    if output is not None:
+        write_text(output, pd.DataFrame(rows).to_csv(index=False))
         return
     table = Table(title="comparison")
     for name in rows[0]:
@@ -36,9 +33,6 @@ def run(options: argparse.Namespace) -> None:
     for row in rows:
         table.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))
     Console().print(table)
-
-
-_WORDS = ("dataset", "recipe", "best_model", "post_processing")
 
 
 def _row(folder: Path) -> dict[str, str | int | float]:

@@ -1,11 +1,10 @@
-"""What a command shows while it works: a progress bar on the screen, lines in a log file."""
+"""What a command shows while it works: a progress bar on the screen, and log lines."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +20,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-__all__ = ["Bar", "console", "log_to", "logger", "progress_bar"]
+__all__ = ["Bar", "console", "logger", "progress_bar"]
 
 logger = logging.getLogger("segflow")
 console = Console(stderr=True)
@@ -85,25 +84,3 @@ def progress_bar(label: str, total: int, *, per_step: int = 1, item: str = "") -
     with Progress(*columns, console=console, refresh_per_second=4, expand=True) as progress:
         yield Bar(progress, progress.add_task(label, total=total, note=""))
     logger.info("%s: done", label)
-
-
-def log_to(path: Path | None) -> None:
-    """Send log lines to a file; warnings also go to the screen.
-
-    Args:
-        path: The file, appended to; None for the screen alone.
-    """
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    for handler in logger.handlers[:]:
-        logger.removeHandler(handler)
-        handler.close()
-    screen = logging.StreamHandler()
-    screen.setLevel(logging.WARNING)
-    screen.setFormatter(logging.Formatter("segflow: %(message)s"))
-    logger.addHandler(screen)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path)
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(file)

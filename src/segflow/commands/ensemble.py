@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from segflow.commands.options import fold_of
+from segflow.commands.arguments import (
+    ALONE,
+    DatasetFile,
+    InputFile,
+    InputFolder,
+    OutputFolder,
+    ResultFile,
+    ThisCall,
+)
 from segflow.commands.resume import label_cases
 from segflow.contracts.errors import PredictionError
+from segflow.contracts.plan import fold_of
 from segflow.images.cases import write_labels
 from segflow.images.dataset import read_description
 from segflow.images.formats import label_ending
@@ -19,42 +27,51 @@ from segflow.storage.files import digest_of, key_of
 from segflow.storage.probabilities import probability_slabs
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    parser.add_argument(
-        "--preparation", type=Path, required=True, help="plan's preparation/CONFIGURATION.json of either"
-    )
-    parser.add_argument("--folds", type=Path, required=True, help="splits_final.json")
-    parser.add_argument("--fold", type=int, required=True, help="its number, from 0")
-    parser.add_argument("--prepared", type=Path, required=True, help="prepared.json of its cases")
-    parser.add_argument("--members", type=Path, nargs=2, required=True, help="folders of their predictions")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the label maps")
-    parser.add_argument(
-        "--manifest", type=Path, required=True, help="JSON with a digest per case, written last"
-    )
+def ensemble(
+    *,
+    dataset: DatasetFile,
+    preparation: InputFile,
+    folds: InputFile,
+    fold: int,
+    prepared: InputFile,
+    members: tuple[InputFolder, InputFolder],
+    output: OutputFolder,
+    manifest: ResultFile,
+    call: ThisCall = ALONE,
+) -> None:
+    """Average the probabilities of two configurations on one fold, and reduce them to labels.
 
+    Args:
+        dataset: The data set's folder or dataset.json.
+        preparation: The plan's preparation/CONFIGURATION.json of either.
+        folds: splits_final.json.
+        fold: Its number, from 0.
+        prepared: prepared.json of its cases.
+        members: Folders of the two configurations' predictions.
+        output: Folder of the label maps.
+        manifest: JSON with a digest per case, written last.
+        call: The call.
 
-def run(options: argparse.Namespace) -> None:
-    """Average, reduce to labels, write. Source: method.md section 21."""
-    description, labels = read_description(options.dataset)
-    preparation = read_preparation(options.preparation)
-    held_out = fold_of(read_folds(options.folds), options.fold).val
-    store = CaseStore(options.prepared.parent)
+    Source: method.md section 21.
+    """
+    description, labels = read_description(dataset)
+    prepared_as = read_preparation(preparation)
+    store = CaseStore(prepared.parent)
 
-    def members(case: str) -> list[Path]:
-        return [folder / "probabilities" / f"{case}.npz" for folder in options.members]
+    def probabilities(case: str) -> list[Path]:
+        return [folder / "probabilities" / f"{case}.npz" for folder in members]
 
     def make(case: str) -> list[Path]:
         record = store.record(case)
-        found = averaged_label_map(list(map(probability_slabs, members(case))), record, preparation, labels)
-        file: Path = options.output / f"{case}{label_ending(description['file_ending'])}"
-        write_labels(file, found, record.geometry)
+        slabs = list(map(probability_slabs, probabilities(case)))
+        file = output / f"{case}{label_ending(description['file_ending'])}"
+        write_labels(file, averaged_label_map(slabs, record, prepared_as, labels), record.geometry)
         return [file]
 
-    common = key_of(options.code, preparation.to_json(), repr(labels))
-    keys = {case: key_of(common, *map(_digest, members(case))) for case in held_out}
-    label_cases(f"ensemble fold {options.fold}", keys, make, options.manifest)
+    common = key_of(call.code, prepared_as.to_json(), repr(labels))
+    held_out = fold_of(read_folds(folds), fold).val
+    keys = {case: key_of(common, *map(_digest, probabilities(case))) for case in held_out}
+    label_cases(f"ensemble fold {fold}", keys, make, manifest)
 
 
 def _digest(file: Path) -> str:

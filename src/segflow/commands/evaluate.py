@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Literal
 
+from segflow.commands.arguments import (
+    ALONE,
+    CORES,
+    DatasetFile,
+    InputFolder,
+    ResultFile,
+    ThisCall,
+    Workers,
+)
 from segflow.commands.console import console, progress_bar
 from segflow.commands.score_table import score_table, write_scores
 from segflow.contracts.errors import ConfigurationError, DatasetError
@@ -19,46 +28,61 @@ from segflow.images.cases import read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
 from segflow.images.formats import label_ending
 from segflow.processes.pool import map_cases
-from segflow.selection.evaluate import OVERLAP_METRICS, SURFACE_METRICS, Surfaces, score_case, summarise
+from segflow.selection.evaluate import SURFACE_METRICS, Surfaces, score_case, summarise
 from segflow.storage.files import digest_of, key_of, write_text
 from segflow.storage.manifests import list_label_maps
 from segflow.storage.results import ResultFolder, open_journal
 
+__all__ = ["Scoring", "evaluate", "score_candidates"]
+
 #: Label map and reference.
 _Pair = tuple[Path, Path]
+_Metric = Literal["dice", "iou", "hd95", "assd", "nsd"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument(
-        "--predictions",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="folders of label maps, such as one per fold",
-    )
-    parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    parser.add_argument(
-        "--references",
-        type=Path,
-        help="folder of the true label maps, same names (default: the data set's labels)",
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, help="summary.json; summary.csv is written beside it"
-    )
-    parser.add_argument(
-        "--metrics",
-        nargs="+",
-        choices=(*OVERLAP_METRICS, *SURFACE_METRICS),
-        default=OVERLAP_METRICS,
-        help="what to measure and show; dice, iou and the counts are always written (default: dice iou)",
-    )
-    parser.add_argument("--tolerance-mm", type=float, default=1.0, help="of nsd (default 1 mm)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How label maps are scored.
+
+    Attributes:
+        dataset: dataset.json.
+        references: Folder of the true label maps; None for the data set's own.
+        metrics: What to measure and show.
+        tolerance_mm: Of nsd.
+        workers: Processes.
+        code: Key of the code.
+    """
+
+    dataset: Path
+    references: Path | None = None
+    metrics: Sequence[str] = ("dice", "iou")
+    tolerance_mm: float = 1.0
+    workers: int = CORES
+    code: str = ""
 
 
-def run(options: argparse.Namespace) -> None:
-    """Score every label map of the folders of predictions.
+def evaluate(
+    *,
+    predictions: list[InputFolder],
+    dataset: DatasetFile,
+    references: InputFolder | None = None,
+    output: ResultFile,
+    metrics: tuple[_Metric, ...] = ("dice", "iou"),
+    tolerance_mm: float = 1.0,
+    workers: Workers = CORES,
+    call: ThisCall = ALONE,
+) -> None:
+    """Score label maps against references.
+
+    Args:
+        predictions: Folders of label maps, such as one per fold.
+        dataset: The data set's folder or dataset.json.
+        references: Folder of the true label maps, same names (default: the data set's labels).
+        output: summary.json; summary.csv is written beside it.
+        metrics: What to measure and show; dice, iou and the counts are always written.
+        tolerance_mm: Of nsd.
+        workers: Processes.
+        call: The call.
 
     Raises:
         ConfigurationError: A tolerance that is not a length.
@@ -66,40 +90,51 @@ def run(options: argparse.Namespace) -> None:
 
     Source: method.md section 20.
     """
-    if not 0 <= options.tolerance_mm < math.inf:
-        raise ConfigurationError(f"--tolerance-mm must be 0 or more, found {options.tolerance_mm}")
-    notes = options.output.with_name(f"{options.output.stem}.unfinished")
-    score_folders({options.output: options.predictions}, notes, options)
+    if not 0 <= tolerance_mm < math.inf:
+        raise ConfigurationError(f"--tolerance-mm must be 0 or more, found {tolerance_mm}")
+    how = Scoring(
+        dataset=dataset,
+        references=references,
+        metrics=metrics,
+        tolerance_mm=tolerance_mm,
+        workers=workers,
+        code=call.code,
+    )
+    notes = output.with_name(f"{output.stem}.unfinished")
+    score_candidates({output: predictions}, notes, how, show=not call.job)
 
 
-def score_folders(wanted: Mapping[Path, Sequence[Path]], notes: Path, options: argparse.Namespace) -> None:
-    """Score several candidates in one go: each reference is read once.
+def score_candidates(
+    wanted: Mapping[Path, Sequence[Path]], notes: Path, how: Scoring, *, show: bool = False
+) -> None:
+    """Score several candidates together, so that each reference is read once.
 
     Args:
         wanted: summary.json to folders of label maps.
         notes: Journal of an interrupted call.
-        options: Of the verb.
+        how: What to measure.
+        show: Print a table for each.
 
     Raises:
-        DatasetError: As in `run`.
+        DatasetError: As in `evaluate`.
 
     Source: method.md section 20.
     """
-    description, labels = read_description(options.dataset)
+    description, labels = read_description(how.dataset)
     ending = label_ending(str(description["file_ending"]))
     pairs = {
-        output: [(file, _reference(file, options, ending)) for file in _label_maps(folders, ending)]
+        output: [(file, _reference(file, how, ending)) for file in _label_maps(folders, ending)]
         for output, folders in wanted.items()
     }
-    tolerance = options.tolerance_mm if "nsd" in options.metrics else None
+    tolerance = how.tolerance_mm if "nsd" in how.metrics else None
     with open_journal(notes) as journal:
-        scores = _score_all([pair for some in pairs.values() for pair in some], labels, journal, options)
+        scores = _score_all([pair for some in pairs.values() for pair in some], labels, journal, how)
         for output, some in pairs.items():
             summary = summarise([scores[pair] for pair in some], labels, nsd_tolerance_mm=tolerance)
             write_scores(output.with_suffix(".csv"), summary, labels)
             write_text(output, summary.to_json())
-            if not options.job:
-                console.print(score_table(summary, labels, options.metrics))
+            if show:
+                console.print(score_table(summary, labels, how.metrics))
 
 
 def _label_maps(folders: Sequence[Path], ending: str) -> list[Path]:
@@ -114,12 +149,12 @@ def _label_maps(folders: Sequence[Path], ending: str) -> list[Path]:
 
 
 def _score_all(
-    pairs: list[_Pair], labels: Labels, journal: ResultFolder, options: argparse.Namespace
+    pairs: list[_Pair], labels: Labels, journal: ResultFolder, how: Scoring
 ) -> dict[_Pair, CaseScores]:
     """Scores of all pairs; those that an interrupted call has noted are not computed again."""
-    surfaces = tuple(name for name in SURFACE_METRICS if name in options.metrics)
-    asked = (surfaces, options.tolerance_mm if "nsd" in surfaces else 0.0)
-    common = key_of(options.code, repr(labels), repr(asked))
+    surfaces = tuple(name for name in SURFACE_METRICS if name in how.metrics)
+    asked = (surfaces, how.tolerance_mm if "nsd" in surfaces else 0.0)
+    common = key_of(how.code, repr(labels), repr(asked))
     keys = {pair: key_of(common, *(f"{file} {digest_of(file)}" for file in pair)) for pair in pairs}
     scores: dict[_Pair, CaseScores] = {}
     for pair in pairs:
@@ -134,7 +169,7 @@ def _score_all(
         bar.advance(len(scores))
         work = partial(_score, labels=labels, asked=asked)
         for (reference, files), cases in zip(
-            missing.items(), map_cases(work, list(missing.items()), workers=options.workers), strict=True
+            missing.items(), map_cases(work, list(missing.items()), workers=how.workers), strict=True
         ):
             for file, case in zip(files, cases, strict=True):
                 pair = (file, reference)
@@ -144,12 +179,12 @@ def _score_all(
     return scores
 
 
-def _reference(file: Path, options: argparse.Namespace, ending: str) -> Path:
-    if options.references is not None:
-        reference = options.references / file.name
+def _reference(file: Path, how: Scoring, ending: str) -> Path:
+    if how.references is not None:
+        reference = how.references / file.name
     else:
         identifier = file.name.removesuffix(ending)
-        reference = _dataset_labels(options.dataset.parent).get(identifier, Path(f"label of {identifier}"))
+        reference = _dataset_labels(how.dataset.parent).get(identifier, Path(f"label of {identifier}"))
     if not reference.exists():
         raise DatasetError(f"{file} has no reference: {reference} does not exist")
     return reference

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
+from segflow.commands.arguments import ModelPackage, OutputFolder
 from segflow.commands.console import console
-from segflow.nnunet.packages import export_package
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("--model", type=Path, required=True, help="model package: the folder with model.json")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        help="folder of a data set's results, as nnUNet_results/Dataset004_Hippocampus",
-    )
+def export_nnunet(*, model: ModelPackage, output: OutputFolder) -> None:
+    """Write a model package as nnU-Net's results folders: one per configuration, with a checkpoint per fold.
 
+    Args:
+        model: Model package: its folder, its model.json or the experiment's folder.
+        output: Folder of a data set's results, as nnUNet_results/Dataset004_Hippocampus.
+    """
+    from segflow.nnunet.packages import export_package  # needs torch
 
-def run(options: argparse.Namespace) -> None:
-    """Write a folder for each configuration, with a checkpoint for each fold."""
-    for folder in export_package(options.model, options.output):
+    for folder in export_package(model, output):
         console.print(f"results folder: {folder}")

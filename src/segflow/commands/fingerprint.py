@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
-from pathlib import Path
 
-from segflow.commands.raw_cases import (
-    CaseDigests,
-    add_case_arguments,
-    case_digests,
-    checked_cases,
-    for_each_case,
-    warn,
+from segflow.commands.arguments import (
+    ALONE,
+    CORES,
+    DatasetFile,
+    InputFile,
+    OutputFolder,
+    ResultFile,
+    ThisCall,
+    Workers,
 )
+from segflow.commands.raw_cases import CaseDigests, case_digests, checked_cases, for_each_case, warn
 from segflow.contracts.case import Case
 from segflow.fingerprint.consistency import dataset_warnings
 from segflow.fingerprint.extract import (
@@ -30,44 +31,48 @@ from segflow.storage.measurements import keep_or_measure
 from segflow.storage.results import ResultFolder
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    add_case_arguments(parser)
-    parser.add_argument("--output", type=Path, required=True, help="dataset_fingerprint.json")
-    parser.add_argument(
-        "--cases",
-        type=Path,
-        help="folder that keeps what was measured of each case, so that only new and changed cases are read again "
-        "(default: fingerprint/ beside the output)",
-    )
+def fingerprint(
+    dataset: DatasetFile,
+    *,
+    output: ResultFile,
+    check: tuple[InputFile, ...] = (),
+    cases: OutputFolder | None = None,
+    workers: Workers = CORES,
+    call: ThisCall = ALONE,
+) -> None:
+    """Measure a data set: shapes, spacings, and intensities of the foreground.
 
-
-def run(options: argparse.Namespace) -> None:
-    """Measure every case that has not been, pool, write; say what only all reports of the check together show.
+    Args:
+        dataset: Folder with dataset.json, imagesTr and labelsTr.
+        output: dataset_fingerprint.json.
+        check: check.json of these cases: spares reading files just to see that they are the same.
+        cases: Folder that keeps what was measured of each case, so that only new and changed cases are read again
+            (default: fingerprint/ beside the output).
+        workers: Processes.
+        call: The call.
 
     Raises:
         DatasetError: Cases that could not be measured; what was measured of the others is kept.
 
     Source: method.md section 5.
-
     """
-    dataset = read_dataset(options.dataset)
-    n_channels, n_cases = len(dataset.channel_names), len(dataset.cases)
-    checked = checked_cases(options.check)
-    if len(options.check) > 1:  # no chunk has seen them all
-        warn(dataset_warnings(dataset, checked))
-    results = ResultFolder(options.cases or options.output.parent / "fingerprint")
+    found = read_dataset(dataset.parent)
+    n_channels = len(found.channel_names)
+    checked = checked_cases(check)
+    if len(check) > 1:  # no chunk has seen them all
+        warn(dataset_warnings(found, checked))
+    results = ResultFolder(cases or output.parent / "fingerprint")
     describe = partial(
         _describe,
         results=results,
-        common=key_of(options.code, str(n_channels)),
-        digests=case_digests(dataset, checked),
+        common=key_of(call.code, str(n_channels)),
+        digests=case_digests(found, checked),
         channels=n_channels,
-        n_samples=samples_per_case(n_cases),
+        n_samples=samples_per_case(len(found.cases)),
     )
-    parts = for_each_case("fingerprint", describe, dataset.cases, workers=options.workers)
+    parts = for_each_case("fingerprint", describe, found.cases, workers=workers)
     results.keep_only(parts)
-    write_text(options.output, pool_cases(parts.values(), n_channels).to_json())
+    write_text(output, pool_cases(parts.values(), n_channels).to_json())
 
 
 def _describe(

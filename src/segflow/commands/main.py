@@ -1,26 +1,26 @@
-"""The `segflow` command: one verb per stage. Each verb's module is imported only when it is called."""
+"""The `segflow` command: one verb per stage. A verb's module is imported only when the verb is called."""
 
 from __future__ import annotations
 
-import argparse
-import importlib
+import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import BoundArguments
 from pathlib import Path
 from types import FrameType
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from segflow import __version__
-from segflow.commands.console import console, log_to, logger
+from segflow.commands.arguments import Call, OutputFile, Settings
 from segflow.contracts.errors import SegflowError
-from segflow.processes.gpus import leased_gpus
-from segflow.processes.signals import end_with_parent
-from segflow.storage.files import key_of
-from segflow.workflow.code import closure
-from segflow.workflow.job import recorded
 
 __all__ = ["VERBS", "main"]
+
+logger = logging.getLogger("segflow")
 
 # Threads that wait for each other must not spin for long. A 3D training step on two cores took 137 ms with this setting
 # (135 ms with the runtime's own) on a quiet machine, and 390 ms (up to 1270 ms) with one core taken by another program.
@@ -31,39 +31,48 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 # many there are. Read when numpy is first imported; torch has threads of its own.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-
-#: Verb to (module of this package, what `segflow --help` says).
-VERBS: dict[str, tuple[str, str]] = {
-    "phantom": ("phantom", "write a small synthetic data set"),
-    "check": ("check", "check a data set: files, geometry, label values"),
-    "fingerprint": ("fingerprint", "measure a data set"),
-    "plan": ("plan", "derive configurations from a fingerprint"),
-    "folds": ("folds", "split the cases for cross-validation"),
-    "preprocess": ("preprocess", "make cases network-ready"),
-    "manifest": ("manifest", "sum up the prepared cases of all chunks"),
-    "train": ("train", "train one configuration on one fold"),
-    "predict-fold": ("predict_fold", "label the cases a network has never seen"),
-    "previous-stage": ("previous_stage", "bring low-resolution predictions to the cascade's grid"),
-    "ensemble": ("ensemble", "average the probabilities of two configurations"),
-    "evaluate": ("evaluate", "score label maps against references"),
-    "crossvalidate": ("crossvalidate", "merge the scores of several folds"),
-    "select": ("select", "choose the best model or pair"),
-    "postprocess-search": ("postprocess_search", "find the post-processing that pays"),
-    "postprocess": ("postprocess", "apply the chosen post-processing to label maps"),
-    "find-best": ("find_best", "choose and post-process by out-of-fold predictions, in one go"),
-    "package": ("package", "put the chosen model together"),
-    "report": ("report", "write one page about the whole experiment"),
-    "summary": ("summary", "show the outcome of an experiment"),
-    "compare": ("compare", "put several experiments in one table"),
-    "why": ("why", "say what the workflow would run, and for which reason"),
-    "export-nnunet": ("export_nnunet", "write a model package as nnU-Net's results folders"),
-    "import-nnunet": ("import_nnunet", "make a model package of nnU-Net's results folders"),
-    "predict": ("predict", "label new images with a model package"),
+#: What a user calls, in the order of a project.
+_FOR_USERS = {
+    "phantom": "write a small synthetic data set",
+    "check": "check a data set: files, geometry, label values",
+    "fingerprint": "measure a data set",
+    "plan": "derive configurations from a fingerprint",
+    "predict": "label new images with a model package",
+    "evaluate": "score label maps against references",
+    "find-best": "choose and post-process by out-of-fold predictions, in one go",
+    "summary": "show the outcome of an experiment",
+    "compare": "put several experiments in one table",
+    "report": "write one page about a whole experiment",
+    "why": "say what the workflow would run, and for which reason",
+    "export-nnunet": "write a model package as nnU-Net's results folders",
+    "import-nnunet": "make a model package of nnU-Net's results folders",
 }
+#: What the workflow calls besides, in its own order.
+_FOR_THE_WORKFLOW = {
+    "folds": "split the cases for cross-validation",
+    "preprocess": "make cases network-ready",
+    "manifest": "sum up the prepared cases of all chunks",
+    "train": "train one configuration on one fold",
+    "predict-fold": "label the cases a network has never seen",
+    "previous-stage": "bring low-resolution predictions to the cascade's grid",
+    "ensemble": "average the probabilities of two configurations",
+    "crossvalidate": "merge the scores of several folds",
+    "select": "choose the best model or pair",
+    "postprocess-search": "find the post-processing that pays",
+    "postprocess": "apply the chosen post-processing to label maps",
+    "package": "put the chosen model together",
+}
+#: Verb to module, which defines a function of the same name.
+VERBS = {verb: verb.replace("-", "_") for verb in (*_FOR_USERS, *_FOR_THE_WORKFLOW)}
 
-EXIT_USER_ERROR = 1
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
+_USERS = Group.create_ordered("Verbs")
+_WORKFLOW = Group.create_ordered("Stages that the workflow calls")
+_EVERY_VERB = Group.create_ordered("Every verb")
+
+_EXIT_USER_ERROR = 1
+_EXIT_USAGE = 2
+_EXIT_INTERRUPTED = 130
+_EXIT_TERMINATED = 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,94 +82,134 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line without the program's name; the process's own by default.
 
     Returns:
-        The exit status: 0, or 1 with one clear message, or 130 if interrupted.
+        The exit status: 0, or 1 or 2 (a command line that cannot be understood) with one clear message, or 130 if
+        interrupted.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    verb = next((word for word in arguments if not word.startswith("-")), None)
-    common, _ = _common().parse_known_args(arguments)
-    log_to(common.log)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     signal.signal(signal.SIGTERM, _terminate)
+    _log_to(None)
     try:
-        # Before the verb's module is imported, because that may import torch.
-        with leased_gpus(common.gpus):
-            options = _parse(verb, arguments)
-            _expand_recipe(options)
-            _run(options, arguments)
+        app = _application(words)
+        app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
     except SegflowError as problem:
-        logger.error("%s", problem)
-        return EXIT_USER_ERROR
+        logger.error("%s", problem)  # noqa: TRY400  a sentence, no traceback
+        return _EXIT_USER_ERROR
+    except CycloptsError as problem:
+        logger.error("%s; see segflow --help, or segflow VERB --help", str(problem).rstrip("."))  # noqa: TRY400
+        return _EXIT_USAGE
     except KeyboardInterrupt:
-        console.print("segflow: interrupted")
-        return EXIT_INTERRUPTED
+        logger.warning("interrupted")
+        return _EXIT_INTERRUPTED
     return 0
 
 
-def _parse(verb: str | None, arguments: Sequence[str]) -> argparse.Namespace:
-    """The options; a verb that hands words on to another program gets those it does not know as `others`."""
-    parser = _parser(verb)
-    options, others = parser.parse_known_args(arguments)
-    if others and not getattr(options, "takes_others", False):
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
-    options.others = others
-    return options
+def _application(words: Sequence[str]) -> App:
+    """All verbs, and the options of every verb.
+
+    Only a verb that is not called needs a line of help from here: that of the one called is its docstring.
+    """
+    app = App(
+        name="segflow",
+        help="Self-configuring image segmentation.",
+        version=f"segflow {__version__}",
+        help_format="plaintext",
+        suppress_keyboard_interrupt=False,
+        default_parameter=Parameter(consume_multiple=True, negative=()),
+    )
+    for group, verbs in ((_USERS, _FOR_USERS), (_WORKFLOW, _FOR_THE_WORKFLOW)):
+        for place, (verb, text) in enumerate(verbs.items()):
+            path = f"segflow.commands.{VERBS[verb]}:{VERBS[verb]}"
+            app.command(path, name=verb, help=None if verb in words else text, group=group, sort_key=place)
+    app.register_install_completion_command(
+        group=_EVERY_VERB, help="complete verbs and options with the Tab key"
+    )
+    app.meta.suppress_keyboard_interrupt = False  # `main` reports it
+    app.meta.default(_launcher(app, ("segflow", *words)))
+    return app
 
 
-def _expand_recipe(options: argparse.Namespace) -> None:
-    """Replace `--recipe` by its values, in front of `--settings`: later ones win."""
-    sections = getattr(options, "recipe_sections", ())
-    if not sections or options.recipe is None:
-        return
-    from segflow.recipes.recipe import find_recipe  # noqa: PLC0415
-    from segflow.recipes.settings import settings_of  # noqa: PLC0415  jobs do without
+def _launcher(app: App, command: Sequence[str]) -> Callable[..., None]:
+    """What happens before and after any verb."""
 
-    recipe = find_recipe(options.recipe)
-    words = [word for section in sections for word in settings_of(section, getattr(recipe, section))]
-    options.settings = [*words, *options.settings]
+    def launch(
+        *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        log: Annotated[OutputFile | None, Parameter(group=_EVERY_VERB)] = None,
+        gpus: Annotated[int, Parameter(group=_EVERY_VERB)] = 0,
+        job: Annotated[bool, Parameter(group=_EVERY_VERB)] = False,
+    ) -> None:
+        """Run a verb.
+
+        Args:
+            words: The verb and its arguments.
+            log: File that log lines are appended to.
+            gpus: Hold so many GPUs of this machine; wait until they are free.
+            job: Run as a job of the workflow: end with it, and write the result's provenance beside it.
+        """
+        from segflow.processes.gpus import leased_gpus
+
+        _log_to(log)
+        with leased_gpus(gpus):  # before the verb's module is imported, because that may import torch
+            verb, bound, injected = app.parse_args(words, exit_on_error=False, print_error=False)
+            if verb.__module__.startswith("cyclopts."):  # help, or the installation of completions
+                verb(*bound.args, **bound.kwargs)
+            else:
+                _run(verb, bound, command, Call(job=job, gpus=gpus), is_told="call" in injected)
+
+    return launch
 
 
-def _run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
-    code = closure(options.module)
-    options.code = key_of(*(f"{module}@{digest}" for module, digest in sorted(code.items())))
-    if not options.job:
-        options.run(options)
+def _run(
+    verb: Callable[..., None], bound: BoundArguments, command: Sequence[str], call: Call, *, is_told: bool
+) -> None:
+    from segflow.commands.provenance import recorded
+    from segflow.processes.signals import end_with_parent
+    from segflow.storage.files import key_of
+    from segflow.workflow.code import closure
+
+    code = closure(verb.__module__)
+    key = key_of(*(f"{module}@{digest}" for module, digest in sorted(code.items())))
+    call = Call(code=key, job=call.job, gpus=call.gpus)
+    for name, value in bound.arguments.items():
+        bound.arguments[name] = _expanded(value) if isinstance(value, Settings) else value
+    told = {"call": call} if is_told else {}
+    if not call.job:
+        verb(*bound.args, **bound.kwargs, **told)
         return
     end_with_parent()
-    with recorded(options, ("segflow", *arguments), code):
-        options.run(options)
+    with recorded(verb, bound.arguments, call, command, code):
+        verb(*bound.args, **bound.kwargs, **told)
 
 
-def _common() -> argparse.ArgumentParser:
-    """Options of every verb."""
-    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    common.add_argument("--log", type=Path, help="file that log lines are appended to")
-    common.add_argument(
-        "--gpus", type=int, default=0, help="hold so many GPUs of this machine; wait until they are free"
-    )
-    common.add_argument(
-        "--job",
-        action="store_true",
-        help="run as a job of the workflow: end with it, and write the result's provenance beside it",
-    )
-    return common
+def _expanded(values: Settings) -> Settings:
+    """A recipe replaced by its values, in front of the settings: later ones win."""
+    if values.recipe is None:
+        return values
+    from segflow.recipes.recipe import SECTIONS, find_recipe  # a job does without
+    from segflow.recipes.settings import settings_of
+
+    recipe = find_recipe(values.recipe)
+    words = [word for section in SECTIONS for word in settings_of(section, getattr(recipe, section))]
+    return Settings(settings=(*words, *values.settings))
 
 
-def _parser(called: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="segflow", description="Self-configuring image segmentation.")
-    parser.add_argument("--version", action="version", version=f"segflow {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb, (module_name, text) in VERBS.items():
-        description = f"{text[0].upper()}{text[1:]}."
-        own = verbs.add_parser(
-            verb, help=text, description=description, parents=[_common()], allow_abbrev=False
-        )
-        if verb == called:
-            name = f"segflow.commands.{module_name}"
-            module = importlib.import_module(name)
-            module.add_arguments(own)
-            own.set_defaults(run=module.run, module=name)
-    return parser
+def _log_to(path: Path | None) -> None:
+    """Send log lines to a file, or to none; warnings also go to the screen."""
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
+        handler.close()
+    screen = logging.StreamHandler()
+    screen.setLevel(logging.WARNING)
+    screen.setFormatter(logging.Formatter("segflow: %(message)s"))
+    logger.addHandler(screen)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path)
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(file)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
     """Unwind like an exception, so that temporary files go and workers end."""
-    raise SystemExit(EXIT_TERMINATED)
+    raise SystemExit(_EXIT_TERMINATED)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 
+from segflow.commands.arguments import (
+    ALONE,
+    DatasetFile,
+    InputFile,
+    InputFolder,
+    ResultFile,
+    ThisCall,
+)
 from segflow.commands.console import console
-from segflow.commands.options import add_settings_argument
 from segflow.contracts.model import ModelCard
 from segflow.contracts.plan import Plan
 from segflow.contracts.scores import PostProcessing, Selection
@@ -17,51 +23,62 @@ from segflow.recipes.settings import parse_settings
 from segflow.storage.files import open_atomically, read_contract, versions, write_text
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    parser.add_argument("--fingerprint", type=Path, required=True, help="dataset_fingerprint.json")
-    parser.add_argument("--plan", type=Path, required=True, help="plans.json")
-    parser.add_argument("--selection", type=Path, required=True, help="selection.json")
-    parser.add_argument("--postprocessing", type=Path, required=True, help="postprocessing.json")
-    parser.add_argument(
-        "--models", type=Path, required=True, help="folder with CONFIGURATION/fold_K/model.pt"
-    )
-    parser.add_argument("--folds", type=int, nargs="+", required=True, help="folds whose networks are packed")
-    parser.add_argument("--output", type=Path, required=True, help="the package's model.json; written last")
-    parser.add_argument("--recipe", required=True, help="its name, for people")
-    add_settings_argument(parser, "inference")
+def package(
+    *,
+    dataset: DatasetFile,
+    fingerprint: InputFile,
+    plan: InputFile,
+    selection: InputFile,
+    postprocessing: InputFile,
+    models: InputFolder,
+    folds: list[int],
+    output: ResultFile,
+    recipe: str,
+    settings: tuple[str, ...] = (),
+    call: ThisCall = ALONE,
+) -> None:
+    """Put the chosen model together in one folder that `segflow predict` understands.
 
+    Args:
+        dataset: The data set's folder or dataset.json.
+        fingerprint: dataset_fingerprint.json.
+        plan: plans.json.
+        selection: selection.json.
+        postprocessing: postprocessing.json.
+        models: Folder with CONFIGURATION/fold_K/model.pt.
+        folds: Folds whose networks are packed.
+        output: The package's model.json; written last.
+        recipe: Its name, for people.
+        settings: Values of the recipe's section "inference", such as inference.mirroring=false.
+        call: The call.
 
-def run(options: argparse.Namespace) -> None:
-    """Copy what the chosen model needs, and say how it was chosen. Source: method.md sections 22-24."""
-    plan = read_plan(options.plan)
-    selection = read_contract(Selection, options.selection)
-    chosen = selection.best.configurations
-    stages = _previous_stages(plan, chosen)
-    recipe = parse_settings(InferenceRecipe, "inference", options.settings)
+    Source: method.md sections 22-24.
+    """
+    planned = read_plan(plan)
+    choice = read_contract(Selection, selection)
+    chosen = choice.best.configurations
+    stages = _previous_stages(planned, chosen)
     card = ModelCard(
-        dataset=plan.dataset_name,
-        recipe=options.recipe,
-        inference=recipe.model_dump(),
+        dataset=planned.dataset_name,
+        recipe=recipe,
+        inference=parse_settings(InferenceRecipe, "inference", settings).model_dump(),
         configurations=chosen,
         stages=stages,
-        folds=tuple(options.folds),
-        postprocessing=read_contract(PostProcessing, options.postprocessing),
-        selection=selection,
+        folds=tuple(folds),
+        postprocessing=read_contract(PostProcessing, postprocessing),
+        selection=choice,
         versions=versions(),
     )
-    folder = options.output.parent
-    options.output.unlink(missing_ok=True)
-    options.also_read = []
-    for source in (options.dataset, options.fingerprint, options.plan):
+    folder = output.parent
+    output.unlink(missing_ok=True)
+    for source in (dataset, fingerprint, plan):
         _copy(source, folder / source.name)
     for configuration in (*stages, *chosen):
-        for fold in options.folds:
-            source = options.models / configuration / f"fold_{fold}" / "model.pt"
-            options.also_read.append(source)
+        for fold in folds:
+            source = models / configuration / f"fold_{fold}" / "model.pt"
+            call.reads(source)
             _copy(source, folder / configuration / f"fold_{fold}.pt")
-    write_text(options.output, card.to_json())
+    write_text(output, card.to_json())
     console.print(f"model package: {folder}")
 
 

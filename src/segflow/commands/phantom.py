@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from segflow.commands.arguments import OutputFolder
 from segflow.commands.console import console, progress_bar
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
@@ -16,37 +16,33 @@ from segflow.storage.files import write_json
 ENDING = ".nii.gz"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("folder", type=Path, help="where to write; must not hold a data set yet")
-    parser.add_argument("--cases", type=int, default=12, help="how many (default 12)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other cases (default 0)")
+def phantom(folder: OutputFolder, *, cases: int = 12, seed: int = 0) -> None:
+    """Write a small synthetic data set.
 
-
-def run(options: argparse.Namespace) -> None:
-    """Write images, labels, and dataset.json last.
+    Args:
+        folder: Where to write; must not hold a data set yet.
+        cases: How many.
+        seed: Another seed gives other cases.
 
     Raises:
         DatasetError: The folder already holds a data set.
     """
-    description = options.folder / "dataset.json"
+    description = folder / "dataset.json"
     if description.exists():
         raise DatasetError(f"{description} exists already; choose another folder or remove it")
-    with progress_bar("phantom", options.cases) as bar:
-        for index in range(options.cases):
-            _write_case(options.folder, make_case(index, options.seed))
+    with progress_bar("phantom", cases) as bar:
+        for index in range(cases):
+            _write_case(folder, make_case(index, seed))
             bar.advance()
-    write_json(
-        description,
-        {
-            "name": "Phantom",
-            "channel_names": {"0": "MR"},
-            "labels": {"background": 0, "organ": 1, "lesion": 2},
-            "numTraining": options.cases,
-            "file_ending": ENDING,
-        },
-    )
-    console.print(f"{options.cases} cases in {options.folder}")
+    content = {
+        "name": "Phantom",
+        "channel_names": {"0": "MR"},
+        "labels": {"background": 0, "organ": 1, "lesion": 2},
+        "numTraining": cases,
+        "file_ending": ENDING,
+    }
+    write_json(description, content)  # last
+    console.print(f"{cases} cases in {folder}")
 
 
 def _write_case(folder: Path, case: PhantomCase) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from segflow.commands.arguments import DEFAULTS, DatasetFile, InputFile, OutputFolder, ResultFile, Settings
 from segflow.commands.console import console
-from segflow.commands.options import add_settings_argument
 from segflow.contracts.errors import ConfigurationError, DatasetError, PlanError
 from segflow.contracts.plan import Plan
 from segflow.images.dataset import read_description
@@ -18,52 +17,48 @@ from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.settings import parse_settings
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    parser.add_argument("--fingerprint", type=Path, required=True, help="dataset_fingerprint.json")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        help="plans.json; configurations of other names than the planner's that are in it are kept",
-    )
-    parser.add_argument(
-        "--parts", type=Path, help="folder for a file per configuration and stage, for the workflow"
-    )
-    parser.add_argument("--gpu-memory", type=float, metavar="GB", help="plan for a GPU of this size")
-    parser.add_argument(
-        "--spacing",
-        type=float,
-        nargs=3,
-        metavar=("Z", "Y", "X"),
-        help="target spacing of 3d_fullres in mm along the axes of the images, in place of the rule's",
-    )
-    parser.add_argument(
-        "--edited",
-        type=Path,
-        metavar="PLANS",
-        help="take this plan, which somebody has edited, and plan nothing",
-    )
-    add_settings_argument(parser, "planning")
+def plan(
+    *,
+    dataset: DatasetFile,
+    fingerprint: InputFile,
+    output: ResultFile,
+    parts: OutputFolder | None = None,
+    gpu_memory: float | None = None,
+    spacing: tuple[float, float, float] | None = None,
+    edited: InputFile | None = None,
+    values: Settings = DEFAULTS,
+) -> None:
+    """Derive the configurations from a fingerprint, or take an edited plan.
 
+    Args:
+        dataset: The data set's folder or dataset.json.
+        fingerprint: dataset_fingerprint.json.
+        output: plans.json; configurations in it that the planner does not make are kept.
+        parts: Folder for a file per configuration and stage, for the workflow.
+        gpu_memory: Plan for a GPU of so many GB.
+        spacing: Target spacing of 3d_fullres in mm along the axes Z, Y, X of the images, in place of the rule's.
+        edited: Take this plans.json, which somebody has edited, and plan nothing.
+        values: Section "planning".
 
-def run(options: argparse.Namespace) -> None:
-    """Read dataset.json and fingerprint, plan, write. Source: method.md section 6."""
-    dataset = _plan_input(options.dataset)
-    fingerprint = read_fingerprint(options.fingerprint)
-    words = [*options.settings, *_shorthands(options)]
-    if options.edited is None:
-        plan = make_plan(fingerprint, dataset, parse_settings(PlannerRecipe, "planning", words))
+    Source: method.md section 6.
+    """
+    about = _plan_input(dataset)
+    measured = read_fingerprint(fingerprint)
+    words = [
+        *values.settings,
+        *([] if gpu_memory is None else [f"planning.gpu_memory_gb={gpu_memory}"]),
+        *([] if spacing is None else [f"planning.spacing_mm={list(spacing)}"]),
+    ]
+    if edited is None:
+        made = make_plan(measured, about, parse_settings(PlannerRecipe, "planning", words))
     else:
-        plan = _edited(options.edited, dataset, words)
-    if options.parts is None and options.edited is None:
-        plan = write_plan(options.output, plan, custom=custom_configurations(options.output))
-    else:  # the workflow's plan holds what its rules know of, and no more
-        plan = write_plan(options.output, plan)
-    if options.parts is not None:
-        write_parts(options.parts, plan)
-    _show(plan)
+        made = _edited(edited, about, words)
+    # The workflow's plan holds what its rules know of, and no more.
+    custom = custom_configurations(output) if parts is None and edited is None else {}
+    made = write_plan(output, made, custom=custom)
+    if parts is not None:
+        write_parts(parts, made)
+    _show(made)
 
 
 def _plan_input(file: Path) -> PlanInput:
@@ -92,12 +87,6 @@ def _edited(file: Path, dataset: PlanInput, words: list[str]) -> Plan:
             f"{file} is for {len(plan.intensities)} channels, but dataset.json names {len(dataset.channel_names)}"
         )
     return plan
-
-
-def _shorthands(options: argparse.Namespace) -> list[str]:
-    memory = [] if options.gpu_memory is None else [f"planning.gpu_memory_gb={options.gpu_memory}"]
-    spacing = [] if options.spacing is None else [f"planning.spacing_mm={options.spacing}"]
-    return memory + spacing
 
 
 def _show(plan: Plan) -> None:

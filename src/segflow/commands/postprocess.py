@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
-import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from segflow.commands.arguments import (
+    ALONE,
+    CORES,
+    DatasetFile,
+    InputFile,
+    InputFolder,
+    OutputFolder,
+    ResultFile,
+    ThisCall,
+    Workers,
+)
 from segflow.commands.console import progress_bar
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import ConfigurationError, PredictionError
@@ -22,50 +32,69 @@ from segflow.storage.manifests import list_label_maps
 from segflow.volumes.labelmaps import label_dtype
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("--postprocessing", type=Path, required=True, help="postprocessing.json")
-    parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--input", type=Path, nargs="+", help="folders of label maps")
-    source.add_argument(
-        "--selection", type=Path, help="selection.json: take the best candidate's predictions"
-    )
-    parser.add_argument("--predictions", type=Path, help="with --selection: folder with CANDIDATE/fold_K")
-    parser.add_argument("--folds", type=int, nargs="+", help="with --selection: folds to take")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the processed label maps")
-    parser.add_argument(
-        "--manifest", type=Path, required=True, help="JSON with a digest per case, written last"
-    )
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+def postprocess(
+    *,
+    postprocessing: InputFile,
+    dataset: DatasetFile,
+    input: tuple[InputFolder, ...] = (),  # noqa: A002  the option's name
+    selection: InputFile | None = None,
+    predictions: InputFolder | None = None,
+    folds: list[int] | None = None,
+    output: OutputFolder,
+    manifest: ResultFile,
+    workers: Workers = CORES,
+    call: ThisCall = ALONE,
+) -> None:
+    """Apply the chosen post-processing to label maps: those of --input, or those of the best candidate.
 
-
-def run(options: argparse.Namespace) -> None:
-    """Apply the operations to every label map.
+    Args:
+        postprocessing: postprocessing.json.
+        dataset: The data set's folder or dataset.json.
+        input: Folders of label maps.
+        selection: Instead of --input: selection.json, to take the best candidate's predictions.
+        predictions: With --selection: folder with CANDIDATE/fold_K.
+        folds: With --selection: folds to take.
+        output: Folder of the processed label maps.
+        manifest: JSON with a digest per case, written last.
+        workers: Processes.
+        call: The call.
 
     Raises:
+        ConfigurationError: Both --input and --selection, or neither.
         PredictionError: There are no label maps, or two of the same name.
 
     Source: method.md section 23.
     """
-    description, labels = read_description(options.dataset)
-    operations = read_contract(PostProcessing, options.postprocessing).operations
+    if bool(input) == (selection is not None):
+        raise ConfigurationError("name either --input or --selection")
+    folders: Sequence[Path] = input
+    if selection is not None:
+        if predictions is None or folds is None:
+            raise ConfigurationError("--selection goes with --predictions and --folds")
+        best = read_contract(Selection, selection).best.name
+        folders = [predictions / best / f"fold_{fold}" for fold in folds]
+    description, labels = read_description(dataset)
+    operations = read_contract(PostProcessing, postprocessing).operations
     ending = label_ending(str(description["file_ending"]))
-    folders = _folders(options)
-    options.also_read = [file for folder in folders if (file := folder / "manifest.json").exists()]
+    files = _label_maps(folders, ending)
+    call.reads(*(file for folder in folders if (file := folder / "manifest.json").exists()))
+    work = partial(_process, operations=operations, labels=labels, folder=output)
+    digests = {}
+    with progress_bar("post-process", len(files)) as bar:
+        for file, digest in zip(files, map_cases(work, files, workers=workers), strict=True):
+            digests[file.name.removesuffix(ending)] = digest
+            bar.advance()
+    write_text(manifest, Manifest(cases=digests).to_json())
+
+
+def _label_maps(folders: Sequence[Path], ending: str) -> list[Path]:
     files = [file for folder in folders for file in list_label_maps(folder, ending)]
     if len({file.name for file in files}) != len(files) or not files:
         raise PredictionError(
             f"{', '.join(map(str, folders))}: {len(files)} label maps (*{ending}); "
             "there must be at least one, and no two of the same name"
         )
-    work = partial(_process, operations=operations, labels=labels, folder=options.output)
-    digests = {}
-    with progress_bar("post-process", len(files)) as bar:
-        for file, digest in zip(files, map_cases(work, files, workers=options.workers), strict=True):
-            digests[file.name.removesuffix(ending)] = digest
-            bar.advance()
-    write_text(options.manifest, Manifest(cases=digests).to_json())
+    return files
 
 
 def _process(file: Path, *, operations: tuple[Operation, ...], labels: Labels, folder: Path) -> str:
@@ -74,12 +103,3 @@ def _process(file: Path, *, operations: tuple[Operation, ...], labels: Labels, f
     found = apply(operations, read_labels(file, case=file.name), spacing_mm=geometry.spacing_mm)
     write_labels(folder / file.name, found.astype(label_dtype(labels)), geometry)
     return digest_of(folder / file.name)
-
-
-def _folders(options: argparse.Namespace) -> list[Path]:
-    if options.input is not None:
-        return list(options.input)
-    if options.predictions is None or options.folds is None:
-        raise ConfigurationError("--selection goes with --predictions and --folds")
-    best = read_contract(Selection, options.selection).best.name
-    return [options.predictions / best / f"fold_{fold}" for fold in options.folds]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 from functools import partial
 from pathlib import Path
 
+from segflow.commands.arguments import (
+    ALONE,
+    CORES,
+    DEFAULTS,
+    DatasetFile,
+    InputFile,
+    ResultFile,
+    Settings,
+    ThisCall,
+    Workers,
+)
 from segflow.commands.console import console, progress_bar
-from segflow.commands.options import add_settings_argument
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import PostProcessing, Selection, Summary
@@ -22,43 +30,48 @@ from segflow.selection.search import search
 from segflow.storage.files import read_contract, write_text
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("--selection", type=Path, required=True, help="selection.json")
-    parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    parser.add_argument("--output", type=Path, required=True, help="postprocessing.json")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
-    add_settings_argument(parser, "postprocessing")
+def postprocess_search(
+    *,
+    selection: InputFile,
+    dataset: DatasetFile,
+    output: ResultFile,
+    workers: Workers = CORES,
+    values: Settings = DEFAULTS,
+    call: ThisCall = ALONE,
+) -> None:
+    """Find the post-processing that pays for the chosen model, on its out-of-fold label maps.
 
+    Args:
+        selection: selection.json.
+        dataset: The data set's folder or dataset.json.
+        output: postprocessing.json.
+        workers: Processes.
+        values: Section "postprocessing".
+        call: The call.
 
-def run(options: argparse.Namespace) -> None:
-    """Search on the out-of-fold label maps of the best candidate. Source: method.md section 23."""
-    _, labels = read_description(options.dataset)
-    recipe = parse_settings(PostprocessingRecipe, "postprocessing", options.settings)
-    selection = read_contract(Selection, options.selection)
-    file = options.selection.parent / selection.best.summary
+    Source: method.md section 23.
+    """
+    _, labels = read_description(dataset)
+    recipe = parse_settings(PostprocessingRecipe, "postprocessing", values.settings)
+    file = selection.parent / read_contract(Selection, selection).best.summary
+    call.reads(file)
     summary = read_contract(Summary, file)
-    options.also_read = [file]
     if recipe.is_empty:
         mean = summary.foreground_mean.dice
         nothing = PostProcessing(
             operations=(), steps=(), foreground_mean_dice_before=mean, foreground_mean_dice_after=mean
         )
-        write_text(options.output, nothing.to_json())
+        write_text(output, nothing.to_json())
         return
+    measured = bool(recipe.remove_below_mm3)
     cases = [
-        partial(
-            _load,
-            Path(case.prediction_file),
-            Path(case.reference_file),
-            measured=bool(recipe.remove_below_mm3),
-        )
+        partial(_load, Path(case.prediction_file), Path(case.reference_file), measured=measured)
         for case in summary.metric_per_case
     ]
     with progress_bar("post-processing", len(cases)) as bar:
-        spread = partial(map_cases, workers=options.workers)
+        spread = partial(map_cases, workers=workers)
         found = search(cases, labels, recipe, on_case=bar.advance, mapper=spread)
-    write_text(options.output, found.to_json())
+    write_text(output, found.to_json())
     _say(found, labels)
 
 

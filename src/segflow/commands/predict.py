@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
-import re
 import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import torch
+from cyclopts import Parameter
 
+from segflow.commands.arguments import (
+    ALONE,
+    CORES,
+    Ahead,
+    Device,
+    InputPath,
+    ModelPackage,
+    OutputFolder,
+    Shard,
+    ThisCall,
+    Threads,
+)
 from segflow.commands.console import console, logger, progress_bar
-from segflow.commands.options import add_device_arguments
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import Case, CaseRecord
 from segflow.contracts.errors import ConfigurationError, PredictionError, SegflowError
@@ -22,84 +31,16 @@ from segflow.contracts.model import PredictedCase, Prediction
 from segflow.images.cases import read_case, write_labels
 from segflow.images.dataset import Inputs, find_inputs
 from segflow.images.formats import digest_of_image, ending_of, label_ending
-from segflow.prediction.predictor import Predictor, ReadyCase
 from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
 from segflow.storage.files import digest_of, key_of, read_contract, versions, write_text
 from segflow.storage.probabilities import write_probabilities
 from segflow.storage.results import Entry, ResultFolder, open_journal
 
+if TYPE_CHECKING:  # these need torch, and the command line's help does not
+    from segflow.prediction.predictor import Predictor, ReadyCase
+
 T = TypeVar("T")
-
-_SHARD = re.compile(r"([0-9]+)/([0-9]+)", re.ASCII)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("--model", type=Path, required=True, help="model package: the folder with model.json")
-    parser.add_argument(
-        "--input",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="folder of images IDENTIFIER_0000.ending, ..., or such files themselves",
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, help="folder of the label maps IDENTIFIER.ending"
-    )
-    parser.add_argument(
-        "--folds", type=int, nargs="+", help="use only these folds' networks (default: all packed)"
-    )
-    parser.add_argument(
-        "--step", type=float, help="tile distance as a share of the patch (default: the model's)"
-    )
-    parser.add_argument(
-        "--mirroring",
-        action=argparse.BooleanOptionalAction,
-        help="average over mirrored inputs (default: the model's)",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=get_args(Precision),
-        help="of the networks' arithmetic (default: the model's); bfloat16 is fast on CPUs that have units for it",
-    )
-    parser.add_argument(
-        "--save-probabilities", action="store_true", help="also write OUTPUT/probabilities/IDENTIFIER.npz"
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="leave alone what an earlier call has made of the same model, options and images",
-    )
-    parser.add_argument(
-        "--shard",
-        type=_shard,
-        default=(1, 1),
-        metavar="I/N",
-        help="predict the I-th of N parts of the cases, 1/N to N/N: one call per GPU or job",
-    )
-    parser.add_argument(
-        "--ahead",
-        type=_count,
-        default=1,
-        metavar="N",
-        help="cases that are read ahead, and that may wait to be written (default 1; 0 takes the least memory)",
-    )
-    add_device_arguments(parser)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    match = _SHARD.fullmatch(text)
-    part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= part <= parts:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of 1/N to N/N, such as 1/4")
-    return part, parts
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
 
 
 @dataclass(frozen=True)
@@ -187,52 +128,101 @@ class _Job:
         return PredictedCase(key=item.key, files=made.files)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Predict every case of the input; a case that fails is named at the end, the others are written.
+def predict(
+    *,
+    model: ModelPackage,
+    input: list[InputPath],  # noqa: A002  the option's name
+    output: OutputFolder,
+    folds: list[int] | None = None,
+    step: float | None = None,
+    mirroring: Annotated[bool | None, Parameter(negative="--no-mirroring")] = None,
+    precision: Precision | None = None,
+    save_probabilities: bool = False,
+    resume: bool = False,
+    shard: Shard = (1, 1),
+    ahead: Ahead = 1,
+    device: Device = "auto",
+    threads: Threads = CORES,
+    call: ThisCall = ALONE,
+) -> None:
+    """Label new images with a model package.
+
+    A case that fails is named at the end, the others are written.
+
+    Args:
+        model: Model package: its folder, its model.json or the experiment's folder.
+        input: Folder of images IDENTIFIER_0000.ending, ..., or such files themselves.
+        output: Folder of the label maps IDENTIFIER.ending.
+        folds: Use only these folds' networks (default: all packed).
+        step: Tile distance as a share of the patch (default: the model's).
+        mirroring: Average over mirrored inputs (default: the model's).
+        precision: Of the networks' arithmetic (default: the model's); bfloat16 is fast on CPUs that have units for it.
+        save_probabilities: Also write OUTPUT/probabilities/IDENTIFIER.npz.
+        resume: Leave alone what an earlier call has made of the same model, options and images.
+        shard: Predict the I-th of N parts of the cases, 1/N to N/N: one call per GPU or job (default: all).
+        ahead: Cases that are read ahead, and that may wait to be written; 0 takes the least memory.
+        device: auto is a GPU if there is one.
+        threads: CPU threads.
+        call: The call.
 
     Raises:
         PredictionError: Some cases failed.
         DatasetError, ConfigurationError: The input cannot be understood, or would be overwritten.
 
-    Source: method.md section 18; resuming, shards and overlap: ours.
+    Source: method.md section 18.
     """
-    torch.set_num_threads(options.threads)
+    import torch
+
+    from segflow.prediction.predictor import Predictor
+
+    torch.set_num_threads(threads)
     predictor = Predictor.from_folder(
-        options.model,
-        folds=options.folds,
-        device=options.device,
-        step=options.step,
-        mirroring=options.mirroring,
-        precision=options.precision,
-        threads=options.threads,
+        model,
+        folds=folds,
+        device=device,
+        step=step,
+        mirroring=mirroring,
+        precision=precision,
+        threads=threads,
     )
-    inputs = _shard_of(find_inputs(options.input, predictor.ending, predictor.channels), *options.shard)
-    _keep_apart(inputs, options.output)
-    report = options.output / _report_name(*options.shard)
+    inputs = _shard_of(find_inputs(input, predictor.ending, predictor.channels), *shard)
+    _keep_apart(inputs, output)
+    report = output / ("prediction.json" if shard[1] == 1 else f"prediction_{shard[0]}_of_{shard[1]}.json")
     unfinished = report.with_name(f"{report.stem}.unfinished")
-    known = _known(options.output) if options.resume else {}
-    if not options.resume:
+    known = _known(output) if resume else {}
+    if not resume:
         report.unlink(missing_ok=True)
         shutil.rmtree(unfinished, ignore_errors=True)
-    model = key_of(*map(digest_of, predictor.files))
+    digest = key_of(*map(digest_of, predictor.files))
     common = key_of(
-        options.code,
-        model,
+        call.code,
+        digest,
         predictor.recipe.to_json(),
         *(f"{name} {number}" for name, number in versions().items()),
-        f"{predictor.device} {options.save_probabilities}",
+        f"{predictor.device} {save_probabilities}",
     )
     with open_journal(unfinished, known=known) as journal:
         job = _Job(
             predictor=predictor,
-            output=options.output,
-            save_probabilities=options.save_probabilities,
+            output=output,
+            save_probabilities=save_probabilities,
             common=common,
             journal=journal,
         )
-        done, failed = _worked_through(job, inputs, options.ahead)
-        write_text(report, _report(predictor, model, options, done, failed).to_json())
-    console.print(f"{len(done)} of {len(done) + len(failed)} cases labelled in {options.output}")
+        done, failed = _worked_through(job, inputs, ahead)
+        made = Prediction(
+            model=digest,
+            data=predictor.card.dataset,
+            candidate=predictor.card.selection.best.name,
+            folds=tuple(folds or predictor.card.folds),
+            inference=predictor.recipe.model_dump(),
+            device=predictor.device,
+            versions=versions(),
+            cases=dict(sorted(done.items())),
+            failed=failed,
+        )
+        write_text(report, made.to_json())
+    console.print(f"{len(done)} of {len(done) + len(failed)} cases labelled in {output}")
     if failed:
         raise PredictionError("\n".join(failed.values()))
 
@@ -294,10 +284,6 @@ def _keep_apart(inputs: Inputs, output: Path) -> None:
             raise ConfigurationError(f"{file} is an image; name another folder with --output")
 
 
-def _report_name(part: int, parts: int) -> str:
-    return "prediction.json" if parts == 1 else f"prediction_{part}_of_{parts}.json"
-
-
 def _known(output: Path) -> dict[str, Entry]:
     """What earlier calls have made, whatever their shards."""
     known: dict[str, Entry] = {}
@@ -305,23 +291,3 @@ def _known(output: Path) -> dict[str, Entry]:
         cases = read_contract(Prediction, file, error=PredictionError).cases
         known |= {name: Entry(key=case.key, files=case.files) for name, case in cases.items()}
     return known
-
-
-def _report(
-    predictor: Predictor,
-    model: str,
-    options: argparse.Namespace,
-    done: dict[str, PredictedCase],
-    failed: dict[str, str],
-) -> Prediction:
-    return Prediction(
-        model=model,
-        data=predictor.card.dataset,
-        candidate=predictor.card.selection.best.name,
-        folds=tuple(options.folds or predictor.card.folds),
-        inference=predictor.recipe.model_dump(),
-        device=predictor.device,
-        versions=versions(),
-        cases=dict(sorted(done.items())),
-        failed=failed,
-    )

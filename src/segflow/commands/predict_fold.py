@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from segflow.commands.options import add_device_arguments, add_settings_argument, fold_of
+from segflow.commands.arguments import (
+    ALONE,
+    CORES,
+    DEFAULTS,
+    DatasetFile,
+    Device,
+    InputFile,
+    OutputFolder,
+    ResultFile,
+    Settings,
+    ThisCall,
+    Threads,
+)
 from segflow.commands.resume import label_cases
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import Preparation
+from segflow.contracts.plan import Preparation, fold_of
 from segflow.images.cases import write_labels
 from segflow.images.dataset import read_description
 from segflow.images.formats import label_ending
-from segflow.network.device import choose_device
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_preparation
 from segflow.prediction.restore import label_map
-from segflow.prediction.sliding_window import FoldEnsemble, load_ensemble
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.settings import parse_settings
 from segflow.storage.cases import CaseStore
@@ -29,27 +38,8 @@ from segflow.storage.files import digest_of, key_of, read_contract
 from segflow.storage.manifests import read_prepared
 from segflow.storage.probabilities import write_probabilities
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    parser.add_argument(
-        "--preparation", type=Path, required=True, help="plan's preparation/CONFIGURATION.json"
-    )
-    parser.add_argument("--folds", type=Path, required=True, help="splits_final.json")
-    parser.add_argument("--fold", type=int, required=True, help="its number, from 0")
-    parser.add_argument("--prepared", type=Path, required=True, help="prepared.json of the prepared cases")
-    parser.add_argument(
-        "--previous-stage", type=Path, help="manifest of the previous stage's labels (cascade)"
-    )
-    parser.add_argument("--model", type=Path, required=True, help="weights file of this fold")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the label maps")
-    parser.add_argument(
-        "--manifest", type=Path, required=True, help="JSON with a digest per case, written last"
-    )
-    parser.add_argument("--save-probabilities", action="store_true", help="also keep them, for ensembles")
-    add_settings_argument(parser, "inference")
-    add_device_arguments(parser)
+if TYPE_CHECKING:  # this needs torch, and the command line's help does not
+    from segflow.prediction.sliding_window import FoldEnsemble
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,46 +73,84 @@ class _Job:
         return [file, probabilities]
 
 
-def run(options: argparse.Namespace) -> None:
-    """Predict the fold's held-out cases from their prepared arrays. Source: method.md section 19.
+def predict_fold(
+    *,
+    dataset: DatasetFile,
+    preparation: InputFile,
+    folds: InputFile,
+    fold: int,
+    prepared: InputFile,
+    previous_stage: InputFile | None = None,
+    model: InputFile,
+    output: OutputFolder,
+    manifest: ResultFile,
+    save_probabilities: bool = False,
+    values: Settings = DEFAULTS,
+    device: Device = "auto",
+    threads: Threads = CORES,
+    call: ThisCall = ALONE,
+) -> None:
+    """Label the cases a network has never seen, from their prepared arrays.
 
     After an interruption, the cases that were finished are not predicted again.
+
+    Args:
+        dataset: The data set's folder or dataset.json.
+        preparation: The plan's preparation/CONFIGURATION.json.
+        folds: splits_final.json.
+        fold: Its number, from 0.
+        prepared: prepared.json of the prepared cases.
+        previous_stage: Manifest of the previous stage's labels (cascade).
+        model: Weights file of this fold.
+        output: Folder of the label maps.
+        manifest: JSON with a digest per case, written last.
+        save_probabilities: Also keep them, for ensembles.
+        values: Section "inference".
+        device: auto is a GPU if there is one.
+        threads: CPU threads.
+        call: The call.
+
+    Source: method.md section 19.
     """
-    torch.set_num_threads(options.threads)
-    description, labels = read_description(options.dataset)
-    held_out = fold_of(read_folds(options.folds), options.fold).val
-    recipe = parse_settings(InferenceRecipe, "inference", options.settings)
-    previous = None if options.previous_stage is None else options.previous_stage.parent
-    device = choose_device(options.device)
+    import torch
+
+    from segflow.network.device import choose_device
+    from segflow.prediction.sliding_window import load_ensemble
+
+    torch.set_num_threads(threads)
+    description, labels = read_description(dataset)
+    digests = _digests(prepared, previous_stage, fold_of(read_folds(folds), fold).val, fold)
+    recipe = parse_settings(InferenceRecipe, "inference", values.settings)
+    chosen = choose_device(device)
     job = _Job(
-        ensemble=load_ensemble([options.model], labels, recipe, device=device),
-        store=CaseStore(options.prepared.parent, previous_stage=previous),
-        preparation=read_preparation(options.preparation),
+        ensemble=load_ensemble([model], labels, recipe, device=chosen),
+        store=CaseStore(prepared.parent, previous_stage=previous_stage and previous_stage.parent),
+        preparation=read_preparation(preparation),
         labels=labels,
-        output=options.output,
+        output=output,
         ending=label_ending(str(description["file_ending"])),
-        save_probabilities=options.save_probabilities,
-        threads=options.threads,
+        save_probabilities=save_probabilities,
+        threads=threads,
     )
-    title = f"predict {job.ensemble.configuration.name} fold {options.fold}"
-    label_cases(title, _keys(options, held_out, job, device), job.predict, options.manifest)
-
-
-def _keys(options: argparse.Namespace, cases: tuple[str, ...], job: _Job, device: str) -> dict[str, str]:
-    """Case to a name for all that its prediction depends on."""
-    prepared = read_prepared(options.prepared)
-    previous: dict[str, str] = {}
-    if options.previous_stage is not None:
-        previous = read_contract(Manifest, options.previous_stage).cases
     common = key_of(
-        options.code,
-        digest_of(options.model),
+        call.code,
+        digest_of(model),
         job.preparation.to_json(),
-        job.ensemble.recipe.to_json(),
-        repr(job.labels),
-        f"{device} {job.save_probabilities}",
+        recipe.to_json(),
+        repr(labels),
+        f"{chosen} {save_probabilities}",
     )
-    missing = [case for case in cases if case not in prepared]
+    keys = {case: key_of(common, *of_case) for case, of_case in digests.items()}
+    label_cases(f"predict {job.ensemble.configuration.name} fold {fold}", keys, job.predict, manifest)
+
+
+def _digests(
+    prepared: Path, previous_stage: Path | None, cases: Sequence[str], fold: int
+) -> dict[str, tuple[str, str]]:
+    """What is read of each case."""
+    found = read_prepared(prepared)
+    previous = {} if previous_stage is None else read_contract(Manifest, previous_stage).cases
+    missing = [case for case in cases if case not in found]
     if missing:
-        raise PredictionError(f"fold {options.fold} needs case {missing[0]}, which has not been prepared")
-    return {case: key_of(common, prepared[case], previous.get(case, "")) for case in cases}
+        raise PredictionError(f"fold {fold} needs case {missing[0]}, which has not been prepared")
+    return {case: (found[case], previous.get(case, "")) for case in cases}

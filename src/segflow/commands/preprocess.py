@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from segflow.commands.chunks import add_chunk_argument, cases_of_chunk
+from segflow.commands.arguments import (
+    ALONE,
+    CORES,
+    Chunk,
+    DatasetFile,
+    InputFile,
+    OutputFolder,
+    ResultFile,
+    ThisCall,
+    Workers,
+)
 from segflow.commands.console import console
 from segflow.commands.raw_cases import (
     CaseDigests,
-    add_case_arguments,
     case_digests,
+    cases_of_chunk,
     checked_cases,
     for_each_case,
 )
@@ -30,29 +39,6 @@ from segflow.storage.cases import CaseStore
 from segflow.storage.files import key_of, write_text
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    add_case_arguments(parser)
-    parser.add_argument("--plan", type=Path, help="plans.json; or --preparation")
-    parser.add_argument(
-        "--configuration", nargs="+", metavar="NAME", help="of the plan, such as 3d_fullres (default: all)"
-    )
-    parser.add_argument("--preparation", type=Path, help="the workflow's preparation/CONFIGURATION.json")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        help="folder of the prepared cases; with --plan they go to OUTPUT/CONFIGURATION",
-    )
-    parser.add_argument(
-        "--manifest",
-        type=Path,
-        help="with --preparation: JSON with a digest per case, written last "
-        "(default: manifest/chunk_0.json beside the cases)",
-    )
-    add_chunk_argument(parser)
-
-
 @dataclass(frozen=True)
 class _Target:
     """One way of preparing the cases, and where they go.
@@ -61,69 +47,89 @@ class _Target:
         common: Key of all that is the same for every case.
     """
 
-    name: str
     preparation: Preparation
     store: CaseStore
     common: str
     manifest: Path
 
 
-def run(options: argparse.Namespace) -> None:
-    """Prepare and store the cases of the chunk; what fails is named at the end, the rest is kept.
+def preprocess(
+    dataset: DatasetFile,
+    *,
+    plan: InputFile | None = None,
+    configuration: list[str] | None = None,
+    preparation: InputFile | None = None,
+    output: OutputFolder,
+    manifest: ResultFile | None = None,
+    check: tuple[InputFile, ...] = (),
+    chunk: Chunk = (0, 1),
+    workers: Workers = CORES,
+    call: ThisCall = ALONE,
+) -> None:
+    """Make cases network-ready.
 
     A case that is stored already, made from the same files in the same way, is not made again. A raw case is read once
     for all configurations.
 
+    Args:
+        dataset: Folder with dataset.json, imagesTr and labelsTr.
+        plan: plans.json; or --preparation.
+        configuration: Of the plan, such as 3d_fullres (default: all).
+        preparation: The workflow's preparation/CONFIGURATION.json.
+        output: Folder of the prepared cases; with --plan they go to OUTPUT/CONFIGURATION.
+        manifest: With --preparation: JSON with a digest per case, written last (default: manifest/chunk_0.json beside
+            the cases).
+        check: check.json of these cases: spares reading files just to see that they are the same.
+        chunk: Chunk I of N, from 0 (default: all cases).
+        workers: Processes.
+        call: The call.
+
     Raises:
-        DatasetError: Cases that could not be prepared.
+        ConfigurationError: Not just one of --plan and --preparation.
+        DatasetError: Cases that could not be prepared; the others are kept.
 
     Source: method.md section 9.
     """
-    dataset = read_dataset(options.dataset)
-    targets = _targets(options, dataset)
-    cases = cases_of_chunk(dataset.cases, options.chunk)
-    digests = case_digests(dataset, checked_cases(options.check))
-    prepare = partial(_prepare, dataset=dataset, targets=targets, digests=digests)
-    title = f"preprocess {', '.join(target.name for target in targets)}"
-    prepared = for_each_case(title, prepare, cases, workers=options.workers)
+    source = read_dataset(dataset.parent)
+    if preparation is not None and plan is None:
+        ways = {preparation.stem: (read_preparation(preparation), output)}
+    elif plan is not None and preparation is None and manifest is None:
+        ways = _ways_of(plan, configuration, output)
+    else:
+        raise ConfigurationError(
+            "preprocess needs --plan (and maybe --configuration), or --preparation (and maybe --manifest)"
+        )
+    channels, labels = str(source.channel_names), repr(source.labels)
+    targets = [
+        _Target(
+            preparation=way,
+            store=CaseStore(folder),
+            common=key_of(call.code, channels, way.to_json(), labels),
+            manifest=manifest or folder / "manifest" / "chunk_0.json",
+        )
+        for way, folder in ways.values()
+    ]
+    prepare = partial(
+        _prepare, dataset=source, targets=targets, digests=case_digests(source, checked_cases(check))
+    )
+    cases = cases_of_chunk(source.cases, chunk)
+    prepared = for_each_case(f"preprocess {', '.join(ways)}", prepare, cases, workers=workers)
     for number, target in enumerate(targets):
         found = {name: of_case[number] for name, of_case in prepared.items()}
         write_text(target.manifest, Manifest(cases=found).to_json())
 
 
-def _targets(options: argparse.Namespace, dataset: Dataset) -> list[_Target]:
-    """What the options ask for; configurations that are prepared alike are prepared once."""
-    if options.preparation is not None:
-        found = {options.preparation.stem: read_preparation(options.preparation)}
-        folders = [options.output]
-    else:
-        found = _preparations(options)
-        folders = [options.output / name for name in found]
-    channels, labels = str(dataset.channel_names), repr(dataset.labels)
-    return [
-        _Target(
-            name,
-            preparation,
-            CaseStore(folder),
-            key_of(options.code, channels, preparation.to_json(), labels),
-            options.manifest or folder / "manifest" / "chunk_0.json",
-        )
-        for (name, preparation), folder in zip(found.items(), folders, strict=True)
-    ]
-
-
-def _preparations(options: argparse.Namespace) -> dict[str, Preparation]:
-    if options.plan is None or options.manifest is not None:
-        raise ConfigurationError(
-            "preprocess needs --plan (and maybe --configuration), or --preparation (and maybe --manifest)"
-        )
-    plan = read_plan(options.plan)
-    found: dict[str, Preparation] = {}
-    for name in options.configuration or plan.configurations:
+def _ways_of(
+    file: Path, configurations: Sequence[str] | None, output: Path
+) -> dict[str, tuple[Preparation, Path]]:
+    """How a plan's configurations are prepared, and where the cases go; those that are prepared alike go once."""
+    plan = read_plan(file)
+    found: dict[str, tuple[Preparation, Path]] = {}
+    for name in configurations or plan.configurations:
         preparation = plan.preparation(name)
-        alike = next((other for other, same in found.items() if same == preparation), None)
+        alike = next((other for other, (same, _) in found.items() if same == preparation), None)
         if alike is None:
-            found[name] = preparation
+            found[name] = preparation, output / name
         else:
             console.print(f"{name} is prepared as {alike} is, and reads its cases")
     return found

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
+from segflow.commands.arguments import ALONE, DatasetFile, InputFile, InputFolder, ResultFile, ThisCall
 from segflow.commands.console import progress_bar
 from segflow.contracts.artefacts import Manifest
 from segflow.images.cases import read_labels
@@ -17,44 +15,43 @@ from segflow.storage.cases import CaseStore
 from segflow.storage.files import digest_of, write_array, write_text
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    parser.add_argument(
-        "--preparation",
-        type=Path,
-        required=True,
-        help="plan's preparation/CONFIGURATION.json of the cascade's cases",
-    )
-    parser.add_argument("--folds", type=Path, required=True, help="splits_final.json")
-    parser.add_argument(
-        "--predictions", type=Path, required=True, help="folder with fold_0, fold_1, ... of label maps"
-    )
-    parser.add_argument("--prepared", type=Path, required=True, help="prepared.json of the cascade's cases")
-    parser.add_argument(
-        "--manifest", type=Path, required=True, help="JSON with a digest per case, beside the label maps"
-    )
+def previous_stage(
+    *,
+    dataset: DatasetFile,
+    preparation: InputFile,
+    folds: InputFile,
+    predictions: InputFolder,
+    prepared: InputFile,
+    manifest: ResultFile,
+    call: ThisCall = ALONE,
+) -> None:
+    """Bring low-resolution out-of-fold predictions to the grid of the cascade's prepared cases.
 
+    Args:
+        dataset: The data set's folder or dataset.json.
+        preparation: The plan's preparation/CONFIGURATION.json of the cascade's cases.
+        folds: splits_final.json.
+        predictions: Folder with fold_0, fold_1, ... of label maps.
+        prepared: prepared.json of the cascade's cases.
+        manifest: JSON with a digest per case; the resampled label maps are written beside it.
+        call: The call.
 
-def run(options: argparse.Namespace) -> None:
-    """Resample every case's out-of-fold prediction. Source: method.md section 19."""
-    description, _ = read_description(options.dataset)
-    preparation = read_preparation(options.preparation)
-    store = CaseStore(options.prepared.parent)
-    held_out = [
-        (number, identifier)
-        for number, fold in enumerate(read_folds(options.folds))
-        for identifier in fold.val
-    ]
+    Source: method.md section 19.
+    """
+    description, _ = read_description(dataset)
+    prepared_as = read_preparation(preparation)
+    store = CaseStore(prepared.parent)
+    split = read_folds(folds)
+    call.reads(*(predictions / f"fold_{number}" / "manifest.json" for number in range(len(split))))
+    held_out = [(number, identifier) for number, fold in enumerate(split) for identifier in fold.val]
     digests = {}
     with progress_bar("previous stage", len(held_out)) as bar:
         for number, identifier in held_out:
             name = f"{identifier}{label_ending(description['file_ending'])}"
-            file = options.predictions / f"fold_{number}" / name
-            found = read_labels(file, case=identifier)
-            resampled = prepare_labels(found, store.record(identifier), preparation)
-            target = options.manifest.parent / f"{identifier}.npy"
+            found = read_labels(predictions / f"fold_{number}" / name, case=identifier)
+            resampled = prepare_labels(found, store.record(identifier), prepared_as)
+            target = manifest.parent / f"{identifier}.npy"
             write_array(target, resampled)
             digests[identifier] = digest_of(target)
             bar.advance()
-    write_text(options.manifest, Manifest(cases=digests).to_json())
+    write_text(manifest, Manifest(cases=digests).to_json())

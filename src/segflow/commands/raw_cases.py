@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,26 +16,14 @@ from segflow.contracts.errors import DatasetError
 from segflow.images.formats import digest_of_image
 from segflow.processes.pool import map_cases
 from segflow.storage.files import read_contract
+from segflow.workflow.chunks import chunk_of
 
-__all__ = ["CaseDigests", "add_case_arguments", "case_digests", "checked_cases", "for_each_case", "warn"]
+__all__ = ["CaseDigests", "case_digests", "cases_of_chunk", "checked_cases", "for_each_case", "warn"]
 
 R = TypeVar("R")
 
 MAX_ERRORS_SHOWN = 10
 MAX_WARNINGS_SHOWN = 10
-
-
-def add_case_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the data set, and what such verbs have in common."""
-    parser.add_argument("dataset", type=Path, help="folder with dataset.json, imagesTr and labelsTr")
-    parser.add_argument(
-        "--check",
-        type=Path,
-        nargs="+",
-        default=[],
-        help="check.json of these cases: spares reading files just to see that they are the same",
-    )
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: all cores)")
 
 
 @dataclass(frozen=True)
@@ -74,8 +61,14 @@ def case_digests(dataset: Dataset, cases: Sequence[CheckedCase]) -> CaseDigests:
     return CaseDigests(dataset.folder, checked)
 
 
+def cases_of_chunk(cases: Sequence[Case], chunk: tuple[int, int]) -> tuple[Case, ...]:
+    """Some of a data set's cases, maybe none; those of chunk (index, count)."""
+    index, count = chunk
+    return tuple(case for case in cases if chunk_of(case.identifier, count) == index)
+
+
 def for_each_case(
-    title: str, work: Callable[[Case], R], cases: Sequence[Case], *, workers: int | None
+    title: str, work: Callable[[Case], R], cases: Sequence[Case], *, workers: int
 ) -> dict[str, R]:
     """Do something with every case; a case that fails stops no other, and is named at the end.
 
@@ -94,7 +87,7 @@ def for_each_case(
     results: dict[str, R] = {}
     faults: list[str] = []
     with progress_bar(title, len(cases)) as bar:
-        outcomes = map_cases(partial(_attempt, work), cases, workers=workers or 1)
+        outcomes = map_cases(partial(_attempt, work), cases, workers=workers)
         for case, outcome in zip(cases, outcomes, strict=True):
             if isinstance(outcome, _Fault):
                 faults.append(outcome.message)

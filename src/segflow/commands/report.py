@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
+from segflow.commands.arguments import DatasetFile, ExperimentFolder, InputFile, ResultFile
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
 from segflow.contracts.artefacts import CheckReport
-from segflow.contracts.case import Case
+from segflow.contracts.case import Case, Dataset
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.fingerprint.consistency import dataset_warnings
@@ -26,28 +27,29 @@ from segflow.reporting.text import cautions, mean_dice, representative_cases
 from segflow.storage.files import read_contract, write_text
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("results", type=Path, help="folder of one recipe's results on one data set")
-    parser.add_argument(
-        "--dataset", type=Path, required=True, help="folder of the data set, for the pictures"
-    )
-    parser.add_argument(
-        "--check",
-        type=Path,
-        nargs="+",
-        help="check.json of its cases (default: those of its data set's results)",
-    )
-    parser.add_argument("--overlays", type=int, default=3, help="cases to show (default 3)")
-    parser.add_argument("--output", type=Path, required=True, help="report.html")
+def report(
+    results: ExperimentFolder,
+    *,
+    dataset: DatasetFile,
+    check: tuple[InputFile, ...] = (),
+    overlays: int = 3,
+    output: ResultFile,
+) -> None:
+    """Write one page about a whole experiment.
 
-
-def run(options: argparse.Namespace) -> None:
-    """Gather, render, write."""
-    outcome = read_outcome(options.results)
-    options.also_read = [options.results / name for name in ("model/model.json", "final/summary.json")]
+    Args:
+        results: Folder of one recipe's results on one data set.
+        dataset: The data set's folder or dataset.json, for the pictures.
+        check: check.json of its cases (default: those of its data set's results).
+        overlays: Cases to show.
+        output: report.html.
+    """
+    outcome = read_outcome(results)
+    source = read_dataset(dataset.parent)
     folder, card = outcome.folder, outcome.card
-    networks = [_network_card(path) for path in sorted((folder / "models").glob("*/fold_*/card.json"))]
+    networks = [
+        read_contract(NetworkCard, file) for file in sorted((folder / "models").glob("*/fold_*/card.json"))
+    ]
     qualified = cautions(
         outcome.summary,
         outcome.labels,
@@ -71,24 +73,20 @@ def run(options: argparse.Namespace) -> None:
             for candidate in card.selection.candidates
         },
         histories=_histories(folder),
-        overlays=_overlays(outcome, options.dataset, options.overlays),
+        overlays=_overlays(outcome, source, overlays),
         stages=stage_times(folder),
         provenance=_provenance(outcome, networks),
-        warnings=(*_warnings(options), *qualified),
+        warnings=(*_warnings(check, results, source), *qualified),
     )
-    write_text(options.output, render_report(data))
+    write_text(output, render_report(data))
 
 
-def _warnings(options: argparse.Namespace) -> tuple[str, ...]:
-    """What the check of any chunk had to say, and what all of them show together; once."""
-    files = options.check or sorted((options.results.parent / "check").glob("chunk_*.json"))
+def _warnings(check: Sequence[Path], results: Path, dataset: Dataset) -> tuple[str, ...]:
+    """Warnings of the check of any chunk, and those of all cases together; each once."""
+    files = check or sorted((results.parent / "check").glob("chunk_*.json"))
     said = [warning for file in files for warning in read_contract(CheckReport, file).warnings]
-    common = dataset_warnings(read_dataset(options.dataset), checked_cases(files))
+    common = dataset_warnings(dataset, checked_cases(files))
     return tuple(dict.fromkeys((*said, *common)))
-
-
-def _network_card(path: Path) -> NetworkCard:
-    return read_contract(NetworkCard, path)
 
 
 def _histories(folder: Path) -> tuple[History, ...]:
@@ -100,8 +98,8 @@ def _histories(folder: Path) -> tuple[History, ...]:
     return tuple(found)
 
 
-def _overlays(outcome: Outcome, dataset: Path, n: int) -> tuple[Overlay, ...]:
-    cases = {case.identifier: case for case in read_dataset(dataset).cases}
+def _overlays(outcome: Outcome, dataset: Dataset, n: int) -> tuple[Overlay, ...]:
+    cases = {case.identifier: case for case in dataset.cases}
     ending = label_ending(str(outcome.description["file_ending"]))
     found = []
     for rank, scores in representative_cases(outcome.summary, n):

@@ -2,61 +2,56 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
 from rich.table import Table
 
+from segflow.commands.arguments import ALONE, DEFAULTS, InputFile, ResultFile, Settings, ThisCall
 from segflow.commands.console import console
-from segflow.commands.options import add_settings_argument
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.scores import Candidate, Selection, Summary
 from segflow.recipes.selection import SelectionRecipe
 from segflow.recipes.settings import parse_settings
-from segflow.selection.choose import bootstrap, select
+from segflow.selection.choose import bootstrap
+from segflow.selection.choose import select as choose
 from segflow.storage.files import read_contract, write_text
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument(
-        "--candidates",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="NAME/summary.json of every candidate, simpler first; NAME is 3d_fullres or 2d+3d_fullres",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="selection.json")
-    add_settings_argument(parser, "selection")
+def select(
+    *, candidates: list[InputFile], output: ResultFile, values: Settings = DEFAULTS, call: ThisCall = ALONE
+) -> None:
+    """Choose the best model or pair by its scores.
 
-
-def run(options: argparse.Namespace) -> None:
-    """Read the candidates' scores, choose, write. Source: method.md section 22.
+    Args:
+        candidates: NAME/summary.json of every candidate, simpler first; NAME is 3d_fullres or 2d+3d_fullres.
+        output: selection.json.
+        values: Section "selection".
+        call: The call.
 
     Raises:
         ConfigurationError: Two candidates have the same name.
         PlanError: No candidate has a score, or they were scored on different cases.
 
+    Source: method.md section 22.
     """
-    recipe = parse_settings(SelectionRecipe, "selection", options.settings)
-    summaries = {file.parent.name: read_contract(Summary, file) for file in options.candidates}
-    if len(summaries) < len(options.candidates):
+    recipe = parse_settings(SelectionRecipe, "selection", values.settings)
+    summaries = {file.parent.name: read_contract(Summary, file) for file in candidates}
+    if len(summaries) < len(candidates):
         raise ConfigurationError(
-            f"--candidates: two of {', '.join(map(str, options.candidates))} are in folders of the same name; "
+            f"--candidates: two of {', '.join(map(str, candidates))} are in folders of the same name; "
             "the folder names the candidate"
         )
-    selection = select(
-        [_candidate(file, summaries[file.parent.name], options.output.parent) for file in options.candidates],
+    selection = choose(
+        [_candidate(file, summaries[file.parent.name], output.parent) for file in candidates],
         prefer_single_within=recipe.prefer_single_within,
         bootstrap=bootstrap(summaries),
     )
-    write_text(options.output, selection.to_json())
-    if not options.job:
+    write_text(output, selection.to_json())
+    if not call.job:
         console.print(_table(selection))
-    console.print(
-        f"best: {selection.best.name} (mean foreground Dice {selection.best.foreground_mean_dice:.4f})"
-    )
+    best = selection.best
+    console.print(f"best: {best.name} (mean foreground Dice {best.foreground_mean_dice:.4f})")
 
 
 def _candidate(file: Path, summary: Summary, relative_to: Path) -> Candidate:

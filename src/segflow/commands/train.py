@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
 
+from segflow.commands.arguments import (
+    ALONE,
+    CORES,
+    DEFAULTS,
+    DatasetFile,
+    Device,
+    InputFile,
+    OutputFile,
+    OutputFolder,
+    ResultFile,
+    Settings,
+    ThisCall,
+    Threads,
+)
 from segflow.commands.console import logger, progress_bar
-from segflow.commands.options import add_device_arguments, add_settings_argument, devices_for, fold_of
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import TrainingError
 from segflow.contracts.labels import Labels
 from segflow.contracts.model import NetworkCard
-from segflow.contracts.plan import Configuration, Fold
+from segflow.contracts.plan import Configuration, fold_of
 from segflow.images.dataset import read_description
-from segflow.network.device import choose_device
-from segflow.nnunet.checkpoints import load_weights
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_configuration
 from segflow.planning.topology import features_per_stage
@@ -31,116 +41,136 @@ from segflow.storage.cases import CaseStore
 from segflow.storage.files import digest_of, key_of, read_contract, write_text
 from segflow.storage.manifests import read_prepared
 from segflow.storage.results import unfinished_folder
-from segflow.storage.weights import CheckpointFile, save_network
-from segflow.training.job import Pretrained, TrainingJob
-from segflow.training.loop import train
-from segflow.training.memory import fits_in_memory
-from segflow.training.monitor import EpochRecord
+
+if TYPE_CHECKING:  # these need torch, and the command line's help does not
+    from segflow.commands.watching import Watch
+    from segflow.training.job import Pretrained, TrainingJob
+    from segflow.training.loop import TrainingResult
+    from segflow.training.monitor import EpochRecord
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument("--dataset", type=Path, required=True, help="dataset.json")
-    parser.add_argument("--network", type=Path, required=True, help="plan's network/CONFIGURATION.json")
-    parser.add_argument("--folds", type=Path, required=True, help="splits_final.json")
-    parser.add_argument("--fold", type=int, required=True, help="its number, from 0")
-    parser.add_argument("--prepared", type=Path, required=True, help="prepared.json of the prepared cases")
-    parser.add_argument(
-        "--previous-stage", type=Path, help="manifest of the previous stage's labels (cascade)"
-    )
-    parser.add_argument(
-        "--pretrained", type=Path, help="weights to begin with: segflow's model.pt or nnU-Net's checkpoint"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="weights file")
-    parser.add_argument("--history", type=Path, required=True, help="training.csv, a row per epoch")
-    parser.add_argument(
-        "--work", type=Path, required=True, help="folder for checkpoints of an unfinished training"
-    )
-    add_settings_argument(parser, "training", "augmentation")
-    parser.add_argument("--seed", type=int, default=0)
-    add_device_arguments(parser)
-    parser.add_argument("--workers", type=int, help="processes that prepare batches")
-    parser.add_argument(
-        "--checkpoint-minutes",
-        type=float,
-        default=10.0,
-        help="save within an epoch after so many minutes (default 10)",
-    )
-    parser.add_argument(
-        "--tensorboard", action="store_true", help="write TensorBoard logs beside the weights"
-    )
+def train(
+    *,
+    dataset: DatasetFile,
+    network: InputFile,
+    folds: InputFile,
+    fold: int,
+    prepared: InputFile,
+    previous_stage: InputFile | None = None,
+    pretrained: InputFile | None = None,
+    output: ResultFile,
+    history: OutputFile,
+    work: OutputFolder,
+    values: Settings = DEFAULTS,
+    seed: int = 0,
+    device: Device = "auto",
+    threads: Threads = CORES,
+    workers: int | None = None,
+    checkpoint_minutes: float = 10.0,
+    tensorboard: bool = False,
+    call: ThisCall = ALONE,
+) -> None:
+    """Train one configuration on one fold, or go on where an interrupted training of exactly this job stopped.
 
+    Args:
+        dataset: The data set's folder or dataset.json.
+        network: The plan's network/CONFIGURATION.json.
+        folds: splits_final.json.
+        fold: Its number, from 0.
+        prepared: prepared.json of the prepared cases.
+        previous_stage: Manifest of the previous stage's labels (cascade).
+        pretrained: Weights to begin with: segflow's model.pt or nnU-Net's checkpoint.
+        output: Weights file.
+        history: training.csv, a row per epoch.
+        work: Folder for checkpoints of an unfinished training.
+        values: Sections "training" and "augmentation".
+        seed: Another seed gives another training.
+        device: auto is a GPU if there is one.
+        threads: CPU threads.
+        workers: Processes that prepare batches (default: on a GPU, as many as there are threads to spare).
+        checkpoint_minutes: Save within an epoch after so many minutes.
+        tensorboard: Write TensorBoard logs beside the weights.
+        call: The call.
 
-@dataclass(frozen=True, kw_only=True)
-class _Inputs:
-    """What was read."""
+    Source: method.md section 15.
+    """
+    import torch
 
-    labels: Labels
-    configuration: Configuration
-    recipe: TrainingRecipe
-    fold: Fold
-    digests: dict[str, str]
-    channels: int
-    pretrained: Pretrained | None
+    from segflow.commands.watching import Watch  # needs matplotlib
+    from segflow.network.device import choose_device
+    from segflow.storage.weights import save_network
+    from segflow.training.job import TrainingJob
 
-
-def run(options: argparse.Namespace) -> None:
-    """Train, or go on where an interrupted training of exactly this job stopped. Source: method.md section 15."""
-    from segflow.commands.watching import Watch  # noqa: PLC0415  needs matplotlib
-
-    torch.set_num_threads(options.threads)
-    inputs = _read(options)
-    device = choose_device(options.device)
-    devices = devices_for(device, options.gpus)
-    previous = None if options.previous_stage is None else options.previous_stage.parent
-    store = CaseStore(options.prepared.parent, previous_stage=previous)
+    torch.set_num_threads(threads)
+    chosen = choose_device(device)
+    devices = _shared_among(chosen, call.gpus)
+    description, labels = read_description(dataset)
+    recipe = parse_settings(TrainingRecipe, "training", values.settings)
+    split = fold_of(read_folds(folds), fold)
+    digests = _digests(prepared, previous_stage, sorted({*split.train, *split.val}), fold)
+    planned = read_configuration(network)
     job = TrainingJob(
-        configuration=inputs.configuration,
-        labels=inputs.labels,
-        channels=inputs.channels,
-        fold=inputs.fold,
-        training=inputs.recipe,
-        augmentation=parse_settings(AugmentationRecipe, "augmentation", options.settings),
-        device=device,
-        seed=options.seed,
-        workers=_default_workers(options.threads, devices) if options.workers is None else options.workers,
-        pretrained=inputs.pretrained,
-        checkpoint_s=60 * options.checkpoint_minutes,
+        configuration=_with_overrides(
+            planned, recipe, parse_settings(PlannerRecipe, "planning", values.settings)
+        ),
+        labels=labels,
+        channels=len(description["channel_names"]),
+        fold=split,
+        training=recipe.model_copy(update={"pretrained": None}),
+        augmentation=parse_settings(AugmentationRecipe, "augmentation", values.settings),
+        device=chosen,
+        seed=seed,
+        workers=_default_workers(threads, devices) if workers is None else workers,
+        pretrained=_pretrained(pretrained or recipe.pretrained_file(planned.name)),
+        checkpoint_s=60 * checkpoint_minutes,
     )
     watch = Watch(
-        options.history.with_name("progress.png"),
-        job.labels.target_names,
-        logs=options.history.with_name("tensorboard") if options.tensorboard else None,
+        history.with_name("progress.png"),
+        labels.target_names,
+        logs=history.with_name("tensorboard") if tensorboard else None,
     )
-    what = f"train {job.configuration.name} fold {options.fold}"
-    steps = job.training.epochs * job.training.iterations
+    what = f"train {job.configuration.name} fold {fold}"
     waited: list[str] = []
-    key = key_of(*job.parts.values(), job.device, *inputs.digests.values(), options.code)
-    with unfinished_folder(options.work / key[:16], on_wait=lambda: _say_waiting(waited, what)) as folder:
-        if waited and options.output.exists() and options.history.exists():
+    key = key_of(*job.parts.values(), job.device, *digests.values(), call.code)
+    with unfinished_folder(work / key[:16], on_wait=lambda: _say_waiting(waited, what)) as folder:
+        if waited and output.exists() and history.exists():
             logger.info("another process, perhaps left by a workflow that was killed, has done this training")
             return
-        checkpoints = CheckpointFile(folder / "checkpoint.pt", on_save=watch)
-        with (
-            progress_bar(what, steps, per_step=job.configuration.batch_size, item="samples") as bar,
-            stop_requests() as stop,
-            fits_in_memory(_sized(what, job), device=device),
-        ):
-            result = train(job, store, checkpoints, bar, stop=stop, devices=devices)
+        store = CaseStore(prepared.parent, previous_stage=previous_stage and previous_stage.parent)
+        result = _trained(job, store, folder, watch, what, devices)
         card = NetworkCard(
             configuration=job.configuration,
             input_channels=job.input_channels,
-            n_outputs=job.labels.n_outputs,
-            fold=options.fold,
-            seed=options.seed,
+            n_outputs=labels.n_outputs,
+            fold=fold,
+            seed=seed,
             epochs=len(result.history),
-            device=device,
+            device=chosen,
         )
         watch.show([asdict(record) for record in result.history])
-        write_text(options.output.with_name("card.json"), card.to_json())
-        write_text(options.history, _table(result.history, inputs.labels).to_csv(index=False))
-        save_network(options.output, card, result.weights)
-    logger.info("trained %s fold %d on %s", job.configuration.name, options.fold, ", ".join(devices))
+        write_text(output.with_name("card.json"), card.to_json())
+        write_text(history, _table(result.history, labels).to_csv(index=False))
+        save_network(output, card, result.weights)
+    logger.info("%s: done on %s", what, ", ".join(devices))
+
+
+def _trained(
+    job: TrainingJob, store: CaseStore, folder: Path, watch: Watch, what: str, devices: Sequence[str]
+) -> TrainingResult:
+    from segflow.storage.weights import CheckpointFile
+    from segflow.training.loop import train as run
+    from segflow.training.memory import fits_in_memory
+
+    checkpoints = CheckpointFile(folder / "checkpoint.pt", on_save=watch)
+    steps = job.training.epochs * job.training.iterations
+    patch = " x ".join(map(str, job.configuration.patch_shape))
+    size = f"{what} (patch {patch}, batch {job.configuration.batch_size})"
+    with (
+        progress_bar(what, steps, per_step=job.configuration.batch_size, item="samples") as bar,
+        stop_requests() as stop,
+        fits_in_memory(size, device=job.device),
+    ):
+        return run(job, store, checkpoints, bar, stop=stop, devices=devices)
 
 
 def _say_waiting(waited: list[str], what: str) -> None:
@@ -148,40 +178,33 @@ def _say_waiting(waited: list[str], what: str) -> None:
     logger.warning("%s: another process is at it; waiting for it to end", what)
 
 
-def _sized(what: str, job: TrainingJob) -> str:
-    patch = " x ".join(map(str, job.configuration.patch_shape))
-    return f"{what} (patch {patch}, batch {job.configuration.batch_size})"
-
-
-def _read(options: argparse.Namespace) -> _Inputs:
-    description, labels = read_description(options.dataset)
-    recipe = parse_settings(TrainingRecipe, "training", options.settings)
-    fold = fold_of(read_folds(options.folds), options.fold)
-    digests = read_prepared(options.prepared)
-    needed = sorted({*fold.train, *fold.val})
-    if options.previous_stage is not None:
-        before = read_contract(Manifest, options.previous_stage).cases
+def _digests(prepared: Path, previous_stage: Path | None, needed: Sequence[str], fold: int) -> dict[str, str]:
+    """What is read of each case."""
+    digests = read_prepared(prepared)
+    if previous_stage is not None:
+        before = read_contract(Manifest, previous_stage).cases
         digests = {name: digests[name] + before[name] for name in digests.keys() & before.keys()}
     missing = [name for name in needed if name not in digests]
     if missing:
-        raise TrainingError(f"fold {options.fold} needs case {missing[0]}, which has not been prepared")
-    planner = parse_settings(PlannerRecipe, "planning", options.settings)
-    configuration = read_configuration(options.network)
-    return _Inputs(
-        labels=labels,
-        configuration=_with_overrides(configuration, recipe, planner),
-        recipe=recipe.model_copy(update={"pretrained": None}),
-        pretrained=_pretrained(options.pretrained or recipe.pretrained_file(configuration.name)),
-        fold=fold,
-        digests={name: digests[name] for name in needed},
-        channels=len(description["channel_names"]),
-    )
+        raise TrainingError(f"fold {fold} needs case {missing[0]}, which has not been prepared")
+    return {name: digests[name] for name in needed}
+
+
+def _shared_among(device: str, gpus: int) -> tuple[str, ...]:
+    """The devices of a training: a single one unless the job holds several GPUs and computes on them.
+
+    As CUDA_VISIBLE_DEVICES names no others, the GPUs that the job holds are the first ones for CUDA.
+    """
+    return tuple(f"{device}:{i}" for i in range(gpus)) if device == "cuda" and gpus > 1 else (device,)
 
 
 def _pretrained(file: Path | str | None) -> Pretrained | None:
-    """A file's name is none of the job: moved elsewhere, it is the same training."""
+    """Weights to begin with. Under another name, the same file gives the same training."""
     if file is None:
         return None
+    from segflow.nnunet.checkpoints import load_weights
+    from segflow.training.job import Pretrained
+
     weights = load_weights(Path(file))
     return Pretrained(weights=weights, digest=digest_of(Path(file)), where=str(file))
 

@@ -77,7 +77,7 @@ class Watch:
 
 def _import_writer() -> Any:
     try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  an optional package
+        from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ConfigurationError(
             "TensorBoard logs were asked for (resources.tensorboard), but the package tensorboard is not installed; "

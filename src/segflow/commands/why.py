@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
@@ -16,19 +17,16 @@ from segflow.workflow.snakemake import PlannedJobs, planned_jobs
 _DRY_RUN = ("--dry-run", "--quiet", "host", "progress", "--nocolor", "--cores", "1")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.usage = "segflow why [options as for snakemake, such as --configfile my.yaml]"
-    parser.set_defaults(takes_others=True)
+def why(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
+    """Say what the workflow would run, and for which reason.
 
-
-def run(options: argparse.Namespace) -> None:
-    """Ask Snakemake for a dry run and put its reasons in a table.
+    Args:
+        words: Options as for snakemake, such as --configfile my.yaml.
 
     Raises:
         ConfigurationError: Snakemake refuses the configuration; its own message follows.
     """
-    command = [sys.executable, "-m", "snakemake", *options.others, *_DRY_RUN]
+    command = [sys.executable, "-m", "snakemake", *words, *_DRY_RUN]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     said = done.stdout + done.stderr
     if done.returncode != 0:

@@ -8,7 +8,7 @@ Source: method.md sections 6.9, 10.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, AliasPath, ConfigDict, Field, GetCoreSchemaHandler, model_serializer
@@ -33,6 +33,7 @@ __all__ = [
     "Normalization",
     "Plan",
     "Preparation",
+    "fold_of",
     "in_order",
 ]
 
@@ -294,3 +295,16 @@ class Plan(Contract):
             transpose_forward=self.transpose_forward,
             transpose_backward=self.transpose_backward,
         )
+
+
+def fold_of(folds: Sequence[Fold], number: int) -> Fold:
+    """A fold by number.
+
+    Raises:
+        ConfigurationError: There are not so many.
+
+    Source: method.md section 10.
+    """
+    if not 0 <= number < len(folds):
+        raise ConfigurationError(f"there is no fold {number}; the folds are 0 to {len(folds) - 1}")
+    return folds[number]

@@ -57,15 +57,10 @@ def target_key(target: Target) -> str:
 
 
 def confusion_matrix(reference: LabelMap, prediction: LabelMap, labels: Labels) -> NDArray[np.int64]:
-    """Count how often each reference label meets each predicted label.
+    """Count how often each reference label meets each predicted label; maps of any number of axes.
 
     Voxels whose reference is the ignore label are left out. A value that `labels` does not know is in no
     target and counts as background.
-
-    Args:
-        reference: Annotated label map, any number of axes.
-        prediction: Label map of the same shape.
-        labels: Their vocabulary.
 
     Returns:
         Voxels, (reference label, predicted label), background first.
@@ -164,14 +159,7 @@ def nan_mean(values: Iterable[float]) -> float:
 
 
 def mean_metrics(entries: Sequence[Metrics]) -> Metrics:
-    """Mean of each metric, over the entries in which it is defined.
-
-    Args:
-        entries: One target in many cases, or many targets; all with the same metrics.
-
-    Returns:
-        The means; NaN where no entry is defined, None where it was not asked for.
-    """
+    """Mean of each metric over the entries in which it is defined; NaN if it is in none, None if not requested."""
     asked = entries[0].asked if entries else ()
     return Metrics(**{name: nan_mean(getattr(e, name) for e in entries) for name in asked})
 

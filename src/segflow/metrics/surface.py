@@ -44,13 +44,7 @@ class SurfaceDistances:
 def surface_distances(
     prediction: Mask, reference: Mask, spacing_mm: SpacingMm, ignored: Mask | None = None
 ) -> SurfaceDistances:
-    """Measure the distances from each surface to the other.
-
-    Args:
-        prediction: (z, y, x).
-        reference: The same shape.
-        spacing_mm: Along z, y, x.
-        ignored: Voxels that are not annotated.
+    """Measure the distances from each surface to the other; masks (z, y, x), `ignored` of voxels without annotation.
 
     Source: Maier-Hein et al. 2024, without ignored voxels.
     """
@@ -97,14 +91,9 @@ def assd_mm(distances: SurfaceDistances) -> float:
 
 
 def nsd(distances: SurfaceDistances, tolerance_mm: float) -> float:
-    """Normalised surface Dice: the share of both surfaces' voxels that are near the other surface.
+    """Normalised surface Dice: the share of both surfaces' voxels within a tolerance of the other surface.
 
-    Args:
-        distances: Of one target.
-        tolerance_mm: Largest distance that counts as near.
-
-    Returns:
-        0 to 1; 0 if only one of prediction and reference has a surface, NaN if neither has.
+    It is 0 if only one of prediction and reference has a surface, and NaN if neither has.
 
     Source: Nikolov et al. 2018, with voxels in place of surface elements.
     """

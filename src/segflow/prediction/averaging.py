@@ -58,13 +58,8 @@ def averaged_label_map(
 ) -> LabelMap:
     """The labels of a case, (z, y, x), unsigned, in the geometry of its raw image.
 
-    Args:
-        members: Per model, consecutive planes (k, n, y, x) of probabilities on the crop of the transposed raw image, in
-            groups of the same size for all.
-        record: The case's; all models crop it alike.
-        preparation: For the axis order.
-        labels: Classes or regions.
-        keep: Called with the mean of every group of planes.
+    `members` holds, for each model, consecutive planes (k, n, y, x) of probabilities on the crop of the transposed raw
+    image, in groups of the same size for all. `keep` is called with the mean of each group.
     """
 
     def slabs() -> Iterator[LabelMap]:

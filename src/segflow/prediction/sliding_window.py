@@ -91,13 +91,7 @@ class FoldEnsemble:
 def load_ensemble(
     files: Sequence[Path], labels: Labels, recipe: InferenceRecipe, *, device: str
 ) -> FoldEnsemble:
-    """Load the networks of one configuration, ready to predict.
-
-    Args:
-        files: Weights files, one per fold.
-        labels: Classes or regions.
-        recipe: Sliding window and mirroring.
-        device: "cpu" or "cuda".
+    """Load the networks of one configuration, ready to predict, from weights files of one fold each.
 
     Raises:
         PredictionError: A file is missing or damaged, or has another number of outputs than there are labels.
@@ -171,13 +165,9 @@ def sliding_window(
 
 
 def adapted(network: Network, recipe: InferenceRecipe, device: str, *, has_regions: bool) -> Network:
-    """The network in the recipe's precision, with float32 logits or probabilities as output, as the recipe averages.
+    """The network in the recipe's precision ("auto": float16 on a GPU, float32 on a CPU), with float32 output.
 
-    Args:
-        network: (b, c, spatial) to logits (b, k, spatial).
-        recipe: Precision ("auto" is float16 on a GPU and float32 on a CPU), and whether probabilities are averaged.
-        device: Where the network is.
-        has_regions: The outputs are regions, which may overlap, rather than classes.
+    The output is logits, or probabilities if the recipe averages these.
 
     Source: method.md section 16 (half precision on CUDA), sections 17 and 26 (probabilities).
     """
@@ -197,12 +187,9 @@ def adapted(network: Network, recipe: InferenceRecipe, device: str, *, has_regio
 
 
 def mirrored_mean(network: Network, batch: Tensor, *, mirroring: bool | Sequence[Axis] = True) -> Tensor:
-    """The mean output over every combination of mirrored spatial axes, each mirrored back.
+    """The mean output over every combination of mirrored spatial axes (all, none, or those named), each mirrored back.
 
-    Args:
-        network: (b, c, spatial) to (b, k, spatial).
-        batch: (b, c, spatial), 2 or 3 spatial axes.
-        mirroring: Mirror all axes, none, or those named; z is ignored in 2D.
+    The batch has 2 or 3 spatial axes; z is ignored in 2D.
     """
     chosen = _AXES if mirroring is True else mirroring or ()
     mirrored = [

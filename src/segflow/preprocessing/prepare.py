@@ -1,4 +1,4 @@
-"""Preparation of one case: crop, normalise, resample, and store voxels of each target for sampling.
+"""Preparation of one case: crop, normalise, resample, and draw voxels of each target for sampling.
 
 Source: method.md section 9.
 """
@@ -18,12 +18,7 @@ from segflow.preprocessing.normalise import normalise
 from segflow.volumes.crop import crop, crop_mask, mark_outside, nonzero_voxels, reorder, transpose_spatial
 from segflow.volumes.resample import resample_image, resample_labels, resampled_shape, separate_axis
 
-__all__ = [
-    "prepare_case",
-    "prepare_labels",
-    "target_grid",
-    "target_locations",
-]
+__all__ = ["prepare_case", "prepare_labels", "target_grid", "target_locations"]
 
 MAX_VOXELS = 10_000
 MIN_SHARE = 0.01
@@ -93,9 +88,9 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> Prep
     record = CaseRecord(
         identifier=raw.identifier,
         geometry=raw.geometry,
-        shape_before_crop=_shape3(image.shape[1:]),
+        shape_before_crop=image.shape[1:],
         crop_box=box,
-        spacing_mm=_spacing3(spacing_mm),
+        spacing_mm=spacing_mm,
         shape=shape,
     )
     return PreparedCase(
@@ -157,20 +152,11 @@ def target_grid(
     target_mm = preparation.spacing_mm
     if preparation.dimensions == 2:
         target_mm = (spacing_mm[0], *target_mm)
-    return _shape3(resampled_shape(shape, spacing_mm, target_mm)), target_mm
+    z, y, x = resampled_shape(shape, spacing_mm, target_mm)
+    return (z, y, x), target_mm
 
 
 def _small(labels: LabelMap) -> LabelMap:
     """A copy as int8 if the values fit, since labels are read far more often than written."""
     dtype = np.int8 if labels.max(initial=0) <= _INT8_MAX else np.int16
     return labels.astype(dtype, order="C")
-
-
-def _shape3(shape: tuple[int, ...]) -> Shape3:
-    z, y, x = shape
-    return (z, y, x)
-
-
-def _spacing3(spacing_mm: tuple[float, ...]) -> tuple[float, float, float]:
-    z, y, x = spacing_mm
-    return (z, y, x)

@@ -28,6 +28,7 @@ __all__ = [
     "common_scale",
     "draw_curves",
     "lay_out_plot",
+    "style_epochs",
 ]
 
 #: Safe for any colour vision, most visible on grey images first. Source: Okabe & Ito 2008.
@@ -76,8 +77,8 @@ def draw_curves(histories: Sequence[History]) -> str:
             _plot(left, history.epochs, history.validation_loss, color=colour, lw=0.9, ls=(0, (2, 1.5)))
             _plot(right, history.epochs, history.pseudo_dice, color=colour, lw=0.7, alpha=0.4)
             _plot(right, history.epochs, history.ema_pseudo_dice, color=colour, lw=1.5)
-        _style(left, "Loss (solid: training, dashed: held-out patches)")
-        _style(right, "Pseudo-Dice (pale: epoch, bold: moving average)")
+        style_epochs(left, "Loss (solid: training, dashed: held-out patches)", ink=_INK, faint=_FAINT)
+        style_epochs(right, "Pseudo-Dice (pale: epoch, bold: moving average)", ink=_INK, faint=_FAINT)
         left.legend(frameon=False, labelcolor=_INK, ncols=2, handlelength=1.2)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
@@ -95,16 +96,17 @@ def _block_means(values: Sequence[float], size: int) -> list[float]:
     return [nan_mean(values[start : start + size]) for start in range(0, len(values), size)]
 
 
-def _style(axes: Axes, title: str) -> None:
+def style_epochs(axes: Axes, title: str, *, ink: str = "#000000", faint: str = "#C0C0C0") -> None:
+    """The look of curves over epochs, in a colour for text and one for lines."""
     axes.set_facecolor("none")
-    axes.set_title(title, color=_INK, loc="left", fontsize=9)
+    axes.set_title(title, color=ink, loc="left", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
-    axes.set_xlabel("epoch", color=_INK)
-    axes.tick_params(colors=_INK, color=_FAINT, labelsize=8)
-    axes.grid(visible=True, color=_FAINT, linewidth=0.6)
+    axes.set_xlabel("epoch", color=ink)
+    axes.tick_params(colors=ink, color=faint, labelsize=8)
+    axes.grid(visible=True, color=faint, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     for spine in axes.spines.values():
-        spine.set_color(_FAINT)
+        spine.set_color(faint)
 
 
 def _inline(text: str) -> str:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from segflow.reporting.figures import class_colour
+from segflow.reporting.figures import class_colour, style_epochs
 
 __all__ = ["draw_progress"]
-
-Corner = Literal["upper right", "lower right"]
 
 _INCHES, _DPI = (11.0, 7.0), 100
 _FIRST, _SECOND = "#0072B2", "#D55E00"
 _PALE: Final = {"lw": 0.8, "alpha": 0.6}
+_LEGEND: Final = {"frameon": False, "fontsize": 8, "ncols": 2}
 
 
 def draw_progress(records: Sequence[Mapping[str, Any]], target_names: Sequence[str]) -> bytes:
@@ -46,7 +44,9 @@ def draw_progress(records: Sequence[Mapping[str, Any]], target_names: Sequence[s
 def _draw(axes: Axes, title: str, columns: Mapping[str, Sequence[float]], colours: Mapping[str, str]) -> None:
     for name, colour in colours.items():
         _line(axes, columns, columns.get(name, ()), color=colour, label=name.replace("_", " "))
-    _style(axes, title, legend="upper right" if len(colours) > 1 else None)
+    style_epochs(axes, title)
+    if len(colours) > 1:
+        axes.legend(loc="upper right", **_LEGEND)
 
 
 def _draw_dice(axes: Axes, columns: Mapping[str, Sequence[Any]], target_names: Sequence[str]) -> None:
@@ -55,18 +55,10 @@ def _draw_dice(axes: Axes, columns: Mapping[str, Sequence[Any]], target_names: S
         values = [row[number] for row in rows]
         _line(axes, columns, values, color=class_colour(number), label=name, **_PALE)
     _line(axes, columns, columns.get("ema", ()), color="#000000", lw=1.8, label="mean, moving average")
-    _style(axes, "pseudo-Dice of held-out patches", legend="lower right")
+    style_epochs(axes, "pseudo-Dice of held-out patches")
+    axes.legend(loc="lower right", **_LEGEND)
 
 
 def _line(axes: Axes, columns: Mapping[str, Sequence[float]], values: Sequence[float], **style: Any) -> None:
     marker = "o" if len(values) == 1 else None
     axes.plot(columns.get("epoch", ()), values, marker=marker, **({"lw": 1.4} | style))
-
-
-def _style(axes: Axes, title: str, *, legend: Corner | None) -> None:
-    axes.set_title(title, loc="left", fontsize=10)
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
-    axes.grid(visible=True, linewidth=0.4)
-    if legend is not None:
-        axes.legend(loc=legend, frameon=False, fontsize=8, ncols=2)

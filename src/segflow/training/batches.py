@@ -23,7 +23,6 @@ from segflow.augmentation.pipeline import (
     needed_box,
     plain,
 )
-from segflow.augmentation.spatial import initial_patch_shape
 from segflow.augmentation.targets import target_shapes
 from segflow.contracts.arrays import LabelMap, Shape3, Voxels
 from segflow.contracts.case import CaseReader, TrainingCase
@@ -102,7 +101,7 @@ class BatchMaker:
         identifiers = self._job.fold.train if training else self._job.fold.val
         case = self._reader.read(identifiers[int(rng.integers(len(identifiers)))])
         settings, patch_shape = self._settings, self._settings.patch_shape
-        read_shape = initial_patch_shape(patch_shape, settings.recipe) if training else patch_shape
+        read_shape = settings.read_shape if training else patch_shape
         start = draw_start(
             rng,
             _shape3(case.labels.shape),
@@ -113,10 +112,10 @@ class BatchMaker:
         if not training:
             return plain(self._cut(case, start, read_shape), settings)
         draw = draw_augmentation(rng, settings)
-        first, shape = needed_box(draw, settings, read_shape=read_shape)
+        first, shape = needed_box(draw, settings)
         offset = (0,) * (3 - len(first)) + first
         start = _shape3([s + f for s, f in zip(start, offset, strict=True)])
-        return augment(self._cut(case, start, shape), draw, settings, read_shape=read_shape)
+        return augment(self._cut(case, start, shape), draw, settings)
 
     def _locations(self, case: TrainingCase, position: int) -> Mapping[Target, Voxels]:
         """The voxels that a patch may be centred on; empty if it may lie anywhere."""

@@ -38,9 +38,8 @@ class Pretrained:
 class TrainingJob:
     """What to train, on which cases, and on which device.
 
-    How a setting reaches its place, by the example of the learning rate: `training.learning_rate` of the recipe (with
-    its default) is a field of `TrainingRecipe`; the recipe is the job's `training`; `step.learning_rate` makes each
-    epoch's value of it, and `step.Learner.begin_epoch` gives that to the optimiser.
+    A setting such as `training.learning_rate` is a field of a recipe here (`training`) and used where it takes effect
+    (`step.learning_rate`).
 
     Attributes:
         configuration: Patch, batch and network.
@@ -99,12 +98,7 @@ class TrainingJob:
 
 
 def check_job(job: TrainingJob, reader: CaseReader, devices: Sequence[str]) -> None:
-    """Refuse a job that cannot be trained, before any process is started.
-
-    Args:
-        job: What to train.
-        reader: Reads the cases.
-        devices: All "cpu", or all CUDA devices.
+    """Refuse a job that cannot be trained on some devices, before any process is started.
 
     Raises:
         TrainingError: With the device, the size or the case at fault, and what to do.

@@ -1,4 +1,8 @@
-"""Connected components of label maps."""
+"""Connected components of label maps (z, y, x), and the holes they enclose.
+
+Each function takes a label map and the labels whose union is the mask, and returns a new map of the same shape and
+type. Other voxels stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +23,10 @@ _Rule = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
 
 
 def keep_largest(label_map: LabelMap, labels: Collection[int]) -> LabelMap:
-    """Set to background what lies outside the largest connected component of the given labels taken together.
+    """Set to background all of the mask but its largest connected component.
 
     Neighbours touch at faces, edges or corners (26 neighbours; 8 in a flat image). Of components that share the largest
     size, all stay.
-
-    Args:
-        label_map: (z, y, x).
-        labels: Label values whose union is the mask; other voxels stay as they are.
-
-    Returns:
-        A new label map of the same shape and type.
 
     Source: method.md section 23.
     """
@@ -39,17 +36,7 @@ def keep_largest(label_map: LabelMap, labels: Collection[int]) -> LabelMap:
 def remove_small(
     label_map: LabelMap, labels: Collection[int], min_volume_mm3: float, spacing_mm: SpacingMm
 ) -> LabelMap:
-    """Set to background the components, of the given labels taken together, that are smaller than a volume.
-
-    Args:
-        label_map: (z, y, x).
-        labels: Label values whose union is the mask; other voxels stay as they are.
-        min_volume_mm3: A component of just this volume stays; of a flat image, mm2.
-        spacing_mm: Along z, y, x.
-
-    Returns:
-        A new label map of the same shape and type.
-    """
+    """Set to background the components of the mask below a volume; in a flat image, below an area in mm2."""
     mm3 = voxel_mm3(label_map.shape, spacing_mm)
     return _without_components(label_map, labels, lambda voxels: voxels * mm3 < min_volume_mm3)
 
@@ -68,18 +55,10 @@ def _without_components(label_map: LabelMap, labels: Collection[int], too_small:
 
 
 def fill_enclosed(label_map: LabelMap, labels: Collection[int], fill: int) -> LabelMap:
-    """Give a label to the background that the given labels, taken together, enclose.
+    """Give the label `fill` to the background that the mask encloses; other labels in there stay.
 
-    Enclosed is what no path of face neighbours outside the mask joins to the image's edge. Other labels in there stay.
-    In a flat image, paths lie within its plane.
-
-    Args:
-        label_map: (z, y, x).
-        labels: Label values whose union is the mask.
-        fill: The value to write.
-
-    Returns:
-        A new label map of the same shape and type.
+    Enclosed is what no path of face neighbours outside the mask joins to the image's edge. In a flat image, paths lie
+    within its plane.
     """
     mask = np.isin(label_map, list(labels))
     result = label_map.copy()

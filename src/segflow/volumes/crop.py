@@ -37,12 +37,7 @@ def reorder(values: Sequence[T], order: Sequence[int]) -> tuple[T, ...]:
 
 
 def transpose_spatial(array: NDArray[Any], order: Sequence[int]) -> NDArray[Any]:
-    """Reorder the last three axes of an array (..., z, y, x); a view.
-
-    Args:
-        array: Any array.
-        order: Source axis of each target axis, a permutation of 0, 1, 2.
-    """
+    """Reorder the last three axes of an array (..., z, y, x), as `reorder` does; a view."""
     leading = array.ndim - len(order)
     return np.transpose(array, (*range(leading), *(leading + axis for axis in order)))
 
@@ -102,17 +97,9 @@ def mark_outside(labels: LabelMap, mask: Mask) -> None:
 def uncrop_probabilities(
     scores: Scores, box: Box, shape: Shape3, order: Sequence[int], *, has_regions: bool
 ) -> Scores:
-    """Undo crop and transposition of probabilities: outside the box, the background is certain.
+    """Undo crop and transposition of probabilities (k, z, y, x); `order` is the source axis of each axis of the result.
 
-    Args:
-        scores: (k, z, y, x), of the box's size.
-        box: Half-open (start, stop) per axis.
-        shape: Spatial shape before the crop.
-        order: Source axis of each axis of the result.
-        has_regions: There is no background among the outputs: all are 0 outside.
-
-    Returns:
-        (k, z, y, x), on the raw image's grid.
+    Outside the box, the background has probability 1; with regions, which have no background, all are 0.
 
     Source: method.md section 17.
     """

@@ -69,17 +69,7 @@ class Neighbours:
 
 @lru_cache(maxsize=_KEPT)
 def bands(size: int, new_size: int, order: int, rows: int = _ROWS) -> tuple[Band, ...]:
-    """The matrix that resizes an axis, cut into bands.
-
-    Args:
-        size: Old length.
-        new_size: New length.
-        order: Order of the spline: 1 or 3; 0 takes the nearest voxel.
-        rows: New voxels per band.
-
-    Returns:
-        Bands that cover the new axis in order.
-    """
+    """The matrix that resizes an axis by a spline of order 1 or 3 (0: the nearest voxel), in bands of `rows` rows."""
     matrix = _matrix(size, new_size, order).astype(np.float32)
     found = []
     for start in range(0, new_size, rows):
@@ -133,14 +123,9 @@ def _matrix(size: int, new_size: int, order: int) -> NDArray[np.float64]:
 
 
 def resize_depth(planes: NDArray[Any], band: Band) -> NDArray[np.float32]:
-    """The new planes of a band.
+    """The new planes (z', y, x) of a band of the first axis, from its old planes (z, y, x).
 
-    Args:
-        planes: The old planes it is made from, (z, y, x).
-        band: A band of the first axis.
-
-    Returns:
-        (z', y, x); the planes themselves, as float32, if the band changes nothing.
+    They are the old planes themselves, as float32, if the band changes nothing.
     """
     slab = np.ascontiguousarray(planes, np.float32)
     if band.is_identity:
@@ -151,16 +136,7 @@ def resize_depth(planes: NDArray[Any], band: Band) -> NDArray[np.float32]:
 def resize_planes(
     planes: NDArray[np.float32], shape: Sequence[int], orders: Sequence[int]
 ) -> NDArray[np.float32]:
-    """Resize the last two axes.
-
-    Args:
-        planes: (z, y, x).
-        shape: New y and x.
-        orders: Orders of the splines along y and x.
-
-    Returns:
-        (z, *shape); the planes themselves if nothing changes.
-    """
+    """Resize the last two axes of planes (z, y, x) by splines; the planes themselves if nothing changes."""
     depth, rows, columns = planes.shape
     new_rows, new_columns = shape
     if new_rows != rows:

@@ -78,16 +78,6 @@ def _pick_regions(scores: Iterable[NDArray[np.float32]], labels: Labels, thresho
 
 
 def one_hot(label_map: LabelMap, values: Sequence[int]) -> Image:
-    """One channel per label value: 1 where the map has it.
-
-    Args:
-        label_map: (z, y, x).
-        values: Label values.
-
-    Returns:
-        (len(values), z, y, x), float32.
-
-    Source: method.md section 13, step 14.
-    """
+    """One float32 channel (z, y, x) per label value: 1 where the map has it. Source: method.md section 13, step 14."""
     channels: NDArray[np.bool_] = np.stack([label_map == value for value in values])
     return channels.astype(np.float32)

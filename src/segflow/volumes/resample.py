@@ -44,15 +44,7 @@ _CORNERS = tuple(product((False, True), repeat=3))  # in the order in which scip
 def resampled_shape(
     shape: Sequence[int], spacing_mm: Sequence[float], target_spacing_mm: Sequence[float]
 ) -> tuple[int, ...]:
-    """The shape an array has after resampling.
-
-    Args:
-        shape: Voxels per axis.
-        spacing_mm: Spacing of the array.
-        target_spacing_mm: Spacing after resampling.
-
-    Returns:
-        Voxels per axis, rounded half to even; at least 1, so that a single slice survives.
+    """The shape of an array after resampling: rounded half to even, and at least 1, so that a single slice survives.
 
     Source: method.md section 8.1.
     """
@@ -133,14 +125,9 @@ class ScoreGrid:
         return bands(self.shape[0], self.new_shape[0], self._orders[0], planes)
 
     def resize(self, planes: NDArray[Any], band: Band) -> NDArray[np.float32]:
-        """The new planes of a group, of one channel.
+        """The new planes (z', y', x') of a group, float32, from its old planes (z, y, x) of any floating-point type.
 
-        Args:
-            planes: The group's old planes, (z, y, x), any floating-point type.
-            band: The group.
-
-        Returns:
-            (z', y', x'), float32; the planes themselves if nothing changes.
+        They are the old planes themselves if nothing changes.
         """
         return resize_planes(resize_depth(planes, band), self.new_shape[1:], self._orders[1:])
 

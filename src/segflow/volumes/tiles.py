@@ -43,14 +43,7 @@ def tile_corners(shape: Sequence[int], patch: Sequence[int], step: float) -> Ite
 
 
 def gaussian_weights(patch: Sequence[int], sigma: float) -> NDArray[np.float32]:
-    """A Gaussian bump over a tile, highest (1) at voxel patch // 2 and nowhere zero.
-
-    Args:
-        patch: Voxels per axis.
-        sigma: Standard deviation as a share of the patch.
-
-    Returns:
-        (*patch).
+    """A Gaussian over a tile (*patch), 1 at voxel patch // 2 and nowhere zero; `sigma` is a share of the patch.
 
     Source: method.md section 16, but in float32: in float16 a sixth of the weights are subnormal.
     """
