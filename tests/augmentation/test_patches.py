@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segflow.augmentation import patches
-from segflow.augmentation.patches import annotated_target, announce, draw_start, is_forced, read_patch
+from segflow.augmentation.patches import announce, choose_locations, draw_start, is_forced, read_patch
 from segflow.contracts.labels import Labels
 
 READ, PATCH = (12, 10, 10), (8, 8, 8)
@@ -59,12 +59,19 @@ def test_targets_are_equally_likely_whatever_their_number_of_voxels():
     assert 0.4 < (drawn[:, 0] == 0).mean() < 0.6
 
 
-def test_annotated_key():
+def test_forced_patches_are_around_targets_others_around_annotated_voxels_if_some_are_ignored():
+    some, none = np.ones((1, 3)), np.zeros((0, 3))
     entries = (("background", 0), ("a", 1), ("all", (1, 2)), ("ignore", 3))
-    regions = Labels(entries, (1, 2))
-    locations = {1: np.zeros((0, 3)), (1, 2): np.zeros((0, 3)), (-1, 0, 1, 2): np.zeros((0, 3))}
-    assert annotated_target(locations, regions) == (-1, 0, 1, 2)
-    assert annotated_target(locations, Labels(entries[:3], (1, 2))) is None
+    ignoring, complete = Labels(entries, (1, 2)), Labels(entries[:3], (1, 2))
+    locations = {1: none, (1, 2): some}
+    assert choose_locations(locations, complete, forced=True) == {(1, 2): some}
+    assert choose_locations(locations, complete, forced=False) == {}
+    assert choose_locations({1: none, (1, 2): none}, complete, forced=True) == {}
+    locations[-1, 0, 1, 2] = some
+    assert choose_locations(locations, ignoring, forced=True) == {(1, 2): some}
+    assert choose_locations(locations, ignoring, forced=False) == {(-1, 0, 1, 2): some}
+    empty = {1: none, (1, 2): none, (-1, 0, 1, 2): some}
+    assert choose_locations(empty, ignoring, forced=True) == {(-1, 0, 1, 2): some}
 
 
 @given(
