@@ -1,4 +1,4 @@
-"""What else a data set may be: other formats, other places, odd names, readers of the peer."""
+"""What else a data set may be: other formats, other places, odd names, readers of nnU-Net."""
 
 from __future__ import annotations
 
