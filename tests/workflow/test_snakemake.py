@@ -265,7 +265,7 @@ def test_records_are_kept_beside_the_results_and_recovered_if_there_are_none_of_
     assert set(contents("results/records").values()) == {"newer", "model"}
 
 
-# What a dry run prints, in words of this project.
+# The reasons of a dry run, in this project's terms.
 
 
 def changed(before: str, now: str) -> str:
@@ -281,8 +281,8 @@ def test_jobs_of_one_rule_and_reason_are_counted():
     text = job("train", "Forced execution") * 3 + job("plan", "Forced execution", "localcheckpoint")
     text += job("all", "Input files updated by another job: a", "localrule")
     assert planned_jobs(text) == [
-        PlannedJobs("train", is_checkpoint=False, count=3, reason="asked for"),
-        PlannedJobs("plan", is_checkpoint=True, count=1, reason="asked for"),
+        PlannedJobs("train", is_checkpoint=False, count=3, reason="forced"),
+        PlannedJobs("plan", is_checkpoint=True, count=1, reason="forced"),
     ]
     assert planned_jobs("Building DAG of jobs...\nNothing to be done.\n") == []
 

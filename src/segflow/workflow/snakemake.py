@@ -56,7 +56,7 @@ _PLAIN = {
     "Input files updated by another job": "what it reads is made again",
     "Set of input files has changed": "cases, folds or configurations were added or removed",
     "Code has changed": "its rule was changed",
-    "Forced execution": "asked for",
+    "Forced execution": "forced",
 }
 
 
@@ -172,7 +172,7 @@ def _result_of(record: Path) -> Path:
 
 @dataclass(frozen=True)
 class PlannedJobs:
-    """Jobs of one rule that would run for one reason, told in words of this project.
+    """Jobs of one rule that would run for the same reason, which is given in this project's terms.
 
     What follows from a checkpoint is decided when it has run.
     """
