@@ -287,8 +287,8 @@ def test_snakemakes_folder_deleted(finished):
 
 
 @pytest.mark.slow
-def test_a_failed_rerun_is_made_up_for(finished):
-    """A training that fails takes its old weights away; asked for less, the next call must not call that finished."""
+def test_a_failed_rerun_is_repeated(finished):
+    """A training that fails removes the old weights; with the old settings, the next call must train again."""
     finished.configure(**BASE, training={**TINY["training"], "learning_rate": 1e30})
     finished.fail()
     finished.configure(**BASE)

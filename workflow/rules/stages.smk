@@ -140,7 +140,7 @@ def pretrained_weights(wildcards):
 
 
 def planning_option(wildcards):
-    """How a plan is made, or the plan that somebody has edited."""
+    """The settings of the planner, or the edited plan."""
     if CONFIG.plan is not None:
         return ["--edited", CONFIG.plan]
     return ["--settings", *settings_of("planning", PLANS.planning[wildcards.plan])]
