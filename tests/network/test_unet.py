@@ -3,25 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from case_samples import architecture_of
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.contracts.plan import Architecture
 from segflow.network.device import choose_device
 from segflow.network.unet import UNet, build_network
 
 
-def architecture(
-    strides: list[str], *, cap: int, encoder: str = "plain", base: int = 32, kernels: list[str] | None = None
-) -> Architecture:
+def architecture(strides, *, cap=320, base=32, encoder="plain", kernels=None):
     n = len(strides)
-    blocks = (2,) * n if encoder == "plain" else (1, 3, 4, 6, 6, 6, 6, 6)[:n]
-    return Architecture(
-        encoder=encoder,
-        features=tuple(min(base * 2**i, cap) for i in range(n)),
-        strides=tuple(tuple(int(s) for s in stride) for stride in strides),
-        kernels=tuple(tuple(int(k) for k in kernel) for kernel in kernels or ["3" * len(strides[0])] * n),
-        encoder_blocks=blocks,
-        decoder_blocks=(2 if encoder == "plain" else 1,) * (n - 1),
+    features = [min(base * 2**i, cap) for i in range(n)]
+    plan = architecture_of(strides, features, encoder=encoder, kernels=kernels)
+    if encoder == "plain":
+        return plan
+    return plan.model_copy(
+        update={"encoder_blocks": (1, 3, 4, 6, 6, 6)[:n], "decoder_blocks": (1,) * (n - 1)}
     )
 
 
@@ -56,7 +52,7 @@ def test_parameter_counts_of_the_method(strides, cap, encoder, n_parameters):
     ],
 )
 def test_one_output_per_decoder_level_full_resolution_first(encoder, strides, kernels):
-    plan = architecture(strides, cap=320, encoder=encoder, base=4, kernels=kernels)
+    plan = architecture(strides, encoder=encoder, base=4, kernels=kernels)
     network = build_network(plan, input_channels=2, output_channels=5)
     shape = (8, 16, 24)[: len(strides[0])]
     x = torch.zeros(2, 2, *shape)
@@ -72,7 +68,7 @@ def test_one_output_per_decoder_level_full_resolution_first(encoder, strides, ke
 
 def test_same_seed_same_weights_and_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
-    plan = architecture(HIPPOCAMPUS, cap=320, base=4)
+    plan = architecture(HIPPOCAMPUS, base=4)
     a, b, c = (
         build_network(plan, input_channels=1, output_channels=2, seed=seed).state_dict() for seed in (1, 1, 2)
     )

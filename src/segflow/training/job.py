@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segflow.contracts.case import CaseReader, TrainingCase
+from segflow.contracts.case import CaseReader
 from segflow.contracts.errors import SegflowError, TrainingError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, Fold
@@ -149,7 +149,14 @@ def _check_patch(configuration: Configuration) -> None:
 
 
 def _check_case(identifier: str, job: TrainingJob, reader: CaseReader) -> None:
-    case, configuration = _read(identifier, reader), job.configuration
+    configuration = job.configuration
+    try:
+        case = reader.read(identifier)
+    except (KeyError, OSError, ValueError, SegflowError) as error:
+        raise TrainingError(
+            f"case '{identifier}' of the fold cannot be read ({error}); "
+            "preprocess it, or make folds of the cases there are"
+        ) from error
     if len(case.image) != job.channels or len(configuration.mask_normalization) != job.channels:
         raise TrainingError(
             f"case '{identifier}' has {len(case.image)} channels, the configuration "
@@ -160,13 +167,3 @@ def _check_case(identifier: str, job: TrainingJob, reader: CaseReader) -> None:
             f"case '{identifier}' lacks the labels of stage '{configuration.previous_stage}'; "
             "train that stage on all folds and predict its validation cases first"
         )
-
-
-def _read(identifier: str, reader: CaseReader) -> TrainingCase:
-    try:
-        return reader.read(identifier)
-    except (KeyError, OSError, ValueError, SegflowError) as error:
-        raise TrainingError(
-            f"case '{identifier}' of the fold cannot be read ({error}); "
-            "preprocess it, or make folds of the cases there are"
-        ) from error
