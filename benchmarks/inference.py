@@ -62,7 +62,7 @@ def parsed() -> argparse.Namespace:
 
 
 def hippocampus(options, folder):
-    """The validation cases of fold 0, with and without the programs' start."""
+    """The validation cases of fold 0, with and without the start of the programs."""
     images = folder / "images"
     images.mkdir()
     splits = options.splits or folder / "splits_final.json"

@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def peak_bytes() -> int:
-    """The most memory this process has held so far. (`getrusage` would count what the parent held when it forked.)"""
+    """This process's peak memory so far. (`getrusage` would include the parent's at the time of the fork.)"""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * BYTES_PER_KB
 
@@ -37,7 +37,7 @@ def timed(work):
 
 
 def volume(job):
-    """The array to resample, and a label map like it: three organs and what lies outside."""
+    """The array to resample, and a label map of that shape: three organs, background and -1 outside."""
     rng = np.random.default_rng(0)
     shape = tuple(job["shape"])
     image = np.empty((1, *shape), np.float32)
@@ -155,7 +155,7 @@ def reads_nnunet(job):
 
 
 def read_patches(job, opened, arrays, cut):
-    """Patches per second: with the files in memory, and with the system's file cache emptied before each."""
+    """Patches per second: with the files in the file cache, and with the cache emptied before each."""
     rng = np.random.default_rng(1)
 
     def read_one():
@@ -177,7 +177,7 @@ def read_patches(job, opened, arrays, cut):
 
 
 def forget(files):
-    """Let the system drop what it keeps of files in memory."""
+    """Drop files from the system's file cache."""
     for file in files:
         with file.open("rb") as opened:
             os.fsync(opened.fileno())

@@ -39,7 +39,7 @@ def chunks_of(job):
 
 
 def finer_spacing(job):
-    """Of the raw image, so that its shape is the one asked for."""
+    """The raw image's spacing that gives its requested shape."""
     return tuple(old / new for old, new in zip(job["shape"], job["raw_shape"], strict=True))
 
 
@@ -52,7 +52,7 @@ def export_segflow(job):
 
 
 def our_export(job, chunks):
-    """What lies between a network's scores and the label map, in one place."""
+    """From a network's scores to the label map."""
     from segflow.contracts.case import CaseRecord, Geometry
     from segflow.contracts.labels import Labels
     from segflow.contracts.plan import Preparation
@@ -115,12 +115,12 @@ def export_nnunet(job):
 
 
 def summary(found):
-    """Voxels of some labels: both programs must agree on them, but for rounding in half precision."""
+    """Voxels of some labels: equal in both programs except for rounding in half precision."""
     return np.bincount(np.asarray(found).ravel(), minlength=4)[:4].tolist()
 
 
 def folder_segflow(job):
-    """Whole cases, files to files, with the model loaded."""
+    """Predict whole cases, from files to files, with a loaded model."""
     import torch
 
     from segflow.commands.predict import predict

@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def repeated(job, work) -> list[float]:
-    """Seconds of each repetition, the first ones left out."""
+    """Seconds of each repetition after the first ones."""
     seconds = []
     for _ in range(WARM_UP + job["repeat"]):
         start = time.perf_counter()
@@ -40,7 +40,7 @@ def repeated(job, work) -> list[float]:
 
 
 def read_plan_json(job):
-    """The plan, with the batch size asked for, and the patch size if one is asked for."""
+    """The plan with the job's batch size, and dataset.json."""
     plan = json.loads(Path(job["plan"]).read_text())
     plan["configurations"]["3d_fullres"]["batch_size"] = job["batch"]
     return plan, json.loads(Path(job["dataset"]).read_text())
@@ -110,7 +110,7 @@ def nnunet_trainer(plan, description, device="cpu"):
 
 
 def a_case(read_shape):
-    """Something smooth with three labels, larger than a patch."""
+    """Noise with three nested labels, larger than a patch."""
     rng = np.random.default_rng(0)
     shape = tuple(int(edge * CASE_MARGIN) for edge in read_shape)
     image = rng.standard_normal((1, *shape), np.float32)

@@ -65,7 +65,7 @@ def chosen(what: str) -> list[str]:
 
 
 def hippocampus(options, folder):
-    """Raw files to prepared cases of 2d and 3d_fullres: every command with its start, two processes."""
+    """Raw files to prepared cases of 2d and 3d_fullres: all commands including their start, two processes."""
     seconds = {"segflow": [], "nnunet": []}
     for run in range(options.runs):
         for program in in_turn(run):
@@ -145,7 +145,7 @@ def same_results(folder):
 
 
 def planner(options, _folder):
-    """Segflow's planner alone, in milliseconds, on the fingerprints of published plans."""
+    """segflow's planner alone, in milliseconds, on the fingerprints of published plans."""
     rows = {}
     for source in sorted(options.plans.iterdir()):
         if not (source / "dataset_fingerprint.json").exists():
@@ -166,7 +166,7 @@ def planner(options, _folder):
 
 
 def make_ct(folder: Path) -> Path:
-    """A body with three organs in air, with noise; integers, as CT is."""
+    """A body with three organs in air, with noise, in integers as in CT."""
     rng = np.random.default_rng(0)
     labels = np.zeros(CT_SHAPE, np.uint8)
     image = np.empty(CT_SHAPE, np.int16)

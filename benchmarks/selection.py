@@ -49,7 +49,7 @@ PICKLES = (
 
 @dataclass(frozen=True)
 class Bench:
-    """Where the files are.
+    """The folders and nnU-Net's Python.
 
     Attributes:
         folder: For the files of both programs.
@@ -122,7 +122,7 @@ def show(cases, seconds, extra, stored, found):
 
 
 def prepare(bench, options):
-    """Data, plan, prepared cases (for where they were cropped), and predictions of both in both formats."""
+    """Data, plan, prepared cases (for their crop boxes), and predictions in the formats of both programs."""
     cases = link_cases(bench, options)
     ours, raw = bench.ours, bench.data
     segflow("fingerprint", raw, "--output", ours / "dataset_fingerprint.json", "--workers", PROCESSES)
@@ -228,14 +228,14 @@ def size_of(folder):
 
 
 def stored_bytes(bench):
-    """Of the probabilities that pairs are made of."""
+    """Bytes of the probabilities that pairs are made of."""
     ours = sum(size_of(folder) for folder in bench.ours.glob("predictions/*/fold_*/probabilities"))
     theirs = sum(file.stat().st_size for file in bench.results.glob("*/fold_*/validation/*.npz"))
     return {"segflow": [ours], "nnunet": [theirs]}
 
 
 def outcome(bench, program):
-    """What was chosen, and the scores: both should say the same."""
+    """The choice and the scores, which should agree."""
     if program == "segflow":
         chosen = json.loads((bench.ours / "selection.json").read_text())
         decision = json.loads((bench.ours / "postprocessing.json").read_text())
@@ -264,7 +264,7 @@ def is_pair(name):
 
 
 def clean(bench, program):
-    """Away with all that a run has made, so that the next one makes it again."""
+    """Remove the results of a run, so that the next one computes them again."""
     if program == "segflow":
         for folder in ("evaluation", "final", f"predictions/{PAIR}"):
             shutil.rmtree(bench.ours / folder)

@@ -66,7 +66,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def in_turn(run: int) -> tuple[str, str]:
-    """Who goes first changes from run to run."""
+    """The order of the programs, which alternates from run to run."""
     return ("segflow", "nnunet") if run % 2 == 0 else ("nnunet", "segflow")
 
 
@@ -76,7 +76,7 @@ def runs() -> dict[str, list]:
 
 
 def pair(found: Mapping[str, list], figure: Callable[[dict], float], unit: str) -> tuple[list, list, str]:
-    """One figure of every run of both."""
+    """One figure of every run of both programs."""
     return [figure(one) for one in found["segflow"]], [figure(one) for one in found["nnunet"]], unit
 
 

@@ -104,7 +104,7 @@ def measured(options, folder: Path) -> dict[str, tuple[list[float], list[float]]
 
 
 def timed_jobs(jobs, options, folder: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """Each job by both, in turns."""
+    """Each job by both programs, in turns."""
     rows: dict[str, tuple[list[float], list[float]]] = {}
     for what, (summary, job) in jobs.items():
         seconds = runs()

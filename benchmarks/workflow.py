@@ -82,7 +82,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Call:
-    """A process that has ended well. Processor time and memory include the processes it started and waited for."""
+    """A successful process. Processor time and memory include the processes it started and waited for."""
 
     wall_s: float
     cpu_s: float
@@ -144,7 +144,7 @@ def time_dry_run(folder: Path, n_cases: int, repetitions: int) -> tuple[list[Fig
 
 
 def write_large_dataset(folder: Path, n_cases: int) -> None:
-    """Empty images: the workflow looks at names and ages only."""
+    """Empty images, since the workflow uses only names and modification times."""
     for name, ending in (("imagesTr", "_0000.nii.gz"), ("labelsTr", ".nii.gz")):
         (folder / "data" / name).mkdir(parents=True)
         for index in range(n_cases):
@@ -156,7 +156,7 @@ def write_large_dataset(folder: Path, n_cases: int) -> None:
 
 
 def write_early_results(folder: Path, n_cases: int) -> Counter[str]:
-    """What checkpoints wait for, as if its jobs had run, so that the graph is whole. Returns these jobs."""
+    """Results before the last checkpoint, so that the graph is complete. Returns the number of jobs by rule."""
     shared = folder / "results" / "data"
     sizes = ChunksConfig()
     n_chunks = chunk_count(n_cases, cases=sizes.cases, most=sizes.most)
@@ -183,7 +183,7 @@ def write_early_results(folder: Path, n_cases: int) -> Counter[str]:
 
 
 def write_late_results(folder: Path) -> None:
-    """Dummies of all other results, and Snakemake's records of all, as after a finished run."""
+    """Dummies of all other results, and Snakemake's records, as after a finished run."""
     listed = snakemake(folder, "--dry-run", "--quiet", "host").said
     for name in (name for names in OUTPUTS.findall(listed) for name in names.split(", ")):
         write_text(folder / name, "{}\n")
@@ -192,16 +192,16 @@ def write_late_results(folder: Path) -> None:
 
 
 def give_one_age(folder: Path) -> None:
-    """No result older than what it was made from, in whichever order they were written."""
+    """Give all results the same modification time, so that none is older than its inputs."""
     now = time.time()
     for file in (folder / "results").rglob("*.*"):
         os.utime(file, (now, now))
 
 
 def time_overhead(folder: Path, options: argparse.Namespace) -> list[Figure]:
-    """Whole runs by the workflow (with its closing table), and by a loop over the very same commands.
+    """Whole runs by the workflow (with its closing table), and by a loop over the same commands.
 
-    Who comes first alternates, so that a machine that warms up favours neither.
+    Their order alternates, so that a machine that warms up favours neither.
     """
     call(["segflow", "phantom", "phantom", "--cases", str(options.phantom_cases)], folder)
     settings = yaml.safe_load((REPOSITORY / "config" / "demo.yaml").read_text())
@@ -226,16 +226,16 @@ def time_overhead(folder: Path, options: argparse.Namespace) -> list[Figure]:
 
 
 def time_in_jobs(results: Path) -> float:
-    """By Snakemake's benchmark files; with one core, jobs never overlap.
+    """Seconds in Snakemake's benchmark files; with one core, jobs never overlap.
 
-    The rest of a run is its overhead seen from within, free of what other programs do to one of two runs.
+    The rest of a run is overhead, measured within one run and so not affected by other programs during another.
     """
     tables = [file.read_text().splitlines() for file in results.rglob("*.tsv")]
     return sum(float(lines[1].split("\t")[lines[0].split("\t").index("s")]) for lines in tables)
 
 
 def commands_behind(results: Path) -> list[tuple[str, ...]]:
-    """What the jobs of a run called, in the order of their start; within a second, in the order of their end."""
+    """The commands of a run's jobs in the order of their start; within a second, in the order of their end."""
     files = sorted(results.rglob("*.provenance"), key=lambda file: file.stat().st_mtime_ns)
     found = [read_contract(Provenance, file) for file in files]
     return [made.command for made in sorted(found, key=lambda made: made.started)]
@@ -251,7 +251,7 @@ def loop(commands: list[tuple[str, ...]], folder: Path) -> Call:
 
 
 def check_same_scores(one: Path, other: Path) -> None:
-    """Otherwise the two have not done the same work, and their times must not be compared."""
+    """Check that two runs did the same work, so that their times can be compared."""
     summary = Path("results", "data", "nnunet", "final", "summary.json")
     if (one / summary).read_bytes() != (other / summary).read_bytes():
         raise SystemExit(f"{one.name} and {other.name} differ in final/summary.json")
@@ -275,7 +275,7 @@ def overhead_figures(planned: list[Call], plain: list[Call], outside: list[float
 
 
 def time_no_change(folder: Path, what: str, repetitions: int, configfile: str = CONFIG) -> list[Figure]:
-    """Calls on finished results. Looks before it leaps: a call that finds work would begin to do it."""
+    """Calls on finished results, after a dry run: a call that finds work would begin to do it."""
     found = snakemake(folder, "--dry-run", configfile=configfile).said
     if IDLE not in found:
         raise SystemExit(f"{folder} with {configfile} is not finished:\n{found}")

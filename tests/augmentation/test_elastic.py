@@ -13,7 +13,7 @@ from segflow.augmentation.elastic import ElasticDraw, displacements, draw_elasti
 from segflow.augmentation.spatial import draw_spatial
 from segflow.recipes.training import AugmentationRecipe
 
-OFTEN = AugmentationRecipe(p_elastic=0.3, elastic_scale=(0.1, 0.3), elastic_magnitude=(0.05, 0.2))
+OFTEN = AugmentationRecipe(p_elastic=1.0)
 
 
 def test_never_takes_nothing_from_the_generator():
@@ -26,17 +26,14 @@ def test_never_takes_nothing_from_the_generator():
     assert chosen.fires
 
 
-def test_a_draw_is_replayed():
-    draws = [draw_elastic(np.random.default_rng(5), OFTEN, patch_shape=(9, 12)) for _ in range(2)]
-    draws += [draw_elastic(np.random.default_rng(seed), OFTEN, patch_shape=(9, 12)) for seed in range(9)]
-    assert draws[0] == draws[1]
-    for draw in filter(None, draws):
-        torch.manual_seed(1)
-        first = displacements(draw, (9, 12))
-        torch.manual_seed(2)
-        assert torch.equal(first, displacements(draw, (9, 12)))
-    other = displacements(ElasticDraw(4.0, 1.0, 2), (9, 12))
-    assert not torch.equal(displacements(ElasticDraw(4.0, 1.0, 1), (9, 12)), other)
+def test_a_draw_is_replayed_whatever_torch_s_generator():
+    first, second = (draw_elastic(np.random.default_rng(5), OFTEN, patch_shape=(9, 12)) for _ in range(2))
+    assert first == second
+    torch.manual_seed(1)
+    moved = displacements(ElasticDraw(4.0, 1.0, 1), (9, 12))
+    torch.manual_seed(2)
+    assert torch.equal(moved, displacements(ElasticDraw(4.0, 1.0, 1), (9, 12)))
+    assert not torch.equal(moved, displacements(ElasticDraw(4.0, 1.0, 2), (9, 12)))
 
 
 @given(

@@ -78,7 +78,7 @@ def test_blur_of_the_chosen_channel(image):
 @pytest.mark.parametrize("first_axis", [0, 1])
 def test_low_resolution_as_in_torch(image, first_axis):
     before = image.clone()
-    lower_resolution_(image, (0.6, None), first_axis=first_axis)
+    lower_resolution_(image, (first_axis, (0.6, None)))
     assert torch.equal(image[1], before[1])
     small = (round(8 * 0.6) if first_axis == 0 else 8, round(9 * 0.6), round(10 * 0.6))
     down = F.interpolate(before[:1, None], size=small, mode="nearest-exact")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segflow.augmentation import patches
-from segflow.augmentation.patches import annotated_target, announce, draw_start, is_forced, read_patch
+from segflow.augmentation.patches import announce, choose_locations, draw_start, is_forced, read_patch
 from segflow.contracts.labels import Labels
 
 READ, PATCH = (12, 10, 10), (8, 8, 8)
@@ -30,22 +30,27 @@ def starts(case_shape, locations=None, n=500):
     )
 
 
-def test_range_of_random_starts():
-    drawn = starts((20, 9, 4))
-    # pad: 4; 2; 6 (the case is smaller than what is read)
-    assert drawn.min(0).tolist() == [-2, -1, -3]
-    assert drawn.max(0).tolist() == [20 + 2 - 12, 9 + 1 - 10, 4 + 3 - 10]
-
-
-def test_odd_padding_is_larger_below():
-    drawn = starts((20, 9, 5))
-    assert (drawn[:, 2].min(), drawn[:, 2].max()) == (-3, -2)
+@pytest.mark.parametrize(
+    ("case", "lowest", "highest"),
+    [
+        (
+            (20, 9, 4),
+            (-2, -1, -3),
+            (10, 0, -3),
+        ),  # padding: 4, 2 and, as the case is smaller than what is read, 6
+        ((20, 9, 5), (-2, -1, -3), (10, 0, -2)),  # odd padding is larger below
+    ],
+)
+def test_range_of_random_starts(case, lowest, highest):
+    drawn = starts(case)
+    assert (tuple(drawn.min(0)), tuple(drawn.max(0))) == (lowest, highest)
 
 
 def test_forced_start_is_around_a_location_and_not_limited_above():
     locations = {1: np.array([[19, 5, 0]]), 2: np.zeros((0, 3), int)}
-    drawn = starts((20, 9, 9), locations, n=5)
-    assert np.unique(drawn, axis=0).tolist() == [[13, 0, -1]]
+    assert np.unique(starts((20, 9, 9), locations, n=5), axis=0).tolist() == [[13, 0, -1]]
+    flat = {"read_shape": (1, 20, 20), "patch_shape": (1, 16, 16), "locations": {1: np.array([[5, 15, 15]])}}
+    assert draw_start(np.random.default_rng(0), (7, 30, 30), **flat) == (5, 5, 5)
 
 
 def test_targets_are_equally_likely_whatever_their_number_of_voxels():
@@ -54,23 +59,19 @@ def test_targets_are_equally_likely_whatever_their_number_of_voxels():
     assert 0.4 < (drawn[:, 0] == 0).mean() < 0.6
 
 
-def test_slices_of_a_2d_patch():
-    drawn = draw_start(
-        np.random.default_rng(0),
-        (7, 30, 30),
-        read_shape=(1, 20, 20),
-        patch_shape=(1, 16, 16),
-        locations={1: np.array([[5, 15, 15]])},
-    )
-    assert drawn == (5, 5, 5)
-
-
-def test_annotated_key():
+def test_forced_patches_are_around_targets_others_around_annotated_voxels_if_some_are_ignored():
+    some, none = np.ones((1, 3)), np.zeros((0, 3))
     entries = (("background", 0), ("a", 1), ("all", (1, 2)), ("ignore", 3))
-    regions = Labels(entries, (1, 2))
-    locations = {1: np.zeros((0, 3)), (1, 2): np.zeros((0, 3)), (-1, 0, 1, 2): np.zeros((0, 3))}
-    assert annotated_target(locations, regions) == (-1, 0, 1, 2)
-    assert annotated_target(locations, Labels(entries[:3], (1, 2))) is None
+    ignoring, complete = Labels(entries, (1, 2)), Labels(entries[:3], (1, 2))
+    locations = {1: none, (1, 2): some}
+    assert choose_locations(locations, complete, forced=True) == {(1, 2): some}
+    assert choose_locations(locations, complete, forced=False) == {}
+    assert choose_locations({1: none, (1, 2): none}, complete, forced=True) == {}
+    locations[-1, 0, 1, 2] = some
+    assert choose_locations(locations, ignoring, forced=True) == {(1, 2): some}
+    assert choose_locations(locations, ignoring, forced=False) == {(-1, 0, 1, 2): some}
+    empty = {1: none, (1, 2): none, (-1, 0, 1, 2): some}
+    assert choose_locations(empty, ignoring, forced=True) == {(-1, 0, 1, 2): some}
 
 
 @given(

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from segflow.augmentation import intensity
 from segflow.augmentation.pipeline import Patch, Settings, augment, draw_augmentation, needed_box, plain
-from segflow.augmentation.spatial import SpatialDraw, initial_patch_shape
+from segflow.augmentation.spatial import SpatialDraw
 from segflow.augmentation.targets import CascadeDraw
 from segflow.contracts.labels import Labels
 from segflow.recipes.training import AugmentationRecipe
@@ -40,8 +41,7 @@ def cut(whole, first, shape):
 def only(chosen, **changes):
     """A draw of which only what is named happens."""
     draw = draw_augmentation(np.random.default_rng(0), chosen)
-    nothing = {f.name: None for f in dataclasses.fields(draw)}
-    nothing |= {"spatial": SpatialDraw(), "mirror_axes": (), "cascade": CascadeDraw()}
+    nothing = {"spatial": SpatialDraw(), "changes": (), "mirror_axes": (), "cascade": CascadeDraw()}
     return dataclasses.replace(draw, **(nothing | changes))
 
 
@@ -53,18 +53,22 @@ def draws():
     return [draw_augmentation(rng, chosen) for _ in range(4000)]
 
 
+def changed_by(function, part=lambda drawn: drawn):
+    return lambda draw: next((part(drawn) for change, drawn in draw.changes if change is function), None)
+
+
 #: What is drawn, its probability, the range of its values, and the share of channels that it is drawn for.
 DRAWN = {
     "angle": (lambda draw: draw.spatial.angles_rad, 0.2, (-np.pi / 6, np.pi / 6), 1),
     "scale": (lambda draw: draw.spatial.scale, 0.2, (0.7, 1.4), 1),
     "distance": (lambda draw: draw.spatial.elastic and draw.spatial.elastic.distance, 0.3, (5, 15), 1),
-    "noise": (lambda draw: draw.noise and draw.noise[0], 0.1, (0, 0.1), 1),
-    "blur": (lambda draw: draw.blur, 0.2, (0.5, 1), 0.5),
-    "brightness": (lambda draw: draw.brightness, 0.15, (0.75, 1.25), 1),
-    "contrast": (lambda draw: draw.contrast, 0.15, (0.75, 1.25), 1),
-    "low resolution": (lambda draw: draw.low_resolution, 0.25, (0.5, 1), 0.5),
-    "inverted gamma": (lambda draw: draw.gamma_inverted, 0.1, (0.7, 1.5), 1),
-    "gamma": (lambda draw: draw.gamma, 0.3, (0.7, 1.5), 1),
+    "noise": (changed_by(intensity.add_noise_, lambda noise: noise[0]), 0.1, (0, 0.1), 1),
+    "blur": (changed_by(intensity.blur_), 0.2, (0.5, 1), 0.5),
+    "brightness": (changed_by(intensity.change_brightness_), 0.15, (0.75, 1.25), 1),
+    "contrast": (changed_by(intensity.change_contrast_), 0.15, (0.75, 1.25), 1),
+    "low resolution": (changed_by(intensity.lower_resolution_, lambda low: low[1]), 0.25, (0.5, 1), 0.5),
+    "inverted gamma": (changed_by(intensity.bend_gamma_inverted_), 0.1, (0.7, 1.5), 1),
+    "gamma": (changed_by(intensity.bend_gamma_), 0.3, (0.7, 1.5), 1),
 }
 
 
@@ -81,7 +85,7 @@ def test_how_often_and_how_far(draws, drawn, p, limits, share):
 
 
 def test_factors_below_and_above_one_are_equally_likely(draws):
-    factors = np.array([draw.gamma for draw in draws if draw.gamma])
+    factors = np.array([gamma for gamma in map(changed_by(intensity.bend_gamma_), draws) if gamma])
     assert (factors < 1).mean() == pytest.approx(0.5, abs=0.03)
 
 
@@ -110,13 +114,12 @@ def test_how_often_axes_are_mirrored_and_labels_of_a_cascade_changed(draws):
 @pytest.mark.parametrize("patch_shape", [(16, 12), (12, 16, 12), (4, 16, 14)])
 def test_shapes_types_and_replay(patch_shape):
     chosen = settings(patch_shape)
-    read = initial_patch_shape(patch_shape, chosen.recipe)
     for seed in range(20):
         draw = draw_augmentation(np.random.default_rng(seed), chosen)
         assert draw == draw_augmentation(np.random.default_rng(seed), chosen)
-        part = cut(patch(read), *needed_box(draw, chosen, read_shape=read))
+        part = cut(patch(chosen.read_shape), *needed_box(draw, chosen))
         again = Patch(part.image.clone(), part.labels.clone())
-        example, again = (augment(one, draw, chosen, read_shape=read) for one in (part, again))
+        example, again = (augment(one, draw, chosen) for one in (part, again))
         assert example.image.shape == (2, *patch_shape)
         assert example.image.dtype == torch.float32
         assert torch.isfinite(example.image).all()
@@ -128,11 +131,10 @@ def test_shapes_types_and_replay(patch_shape):
 
 def test_without_any_transform_the_central_part_is_read():
     chosen = settings((12, 16, 12))
-    read = initial_patch_shape((12, 16, 12), chosen.recipe)
-    first, shape = needed_box(only(chosen), chosen, read_shape=read)
-    assert first == tuple(r // 2 - p // 2 for r, p in zip(read, (12, 16, 12), strict=True))
-    part = cut(patch(read), first, shape)
-    augmented = augment(cut(patch(read), first, shape), only(chosen), chosen, read_shape=read)
+    first, shape = needed_box(only(chosen), chosen)
+    assert first == tuple(r // 2 - p // 2 for r, p in zip(chosen.read_shape, (12, 16, 12), strict=True))
+    part = cut(patch(chosen.read_shape), first, shape)
+    augmented = augment(cut(patch(chosen.read_shape), first, shape), only(chosen), chosen)
     for example in (augmented, plain(part, chosen)):
         assert torch.equal(example.image, part.image)
         assert torch.equal(example.targets[0], part.labels.clamp(min=0))
@@ -140,15 +142,14 @@ def test_without_any_transform_the_central_part_is_read():
 
 def test_thin_patches_are_transformed_in_plane():
     chosen = settings((4, 16, 14))
-    read = initial_patch_shape((4, 16, 14), chosen.recipe)
     draw = only(chosen, spatial=SpatialDraw((0.4,), 0.9))
-    first, shape = needed_box(draw, chosen, read_shape=read)
+    first, shape = needed_box(draw, chosen)
     assert (first[0], shape[0]) == (0, 4)
-    part = cut(patch(read), first, shape)
-    example = augment(part, draw, chosen, read_shape=read)
+    part = cut(patch(chosen.read_shape), first, shape)
+    example = augment(part, draw, chosen)
     for z in range(4):
         layer = Patch(part.image[:, z].clone(), part.labels[z])
-        alone = augment(layer, draw, settings((16, 14)), read_shape=read[1:])
+        alone = augment(layer, draw, settings((16, 14)))
         torch.testing.assert_close(example.image[:, z], alone.image)
         assert torch.equal(example.targets[0][z], alone.targets[0])
 
@@ -157,7 +158,7 @@ def test_mirrored_axes_and_channels_with_a_mask_that_are_zero_outside():
     chosen = settings((8, 6, 4), zero_outside=(False, True))
     whole = patch((8, 6, 4))
     draw = only(chosen, mirror_axes=(0, 2))
-    example = augment(cut(whole, (0, 0, 0), (8, 6, 4)), draw, chosen, read_shape=(8, 6, 4))
+    example = augment(cut(whole, (0, 0, 0), (8, 6, 4)), draw, chosen)
     image, labels = torch.flip(whole.image, [1, 3]), torch.flip(whole.labels, [0, 2])
     assert torch.equal(example.image, torch.stack((image[0], image[1] * (labels >= 0))))
     assert torch.equal(example.targets[0], labels.clamp(min=0))
@@ -170,7 +171,6 @@ def test_a_cascade_adds_a_channel_per_foreground_label():
     assert image.shape == (4, 8, 8, 8)
     assert torch.equal(image[2:], torch.stack([whole.labels == 1, whole.labels == 2]).float())
     draw = draw_augmentation(np.random.default_rng(3), chosen)
-    read = initial_patch_shape((8, 8, 8), chosen.recipe)
-    _, shape = needed_box(draw, chosen, read_shape=read)
-    augmented = augment(patch(shape, previous=True), draw, chosen, read_shape=read)
+    _, shape = needed_box(draw, chosen)
+    augmented = augment(patch(shape, previous=True), draw, chosen)
     assert augmented.image.shape == (4, 8, 8, 8)

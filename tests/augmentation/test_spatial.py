@@ -98,19 +98,21 @@ def test_labels_are_the_argmax_of_interpolated_indicators(draw):
     np.testing.assert_array_equal(moved[0].numpy()[clear], expected[clear])
 
 
-def test_ties_go_to_the_nearest_voxel():
-    labels = torch.tensor([[[1, 2], [3, 3]]], dtype=torch.int16)
-    # one sampling point among four corners with weights 0.36, 0.24 | 0.24, 0.16: 1 has 0.36, 3 has 0.40
-    draw = SpatialDraw(None, 1.0)
-    assert transform_labels(draw, labels, centre=(0.4, 0.4), patch_shape=(1, 1)).item() == 3
-    # weights 0.3, 0.3 | 0.2, 0.2: 1 has 0.3, 2 has 0.3, 3 has 0.4
-    assert transform_labels(draw, labels, centre=(0.4, 0.5), patch_shape=(1, 1)).item() == 3
-    # weights 0.5625, 0.1875 | 0.1875, 0.0625
-    assert transform_labels(draw, labels, centre=(0.25, 0.25), patch_shape=(1, 1)).item() == 1
-    # 1 and 3 have one half each; the nearest of the four is a 1
-    tie = torch.tensor([[[1, 3], [3, 3]]], dtype=torch.int16)
-    weight = math.sqrt(0.5)
-    assert transform_labels(draw, tie, centre=(1 - weight, 1 - weight), patch_shape=(1, 1)).item() == 1
+@pytest.mark.parametrize(
+    ("labels", "centre", "expected"),
+    [
+        ([[1, 2], [3, 3]], (0.4, 0.4), 3),  # weights 0.36, 0.24 | 0.24, 0.16: 1 has 0.36, 3 has 0.40
+        ([[1, 2], [3, 3]], (0.4, 0.5), 3),  # 0.3, 0.3 | 0.2, 0.2
+        ([[1, 2], [3, 3]], (0.25, 0.25), 1),  # 0.5625, 0.1875 | 0.1875, 0.0625
+        ([[1, 3], [3, 3]], (1 - math.sqrt(0.5),) * 2, 1),  # one half each; the nearest of the four is a 1
+    ],
+)
+def test_the_label_of_most_weight_among_four_corners_and_the_nearest_if_there_is_a_tie(
+    labels, centre, expected
+):
+    layer = torch.tensor([labels], dtype=torch.int16)
+    found = transform_labels(SpatialDraw(None, 1.0), layer, centre=centre, patch_shape=(1, 1))
+    assert found.item() == expected
 
 
 def test_layers_are_transformed_alike():
@@ -163,16 +165,15 @@ def test_initial_patch_of_the_method(patch, initial):
 
 
 @pytest.mark.parametrize(
-    ("patch", "degrees"),
-    [((40, 56, 40), 30), ((20, 320, 256), 180), ((56, 40), 180), ((60, 40), 180), ((61, 40), 15)],
+    ("patch", "degrees", "dummy_2d"),
+    [
+        ((10, 30, 30), 30, False),
+        ((10, 31, 30), 180, True),
+        ((30, 10, 10), 30, False),
+        ((60, 40), 180, False),
+        ((61, 40), 15, False),
+    ],
 )
-def test_rotation_ranges(patch, degrees):
+def test_rotation_ranges_and_thin_patches(patch, degrees, dummy_2d):
     assert rotation_range_rad(patch, AugmentationRecipe()) == pytest.approx(math.radians(degrees))
-
-
-@pytest.mark.parametrize(
-    ("patch", "dummy"),
-    [((10, 30, 30), False), ((10, 31, 30), True), ((10, 31), False), ((30, 10, 10), False)],
-)
-def test_dummy_2d_for_thin_patches(patch, dummy):
-    assert uses_dummy_2d(patch, AugmentationRecipe()) is dummy
+    assert uses_dummy_2d(patch, AugmentationRecipe()) is dummy_2d

@@ -6,20 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from case_samples import labels_of
+from report_samples import candidate, model_card, summary
 
 from segflow.commands.main import main
 from segflow.commands.outcome import stage_times
-from segflow.contracts.model import ModelCard
-from segflow.contracts.scores import (
-    Candidate,
-    CaseScores,
-    Metrics,
-    Operation,
-    PostProcessing,
-    Selection,
-    Summary,
-)
-from segflow.recipes.inference import InferenceRecipe
+from segflow.contracts.scores import Operation, Selection
 from segflow.storage.files import write_json, write_text
 
 DESCRIPTION = {
@@ -28,47 +20,21 @@ DESCRIPTION = {
     "numTraining": 2,
     "file_ending": ".nii.gz",
 }
-
-
-def metrics(dice):
-    return Metrics(dice=dice, iou=dice, fn=1, fp=1, tn=1, tp=1, n_pred=2, n_ref=2)
-
-
-def candidate(name):
-    names = tuple(name.split("+"))
-    return Candidate(name=name, configurations=names, foreground_mean_dice=0.5, summary="summary.json")
+CANDIDATES = {name: candidate(name, 0.5) for name in ("2d", "2d+3d_fullres")}
 
 
 @pytest.fixture
 def finish(tmp_path):
-    """A function that leaves what a finished experiment leaves."""
+    """A function that writes the results of a finished experiment that `segflow compare` reads."""
 
     def write(dataset, recipe, dices, best="2d", operations=()):
         folder = tmp_path / dataset / recipe
-        card = ModelCard(
-            dataset=dataset,
-            recipe=recipe,
-            inference=InferenceRecipe().model_dump(),
-            configurations=tuple(best.split("+")),
-            stages=(),
-            folds=(0,),
-            postprocessing=PostProcessing(
-                operations=operations, steps=(), foreground_mean_dice_before=0, foreground_mean_dice_after=0
-            ),
-            selection=Selection(
-                best=candidate(best), candidates=(candidate("2d"), candidate("2d+3d_fullres"))
-            ),
-            versions={},
-        )
-        mean = sum(dices) / len(dices)
-        cases = tuple(
-            CaseScores(metrics={"1": metrics(dice)}, prediction_file=f"p{n}", reference_file=f"r{n}")
-            for n, dice in enumerate(dices)
-        )
-        summary = Summary(foreground_mean=metrics(mean), mean={"1": metrics(mean)}, metric_per_case=cases)
+        selection = Selection(best=CANDIDATES[best], candidates=tuple(CANDIDATES.values()))
+        card = model_card(best, *operations, dataset=dataset, recipe=recipe, selection=selection)
         write_json(folder / "model" / "dataset.json", DESCRIPTION)
         write_text(folder / "model" / "model.json", card.to_json())
-        write_text(folder / "final" / "summary.json", summary.to_json())
+        scores = summary(*[[dice] for dice in dices], labels=labels_of(1))
+        write_text(folder / "final" / "summary.json", scores.to_json())
         return str(folder)
 
     return write

@@ -3,25 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from case_samples import architecture_of
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.contracts.plan import Architecture
 from segflow.network.device import choose_device
-from segflow.network.unet import build_network
+from segflow.network.unet import UNet, build_network
 
 
-def architecture(
-    strides: list[str], *, cap: int, encoder: str = "plain", base: int = 32, kernels: list[str] | None = None
-) -> Architecture:
+def architecture(strides, *, cap=320, base=32, encoder="plain", kernels=None):
     n = len(strides)
-    blocks = (2,) * n if encoder == "plain" else (1, 3, 4, 6, 6, 6, 6, 6)[:n]
-    return Architecture(
-        encoder=encoder,
-        features=tuple(min(base * 2**i, cap) for i in range(n)),
-        strides=tuple(tuple(int(s) for s in stride) for stride in strides),
-        kernels=tuple(tuple(int(k) for k in kernel) for kernel in kernels or ["3" * len(strides[0])] * n),
-        encoder_blocks=blocks,
-        decoder_blocks=(2 if encoder == "plain" else 1,) * (n - 1),
+    features = [min(base * 2**i, cap) for i in range(n)]
+    plan = architecture_of(strides, features, encoder=encoder, kernels=kernels)
+    if encoder == "plain":
+        return plan
+    return plan.model_copy(
+        update={"encoder_blocks": (1, 3, 4, 6, 6, 6)[:n], "decoder_blocks": (1,) * (n - 1)}
     )
 
 
@@ -40,19 +36,24 @@ LIVER = ["111", "222", "222", "222", "222", "222"]
     ],
 )
 def test_parameter_counts_of_the_method(strides, cap, encoder, n_parameters):
-    network = build_network(
-        architecture(strides, cap=cap, encoder=encoder), input_channels=1, output_channels=3
-    )
+    with torch.device("meta"):
+        network = UNet(architecture(strides, cap=cap, encoder=encoder), input_channels=1, output_channels=3)
     assert sum(p.numel() for p in network.parameters()) == n_parameters
     assert sum(t.numel() for t in network.state_dict().values()) == n_parameters  # no duplicates
 
 
 @pytest.mark.parametrize("encoder", ["plain", "residual"])
-@pytest.mark.parametrize("strides", [["11", "22", "21"], ["111", "122", "222"]])
-def test_one_output_per_decoder_level_full_resolution_first(encoder, strides):
-    network = build_network(
-        architecture(strides, cap=320, encoder=encoder, base=4), input_channels=2, output_channels=5
-    )
+@pytest.mark.parametrize(
+    ("strides", "kernels"),
+    [
+        (["11", "22", "21"], None),
+        (["111", "122", "222"], None),
+        (["111", "122", "222"], ["133", "333", "333"]),
+    ],
+)
+def test_one_output_per_decoder_level_full_resolution_first(encoder, strides, kernels):
+    plan = architecture(strides, encoder=encoder, base=4, kernels=kernels)
+    network = build_network(plan, input_channels=2, output_channels=5)
     shape = (8, 16, 24)[: len(strides[0])]
     x = torch.zeros(2, 2, *shape)
     single = network(x)
@@ -62,21 +63,12 @@ def test_one_output_per_decoder_level_full_resolution_first(encoder, strides):
     assert single.shape == (2, 5, *shape)
     assert [tuple(y.shape) for y in several] == [(2, 5, *shape), (2, 5, *half)]
     assert torch.equal(single, several[0])
-
-
-def test_anisotropic_kernels_keep_the_shape():
-    network = build_network(
-        architecture(["111", "122", "222"], cap=320, base=4, kernels=["133", "333", "333"]),
-        input_channels=1,
-        output_channels=2,
-    )
-    assert network(torch.zeros(1, 1, 6, 8, 8)).shape == (1, 2, 6, 8, 8)
-    assert network.decoder.stages[-1][0].conv.kernel_size == (1, 3, 3)  # that of the skip's stage
+    assert network.decoder.stages[-1][0].conv.kernel_size == plan.kernels[0]  # that of the skip's stage
 
 
 def test_same_seed_same_weights_and_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
-    plan = architecture(HIPPOCAMPUS, cap=320, base=4)
+    plan = architecture(HIPPOCAMPUS, base=4)
     a, b, c = (
         build_network(plan, input_channels=1, output_channels=2, seed=seed).state_dict() for seed in (1, 1, 2)
     )

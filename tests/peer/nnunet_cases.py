@@ -73,16 +73,16 @@ def write_cases(plans, raw, cases, output):
 
 
 def arrays_of(image, labels, properties):
-    """A case; the voxels of each target under the target as JSON text."""
+    """A case; the voxels of each target under the target as JSON text, in the order they were drawn."""
     return {
         "image": image.astype(np.float32),
-        "labels": labels,
+        "labels": labels[0],
         "spacing": properties["spacing"],
         "shape_before_crop": properties["shape_before_cropping"],
         "crop_box": properties["bbox_used_for_cropping"],
         "shape_after_crop": properties["shape_after_cropping_and_before_resampling"],
         **{
-            f"locations {json.dumps(target)}": np.reshape(voxels, (-1, 4)).astype(np.int64)
+            f"locations {json.dumps(target)}": np.reshape(voxels, (-1, 4)).astype(np.int64)[:, 1:]
             for target, voxels in properties["class_locations"].items()
         },
     }

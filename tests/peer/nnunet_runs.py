@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,28 +19,9 @@ from stage_calls import call
 
 from segflow.storage.cases import CaseStore
 
-__all__ = ["Both", "NnUNet", "PreparedCase", "read_json"]
-
 WORKER = Path(__file__).with_name("nnunet_worker.py")
 TIMEOUT_S = 1500
 CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres")  # a cascade has the cases of 3d_fullres
-LOCATIONS = "locations "
-
-
-@dataclass(frozen=True)
-class PreparedCase:
-    """What is compared of a case.
-
-    Attributes:
-        grid: Spacing, shapes and crop box.
-        image, labels: The arrays.
-        locations: Target as JSON text to voxels (n, 3), in the order they were drawn.
-    """
-
-    grid: dict[str, Any]
-    image: np.ndarray
-    labels: np.ndarray
-    locations: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -147,38 +129,29 @@ class Both:
             )  # fmt: skip
         return folder
 
-    def cases(self) -> list[tuple[str, PreparedCase, PreparedCase]]:
-        """Every case of every configuration: its name, and as segflow and nnU-Net prepared it."""
+    def cases(self) -> Iterator[tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]]:
+        """Every case of every configuration: its name, and its arrays from segflow and from nnU-Net."""
         theirs = sorted((file.parent.name, file.stem) for file in self.theirs.glob("*/*.npz"))
         records = (file for file in self.prepared.glob("*/*.json") if file.name != "manifest.json")
         assert sorted((file.parent.name, file.stem) for file in records) == theirs
-        return [("/".join(names), self._our_case(*names), self._their_case(*names)) for names in theirs]
+        for configuration, name in theirs:
+            with np.load(self.theirs / configuration / f"{name}.npz", allow_pickle=False) as file:
+                expected = dict(file)
+            yield f"{configuration}/{name}", arrays_of(self.prepared / configuration, name), expected
 
-    def _our_case(self, configuration: str, name: str) -> PreparedCase:
-        store = CaseStore(self.prepared / configuration)
-        record, case = store.record(name), store.read(name)
-        grid = {
-            "spacing": list(record.geometry.spacing_mm),
-            "shape_before_crop": list(record.shape_before_crop),
-            "crop_box": [list(edges) for edges in record.crop_box],
-            "shape_after_crop": list(record.shape_after_crop),
-            "shape": list(record.shape),
-        }
-        locations = {json.dumps(target): voxels for target, voxels in case.locations.items()}
-        return PreparedCase(grid, case.image, case.labels, locations)
 
-    def _their_case(self, configuration: str, name: str) -> PreparedCase:
-        with np.load(self.theirs / configuration / f"{name}.npz", allow_pickle=False) as file:
-            arrays = dict(file)
-        keys = ("spacing", "shape_before_crop", "crop_box", "shape_after_crop")
-        locations = {
-            key.removeprefix(LOCATIONS): voxels[:, 1:]
-            for key, voxels in arrays.items()
-            if key.startswith(LOCATIONS)
-        }
-        labels = arrays["labels"][0]
-        grid = {key: arrays[key].tolist() for key in keys} | {"shape": list(labels.shape)}
-        return PreparedCase(grid, arrays["image"], labels, locations)
+def arrays_of(folder: Path, name: str) -> dict[str, np.ndarray]:
+    """A case that segflow prepared, in the format of `nnunet_cases.arrays_of`."""
+    record, case = CaseStore(folder).record(name), CaseStore(folder).read(name)
+    return {
+        "image": case.image,
+        "labels": case.labels,
+        "spacing": np.array(record.geometry.spacing_mm),
+        "shape_before_crop": np.array(record.shape_before_crop),
+        "crop_box": np.array(record.crop_box),
+        "shape_after_crop": np.array(record.shape_after_crop),
+        **{f"locations {json.dumps(target)}": voxels for target, voxels in case.locations.items()},
+    }
 
 
 def read_json(file: Path) -> Any:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from case_samples import CARD, configuration_of
+from case_samples import CARD, architecture_of, configuration_of
 
-from segflow.contracts.plan import Architecture
 from segflow.network.unet import build_network
 from segflow.nnunet.checkpoints import save_nnunet_checkpoint
 from segflow.nnunet.tensor_names import from_nnunet, nnunet_names
@@ -20,24 +19,14 @@ TOLERANCE, EXACT, ROUGH = 1e-5, 1e-9, 0.1
 SHAPES = {2: (48, 32), 3: (12, 32, 24)}
 
 
-def architecture(encoder, strides, features, kernels=None):
-    n, axes = len(strides), len(strides[0])
-    return Architecture(
-        encoder=encoder,
-        features=features,
-        strides=tuple(tuple(map(int, stride)) for stride in strides),
-        kernels=tuple(tuple(map(int, kernel)) for kernel in kernels or ["3" * axes] * n),
-        encoder_blocks=(2,) * n if encoder == "plain" else (1, 3, 4, 6)[:n],
-        decoder_blocks=(2 if encoder == "plain" else 1,) * (n - 1),
-    )
-
-
 # Anisotropic ones, and residual stages that change channels without size and size without channels.
 ARCHITECTURES = {
-    "plain_2d": architecture("plain", ["11", "22", "21"], (8, 16, 24)),
-    "plain_3d": architecture("plain", ["111", "122", "222"], (8, 16, 24), ["133", "333", "333"]),
-    "residual_2d": architecture("residual", ["11", "22", "11", "21"], (8, 16, 24, 24)),
-    "residual_3d": architecture("residual", ["111", "122", "222"], (8, 16, 24), ["133", "333", "333"]),
+    "plain_2d": architecture_of(["11", "22", "21"], (8, 16, 24)),
+    "plain_3d": architecture_of(["111", "122", "222"], (8, 16, 24), kernels=["133", "333", "333"]),
+    "residual_2d": architecture_of(["11", "22", "11", "21"], (8, 16, 24, 24), encoder="residual"),
+    "residual_3d": architecture_of(
+        ["111", "122", "222"], (8, 16, 24), kernels=["133", "333", "333"], encoder="residual"
+    ),
 }
 
 

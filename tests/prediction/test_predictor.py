@@ -11,11 +11,10 @@ import torch
 from case_samples import CLASSES, configuration_of, plan_of, raw_case, raw_cases
 from hypothesis import given
 from hypothesis import strategies as st
-from report_samples import candidate, postprocessing_of
+from report_samples import model_card
 
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.model import ModelCard
-from segflow.contracts.scores import Operation, Selection
+from segflow.contracts.scores import Operation
 from segflow.prediction.predictor import Predictor
 from segflow.prediction.sliding_window import FoldEnsemble
 from segflow.recipes.inference import InferenceRecipe
@@ -38,18 +37,7 @@ def model_of(*configurations, order=(0, 1, 2), operations=(), stages=()):
     plan = plan_of(configurations[0], order)
     plan = plan.model_copy(update={"configurations": {c.name: c for c in configurations}})
     names = tuple(c.name for c in configurations if c.name not in stages)
-    best = candidate("+".join(names), 0.5)
-    card = ModelCard(
-        dataset="sample",
-        recipe="nnunet",
-        inference=RECIPE.model_dump(),
-        configurations=names,
-        stages=tuple(stages),
-        folds=(0,),
-        postprocessing=postprocessing_of(*operations),
-        selection=Selection(best=best, candidates=(best,)),
-        versions={},
-    )
+    card = model_card("+".join(names), *operations, inference=RECIPE.model_dump(), stages=tuple(stages))
     return Predictor(
         card=card,
         plan=plan,

@@ -5,30 +5,25 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from report_samples import LABELS, NAN, summary
+from report_samples import LABELS, NAN, model_card, summary
 from rich.console import Console
 
+from segflow.contracts.scores import Operation
 from segflow.reporting.data import StageTime
-from segflow.reporting.terminal import Experiment, terminal_summary
+from segflow.reporting.terminal import terminal_summary
 
 
-def shown(**changes):
-    values = {
-        "dataset": "Dataset001_[bold]",
-        "best": "2d+3d_fullres",
-        "labels": LABELS,
-        "summary": summary((0.9, 0.8), (0.7, NAN)),
-        "package": Path("results/model"),
-        "report": Path("results/report.html"),
-        "stages": (StageTime("plan", 1.5), StageTime("train", 3600, 5)),
-    }
+def shown(scores, *operations, stages=()):
+    card = model_card("2d+3d_fullres", *operations, dataset="Dataset001_[bold]")
     console = Console(file=io.StringIO(), width=80)
-    console.print(terminal_summary(Experiment(**{**values, **changes})))
+    console.print(terminal_summary(card, scores, LABELS, folder=Path("results"), stages=stages))
     return console.file.getvalue()
 
 
 def test_everything_is_shown():
-    text = shown(postprocessed=True)
+    stages = (StageTime("plan", 1.5), StageTime("train", 3600, 5))
+    keep = Operation(name="keep_largest", labels=(1,))
+    text = shown(summary((0.9, 0.8), (0.7, NAN)), keep, stages=stages)
     for words in ("Dataset001_[bold]", "2d+3d_fullres, post-processed", "0.800", "± 0.141", "lesion <b>"):
         assert words in text
     for words in ("results/model", "results/report.html", "1 h 00 min", "total"):
@@ -36,6 +31,6 @@ def test_everything_is_shown():
 
 
 def test_what_is_unknown_is_left_out():
-    text = shown(stages=(), summary=summary((0.9, 0.8)))
+    text = shown(summary((0.9, 0.8)))
     assert "stage" not in text
     assert "±" not in text

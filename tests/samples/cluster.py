@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -78,22 +77,9 @@ class NoClusterError(Exception):
     """Why no cluster can be started here; the reason why tests are skipped."""
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A running cluster.
-
-    Attributes:
-        state: Its folder, with the daemons' logs.
-        seconds: How long it took to start.
-    """
-
-    state: Path
-    seconds: float
-
-
 @contextmanager
-def one_node_cluster() -> Iterator[Cluster]:
-    """Start a cluster, and stop it and its jobs after the block.
+def one_node_cluster() -> Iterator[float]:
+    """Start a cluster, and stop it and its jobs after the block. Gives the seconds that the start has taken.
 
     Raises:
         NoClusterError: It cannot or must not be started here.
@@ -105,7 +91,7 @@ def one_node_cluster() -> Iterator[Cluster]:
     try:
         _configure(state)
         _start(state)
-        yield Cluster(state, time.monotonic() - began)
+        yield time.monotonic() - began
     finally:
         _stop(state)
         shutil.rmtree(state)

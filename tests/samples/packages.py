@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from report_samples import candidate, postprocessing_of
 from stage_calls import TINY, call
 
-from segflow.contracts.scores import Candidate, PostProcessing, Selection
+from segflow.contracts.scores import Selection
 
 __all__ = ["package_of"]
 
@@ -55,10 +55,6 @@ def _train(folder: Path, name: str, folds: tuple[int, ...]) -> None:
 
 
 def _choose(folder: Path, configurations: tuple[str, ...]) -> None:
-    name = "+".join(configurations)
-    best = Candidate(name=name, configurations=configurations, foreground_mean_dice=0.5, summary="")
+    best = candidate("+".join(configurations), 0.5)
     (folder / "selection.json").write_text(Selection(best=best, candidates=(best,)).to_json())
-    nothing = PostProcessing(
-        operations=(), steps=(), foreground_mean_dice_before=0.5, foreground_mean_dice_after=0.5
-    )
-    (folder / "postprocessing.json").write_text(json.dumps(nothing.model_dump(mode="json")))
+    (folder / "postprocessing.json").write_text(postprocessing_of().to_json())

@@ -6,6 +6,7 @@ from case_samples import INTENSITIES, architecture_of, configuration_of, plan_of
 
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
+from segflow.contracts.model import ModelCard
 from segflow.contracts.scores import (
     Bootstrap,
     Candidate,
@@ -17,6 +18,7 @@ from segflow.contracts.scores import (
     Selection,
     Step,
 )
+from segflow.recipes.inference import InferenceRecipe
 from segflow.reporting.data import History, Overlay, ReportData, StageTime
 from segflow.selection.evaluate import summarise
 
@@ -65,6 +67,23 @@ def postprocessing_of(*operations, steps=()):
     return PostProcessing(
         operations=operations, steps=steps, foreground_mean_dice_before=0.5, foreground_mean_dice_after=0.6
     )
+
+
+def model_card(best, *operations, **changes):
+    """The card of a package of one fold, in which a candidate such as "2d+3d_fullres" is the best and only one."""
+    chosen = candidate(best, 0.5)
+    values = {
+        "dataset": "sample",
+        "recipe": "nnunet",
+        "inference": InferenceRecipe().model_dump(),
+        "configurations": chosen.configurations,
+        "stages": (),
+        "folds": (0,),
+        "postprocessing": postprocessing_of(*operations),
+        "selection": Selection(best=chosen, candidates=(chosen,)),
+        "versions": {},
+    }
+    return ModelCard(**{**values, **changes})
 
 
 def bootstrap():

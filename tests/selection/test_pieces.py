@@ -144,8 +144,9 @@ def test_any_sequence_of_operations_gives_the_scores_of_the_changed_maps(
     monkeypatch.setattr(pieces_module, "_SLAB_VOXELS", slab_voxels)
     generator = np.random.default_rng(shape)
     changes = 0
-    for density in np.repeat([0.15, 0.5, 0.9], 6):
-        prediction, reference = random_pair(generator, shape, labels, density)
+    pairs = [random_pair(generator, shape, labels, density) for density in np.repeat([0.15, 0.5, 0.9], 6)]
+    pairs += [(np.full(shape, value, np.int16), pairs[0][1]) for value in (0, 1, 9)]
+    for prediction, reference in pairs:
         pieces = cut(prediction, reference, labels, MM, holes=holes)
         assert holes or (pieces.voxels.sum() == (prediction != 0).sum() and (pieces.labels > 0).all())
         values, found = pieces.labels, prediction
@@ -157,17 +158,6 @@ def test_any_sequence_of_operations_gives_the_scores_of_the_changed_maps(
             expected = confusion_matrix(reference, found, labels)
             np.testing.assert_array_equal(confusion(pieces, values, labels), expected)
     assert changes > 2
-
-
-@pytest.mark.parametrize("holes", [False, True])
-@pytest.mark.parametrize("value", [0, 1, 9])
-def test_maps_of_one_value(value, holes):
-    prediction = np.full((3, 4, 5), value, dtype=np.int16)
-    reference = np.ones_like(prediction)
-    pieces = cut(prediction, reference, THREE, MM, holes=holes)
-    expected = confusion_matrix(reference, prediction, THREE)
-    np.testing.assert_array_equal(confusion(pieces, pieces.labels, THREE), expected)
-    assert len(pieces.labels) == (value != 0)
 
 
 def test_shapes_must_agree():

@@ -169,7 +169,7 @@ def test_gpus_are_shared_out(cluster, tmp_path):
     environment = Experiment(tmp_path).environment()
     subprocess.run(command(snakefile, tmp_path), cwd=tmp_path, env=environment, check=True, timeout=300)
     assert sorted((tmp_path / f"gpu{number}").read_text().strip() for number in (0, 1)) == ["0", "1"]
-    tell(f"\ncluster up in {cluster.seconds:.1f} s; two GPU jobs: {time.monotonic() - began:.0f} s")
+    tell(f"\ncluster up in {cluster:.1f} s; two GPU jobs: {time.monotonic() - began:.0f} s")
 
 
 def test_stopped_trainings_go_on_to_the_same_results(cluster, tmp_path):

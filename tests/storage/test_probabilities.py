@@ -6,22 +6,16 @@ import zipfile
 
 import numpy as np
 import pytest
+from case_samples import geometry_of
 
-from segflow.contracts.case import CaseRecord, Geometry
+from segflow.contracts.case import CaseRecord
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.plan import Preparation
 from segflow.storage.probabilities import probability_slabs, read_probabilities, write_probabilities
 
 RECORD = CaseRecord(
     identifier="a",
-    geometry=Geometry(
-        shape=(9, 6, 8),
-        spacing_mm=(1, 1, 1),
-        file_dimensions=3,
-        file_spacing_mm=(1, 1, 1),
-        origin_mm=(0, 0, 0),
-        direction=(1, 0, 0, 0, 1, 0, 0, 0, 1),
-    ),
+    geometry=geometry_of((9, 6, 8)),
     shape_before_crop=(6, 9, 8),
     crop_box=((1, 5), (2, 7), (0, 6)),
     spacing_mm=(1, 1, 1),

@@ -154,7 +154,8 @@ def test_a_worker_that_dies_in_the_middle_of_a_batch():
 
 def leave_early():
     with open_batches(maker_of(), first=0, stop=1000, workers=2) as batches:
-        next(batches)
+        for _ in range(2):  # a batch of each worker
+            next(batches)
         for number in (signal.SIGTERM, signal.SIGINT):  # only the caller acts on these
             for worker in multiprocessing.active_children():
                 os.kill(worker.pid, number)

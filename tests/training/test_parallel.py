@@ -32,15 +32,12 @@ def short(dimensions=2, **values):
 
 #: With other seeds of two of them, rounding decides the slope of an activation in some version of torch.
 JOBS = {
-    "classes-batch": short(batch_dice=True),
-    "classes-patch": short(3, batch_dice=False, seed=2),
-    "ignore-patch": short(batch_dice=False, labels=IGNORE),
+    "classes": short(3, batch_dice=False, seed=2),
     "top-k": replace(
         short(batch_dice=True, labels=IGNORE, seed=2),
         training=TrainingRecipe(**SHORT, loss="dice_topk", deep_supervision_weights=(2.0, 1.0)),
     ),
-    "regions-batch": short(3, batch_dice=True, labels=REGIONS),
-    "regions-patch": short(batch_dice=False, labels=REGIONS),
+    "regions": short(3, batch_dice=True, labels=REGIONS),
 }
 
 
@@ -93,7 +90,7 @@ def test_both_skip_a_step_whose_gradients_overflow_in_one(trained):
 
 
 def test_stopped_and_resumed_on_two_devices_or_on_one(trained, tmp_path, caplog):
-    job = JOBS["classes-patch"]
+    job = JOBS["classes"]
     store, bar, on_one = CheckpointFile(tmp_path / "checkpoint.pt"), Bar(), Store()
     with pytest.raises(Interrupted):
         train(replace(job, workers=2), Reader(), store, bar, stop=StopAfter(4), devices=PAIR)
@@ -106,7 +103,7 @@ def test_stopped_and_resumed_on_two_devices_or_on_one(trained, tmp_path, caplog)
     two = train(job, Reader(), store, bar, devices=PAIR)
     assert "resumed after epoch 1, iteration 1" in caplog.text
     assert bar.steps == 6
-    expected = trained["classes-patch"][0]
+    expected = trained["classes"][0]
     assert table(two.history) == expected["losses"]
     assert_same_weights(two.weights, expected["weights"])
     assert_same_weights(one.weights, expected["weights"], atol=1e-5)

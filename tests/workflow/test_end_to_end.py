@@ -82,6 +82,7 @@ def test_whole_pipeline(finished):
         assert same_geometry(file, finished.dataset / "labelsTr" / file.name)
     with (results / "models" / "2d" / "fold_0" / "training.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1"]
+    assert (results / "models" / "2d" / "fold_0" / "progress.png").exists()
     with (results / "evaluation" / "2d" / "summary.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2 * len(scored)
     report = (results / "report.html").read_text()

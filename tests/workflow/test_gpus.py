@@ -1,4 +1,4 @@
-"""Trainings side by side, each on a device of its own. Devices are stand-ins: numbers that no driver knows."""
+"""Trainings side by side, each on its own device. The devices are simulated: numbers without a GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workflow_runs import TINY
 pytestmark = [
     pytest.mark.workflow,
     pytest.mark.slow,
-    pytest.mark.skipif(torch.cuda.is_available(), reason="stand-in devices would hide the real ones"),
+    pytest.mark.skipif(torch.cuda.is_available(), reason="simulated devices would hide the real ones"),
 ]
 
 LINE = re.compile(r"^(?P<time>[\d-]+ [\d:,]+) INFO GPU (?P<gpu>\d) (?P<what>leased|returned)$", re.MULTILINE)

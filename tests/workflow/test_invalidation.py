@@ -21,6 +21,7 @@ from foreseen import BASE, DATA, FORESEEN, ORDER, edit, since
 from workflow_runs import TINY, Experiment
 
 from segflow.commands.main import main
+from segflow.storage.files import digest_of
 
 pytestmark = pytest.mark.workflow
 
@@ -134,6 +135,29 @@ def test_an_edited_plan(finished):
     assert prepared(finished) == before
     os.utime(finished.folder / "edited.json")
     assert not finished.jobs()
+
+
+@pytest.mark.slow
+def test_of_pretrained_weights_the_content_decides_and_neither_name_nor_age(finished):
+    def begin_with(file):
+        finished.configure(**BASE, training={**TINY["training"], "pretrained": {"2d": file}})
+
+    trained = finished.results / "models" / "2d" / "fold_0" / "model.pt"
+    first, moved = finished.folder / "first.pt", finished.folder / "moved.pt"
+    shutil.copy(trained, first)
+    begin_with("first.pt")
+    assert finished.jobs()["train"] == 1
+    assert digest_of(trained) != digest_of(first)
+    provenance = json.loads(trained.with_name("model.pt.provenance").read_text())
+    assert provenance["inputs"]["first.pt"] == digest_of(first)
+
+    os.utime(first)
+    assert not finished.jobs("--dry-run")
+    first.rename(moved)
+    begin_with("moved.pt")
+    assert not finished.jobs("--dry-run")
+    shutil.copy(trained, moved)
+    assert finished.jobs("--dry-run")["train"] == 1
 
 
 # Raw data.
@@ -263,8 +287,8 @@ def test_snakemakes_folder_deleted(finished):
 
 
 @pytest.mark.slow
-def test_a_failed_rerun_is_made_up_for(finished):
-    """A training that fails takes its old weights away; asked for less, the next call must not call that finished."""
+def test_a_failed_rerun_is_repeated(finished):
+    """A training that fails removes the old weights; with the old settings, the next call must train again."""
     finished.configure(**BASE, training={**TINY["training"], "learning_rate": 1e30})
     finished.fail()
     finished.configure(**BASE)

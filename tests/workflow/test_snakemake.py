@@ -242,7 +242,7 @@ def contents(folder: str) -> dict[str, str]:
     return {str(file.relative_to(folder)): file.read_text() for file in files}
 
 
-def test_records_are_kept_beside_the_results_and_recovered_if_there_are_none(tmp_path, monkeypatch):
+def test_records_are_kept_beside_the_results_and_recovered_if_there_are_none_of_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     snakemake.recover_records(Path("results"))
     assert not list(tmp_path.iterdir())
@@ -254,8 +254,10 @@ def test_records_are_kept_beside_the_results_and_recovered_if_there_are_none(tmp
     snakemake.keep_records(Path("results"))
     assert contents("results/records") == own
     shutil.rmtree(".snakemake")
+    record("elsewhere/b.json", "of others")
+    others = contents(".snakemake/metadata")
     snakemake.recover_records(Path("results"))
-    assert contents(".snakemake/metadata") == own
+    assert contents(".snakemake/metadata") == own | others
 
     record("results/a.json", "newer")
     snakemake.recover_records(Path("results"))
@@ -263,7 +265,7 @@ def test_records_are_kept_beside_the_results_and_recovered_if_there_are_none(tmp
     assert set(contents("results/records").values()) == {"newer", "model"}
 
 
-# What a dry run prints, in words of this project.
+# The reasons of a dry run, in this project's terms.
 
 
 def changed(before: str, now: str) -> str:
@@ -279,8 +281,8 @@ def test_jobs_of_one_rule_and_reason_are_counted():
     text = job("train", "Forced execution") * 3 + job("plan", "Forced execution", "localcheckpoint")
     text += job("all", "Input files updated by another job: a", "localrule")
     assert planned_jobs(text) == [
-        PlannedJobs("train", is_checkpoint=False, count=3, reason="asked for"),
-        PlannedJobs("plan", is_checkpoint=True, count=1, reason="asked for"),
+        PlannedJobs("train", is_checkpoint=False, count=3, reason="forced"),
+        PlannedJobs("plan", is_checkpoint=True, count=1, reason="forced"),
     ]
     assert planned_jobs("Building DAG of jobs...\nNothing to be done.\n") == []
 

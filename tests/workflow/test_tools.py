@@ -43,7 +43,7 @@ onsuccess:
     segflow.settle()
 """
 
-#: As much of conda as Snakemake asks for. The Python of its environments notes what it is told.
+#: The part of conda that Snakemake calls. The Python of its environments records its arguments.
 CONDA = """#!/bin/sh
 base=$(CDPATH='' cd -- "${0%/*}/.." && pwd)
 case "$*" in
@@ -114,7 +114,7 @@ def call(folder: Path, *options: str) -> str:
 
 
 def importing(finished: Experiment, config: str) -> Path:
-    """The folder of somebody else's workflow, with the data set in `data`."""
+    """The folder of another workflow, with the data set in `data`."""
     shutil.rmtree(finished.output)
     text = MODULE.format(snakefile=REPOSITORY / "Snakefile", config=config)
     (finished.folder / "Snakefile").write_text(text)

@@ -1,4 +1,7 @@
-"""What decides no result: GPUs, threads, and options that Snakemake does not record: those of functions that take `resources` or `input`."""
+"""What decides no result: GPUs, threads, and options of functions that take `resources` or `input`.
+
+Snakemake does not record the parameters that such functions give.
+"""
 
 
 def previous_stage_option(wildcards, input):

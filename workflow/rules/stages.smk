@@ -6,8 +6,8 @@ with its name in it, and a word per module of code that can change the result. A
 
 Two kinds of inputs are read by no command, or do not count:
 * `description`, dataset.json, is ancient: what decides in it are the keys that bear on images and labels (`meaning`).
-* `settled` are all checkpoints that a result rests on, not only those next to it. Only so is a job looked at afresh,
-  and left alone, when a checkpoint has run again and its result has come out as before. `check` is one of them.
+* `settled` are all checkpoints that a result rests on, not only those next to it. Only then does Snakemake decide
+  again whether a job is needed when a checkpoint has run and its result is as before. `check` is one of them.
 """
 
 from segflow.nnunet.plans import read_plan
@@ -68,9 +68,9 @@ def low_resolution_predictions(wildcards):
 
 
 def planned_configurations(wildcards):
-    """Configurations to train. Waits for the check and for the plan.
+    """Configurations to train, which are known after the check and the plan.
 
-    What follows from a checkpoint is looked at afresh when it has run, and left alone if nothing has changed.
+    What follows from a checkpoint is decided again when it has run, and does not run if nothing has changed.
     """
     for chunk in range(SOURCES[wildcards.dataset].n_chunks):
         checkpoints.check.get(dataset=wildcards.dataset, chunk=chunk)
@@ -116,7 +116,7 @@ def settled(wildcards):
 
 
 def durable_outputs(wildcards):
-    """Everything worth keeping, so that a failed re-run of any stage is noticed and mended."""
+    """Everything worth keeping, so that the next call repeats a stage whose re-run has failed."""
     of_candidates = all_of(MODEL, HISTORY, PREDICTIONS, SUMMARY)
     of_experiment = [SELECTION, POSTPROCESSING, FINAL, FINAL_SUMMARY, PACKAGE, REPORT]
     found = expand([COMPARISON, FINGERPRINT, FOLDS], dataset=SOURCES)
@@ -140,7 +140,7 @@ def pretrained_weights(wildcards):
 
 
 def planning_option(wildcards):
-    """How a plan is made, or the plan that somebody has edited."""
+    """The settings of the planner, or the edited plan."""
     if CONFIG.plan is not None:
         return ["--edited", CONFIG.plan]
     return ["--settings", *settings_of("planning", PLANS.planning[wildcards.plan])]

@@ -7,6 +7,7 @@ applied in place to an image (c, *spatial) that the caller owns.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "Noise",
     "add_noise_",
     "bend_gamma_",
+    "bend_gamma_inverted_",
     "blur_",
     "change_brightness_",
     "change_contrast_",
@@ -45,8 +47,9 @@ Noise = tuple[float, int]
 Blur = tuple[tuple[float, ...] | None, ...]
 #: Per channel, a factor (of brightness or contrast) or an exponent (gamma).
 Factors = tuple[float, ...]
-#: Per channel, the share of samples kept along an axis, or None to leave it as it is.
-LowResolution = tuple[float | None, ...]
+#: The first axis whose resolution is lowered (dummy 2D: 1), and per channel the share of samples kept along an axis, or
+#: None to leave it as it is.
+LowResolution = tuple[int, tuple[float | None, ...]]
 
 T = TypeVar("T")
 
@@ -131,32 +134,29 @@ def change_contrast_(image: Tensor, factors: Factors) -> None:
 
 
 def draw_low_resolution(
-    rng: np.random.Generator, recipe: AugmentationRecipe, *, channels: int
+    rng: np.random.Generator, recipe: AugmentationRecipe, *, channels: int, first_axis: int
 ) -> LowResolution | None:
     """Draw whether to lower the resolution, of which channels, and how far."""
 
     def draw_one() -> float | None:
-        return (
-            float(rng.uniform(*recipe.low_resolution))
-            if rng.random() < recipe.p_low_resolution_channel
-            else None
-        )
+        if rng.random() >= recipe.p_low_resolution_channel:
+            return None
+        return float(rng.uniform(*recipe.low_resolution))
 
-    return _draw_channels(rng, draw_one, p=recipe.p_low_resolution, channels=channels)
+    shares = _draw_channels(rng, draw_one, p=recipe.p_low_resolution, channels=channels)
+    return None if shares is None else (first_axis, shares)
 
 
-def lower_resolution_(image: Tensor, low_resolution: LowResolution, *, first_axis: int = 0) -> None:
-    """Sample channels down to the nearest neighbour, and up again linearly.
-
-    Spatial axes before `first_axis` keep their resolution (dummy 2D: 1).
-    """
-    for channel, factor in zip(image, low_resolution, strict=True):
-        if factor is None:
+def lower_resolution_(image: Tensor, low_resolution: LowResolution) -> None:
+    """Sample channels down to the nearest neighbour, and up again linearly."""
+    first_axis, shares = low_resolution
+    for channel, share in zip(image, shares, strict=True):
+        if share is None:
             continue
         small, matrices = channel, []
         for axis in range(first_axis, channel.ndim):
             n = channel.shape[axis]
-            n_small = max(round(n * factor), 1)
+            n_small = max(round(n * share), 1)
             small = small.index_select(axis, nearest_indices(n, n_small))
             matrices.append(linear_matrix(upsampling_positions(n_small, n), n_small))
         channel.copy_(apply_along_axes(small.contiguous(), matrices))
@@ -183,6 +183,9 @@ def bend_gamma_(image: Tensor, exponents: Factors, *, inverted: bool = False) ->
         slope = std_x * value_range / max(std_u * value_range, _FLOOR)
         slope = -slope if inverted else slope
         channel.mul_(slope).add_(mean_x - slope * mean_u)
+
+
+bend_gamma_inverted_: Final = partial(bend_gamma_, inverted=True)
 
 
 def _mean_std(x: Tensor) -> tuple[float, float]:

@@ -17,13 +17,7 @@ from numpy.typing import NDArray
 from segflow.contracts.arrays import Shape3, Voxels
 from segflow.contracts.labels import Labels, Target
 
-__all__ = [
-    "annotated_target",
-    "announce",
-    "draw_start",
-    "is_forced",
-    "read_patch",
-]
+__all__ = ["announce", "choose_locations", "draw_start", "is_forced", "read_patch"]
 
 
 T = TypeVar("T", bound=np.generic)
@@ -34,14 +28,20 @@ def is_forced(j: int, *, batch_size: int, foreground_share: float) -> bool:
     return j >= round(batch_size * (1 - foreground_share))
 
 
-def annotated_target(locations: Mapping[Target, Voxels], labels: Labels) -> Target | None:
-    """The key of the locations of all annotated voxels (it is not a target), if there is an ignore label.
+def choose_locations(
+    locations: Mapping[Target, Voxels], labels: Labels, *, forced: bool
+) -> Mapping[Target, Voxels]:
+    """The voxels that a patch may be centred on; empty if it may lie anywhere.
+
+    With an ignore label, the locations of all annotated voxels have a key that is not a target.
 
     Source: method.md sections 9.2 and 12.
     """
-    if labels.ignore is None:
-        return None
-    return next((key for key in locations if key not in labels.targets), None)
+    annotated = (
+        {} if labels.ignore is None else {k: v for k, v in locations.items() if k not in labels.targets}
+    )
+    targets = {k: v for k, v in locations.items() if k not in annotated and len(v) > 0}
+    return targets if forced and targets else annotated
 
 
 def draw_start(

@@ -15,6 +15,7 @@ from segflow.augmentation import intensity
 from segflow.augmentation.spatial import (
     SpatialDraw,
     draw_spatial,
+    initial_patch_shape,
     rotation_range_rad,
     source_box,
     transform_image,
@@ -58,6 +59,11 @@ class Settings:
     cascade: bool = False
 
     @property
+    def read_shape(self) -> tuple[int, ...]:
+        """Voxels that may be looked at for a training patch, around the same centre."""
+        return initial_patch_shape(self.patch_shape, self.recipe)
+
+    @property
     def n_fixed_axes(self) -> int:
         """Axes before those that are rotated, scaled and deformed: the first one of a thin 3D patch."""
         return int(uses_dummy_2d(self.patch_shape, self.recipe))
@@ -93,39 +99,47 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationDraw:
-    """Everything random about one patch; None for a transform that does not happen."""
+    """Everything random about one patch.
+
+    Attributes:
+        spatial: Rotation, scaling and deformation.
+        changes: Of the intensities, in their order: functions that change an image in place, and what they are given.
+        mirror_axes: Spatial axes.
+        cascade: Changes of the previous stage's labels.
+    """
 
     spatial: SpatialDraw
-    noise: intensity.Noise | None
-    blur: intensity.Blur | None
-    brightness: intensity.Factors | None
-    contrast: intensity.Factors | None
-    low_resolution: intensity.LowResolution | None
-    gamma_inverted: intensity.Factors | None
-    gamma: intensity.Factors | None
+    changes: tuple[tuple[Callable[[Tensor, Any], None], Any], ...]
     mirror_axes: tuple[int, ...]
     cascade: CascadeDraw
 
 
 def draw_augmentation(rng: np.random.Generator, settings: Settings) -> AugmentationDraw:
     """Draw all transforms of one patch."""
-    recipe, n = settings.recipe, len(settings.patch_shape)
+    recipe, n, k = settings.recipe, len(settings.patch_shape), settings.n_fixed_axes
     channels = len(settings.zero_outside)
     draw_factors = partial(intensity.draw_factors, rng, channels=channels)
-    return AugmentationDraw(
-        spatial=draw_spatial(
-            rng,
-            recipe,
-            range_rad=rotation_range_rad(settings.patch_shape, recipe),
-            patch_shape=settings.patch_shape[settings.n_fixed_axes :],
+    spatial = draw_spatial(
+        rng,
+        recipe,
+        range_rad=rotation_range_rad(settings.patch_shape, recipe),
+        patch_shape=settings.patch_shape[k:],
+    )
+    changes: tuple[tuple[Callable[[Tensor, Any], None], Any], ...] = (
+        (intensity.add_noise_, intensity.draw_noise(rng, recipe)),
+        (intensity.blur_, intensity.draw_blur(rng, recipe, channels=channels, dimensions=n)),
+        (intensity.change_brightness_, draw_factors(recipe.brightness_split, p=recipe.p_brightness)),
+        (intensity.change_contrast_, draw_factors(recipe.contrast_split, p=recipe.p_contrast)),
+        (
+            intensity.lower_resolution_,
+            intensity.draw_low_resolution(rng, recipe, channels=channels, first_axis=k),
         ),
-        noise=intensity.draw_noise(rng, recipe),
-        blur=intensity.draw_blur(rng, recipe, channels=channels, dimensions=n),
-        brightness=draw_factors(recipe.brightness_split, p=recipe.p_brightness),
-        contrast=draw_factors(recipe.contrast_split, p=recipe.p_contrast),
-        low_resolution=intensity.draw_low_resolution(rng, recipe, channels=channels),
-        gamma_inverted=draw_factors(recipe.gamma_split, p=recipe.p_gamma_inverted),
-        gamma=draw_factors(recipe.gamma_split, p=recipe.p_gamma),
+        (intensity.bend_gamma_inverted_, draw_factors(recipe.gamma_split, p=recipe.p_gamma_inverted)),
+        (intensity.bend_gamma_, draw_factors(recipe.gamma_split, p=recipe.p_gamma)),
+    )
+    return AugmentationDraw(
+        spatial=spatial,
+        changes=tuple((change_, drawn) for change_, drawn in changes if drawn is not None),
         mirror_axes=tuple(axis for axis in range(n) if rng.random() < recipe.p_mirror_axis),
         cascade=draw_cascade(rng, recipe, n_labels=len(settings.labels.foreground_values))
         if settings.cascade
@@ -133,48 +147,18 @@ def draw_augmentation(rng: np.random.Generator, settings: Settings) -> Augmentat
     )
 
 
-def needed_box(
-    draw: AugmentationDraw, settings: Settings, *, read_shape: Sequence[int]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The part of the patch to be read that the transforms look at.
-
-    Args:
-        draw: The transforms.
-        settings: Of the training.
-        read_shape: Voxels of the patch to be read (`initial_patch_shape`).
-
-    Returns:
-        First voxel and shape, along all spatial axes.
-    """
-    k = settings.n_fixed_axes
-    first, shape = source_box(draw.spatial, read_shape=read_shape[k:], patch_shape=settings.patch_shape[k:])
-    return (*(0,) * k, *first), (*read_shape[:k], *shape)
+def needed_box(draw: AugmentationDraw, settings: Settings) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The part of `Settings.read_shape` that the transforms look at: first voxel and shape, along all spatial axes."""
+    k, read = settings.n_fixed_axes, settings.read_shape
+    first, shape = source_box(draw.spatial, read_shape=read[k:], patch_shape=settings.patch_shape[k:])
+    return (*(0,) * k, *first), (*read[:k], *shape)
 
 
-def augment(
-    patch: Patch, draw: AugmentationDraw, settings: Settings, *, read_shape: Sequence[int]
-) -> Example:
-    """Apply all transforms. The image of the patch may be overwritten.
-
-    Args:
-        patch: The `needed_box` of what was to be read.
-        draw: The transforms.
-        settings: Of the training.
-        read_shape: Voxels that were to be read.
-    """
-    patch = _move(patch, draw, settings, read_shape)
-    steps: tuple[tuple[Any, Callable[..., None]], ...] = (
-        (draw.noise, intensity.add_noise_),
-        (draw.blur, intensity.blur_),
-        (draw.brightness, intensity.change_brightness_),
-        (draw.contrast, intensity.change_contrast_),
-        (draw.low_resolution, partial(intensity.lower_resolution_, first_axis=settings.n_fixed_axes)),
-        (draw.gamma_inverted, partial(intensity.bend_gamma_, inverted=True)),
-        (draw.gamma, intensity.bend_gamma_),
-    )
-    for drawn, change_ in steps:
-        if drawn is not None:
-            change_(patch.image, drawn)
+def augment(patch: Patch, draw: AugmentationDraw, settings: Settings) -> Example:
+    """Apply all transforms to the `needed_box` of a patch, whose image may be overwritten."""
+    patch = _move(patch, draw, settings)
+    for change_, drawn in draw.changes:
+        change_(patch.image, drawn)
     axes = [axis - len(settings.patch_shape) for axis in draw.mirror_axes]
     image, labels = _mirrored(patch.image, axes), _mirrored(patch.labels, axes)
     for channel, zero in enumerate(settings.zero_outside):
@@ -189,13 +173,13 @@ def plain(patch: Patch, settings: Settings) -> Example:
     return _example(patch, settings, CascadeDraw())
 
 
-def _move(patch: Patch, draw: AugmentationDraw, settings: Settings, read_shape: Sequence[int]) -> Patch:
+def _move(patch: Patch, draw: AugmentationDraw, settings: Settings) -> Patch:
     """Rotate, scale and deform; fixed axes are folded into the channels for it."""
     if not draw.spatial.fires:
         return patch
     k = settings.n_fixed_axes
-    first, _ = needed_box(draw, settings, read_shape=read_shape)
-    centre = [(r - 1) / 2 - f for r, f in zip(read_shape[k:], first[k:], strict=True)]
+    first, _ = needed_box(draw, settings)
+    centre = [(r - 1) / 2 - f for r, f in zip(settings.read_shape[k:], first[k:], strict=True)]
     plane = settings.patch_shape[k:]
 
     def moved(array: Tensor, transform: Callable[..., Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from segflow.commands.arguments import DEFAULTS, DatasetFile, InputFile, OutputF
 from segflow.commands.console import console
 from segflow.contracts.errors import ConfigurationError, DatasetError, PlanError
 from segflow.contracts.plan import Plan
-from segflow.images.dataset import channel_names, read_description
+from segflow.images.dataset import read_description
 from segflow.nnunet.fingerprint import read_fingerprint
 from segflow.nnunet.parts import write_parts
 from segflow.nnunet.plans import custom_configurations, read_plan, write_plan
@@ -68,7 +68,7 @@ def _plan_input(file: Path) -> PlanInput:
         raise DatasetError(f"{file}: numTraining must be the number of training cases, found {declared!r}")
     return PlanInput(
         name=file.resolve().parent.name,  # by which the peer finds the data set's folders
-        channel_names=channel_names(description["channel_names"], file),
+        channel_names=tuple(description["channel_names"].values()),
         n_cases=declared,
         n_outputs=labels.n_entries,
         file_ending=str(description["file_ending"]),

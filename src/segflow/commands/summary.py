@@ -6,7 +6,7 @@ from rich.console import Console
 
 from segflow.commands.arguments import ExperimentFolder
 from segflow.commands.outcome import read_outcome, stage_times
-from segflow.reporting.terminal import Experiment, terminal_summary
+from segflow.reporting.terminal import terminal_summary
 
 
 def summary(results: ExperimentFolder) -> None:
@@ -16,14 +16,7 @@ def summary(results: ExperimentFolder) -> None:
         results: Folder of one recipe's results on one data set.
     """
     outcome = read_outcome(results)
-    experiment = Experiment(
-        dataset=outcome.card.dataset,
-        best=outcome.card.selection.best.name,
-        labels=outcome.labels,
-        summary=outcome.summary,
-        package=outcome.folder / "model",
-        report=outcome.folder / "report.html",
-        stages=stage_times(outcome.folder),
-        postprocessed=bool(outcome.card.postprocessing.operations),
+    stages = stage_times(outcome.folder)
+    Console().print(
+        terminal_summary(outcome.card, outcome.summary, outcome.labels, folder=outcome.folder, stages=stages)
     )
-    Console().print(terminal_summary(experiment))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,11 @@ from typing import Any
 from segflow.contracts.case import Case, Dataset
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
-from segflow.images.formats import ENDINGS, LOSSY_ENDINGS, companions, ending_of, label_ending
+from segflow.images.formats import ENDINGS, LOSSY_ENDINGS, companions, ending_of, label_ending, split_name
 from segflow.storage.files import read_json
 
 __all__ = [
     "Inputs",
-    "channel_names",
     "find_inputs",
     "list_files",
     "read_dataset",
@@ -29,21 +28,15 @@ __all__ = [
 
 _REQUIRED = ("channel_names", "labels", "numTraining", "file_ending")
 _IDENTIFIER = re.compile(r"[^./\\\0][^/\\\0]*")
-_CHANNEL = re.compile(r"(?P<identifier>.+)_(?P<channel>\d{4})", re.ASCII)
 _READER_KEY = "overwrite_image_reader_writer"
-#: Readers of nnU-Net whose files are read here without being asked for.
+#: Readers of nnU-Net that read as segflow does.
 _READERS = ("SimpleITKIO", "NaturalImage2DIO", "Tiff3DIO", "NibabelIO")
 _REORIENTING_READERS = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Images to predict.
-
-    Attributes:
-        cases: Identifier to case, sorted; no image has been opened.
-        faults: Identifier to why the case cannot be predicted, for cases whose files do not fit together.
-    """
+    """Images to predict, by identifier, sorted: cases, and why others, whose files do not fit together, are none."""
 
     cases: dict[str, Case]
     faults: dict[str, str]
@@ -66,8 +59,8 @@ def read_dataset(folder: Path) -> Dataset:
     """
     file = folder / "dataset.json"
     description, labels = read_description(file)
-    names = channel_names(description["channel_names"], file)
-    ending = str(description["file_ending"])
+    names = tuple(description["channel_names"].values())
+    ending = description["file_ending"]
     if "dataset" in description:
         cases = _listed_cases(description["dataset"], folder, file)
     else:
@@ -100,14 +93,13 @@ def read_dataset(folder: Path) -> Dataset:
 def read_description(file: Path) -> tuple[dict[str, Any], Labels]:
     """Read dataset.json alone.
 
-    Args:
-        file: dataset.json.
-
     Returns:
-        Its content, with `channel_names` even where the file uses the old name `modality`; and its labels.
+        Its content, with `channel_names` ("0", "1", ... to names, in this order) even where the file uses the old name
+        `modality`; and its labels.
 
     Raises:
-        DatasetError: The file is missing, not JSON, lacks a key, names an unknown format, or its labels are wrong.
+        DatasetError: The file is missing, not JSON, lacks a key, names an unknown format, or its channel names or
+            labels are wrong.
 
     Source: method.md section 2.
     """
@@ -115,10 +107,7 @@ def read_description(file: Path) -> tuple[dict[str, Any], Labels]:
     if not isinstance(description, dict):
         raise DatasetError(f"{file} must hold a JSON object")
     if "modality" in description:
-        description = {
-            **description,
-            "channel_names": description.get("channel_names", description["modality"]),
-        }
+        description = {"channel_names": description["modality"]} | description
     missing = [key for key in _REQUIRED if key not in description]
     if missing:
         raise DatasetError(f"{file} lacks {', '.join(missing)}")
@@ -127,26 +116,8 @@ def read_description(file: Path) -> tuple[dict[str, Any], Labels]:
     ending = description["file_ending"]
     if not isinstance(ending, str) or ending.lower() not in ENDINGS:
         raise DatasetError(f"{file}: file_ending is {ending!r}; it must be one of {', '.join(ENDINGS)}")
-    order = description.get("regions_class_order")
-    return description, Labels.from_json(description["labels"], order, where=str(file))
-
-
-def channel_names(entry: Any, file: Path) -> tuple[str, ...]:
-    """The names of dataset.json in the order of the channels, whatever that of the file.
-
-    Args:
-        entry: Maps "0", "1", ... to names.
-        file: For the message.
-
-    Raises:
-        DatasetError: It is something else.
-
-    Source: method.md section 2.
-    """
-    numbers = [str(number) for number in range(len(entry))] if isinstance(entry, dict) else []
-    if not numbers or set(entry) != set(numbers):
-        raise DatasetError(f'{file}: channel_names must map "0", "1", ... to names, found {entry!r}')
-    return tuple(str(entry[number]) for number in numbers)
+    labels = Labels.from_json(description["labels"], description.get("regions_class_order"), where=str(file))
+    return description | {"channel_names": _channel_names(description["channel_names"], file)}, labels
 
 
 def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
@@ -168,11 +139,14 @@ def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
     folders = [path for path in paths if path.is_dir()]
     if folders and len(paths) > 1:
         raise DatasetError(f"{folders[0]} is a folder beside other input; give one folder, or files only")
+    missing = next((path for path in paths if not path.exists()), None)
+    if missing is not None:
+        raise DatasetError(f"{missing} does not exist")
     found = _files_by_case(folders[0], ending) if folders else _group_by_case(paths)
     cases, faults = {}, {}
-    for name in sorted(found):
+    for name, files in sorted(found.items()):
         try:
-            cases[name] = Case(name, _channel_files(name, found[name], channels), None)
+            cases[name] = Case(name, _channel_files(name, files, channels), None)
         except DatasetError as problem:
             faults[name] = str(problem)
     return Inputs(cases, faults)
@@ -206,7 +180,7 @@ def reader_warnings(folder: Path) -> tuple[str, ...]:
 
 
 def list_files(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """The files of a data set, case by case, without judging them: that is for `segflow check`.
+    """The files of a data set, case by case, without a check: that is for `segflow check`.
 
     Args:
         folder: Holds dataset.json.
@@ -227,17 +201,22 @@ def list_files(folder: Path) -> dict[str, tuple[Path, ...]]:
         for case in _listed_cases(description["dataset"], folder, file):
             found[case.identifier] = [*case.images, *([case.label] if case.label else [])]
     else:
-        ending = str(description["file_ending"])
+        ending = description["file_ending"]
         for name, images in _files_by_case(folder / "imagesTr", ending).items():
             label = folder / "labelsTr" / f"{name}{label_ending(ending)}"
-            found[name] = [
-                *(images[number] for number in sorted(images)),
-                *([label] if label.exists() else []),
-            ]
+            found[name] = [images[channel] for channel in sorted(images)] + [label] * label.exists()
     return {
         name: (*files, *dict.fromkeys(path for file in files for path in companions(file)))
         for name, files in found.items()
     }
+
+
+def _channel_names(entry: Any, file: Path) -> dict[str, str]:
+    """The names in the order of the channels, whatever that of the file."""
+    numbers = [str(number) for number in range(len(entry))] if isinstance(entry, dict) else []
+    if not numbers or set(entry) != set(numbers):
+        raise DatasetError(f'{file}: channel_names must map "0", "1", ... to names, found {entry!r}')
+    return {number: str(entry[number]) for number in numbers}
 
 
 def _files_by_case(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
@@ -245,29 +224,21 @@ def _files_by_case(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
     if not folder.is_dir():
         raise DatasetError(f"{folder} does not exist; images belong there as IDENTIFIER_0000{ending}")
     # not hidden files: ._CASE_0000.nii.gz is what macOS leaves beside a file
-    pattern = re.compile(rf"(?P<identifier>[^.].*)_(?P<channel>[0-9]{{4}}){re.escape(ending)}")
-    found: dict[str, dict[int, Path]] = defaultdict(dict)
-    for file in folder.iterdir():
-        match = pattern.fullmatch(file.name)
-        if match:
-            found[match["identifier"]][int(match["channel"])] = file
+    pattern = re.compile(rf"[^.].*_[0-9]{{4}}{re.escape(ending)}")
+    found = _group_by_case(file for file in folder.iterdir() if pattern.fullmatch(file.name))
     if not found:
         raise DatasetError(f"{folder} holds no file named IDENTIFIER_0000{ending}")
     return dict(sorted(found.items()))
 
 
-def _group_by_case(files: Sequence[Path]) -> dict[str, dict[int, Path]]:
-    """Image files that were named one by one: identifier to channel number to file."""
+def _group_by_case(files: Iterable[Path]) -> dict[str, dict[int, Path]]:
+    """Image files: identifier to channel number to file."""
     found: dict[str, dict[int, Path]] = defaultdict(dict)
     for file in files:
-        ending = ending_of(file)
-        if not file.is_file():
-            raise DatasetError(f"{file} does not exist")
-        if not ending:
+        if not ending_of(file):
             raise DatasetError(f"{file} is no image: its ending is none of {', '.join(ENDINGS)}")
-        stem = file.name[: -len(ending)]
-        match = _CHANNEL.fullmatch(stem)
-        name, channel = (match["identifier"], int(match["channel"])) if match else (stem, 0)
+        name, number = split_name(file)
+        channel = number or 0
         if channel in found[name]:
             raise DatasetError(
                 f"{file} and {found[name][channel]} are both channel {channel} of a case {name}; rename one, or "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,13 +15,7 @@ from segflow.losses.dice import soft_dice_loss
 from segflow.network.group import SINGLE, Group
 from segflow.recipes.training import TrainingRecipe
 
-__all__ = [
-    "ClassLoss",
-    "DeepSupervisionLoss",
-    "RegionLoss",
-    "build_loss",
-    "deep_supervision_weights",
-]
+__all__ = ["DeepSupervisionLoss", "build_loss", "deep_supervision_weights"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +23,7 @@ class _OutputLoss:
     """The loss of one output: cross-entropy and Dice, added up with equal weights.
 
     Attributes:
+        labels: Classes or regions.
         batch_dice: Sum Dice over the batch.
         entropy: Use the cross-entropy.
         dice: Use the Dice loss.
@@ -35,73 +31,57 @@ class _OutputLoss:
         group: The processes that share a batch.
     """
 
+    labels: Labels
     batch_dice: bool
-    entropy: bool = True
-    dice: bool = True
-    share: float = 1.0
-    group: Group = SINGLE
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassLoss(_OutputLoss):
-    """The loss on the softmax over classes that exclude each other; Dice leaves out the background.
-
-    Attributes:
-        ignore: Target value of voxels that do not count, if there is one.
-    """
-
-    ignore: int | None = None
+    entropy: bool
+    dice: bool
+    share: float
+    group: Group
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss, a scalar.
 
         Args:
-            logits: (b, c, *spatial), background first.
-            target: Class of each voxel, (b, *spatial), any integer type.
+            logits: (b, classes or regions, *spatial), background first.
+            target: The class of each voxel, (b, *spatial), any integer type; or regions, (b, r, *spatial), boolean,
+                with a last channel for ignore if there is such a label.
         """
-        log_p = torch.log_softmax(logits.float(), dim=1)
-        y = target.long().unsqueeze(1)
-        mask = None
-        if self.ignore is not None:
-            mask = y != self.ignore
+        loss = self._of_regions if self.labels.has_regions else self._of_classes
+        return loss(logits.float(), target)
+
+    def _of_classes(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Of classes that exclude each other: their softmax; Dice leaves out the background."""
+        log_p = torch.log_softmax(logits, dim=1)
+        y, mask = target.long().unsqueeze(1), None
+        if self.labels.ignore is not None:
+            mask = y != self.labels.ignore
             y = y * mask
-        terms, group = [], self.group
-        if self.entropy:
-            terms.append(cross_entropy(log_p, y, share=self.share, mask=mask, group=group))
-        if self.dice:
+
+        def overlap() -> tuple[Tensor, Tensor]:
             classes = torch.arange(1, logits.shape[1], device=y.device).view(1, -1, *[1] * (y.ndim - 2))
-            p, y = log_p[:, 1:].exp(), y == classes
-            terms.append(soft_dice_loss(p, y, batch_dice=self.batch_dice, mask=mask, group=group))
-        return sum(terms[1:], start=terms[0])
+            return log_p[:, 1:].exp(), y == classes
 
+        return self._sum(partial(cross_entropy, log_p, y), overlap, mask)
 
-@dataclass(frozen=True, kw_only=True)
-class RegionLoss(_OutputLoss):
-    """The loss on the sigmoid of regions that may overlap, with the binary cross-entropy.
-
-    Attributes:
-        ignore_last: The target's last channel marks voxels that do not count.
-    """
-
-    ignore_last: bool = False
-
-    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss, a scalar.
-
-        Args:
-            logits: (b, r, *spatial).
-            target: Boolean, (b, r, *spatial), or r + 1 channels with `ignore_last`.
-        """
-        logits = logits.float()
+    def _of_regions(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Of regions that may overlap: their sigmoids."""
         y, mask = target, None
-        if self.ignore_last:
+        if self.labels.ignore is not None:
             y, mask = target[:, :-1], ~target[:, -1:].bool()
-        terms, group = [], self.group
+        return self._sum(partial(binary_cross_entropy, logits, y), lambda: (torch.sigmoid(logits), y), mask)
+
+    def _sum(
+        self,
+        entropy: Callable[..., Tensor],
+        overlap: Callable[[], tuple[Tensor, Tensor]],
+        mask: Tensor | None,
+    ) -> Tensor:
+        terms = []
         if self.entropy:
-            terms.append(binary_cross_entropy(logits, y, share=self.share, mask=mask, group=group))
+            terms.append(entropy(share=self.share, mask=mask, group=self.group))
         if self.dice:
-            p = torch.sigmoid(logits)
-            terms.append(soft_dice_loss(p, y, batch_dice=self.batch_dice, mask=mask, group=group))
+            p, y = overlap()
+            terms.append(soft_dice_loss(p, y, batch_dice=self.batch_dice, mask=mask, group=self.group))
         return sum(terms[1:], start=terms[0])
 
 
@@ -125,18 +105,14 @@ def build_loss(
     Returns:
         A callable of (list of logits, list of targets), full resolution first.
     """
-    base = _OutputLoss(
+    loss = _OutputLoss(
+        labels=labels,
         batch_dice=batch_dice,
         entropy=recipe.loss != "dice",
         dice=recipe.loss != "ce",
         share=recipe.top_k_share if recipe.loss == "dice_topk" else 1.0,
         group=group,
     )
-    loss: Callable[[Tensor, Tensor], Tensor]
-    if labels.has_regions:
-        loss = RegionLoss(**vars(base), ignore_last=labels.ignore is not None)
-    else:
-        loss = ClassLoss(**vars(base), ignore=labels.ignore)
     return DeepSupervisionLoss(loss, tuple(weights))
 
 

@@ -5,7 +5,6 @@ So it does not matter which process makes a batch, in which order, or whether th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segflow.augmentation.patches import annotated_target, draw_start, is_forced, read_patch
+from segflow.augmentation.patches import choose_locations, draw_start, is_forced, read_patch
 from segflow.augmentation.pipeline import (
     Example,
     Patch,
@@ -23,11 +22,9 @@ from segflow.augmentation.pipeline import (
     needed_box,
     plain,
 )
-from segflow.augmentation.spatial import initial_patch_shape
 from segflow.augmentation.targets import target_shapes
-from segflow.contracts.arrays import LabelMap, Shape3, Voxels
+from segflow.contracts.arrays import LabelMap, Shape3
 from segflow.contracts.case import CaseReader, TrainingCase
-from segflow.contracts.labels import Target
 from segflow.network.group import SINGLE, Group
 from segflow.training.job import TrainingJob
 
@@ -102,31 +99,26 @@ class BatchMaker:
         identifiers = self._job.fold.train if training else self._job.fold.val
         case = self._reader.read(identifiers[int(rng.integers(len(identifiers)))])
         settings, patch_shape = self._settings, self._settings.patch_shape
-        read_shape = initial_patch_shape(patch_shape, settings.recipe) if training else patch_shape
+        forced = is_forced(
+            position,
+            batch_size=self._job.configuration.batch_size,
+            foreground_share=self._job.training.foreground_share,
+        )
+        read_shape = settings.read_shape if training else patch_shape
         start = draw_start(
             rng,
             _shape3(case.labels.shape),
             read_shape=_shape3(read_shape),
             patch_shape=_shape3(patch_shape),
-            locations=self._locations(case, position),
+            locations=choose_locations(case.locations, self._job.labels, forced=forced),
         )
         if not training:
             return plain(self._cut(case, start, read_shape), settings)
         draw = draw_augmentation(rng, settings)
-        first, shape = needed_box(draw, settings, read_shape=read_shape)
+        first, shape = needed_box(draw, settings)
         offset = (0,) * (3 - len(first)) + first
         start = _shape3([s + f for s, f in zip(start, offset, strict=True)])
-        return augment(self._cut(case, start, shape), draw, settings, read_shape=read_shape)
-
-    def _locations(self, case: TrainingCase, position: int) -> Mapping[Target, Voxels]:
-        """The voxels that a patch may be centred on; empty if it may lie anywhere."""
-        annotated = annotated_target(case.locations, self._job.labels)
-        batch_size, share = self._job.configuration.batch_size, self._job.training.foreground_share
-        if is_forced(position, batch_size=batch_size, foreground_share=share):
-            targets = {k: v for k, v in case.locations.items() if k != annotated and len(v) > 0}
-            if targets:
-                return targets
-        return {} if annotated is None else {annotated: case.locations[annotated]}
+        return augment(self._cut(case, start, shape), draw, settings)
 
     def _cut(self, case: TrainingCase, start: Shape3, shape: tuple[int, ...]) -> Patch:
         """Read a patch; a 2D one loses its first axis."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from segflow.contracts.case import CaseReader, TrainingCase
+from segflow.contracts.case import CaseReader
 from segflow.contracts.errors import SegflowError, TrainingError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, Fold
@@ -38,9 +38,8 @@ class Pretrained:
 class TrainingJob:
     """What to train, on which cases, and on which device.
 
-    How a setting reaches its place, by the example of the learning rate: `training.learning_rate` of the recipe (with
-    its default) is a field of `TrainingRecipe`; the recipe is the job's `training`; `step.learning_rate` makes each
-    epoch's value of it, and `step.Learner.begin_epoch` gives that to the optimiser.
+    A setting such as `training.learning_rate` is a field of a recipe here (`training`) and used where it takes effect
+    (`step.learning_rate`).
 
     Attributes:
         configuration: Patch, batch and network.
@@ -99,12 +98,7 @@ class TrainingJob:
 
 
 def check_job(job: TrainingJob, reader: CaseReader, devices: Sequence[str]) -> None:
-    """Refuse a job that cannot be trained, before any process is started.
-
-    Args:
-        job: What to train.
-        reader: Reads the cases.
-        devices: All "cpu", or all CUDA devices.
+    """Refuse a job that cannot be trained on some devices, before any process is started.
 
     Raises:
         TrainingError: With the device, the size or the case at fault, and what to do.
@@ -155,7 +149,14 @@ def _check_patch(configuration: Configuration) -> None:
 
 
 def _check_case(identifier: str, job: TrainingJob, reader: CaseReader) -> None:
-    case, configuration = _read(identifier, reader), job.configuration
+    configuration = job.configuration
+    try:
+        case = reader.read(identifier)
+    except (KeyError, OSError, ValueError, SegflowError) as error:
+        raise TrainingError(
+            f"case '{identifier}' of the fold cannot be read ({error}); "
+            "preprocess it, or make folds of the cases there are"
+        ) from error
     if len(case.image) != job.channels or len(configuration.mask_normalization) != job.channels:
         raise TrainingError(
             f"case '{identifier}' has {len(case.image)} channels, the configuration "
@@ -166,13 +167,3 @@ def _check_case(identifier: str, job: TrainingJob, reader: CaseReader) -> None:
             f"case '{identifier}' lacks the labels of stage '{configuration.previous_stage}'; "
             "train that stage on all folds and predict its validation cases first"
         )
-
-
-def _read(identifier: str, reader: CaseReader) -> TrainingCase:
-    try:
-        return reader.read(identifier)
-    except (KeyError, OSError, ValueError, SegflowError) as error:
-        raise TrainingError(
-            f"case '{identifier}' of the fold cannot be read ({error}); "
-            "preprocess it, or make folds of the cases there are"
-        ) from error

@@ -146,6 +146,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self._saved = time.monotonic()
+        self._counted = time.perf_counter()  # up to here the state's seconds are counted
 
     def save(self) -> None:
         """Save the state as it is now; the first process of a group does."""
@@ -155,19 +156,18 @@ class _Run:
 
     def epoch(self) -> None:
         """Train, score the validation patches, and add both to the state."""
-        began = time.perf_counter()
+        self._counted = time.perf_counter()
         epoch, state = len(self.state.history), self.state
         learning_rate = self.learner.begin_epoch(epoch)
         while len(state.losses) < self.maker.iterations:
             state.losses.append(self._learn(epoch, len(state.losses)))
+            self._count_seconds()
             if self.group.any(self.stop()):
-                state.seconds += time.perf_counter() - began
                 raise Interrupted
             if time.monotonic() - self._saved >= self.job.checkpoint_s:
-                state.seconds += time.perf_counter() - began
-                began = time.perf_counter()
                 self.save()
         validation_loss, counts = self._validate()
+        self._count_seconds()
         dice, mean = pseudo_dice(counts)
         record = EpochRecord(
             epoch=epoch,
@@ -177,9 +177,14 @@ class _Run:
             pseudo_dice=dice,
             mean=mean,
             ema=moving_mean(state.history[-1].ema if state.history else None, mean),
-            seconds=state.seconds + time.perf_counter() - began,
+            seconds=state.seconds,
         )
         state.add(record, self.learner.weights())
+
+    def _count_seconds(self) -> None:
+        now = time.perf_counter()
+        self.state.seconds += now - self._counted
+        self._counted = now
 
     def _learn(self, epoch: int, iteration: int) -> float:
         loss = self.learner.learn(next(self.batches))

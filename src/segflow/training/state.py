@@ -45,12 +45,8 @@ def make_checkpoint(
 ) -> dict[str, Any]:
     """Everything that a training needs to go on, of tensors and plain values only.
 
-    Batches need no state: they are made from their number.
-
-    Args:
-        learner: `Learner.state`.
-        state: The epochs so far.
-        job_parts: `TrainingJob.parts`.
+    That is `Learner.state`, the epochs so far, and `TrainingJob.parts` to recognise the training. Batches need no
+    state: they are made from their number.
     """
     return {
         "version": _VERSION,

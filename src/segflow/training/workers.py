@@ -32,18 +32,10 @@ _CACHED: Final = 2
 
 @contextmanager
 def open_batches(maker: BatchMaker, *, first: int, stop: int, workers: int) -> Iterator[Iterator[Batch]]:
-    """Batches in the order of their numbers, the same ones however many workers make them.
+    """The batches from `first` to before `stop`, in order, the same ones however many workers make them.
 
-    Workers are forked where that is the system's way, so use this before CUDA.
-
-    Args:
-        maker: Makes them.
-        first: Number of the first batch.
-        stop: One more than the number of the last.
-        workers: Processes; 0 makes each batch in this process when it is asked for.
-
-    Returns:
-        A context manager around the iterator; the processes end with it.
+    Without workers each batch is made in this process, when it is asked for. Workers end with the block; they are
+    forked where that is the system's way, so use this before CUDA.
 
     Raises:
         TrainingError: (by the iterator) making a batch failed, or a worker died.

@@ -1,6 +1,6 @@
 """Which cases are handled by one job. Adding a case changes one chunk, and the number of chunks is bounded.
 
-A module of its own: stages that work on a chunk do not depend on how the workflow reads its configuration.
+A separate module: stages that work on a chunk do not depend on how the workflow reads its configuration.
 """
 
 from __future__ import annotations

@@ -77,7 +77,9 @@ class WorkflowConfig(Contract):
         if not all(names) or ".." in names:
             raise ValueError("a data set needs a folder with a name, as it is the name of its results")
         if len(set(names)) != len(names):
-            raise ValueError("two data sets have the same folder name; results could not be told apart")
+            raise ValueError(
+                "two data sets have the same folder name, which names their results; rename one of the folders"
+            )
         for key in ("folds", "configurations"):
             given = getattr(self, key)
             if len(set(given)) != len(given) and given != "auto":

@@ -31,7 +31,7 @@ class SourceData:
         cases: A word that changes when a case is added or removed.
         meaning: What dataset.json says about images and labels, one word per key. A change of anything else in that
             file (a description, a licence) re-runs nothing.
-        n_folds: Of its own split, or five.
+        n_folds: Number of folds of its splits_final.json, or five.
         own_folds: Its splits_final.json, if it has one.
     """
 

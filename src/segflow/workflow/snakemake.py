@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -55,7 +56,7 @@ _PLAIN = {
     "Input files updated by another job": "what it reads is made again",
     "Set of input files has changed": "cases, folds or configurations were added or removed",
     "Code has changed": "its rule was changed",
-    "Forced execution": "asked for",
+    "Forced execution": "forced",
 }
 
 
@@ -133,24 +134,28 @@ def keep_records(results: Path) -> None:
     """Copy the records of these results to their folder `records`."""
     kept, fresh = results / "records", results / "records.new"
     shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
     _copy_records(_RECORDS, fresh, results)
     shutil.rmtree(kept, ignore_errors=True)
     fresh.rename(kept)
 
 
 def recover_records(results: Path) -> None:
-    """Give Snakemake the copy of its records back, if it has none at all: else, changes would go unseen."""
-    if not any(file.is_file() for file in _RECORDS.rglob("*")) and (results / "records").is_dir():
+    """Give Snakemake the copy of these results' records back, if it has none of them: else, changes would go unseen."""
+    if next(_records(_RECORDS, results), None) is None:
         _copy_records(results / "records", _RECORDS, results)
 
 
 def _copy_records(source: Path, target: Path, results: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    for file in filter(Path.is_file, source.rglob("*")):
-        name = file.relative_to(source)
-        if _result_of(name).is_relative_to(results):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target / name)
+    for name in _records(source, results):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target / name)
+
+
+def _records(folder: Path, results: Path) -> Iterator[Path]:
+    """The records of these results, relative to the folder."""
+    names = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    return (name for name in names if _result_of(name).is_relative_to(results))
 
 
 def _result_of(record: Path) -> Path:
@@ -167,7 +172,7 @@ def _result_of(record: Path) -> Path:
 
 @dataclass(frozen=True)
 class PlannedJobs:
-    """Jobs of one rule that would run for one reason, told in words of this project.
+    """Jobs of one rule that would run for the same reason, which is given in this project's terms.
 
     What follows from a checkpoint is decided when it has run.
     """
