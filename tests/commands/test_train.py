@@ -106,7 +106,7 @@ def test_a_case_of_the_fold_that_is_not_prepared(ready, capsys):
     folds[0]["train"].append("nobody")
     (ready / "folds.json").write_text(json.dumps(folds))
     assert main(train_words(ready, "out")) == 1
-    assert "fold 0 needs case nobody, which has not been prepared" in capsys.readouterr().err
+    assert "case nobody is in the folds, but has not been prepared" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(300)
