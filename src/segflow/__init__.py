@@ -7,7 +7,7 @@ processes       pool of processes, signals, locks, leases of GPUs
 recipes         fixed parameters
 volumes         array mathematics: crop, resample, tiles, components
 metrics         overlap counts and scores, distances of surfaces
-network         a plan's architecture as a torch module
+network         a plan's architecture as a torch module, devices, processes that share a batch
 augmentation    training patches: where to cut them, and their random transforms
 losses          Dice, cross-entropy, deep supervision
 storage         files that stages write and read again

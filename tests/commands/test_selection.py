@@ -190,7 +190,7 @@ def test_what_cannot_be_measured(options, said, folder, capsys):
 def test_a_case_in_two_folders(folder, capsys):
     twice = [*words(folder)[:3], folder / "data" / "labelsTr", *words(folder)[3:]]
     assert main([str(word) for word in twice]) == 1
-    assert "phantom_000.nii.gz more than once" in capsys.readouterr().err
+    assert "phantom_000.nii.gz is there 2 times" in capsys.readouterr().err
 
 
 def select_words(folder, *names):

@@ -106,7 +106,7 @@ def test_a_case_of_the_fold_that_is_not_prepared(ready, capsys):
     folds[0]["train"].append("nobody")
     (ready / "folds.json").write_text(json.dumps(folds))
     assert main(train_words(ready, "out")) == 1
-    assert "fold 0 needs case nobody, which has not been prepared" in capsys.readouterr().err
+    assert "case nobody is in the folds, but has not been prepared" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(300)
@@ -147,7 +147,7 @@ def weights_of(folder, name):
     return load_network(folder / name / "model.pt")[1].state_dict()
 
 
-def test_fine_tuning_from_ours_and_from_the_peer_s(ready):
+def test_fine_tuning_from_weights_of_segflow_and_of_nnunet(ready):
     """With steps too small to be seen, the weights are those it began with, the heads those of the seed."""
     call(*train_words(ready, "first", *SHORT, "training.learning_rate=0.1"), "--seed", 7)
     card, network = load_network(ready / "first" / "model.pt")

@@ -1,4 +1,4 @@
-"""Listing a data set, and each way it can be wrong."""
+"""Finding the files of a data set and of images to predict, and each way they can be wrong."""
 
 from __future__ import annotations
 
@@ -8,73 +8,92 @@ import pytest
 from image_samples import FILES
 
 from segflow.contracts.errors import DatasetError
-from segflow.images.dataset import find_inputs, list_files, read_dataset, read_description, stray_labels
+from segflow.images.dataset import (
+    find_inputs,
+    list_files,
+    read_dataset,
+    read_description,
+    reader_warnings,
+    stray_labels,
+)
+
+A_IMAGES = ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"]
+A_LABEL = "labelsTr/a.nii.gz"
 
 
-def test_sound(make):
+def test_a_sound_data_set(make):
     folder = make()
     found = read_dataset(folder)
     assert [case.identifier for case in found.cases] == ["a", "b"]
-    case = found.cases[1]
-    assert [file.name for file in case.images] == ["b_0000.nii.gz", "b_0001.nii.gz"]
-    assert case.label == folder / "labelsTr" / "b.nii.gz"
+    assert [file.name for file in found.cases[1].images] == ["b_0000.nii.gz", "b_0001.nii.gz"]
+    assert found.cases[1].label == folder / "labelsTr" / "b.nii.gz"
     assert found.channel_names == ("T1", "T2")
     assert found.labels.values == (0, 1, 2)
     assert (found.n_declared, found.file_ending) == (2, ".nii.gz")
-    assert found.name == folder.name
-    assert found.folds_file is None
+    assert (found.name, found.folds_file) == (folder.name, None)
 
 
-def test_other_files_are_left_alone(make):
-    folder = make(files=(*FILES, "imagesTr/readme", "imagesTr/a_00001", "imagesTr/a_000"), name="MRI")
+def test_other_files_are_ignored(make):
+    others = (
+        "imagesTr/readme",
+        "imagesTr/a_00001",
+        "imagesTr/a_000",
+        "imagesTr/._a_0000",
+        "imagesTr/.9.a_0000",
+    )
+    folder = make(files=(*FILES, *others, "labelsTr/._a"), name="MRI")
     (folder / "imagesTr" / "a_0000.nii").touch()
     (folder / "splits_final.json").write_text("[]")
     found = read_dataset(folder)
-    assert len(found.cases) == 2
-    assert found.name == "MRI"
-    assert found.folds_file == folder / "splits_final.json"
+    assert [case.identifier for case in found.cases] == list(list_files(folder)) == ["a", "b"]
+    assert stray_labels(found) == ()
+    assert (found.name, found.folds_file) == ("MRI", folder / "splits_final.json")
 
 
-def test_order_is_that_of_the_identifiers(make):
-    names = ("b", "B", "a_10", "a_2")
-    files = [f"{kind}/{name}" for name in names for kind in ("imagesTr", "labelsTr")]
-    files = [f"{file}_0000" if file.startswith("images") else file for file in files]
-    folder = make(files=files, channel_names={"0": "CT"}, numTraining=4)
-    assert [case.identifier for case in read_dataset(folder).cases] == ["B", "a_10", "a_2", "b"]
+def test_odd_identifiers_in_order(make):
+    names = ("b", "B", "a_10", "a_2", "a b", "a.b", "ünï-ç", "b_0000", "c.nii.gz", "x_12")
+    files = [f"imagesTr/{name}_000{channel}" for name in names for channel in (0, 1)]
+    folder = make(files=[*files, *(f"labelsTr/{name}" for name in names)], numTraining=len(names))
+    assert [case.identifier for case in read_dataset(folder).cases] == sorted(names)
 
 
 def test_one_file_may_hold_all_channels(make):
-    folder = make(
-        files=("imagesTr/a_0000", "labelsTr/a"),
-        ending=".png",
-        file_ending=".png",
-        numTraining=1,
-        channel_names={"0": "R", "1": "G", "2": "B"},
-    )
+    names = {"0": "R", "1": "G", "2": "B"}
+    files = ("imagesTr/a_0000", "labelsTr/a")
+    folder = make(files=files, ending=".png", file_ending=".png", numTraining=1, channel_names=names)
     assert [file.name for file in read_dataset(folder).cases[0].images] == ["a_0000.png"]
 
 
-def test_old_name_of_channel_names(make):
-    folder = make(without=["channel_names"], modality={"0": "T1", "1": "T2"})
-    assert read_dataset(folder).channel_names == ("T1", "T2")
+@pytest.mark.parametrize("without", [[], ["channel_names"]])
+def test_the_old_name_of_channel_names(without, make):
+    folder = make(without=without, modality={"0": "CT", "1": "PET"})
+    assert read_dataset(folder).channel_names == (("CT", "PET") if without else ("T1", "T2"))
 
 
-def test_listed_cases(make, monkeypatch):
-    monkeypatch.setenv("SEGFLOW_TEST_PART", "imagesTr")
-    mapping = {
+def test_channel_names_are_in_the_order_of_channels(make):
+    folder = make(channel_names={"1": "T2", "0": "T1"})
+    assert list(read_description(folder / "dataset.json")[0]["channel_names"].items()) == [
+        ("0", "T1"),
+        ("1", "T2"),
+    ]
+
+
+def test_listed_cases(make, monkeypatch, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "lesion.mha").touch()
+    monkeypatch.setenv("SEGFLOW_TEST_LABELS", str(elsewhere))
+    listing = {
         "second": {
-            "images": ["imagesTr/b_0000.nii.gz", "imagesTr/b_0001.nii.gz"],
+            "images": [f"imagesTr/b_000{number}.nii.gz" for number in (0, 1)],
             "label": "labelsTr/b.nii.gz",
         },
-        "first": {
-            "images": ["$SEGFLOW_TEST_PART/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"],
-            "label": "labelsTr/a.nii.gz",
-        },
+        "first": {"images": A_IMAGES, "label": "${SEGFLOW_TEST_LABELS}/lesion.mha"},
     }
-    folder = make(dataset=mapping)
-    found = read_dataset(folder)
-    assert [case.identifier for case in found.cases] == ["first", "second"]
-    assert found.cases[0].images[0] == folder / "imagesTr" / "a_0000.nii.gz"
+    folder = make(dataset=listing)
+    first, second = read_dataset(folder).cases
+    assert (first.identifier, second.identifier) == ("first", "second")
+    assert (first.images[0], first.label) == (folder / A_IMAGES[0], elsewhere / "lesion.mha")
+    assert list_files(folder)["first"] == (*first.images, first.label)
 
 
 @pytest.mark.parametrize(
@@ -82,18 +101,19 @@ def test_listed_cases(make, monkeypatch):
     [
         ([f for f in FILES if f != "imagesTr/b_0000"], r"case b: channel _0000 is missing in .*imagesTr"),
         ((*FILES, "imagesTr/b_0002"), r"case b: .*b_0002\.nii\.gz is one channel too many; .* names 2"),
+        ((*FILES[:-1], "imagesTr/b_0003"), r"case b: .*b_0003\.nii\.gz is one channel too many"),
         (FILES[:-1], r"case b: label file .*labelsTr/b\.nii\.gz is missing; add it or remove"),
         (FILES[4:], r"imagesTr does not exist; images belong there as IDENTIFIER_0000\.nii\.gz"),
         (("imagesTr/a", "labelsTr/a"), r"imagesTr holds no file named IDENTIFIER_0000\.nii\.gz"),
     ],
-    ids=["missing-first", "surplus", "no-label", "no-folder", "no-images"],
+    ids=["missing-first", "surplus", "gap", "no-label", "no-folder", "no-images"],
 )
 def test_wrong_files(files, message, make):
     with pytest.raises(DatasetError, match=message):
         read_dataset(make(files=files))
 
 
-def test_gap_in_the_channel_numbers(make):
+def test_a_gap_in_the_channel_numbers(make):
     files = ("imagesTr/a_0000", "imagesTr/a_0002", "labelsTr/a")
     names = {"0": "T1", "1": "T2", "2": "FLAIR"}
     with pytest.raises(DatasetError, match=r"case a: channel _0001 is missing .*\(beside a_000\d\.nii\.gz\)"):
@@ -101,61 +121,47 @@ def test_gap_in_the_channel_numbers(make):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("key", "value", "message"),
     [
-        ({"numTraining": 3}, "numTraining is 3, but 2 cases were found"),
-        ({"labels": {"organ": 1}}, 'labels must contain "background": 0'),
-        ({"labels": {"background": 1, "organ": 2}}, 'labels must contain "background": 0'),
-        ({"labels": {"background": 0, "organ": 2}}, r"consecutive from 0, found \[0, 2\]"),
-        ({"labels": {"background": 0, "organ": "1"}}, "label 'organ' must be a whole number .* found '1'"),
-        ({"labels": {"background": 0, "organ": 1.0}}, "label 'organ' must be a whole number"),
-        ({"labels": {"background": 0, "organ": True}}, "label 'organ' must be a whole number"),
-        ({"labels": {"background": 0, "organ": []}}, "label 'organ' must be a whole number"),
-        ({"labels": {"background": 0, "a": 1, "ignore": 3}}, r'"ignore" must be .* plus one \(2\), found 3'),
+        ("numTraining", 3, "numTraining is 3, but 2 cases were found"),
+        ("labels", {"organ": 1}, 'labels must contain "background": 0'),
+        ("labels", {"background": 0, "organ": 1.0}, "label 'organ' must be a whole number"),
         (
-            {"labels": {"background": 0, "whole": [1, 2], "core": 2}},
+            "labels",
+            {"background": 0, "whole": [1, 2], "core": 2},
             "'regions_class_order' .* 2 regions, found 0",
         ),
-        ({"labels": ["background", "organ"]}, "labels must map names to values"),
-        ({"channel_names": {"0": "T1", "2": "T2"}}, 'channel_names must map "0", "1", ... to names'),
-        ({"channel_names": ["T1", "T2"]}, 'channel_names must map "0", "1", ... to names'),
-        ({"channel_names": {}}, 'channel_names must map "0", "1", ... to names'),
+        ("labels", ["background", "organ"], "labels must map names to values"),
+        ("channel_names", {"0": "T1", "2": "T2"}, 'channel_names must map "0", "1", ... to names'),
+        ("channel_names", ["T1", "T2"], 'channel_names must map "0", "1", ... to names'),
+        ("channel_names", {}, 'channel_names must map "0", "1", ... to names'),
+        ("dataset", {"a": {"images": ["imagesTr/x.nii.gz"], "label": A_LABEL}}, "x.nii.gz does not exist"),
+        ("dataset", {"a": A_IMAGES}, '"dataset" must map identifiers to'),
+        ("dataset", {"a": {"images": 1, "label": A_LABEL}}, '"dataset" must map identifiers to'),
+        ("dataset", {"a": {"images": A_IMAGES}}, '"dataset" must map identifiers to'),
+        ("dataset", {"a": {"images": [1], "label": A_LABEL}}, '1 under "dataset" is no path'),
         (
-            {"dataset": {"a": {"images": ["imagesTr/x.nii.gz"], "label": "labelsTr/a.nii.gz"}}},
-            "x.nii.gz does not exist",
-        ),
-        ({"dataset": {"a": ["imagesTr/a_0000.nii.gz"]}}, '"dataset" must map identifiers to'),
-        (
-            {"dataset": {"a": {"images": 1, "label": "labelsTr/a.nii.gz"}}},
-            '"dataset" must map identifiers to',
-        ),
-        ({"dataset": {"a": {"images": [1], "label": "labelsTr/a.nii.gz"}}}, '1 under "dataset" is no path'),
-        (
-            {"dataset": {"b/a": {"images": ["imagesTr/a_0000.nii.gz"], "label": "labelsTr/a.nii.gz"}}},
+            "dataset",
+            {"b/a": {"images": A_IMAGES, "label": A_LABEL}},
             "'b/a' under \"dataset\" cannot be a case's name",
         ),
         (
-            {"dataset": {"..": {"images": ["imagesTr/a_0000.nii.gz"], "label": "labelsTr/a.nii.gz"}}},
-            r"'\.\.' under \"dataset\" cannot be a case's name",
+            "dataset",
+            {"..": {"images": A_IMAGES, "label": A_LABEL}},
+            r"'\.\.' under \"dataset\" cannot be a case's",
         ),
-        ({"file_ending": "nii.gz"}, r"file_ending is 'nii\.gz'; it must be one of \.nii\.gz, "),
-        ({"file_ending": ".dcm"}, r"file_ending is '\.dcm'; it must be one of "),
-        ({"file_ending": None}, r"file_ending is None; it must be one of "),
-        (
-            {"labels": {"0": "background", "1": "organ"}},
-            r'wrong way round: write \{"background": 0, "organ": 1\}',
-        ),
-        ({"dataset": {"a": {"images": ["imagesTr/a_0000.nii.gz"]}}}, '"dataset" must map identifiers to'),
+        ("file_ending", "nii.gz", r"file_ending is 'nii\.gz'; it must be one of \.nii\.gz, "),
+        ("file_ending", None, r"file_ending is None; it must be one of "),
     ],
 )
-def test_wrong_description(changes, message, make):
-    folder = make(**changes)
+def test_a_wrong_description(key, value, message, make):
+    folder = make(**{key: value})
     with pytest.raises(DatasetError, match=rf"^{re.escape(str(folder))}.dataset\.json: .*{message}"):
         read_dataset(folder)
 
 
 @pytest.mark.parametrize("key", ["channel_names", "labels", "numTraining", "file_ending"])
-def test_a_key_is_missing(key, make):
+def test_a_missing_key(key, make):
     with pytest.raises(DatasetError, match=rf"dataset\.json lacks {key}$"):
         read_dataset(make(without=[key]))
 
@@ -171,7 +177,7 @@ def test_no_description(content, message, tmp_path):
         read_dataset(tmp_path)
 
 
-def test_description_alone_needs_no_files(make):
+def test_a_description_needs_no_files(make):
     description, labels = read_description(make(files=()) / "dataset.json")
     assert description["file_ending"] == ".nii.gz"
     assert labels.foreground_values == (1, 2)
@@ -187,8 +193,91 @@ def test_stray_labels(make):
     assert stray_labels(read_dataset(folder)) == (folder / "labelsTr" / "c.nii.gz",)
 
 
-def test_list_files_does_not_judge(make):
-    folder = make(files=(*FILES[:3], "labelsTr/a"))
-    found = list_files(folder)
+def test_files_are_listed_without_a_check(make):
+    found = list_files(make(files=(*FILES[:3], "labelsTr/a")))
     assert [file.name for file in found["a"]] == ["a_0000.nii.gz", "a_0001.nii.gz", "a.nii.gz"]
     assert [file.name for file in found["b"]] == ["b_0000.nii.gz"]
+
+
+@pytest.mark.parametrize("ending", [".NII.GZ", ".PNG", ".Tif"])
+def test_endings_are_those_of_dataset_json(ending, make):
+    folder = make(ending=ending, file_ending=ending)
+    assert [case.label.name for case in read_dataset(folder).cases] == [f"a{ending}", f"b{ending}"]
+    with pytest.raises(DatasetError, match="holds no file named"):
+        find_inputs([folder / "imagesTr"], ending.swapcase(), 2)
+
+
+@pytest.fixture
+def lossy(make):
+    """A data set in JPEG."""
+
+    def lay_out(ending=".jpg", labels=".png"):
+        names = {"0": "R", "1": "G", "2": "B"}
+        images = ("imagesTr/a_0000", "imagesTr/b_0000")
+        folder = make(files=images, ending=ending, file_ending=ending, channel_names=names)
+        (folder / "labelsTr").mkdir()
+        for name in ("a", "b", "c"):
+            (folder / "labelsTr" / f"{name}{labels}").touch()
+        return folder
+
+    return lay_out
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".jpeg", ".JPG"])
+def test_labels_beside_jpeg_are_png(ending, lossy):
+    folder = lossy(ending)
+    dataset, labels = read_dataset(folder), folder / "labelsTr"
+    assert [case.label for case in dataset.cases] == [labels / "a.png", labels / "b.png"]
+    assert stray_labels(dataset) == (labels / "c.png",)
+    assert list_files(folder)["a"] == (folder / "imagesTr" / f"a_0000{ending}", labels / "a.png")
+
+
+def test_labels_in_jpeg_are_refused(lossy):
+    with pytest.raises(DatasetError, match=r"case a: label file .*a\.jpg is JPEG, .*: make .*a\.png from"):
+        read_dataset(lossy(labels=".jpg"))
+
+
+def test_the_data_of_headers_are_listed_with_them(make):
+    folder = make(ending=".mhd", file_ending=".mhd")
+    names = ("imagesTr/a_0000", "imagesTr/a_0001", "labelsTr/a")
+    for name in names:
+        (folder / f"{name}.mhd").write_text(f"ElementDataFile = {name.split('/')[1]}.raw\n")
+        (folder / f"{name}.raw").touch()
+    found = [str(file.relative_to(folder)) for file in list_files(folder)["a"]]
+    assert found == [*(f"{name}.mhd" for name in names), *(f"{name}.raw" for name in names)]
+
+
+def test_a_side_file_is_listed_once(make):
+    folder = make(ending=".tif", file_ending=".tif")
+    sides = (folder / "imagesTr" / "a.json", folder / "labelsTr" / "a.json")
+    for side in sides:
+        side.touch()
+    assert list_files(folder)["a"][3:] == sides
+
+
+def test_no_warning_without_a_named_reader(make):
+    assert reader_warnings(make()) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        *(
+            (name, None)
+            for name in (None, "None", "SimpleITKIO", "NaturalImage2DIO", "Tiff3DIO", "NibabelIO")
+        ),
+        (
+            "NibabelIOWithReorient",
+            "is NibabelIOWithReorient, but images are never re-oriented here: axes are taken",
+        ),
+        ("SimpleITKIOWithReorient", "is SimpleITKIOWithReorient, but images are never re-oriented"),
+        ("MyReader", "is 'MyReader', which is unknown and ignored; file_ending chooses the reader"),
+    ],
+)
+def test_readers_that_dataset_json_names(name, message, make):
+    folder = make(overwrite_image_reader_writer=name)
+    warnings = reader_warnings(folder)
+    assert len(warnings) == (message is not None)
+    for warning in warnings:
+        assert warning.startswith(f"{folder / 'dataset.json'}: overwrite_image_reader_writer {message}")
+    assert len(read_dataset(folder).cases) == 2

@@ -16,6 +16,7 @@ from segflow.images.formats import (
     has_spacing,
     label_ending,
     side_file,
+    split_name,
 )
 from segflow.storage.files import digest_of
 
@@ -29,14 +30,27 @@ def test_endings(ending, stem):
 @pytest.mark.parametrize("name", ["a", "a.gz", "a.nii.gz.txt", "nii"])
 def test_no_ending(name):
     assert ending_of(Path(name)) == ""
+    assert split_name(Path(name)) == (name, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("a_0012.nii.gz", ("a", 12)),
+        ("a_0001_0000.PNG", ("a_0001", 0)),
+        ("a.mha", ("a", None)),
+        ("_0000.nii", ("_0000", None)),
+    ],
+)
+def test_identifier_and_channel_of_a_name(name, parts):
+    assert split_name(Path(name)) == parts
 
 
 def test_labels_are_never_lossy():
-    assert {ending: label_ending(ending) for ending in ENDINGS if label_ending(ending) != ending} == {
-        ".jpg": ".png",
-        ".jpeg": ".png",
-    }
-    assert (label_ending(".JPG"), label_ending(".NII.GZ")) == (".png", ".NII.GZ")
+    endings = (*ENDINGS, ".JPG", ".NII.GZ")
+    assert [label_ending(ending) for ending in endings] == [
+        ".png" if ending in {".jpg", ".jpeg", ".JPG"} else ending for ending in endings
+    ]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +71,7 @@ def test_side_file(name, side, found, tmp_path):
     assert side_file(tmp_path / name) == (tmp_path / side if found else None)
 
 
-def test_the_own_side_file_goes_first(tmp_path):
+def test_the_own_side_file_comes_first(tmp_path):
     for name in ("a.json", "a_0001.json"):
         (tmp_path / name).touch()
     assert side_file(tmp_path / "a_0001.tif") == tmp_path / "a_0001.json"
@@ -101,12 +115,9 @@ def test_wrong_side_file(content, tmp_path):
 def test_files_that_a_header_names(line, names, tmp_path):
     for name in ("a.raw", "a b.zraw"):
         (tmp_path / name).touch()
+    assert companions(tmp_path / "a.mhd") == ()
     (tmp_path / "a.mhd").write_text(f"NDims = 3\n{line}")
     assert companions(tmp_path / "a.mhd") == tuple(tmp_path / name for name in names)
-
-
-def test_a_missing_header_names_nothing(tmp_path):
-    assert companions(tmp_path / "a.mhd") == ()
 
 
 @pytest.mark.parametrize(("name", "beside"), [("a.mhd", "a.raw"), ("a_0000.tif", "a.json")])

@@ -11,6 +11,8 @@ import tifffile
 from segflow.contracts.errors import DatasetError
 from segflow.images.cases import read_geometry, read_image, read_labels
 
+KINDS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)]
+KINDS += ["float16", "float32", "float64", "bool"]
 GREY = {"photometric": "minisblack"}
 
 
@@ -20,29 +22,9 @@ def noise(shape, kind="uint8"):
 
 
 @pytest.mark.parametrize("axes", [2, 3])
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "uint8",
-        "int8",
-        "uint16",
-        "int16",
-        "uint32",
-        "int32",
-        "uint64",
-        "int64",
-        "float16",
-        "float32",
-        "float64",
-        "bool",
-    ],
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_value_types(kind, axes, tmp_path):
-    array = (
-        noise((3, 40, 50)[-axes:], kind)
-        if kind != "int8"
-        else noise((3, 40, 50)[-axes:], "uint8").astype("int8")
-    )
+    array = noise((3, 40, 50)[-axes:], kind)
     tifffile.imwrite(tmp_path / "a_0000.tif", array, **GREY)
     image, geometry = read_image([tmp_path / "a_0000.tif"], case="a")
     np.testing.assert_array_equal(image[0], array.reshape(geometry.shape))
@@ -51,7 +33,7 @@ def test_value_types(kind, axes, tmp_path):
     assert geometry.file_dimensions == axes
 
 
-@pytest.mark.parametrize("kind", ["uint8", "uint16", "int32"])
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
 @pytest.mark.parametrize(
     "layout",
     [

@@ -132,12 +132,7 @@ def test_the_last_number_of_blocks_is_repeated(blocks, n_stages, expected):
         (PLAIN, (128, 128, 128), 4, 452_796_416),
         (RESIDUAL, (128, 128, 128), 4, 557_420_544),
         (RESIDUAL, (512, 512), 4, 129_703_936),
-        (
-            RESIDUAL,
-            (512, 512),
-            8,
-            129_531_904,
-        ),  # the method's value, of one stage fewer than the planner makes
+        (RESIDUAL, (512, 512), 8, 129_531_904),  # the method's value: one stage fewer than the planner
     ],
 )
 def test_memory_of_the_method(recipe, patch, min_edge, expected):

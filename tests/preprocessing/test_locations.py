@@ -6,12 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from case_samples import CLASSES
+from case_samples import CLASSES, IGNORE
 
 from segflow.contracts.labels import Labels
 from segflow.preprocessing.prepare import target_locations
 
-IGNORE = Labels((("background", 0), ("a", 1), ("b", 2), ("ignore", 3)))
 REGIONS = Labels((("background", 0), ("whole", (2, 1)), ("core", 2)), (1, 2))
 REGIONS_IGNORE = Labels((("background", 0), ("whole", (1, 2)), ("core", 2), ("ignore", 3)), (1, 2))
 

@@ -24,14 +24,10 @@ EXTREMES = [
     ("training", TrainingRecipe(epochs=10**30, base_width=1, learning_rate=0.1 + 0.2)),
     ("training", TrainingRecipe(batch_size={"3d_fullres": 2, "2d": 12, "3d_cascade_fullres": 1})),
     ("training", TrainingRecipe(gradient_clip_norm=math.inf, momentum=-0.0)),
-    ("training", TrainingRecipe(epochs=3, schedule_epochs=9, patience=2, loss="dice_topk", top_k_share=1)),
-    ("training", TrainingRecipe(deep_supervision_weights=(1e-9, 0, 3))),
     ("augmentation", AugmentationRecipe(scaling=(0.0, 1e-9), p_rotation=1)),
-    ("augmentation", AugmentationRecipe(p_elastic=1, elastic_scale=(1, 1), elastic_magnitude=(0.4, 0))),
     ("inference", InferenceRecipe(step=1, mirroring=False)),
     ("inference", InferenceRecipe(mirroring=("y", "x"))),
     ("selection", SelectionRecipe(prefer_single_within=1 / 3)),
-    ("postprocessing", PostprocessingRecipe(largest_component=False)),
     ("postprocessing", PostprocessingRecipe(remove_below_mm3=(0.1, 20), fill_holes=True)),
 ]
 PRESETS = [(name, getattr(recipe_named(recipe), name)) for recipe in recipe_names() for name in SECTIONS]
@@ -48,9 +44,16 @@ def test_round_trip(name, section):
     assert not any("\n" in word for word in words)
 
 
-def test_none_is_left_out():
-    assert not [word for word in settings_of("training", TrainingRecipe()) if "base_width" in word]
+def test_words_of_a_section():
+    """None is left out; equal sections have equal words; swapping two values is a change."""
+    training = TrainingRecipe(batch_size={"3d_fullres": 2, "2d": 1})
+    words = settings_of("training", training)
+    assert 'training.batch_size={"2d":1,"3d_fullres":2}' in words
+    assert words == settings_of("training", TrainingRecipe(batch_size={"2d": 1, "3d_fullres": 2}))
+    assert not any("base_width" in word for word in words)
     assert "training.base_width=8" in settings_of("training", TrainingRecipe(base_width=8))
+    one, two = (AugmentationRecipe(p_rotation=a, p_scaling=b) for a, b in ((0.1, 0.3), (0.3, 0.1)))
+    assert set(settings_of("augmentation", one)) != set(settings_of("augmentation", two))
 
 
 def test_some_fields_only():
@@ -59,37 +62,21 @@ def test_some_fields_only():
     assert settings_of("training", TrainingRecipe(), only=("base_width",)) == ()
 
 
-def test_equal_sections_have_equal_words():
-    one = TrainingRecipe(batch_size={"2d": 1, "3d_fullres": 2})
-    two = TrainingRecipe(batch_size={"3d_fullres": 2, "2d": 1})
-    assert settings_of("training", one) == settings_of("training", two)
-    assert 'training.batch_size={"2d":1,"3d_fullres":2}' in settings_of("training", one)
-
-
-def test_swapping_two_values_is_a_change():
-    one = AugmentationRecipe(p_rotation=0.1, p_scaling=0.3)
-    two = AugmentationRecipe(p_rotation=0.3, p_scaling=0.1)
-    assert set(settings_of("augmentation", one)) != set(settings_of("augmentation", two))
-
-
-def test_later_words_win():
-    words = ["training.epochs=5", "training.epochs=7"]
-    assert parse_settings(TrainingRecipe, "training", ()) == TrainingRecipe()
-    assert parse_settings(TrainingRecipe, "training", words) == TrainingRecipe(epochs=7)
-    words = ['training.batch_size={"2d":1}', 'training.batch_size={"3d_fullres":2}']  # replaced as a whole
-    assert parse_settings(TrainingRecipe, "training", words).batch_size == {"3d_fullres": 2}
-
-
-def test_words_of_other_sections_are_ignored():
-    words = ["inference.step=0.25", "training.epochs=5", "elsewhere.epochs=9", "trainingx.epochs=9"]
-    assert parse_settings(TrainingRecipe, "training", words) == TrainingRecipe(epochs=5)
-    assert parse_settings(InferenceRecipe, "inference", words) == InferenceRecipe(step=0.25)
-
-
-def test_text_that_is_not_json():
-    words = ["planning.encoder=residual", "planning.plans_name=a=b.c"]
-    found = parse_settings(PlannerRecipe, "planning", words)
-    assert found == PlannerRecipe(encoder="residual", plans_name="a=b.c")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], TrainingRecipe()),
+        (["training.epochs=5", "training.epochs=7"], TrainingRecipe(epochs=7)),  # later words win
+        (
+            ['training.batch_size={"2d":1}', 'training.batch_size={"x":2}'],
+            TrainingRecipe(batch_size={"x": 2}),
+        ),
+        (["inference.step=2", "training.epochs=5", "trainingx.epochs=9"], TrainingRecipe(epochs=5)),
+        (["training.loss=ce", "training.pretrained=a=b.c"], TrainingRecipe(loss="ce", pretrained="a=b.c")),
+    ],
+)
+def test_words_to_a_section(words, expected):
+    assert parse_settings(TrainingRecipe, "training", words) == expected
 
 
 @pytest.mark.parametrize(
@@ -101,37 +88,28 @@ def test_text_that_is_not_json():
         ("training.epochs=many", r"'epochs': .* \(found 'many'\)"),
         ("training.epochs=", r"'epochs': .* \(found ''\)"),
         ("training.epochs=0", r"'epochs': .*greater than or equal to 1"),
-        ("training.epochs=1.5", r"'epochs': "),
         ("training.epochs=null", r"'epochs': "),
-        ("training.epochs= =", r"'epochs': .* \(found ' ='\)"),
         ('training.batch_size={"4+d":2}', r"'batch_size\.4\+d.*': "),
         ("training.batch_size=3", r"'batch_size': "),
-        ("training.deep_supervision=perhaps", r"'deep_supervision': "),
         ("training.deep_supervision_weights=[]", r"'deep_supervision_weights': "),
         ("training.deep_supervision_weights=[1,-1]", r"'deep_supervision_weights\.1': "),
         ("training.deep_supervision_weights=[0,1]", r"the first of training\.deep_supervision_weights"),
         ("training.loss=focal", r"'loss': .*'dice_ce', 'dice_topk', 'ce' or 'dice'"),
         ("training.top_k_share=0", r"'top_k_share': "),
-        ("training.top_k_share=1.1", r"'top_k_share': "),
         ("training.patience=0", r"'patience': "),
         ("training.schedule_epochs=999", r"training\.schedule_epochs is 999, but training lasts for 1000"),
         *((f"inference.mirroring={axes}", "'mirroring") for axes in ("[]", '["w"]', "maybe", "[0]")),
         ("augmentation.p_elastic=1.1", "'p_elastic"),
-        ("augmentation.p_elastic=-1", "'p_elastic"),
         ("augmentation.elastic_magnitude=[0,0.5]", "'elastic_magnitude"),  # could fold
         ("augmentation.elastic_scale=[0,1]", "'elastic_scale"),  # too many nodes
-        ("augmentation.elastic_scale=[1]", "'elastic_scale"),
         ("planning.gpu_memory_gb=0", "'gpu_memory_gb"),
         ("planning.gpu_memory_gb=Infinity", "'gpu_memory_gb"),
         ("planning.spacing_mm=[1,0,1]", "'spacing_mm"),
         ("planning.encoder_blocks=[]", "'encoder_blocks"),
         ("planning.base_features=0", "'base_features"),
-        ("planning.dataset_share=-1", "'dataset_share"),
         ("planning.low_resolution_step=1.0", "'low_resolution_step"),
         ("planning.max_poolings=0", "'max_poolings"),
         ("planning.start_patch=large", "'start_patch"),
-        ("planning.budget=bytes", "'budget"),
-        ("planning.batch_rounding=up", "'batch_rounding"),
         ("postprocessing.remove_below_mm3=[3,1]", r"postprocessing\.remove_below_mm3 must be ascending"),
     ],
 )

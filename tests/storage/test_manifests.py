@@ -7,7 +7,7 @@ import json
 import pytest
 
 from segflow.contracts.artefacts import Manifest
-from segflow.contracts.errors import PlanError
+from segflow.contracts.errors import PlanError, PredictionError
 from segflow.storage.files import write_text
 from segflow.storage.manifests import list_label_maps, read_prepared, write_prepared
 
@@ -59,9 +59,12 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_label_maps_are_those_of_the_manifest_or_else_all_that_are_finished(tmp_path):
-    assert list_label_maps(tmp_path, ".nii.gz") == []
+    with pytest.raises(PredictionError, match=r"there are no label maps \(\*\.nii\.gz\)"):
+        list_label_maps([tmp_path], ".nii.gz")
     for name in ("b.nii.gz", "a.nii.gz", "a.txt", ".123.c.nii.gz"):
         (tmp_path / name).touch()
-    assert [file.name for file in list_label_maps(tmp_path, ".nii.gz")] == ["a.nii.gz", "b.nii.gz"]
+    assert [file.name for file in list_label_maps([tmp_path], ".nii.gz")] == ["a.nii.gz", "b.nii.gz"]
     (tmp_path / "manifest.json").write_text(Manifest(cases={"a": "0"}).to_json())
-    assert list_label_maps(tmp_path, ".nii.gz") == [tmp_path / "a.nii.gz"]
+    assert list_label_maps([tmp_path], ".nii.gz") == [tmp_path / "a.nii.gz"]
+    with pytest.raises(PredictionError, match=r"a\.nii\.gz is there 2 times"):
+        list_label_maps([tmp_path, tmp_path], ".nii.gz")

@@ -1,4 +1,4 @@
-"""Probabilities, a byte each."""
+"""Probabilities on disk, a byte each."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from case_samples import geometry_of
+from case_samples import configuration_of, geometry_of, preparation_of
 
 from segflow.contracts.case import CaseRecord
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.plan import Preparation
 from segflow.storage.probabilities import probability_slabs, read_probabilities, write_probabilities
 
 RECORD = CaseRecord(
@@ -21,14 +20,7 @@ RECORD = CaseRecord(
     spacing_mm=(1, 1, 1),
     shape=(4, 5, 6),
 )
-PREPARATION = Preparation(
-    spacing_mm=(1, 1, 1),
-    normalization=("zscore",),
-    mask_normalization=(False,),
-    intensities=(None,),
-    transpose_forward=(1, 0, 2),
-    transpose_backward=(1, 0, 2),
-)
+PREPARATION = preparation_of(configuration_of(), order=(1, 0, 2))
 
 
 @pytest.fixture
@@ -44,12 +36,14 @@ def write(path, scores, planes=(4,)):
 
 
 @pytest.mark.parametrize("planes", [(4,), (1, 2, 1)])
-def test_round_trip(planes, tmp_path, scores):
+def test_round_trip_in_a_file_that_numpy_reads(planes, tmp_path, scores):
     write(tmp_path / "a.npz", scores, planes)
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.npz"]
     found = np.concatenate(list(probability_slabs(tmp_path / "a.npz")), axis=1)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, scores, atol=0.5001 / 255)
-    assert list(tmp_path.iterdir()) == [tmp_path / "a.npz"]
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as stored:
+        np.testing.assert_allclose(stored["probabilities"].swapaxes(0, 1) / 255, found, rtol=1e-6)
 
 
 def test_planes_are_read_a_few_at_a_time(tmp_path, scores, monkeypatch):
@@ -71,12 +65,6 @@ def test_on_the_raw_grid(has_regions, tmp_path, scores):
     np.testing.assert_allclose(found, expected, atol=0.5001 / 255)
 
 
-def test_numpy_reads_it(tmp_path, scores):
-    write(tmp_path / "a.npz", scores)
-    with np.load(tmp_path / "a.npz", allow_pickle=False) as stored:
-        np.testing.assert_allclose(stored["probabilities"].swapaxes(0, 1) / 255, scores, atol=0.5001 / 255)
-
-
 def write_half(path, scores):
     with write_probabilities(path, RECORD, PREPARATION, n_outputs=3) as keep:
         keep(scores[:, :2])
@@ -89,19 +77,21 @@ def test_nothing_is_left_of_a_failure(tmp_path, scores):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing(tmp_path):
+def test_a_missing_file(tmp_path):
     with pytest.raises(PredictionError, match=r"a\.npz does not exist; predict again"):
         next(probability_slabs(tmp_path / "a.npz"))
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04"])
-def test_damaged(content, tmp_path):
-    (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(PredictionError, match=r"a\.npz is damaged"):
-        next(probability_slabs(tmp_path / "a.npz"))
+def test_a_damaged_file(tmp_path, scores):
+    write(tmp_path / "whole.npz", scores)
+    whole = (tmp_path / "whole.npz").read_bytes()
+    for content in (b"", b"text", b"PK\x03\x04", whole[: len(whole) // 2]):
+        (tmp_path / "a.npz").write_bytes(content)
+        with pytest.raises(PredictionError, match=r"a\.npz is damaged"):
+            list(probability_slabs(tmp_path / "a.npz"))
 
 
-def test_cut_short(tmp_path):
+def test_fewer_planes_than_announced(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive, archive.open("probabilities.npy", "w") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (4, 3, 5, 6)}
         np.lib.format.write_array_header_1_0(file, header)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -122,28 +122,35 @@ def marks_of(hint: Any) -> Iterator[Any]:
         yield from marks_of(part)
 
 
-def _input_file(_type: Any, tokens: Sequence[Token]) -> Path:
-    path, named = _path(tokens)
-    if path.is_dir():
-        raise ConfigurationError(f"{named}{path} is a folder; name a file")
-    if not path.exists():
-        raise ConfigurationError(f"{named}{path} does not exist")
-    return path
+def _input(kind: str) -> Callable[[Any, Sequence[Token]], Path]:
+    """Understands what exists: a file, a folder or (with "path") either."""
+
+    def convert(_type: Any, tokens: Sequence[Token]) -> Path:
+        path, named = _path(tokens)
+        if not path.exists():
+            raise ConfigurationError(f"{named}{path} does not exist")
+        return _of_kind(path, kind, named)
+
+    return convert
 
 
-def _input_folder(_type: Any, tokens: Sequence[Token]) -> Path:
-    path, named = _path(tokens)
-    if not path.exists():
-        raise ConfigurationError(f"{named}{path} does not exist")
-    if not path.is_dir():
-        raise ConfigurationError(f"{named}{path} is a file; name a folder")
-    return path
+def _output(kind: str) -> Callable[[Any, Sequence[Token]], Path]:
+    """Understands what is written: a file or a folder, which may be there."""
+
+    def convert(_type: Any, tokens: Sequence[Token]) -> Path:
+        path, named = _path(tokens)
+        above = next((folder for folder in path.parents if folder.exists()), path.parent)
+        if above.exists() and not above.is_dir():
+            raise ConfigurationError(f"{named}{path} cannot be written: {above} is a file")
+        return _of_kind(path, kind, named) if path.exists() else path
+
+    return convert
 
 
-def _input(_type: Any, tokens: Sequence[Token]) -> Path:
-    path, named = _path(tokens)
-    if not path.exists():
-        raise ConfigurationError(f"{named}{path} does not exist")
+def _of_kind(path: Path, kind: str, named: str) -> Path:
+    found = "folder" if path.is_dir() else "file"
+    if kind not in {"path", found}:
+        raise ConfigurationError(f"{named}{path} is a {found}; name a {kind}")
     return path
 
 
@@ -171,27 +178,6 @@ def _package(_type: Any, tokens: Sequence[Token]) -> Path:
     )
 
 
-def _output_file(_type: Any, tokens: Sequence[Token]) -> Path:
-    path, named = _path(tokens)
-    if path.is_dir():
-        raise ConfigurationError(f"{named}{path} is a folder; name a file")
-    return _in_folder(path, named)
-
-
-def _output_folder(_type: Any, tokens: Sequence[Token]) -> Path:
-    path, named = _path(tokens)
-    if path.exists() and not path.is_dir():
-        raise ConfigurationError(f"{named}{path} is a file; name a folder")
-    return _in_folder(path, named)
-
-
-def _in_folder(path: Path, named: str) -> Path:
-    above = next((folder for folder in path.parents if folder.exists()), path.parent)
-    if above.exists() and not above.is_dir():
-        raise ConfigurationError(f"{named}{path} cannot be written: {above} is a file")
-    return path
-
-
 def _path(tokens: Sequence[Token]) -> tuple[Path, str]:
     """The path, and the option's name for messages."""
     token = tokens[0]
@@ -217,21 +203,21 @@ def _numbers(text: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (-1, -1)
 
 
-InputFile = Annotated[Path, Parameter(converter=_input_file), Reads()]
-InputFolder = Annotated[Path, Parameter(converter=_input_folder), Reads(("manifest.json",))]
+InputFile = Annotated[Path, Parameter(converter=_input("file")), Reads()]
+InputFolder = Annotated[Path, Parameter(converter=_input("folder")), Reads(("manifest.json",))]
 #: Files, or folders of them.
-InputPath = Annotated[Path, Parameter(converter=_input), Reads()]
+InputPath = Annotated[Path, Parameter(converter=_input("path")), Reads()]
 #: dataset.json, named by itself or by its folder.
 DatasetFile = Annotated[Path, Parameter(converter=_dataset), Reads()]
 #: The folder with model.json.
 ModelPackage = Annotated[Path, Parameter(converter=_package), Reads(("model.json",))]
 #: Folder of one recipe's results on one data set.
 ExperimentFolder = Annotated[
-    Path, Parameter(converter=_input_folder), Reads(("model/model.json", "final/summary.json"))
+    Path, Parameter(converter=_input("folder")), Reads(("model/model.json", "final/summary.json"))
 ]
-OutputFile = Annotated[Path, Parameter(converter=_output_file)]
-OutputFolder = Annotated[Path, Parameter(converter=_output_folder)]
-ResultFile = Annotated[Path, Parameter(converter=_output_file), Result()]
+OutputFile = Annotated[Path, Parameter(converter=_output("file"))]
+OutputFolder = Annotated[Path, Parameter(converter=_output("folder"))]
+ResultFile = Annotated[Path, Parameter(converter=_output("file")), Result()]
 
 #: (index, count) from 0.
 Chunk = Annotated[tuple[int, int], Parameter(converter=_chunk, n_tokens=1, metavar="I/N")]

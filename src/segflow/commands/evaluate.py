@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -86,7 +85,8 @@ def evaluate(
 
     Raises:
         ConfigurationError: A tolerance that is not a length.
-        DatasetError: There is no label map, two are of the same name, or one has no reference.
+        PredictionError: There is no label map, or two are of the same name.
+        DatasetError: A label map has no reference.
 
     Source: method.md section 20.
     """
@@ -123,7 +123,7 @@ def score_candidates(
     description, labels = read_description(how.dataset)
     ending = label_ending(str(description["file_ending"]))
     pairs = {
-        output: [(file, _reference(file, how, ending)) for file in _label_maps(folders, ending)]
+        output: [(file, _reference(file, how, ending)) for file in list_label_maps(folders, ending)]
         for output, folders in wanted.items()
     }
     tolerance = how.tolerance_mm if "nsd" in how.metrics else None
@@ -135,17 +135,6 @@ def score_candidates(
             write_text(output, summary.to_json())
             if show:
                 console.print(score_table(summary, labels, how.metrics))
-
-
-def _label_maps(folders: Sequence[Path], ending: str) -> list[Path]:
-    files = [file for folder in folders for file in list_label_maps(folder, ending)]
-    names = ", ".join(map(str, folders))
-    if not files:
-        raise DatasetError(f"{names} holds no *{ending} file to evaluate")
-    twice = [name for name, n in Counter(file.name for file in files).items() if n > 1]
-    if twice:
-        raise DatasetError(f"{names} hold {twice[0]} more than once; evaluate each case once")
-    return files
 
 
 def _score_all(

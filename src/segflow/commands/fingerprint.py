@@ -14,7 +14,7 @@ from segflow.commands.arguments import (
     ThisCall,
     Workers,
 )
-from segflow.commands.raw_cases import CaseDigests, case_digests, checked_cases, for_each_case, warn
+from segflow.commands.raw_cases import CaseDigests, checked_cases, for_each_case, warn
 from segflow.contracts.case import Case
 from segflow.fingerprint.consistency import dataset_warnings
 from segflow.fingerprint.extract import (
@@ -66,7 +66,7 @@ def fingerprint(
         _describe,
         results=results,
         common=key_of(call.code, str(n_channels)),
-        digests=case_digests(found, checked),
+        digests=CaseDigests(found.folder, checked),
         channels=n_channels,
         n_samples=samples_per_case(len(found.cases)),
     )

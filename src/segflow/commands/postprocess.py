@@ -19,7 +19,7 @@ from segflow.commands.arguments import (
 )
 from segflow.commands.console import progress_bar
 from segflow.contracts.artefacts import Manifest
-from segflow.contracts.errors import ConfigurationError, PredictionError
+from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Operation, PostProcessing, Selection
 from segflow.images.cases import read_geometry, read_labels, write_labels
@@ -76,7 +76,7 @@ def postprocess(
     description, labels = read_description(dataset)
     operations = read_contract(PostProcessing, postprocessing).operations
     ending = label_ending(str(description["file_ending"]))
-    files = _label_maps(folders, ending)
+    files = list_label_maps(folders, ending)
     call.reads(*(file for folder in folders if (file := folder / "manifest.json").exists()))
     work = partial(_process, operations=operations, labels=labels, folder=output)
     digests = {}
@@ -85,16 +85,6 @@ def postprocess(
             digests[file.name.removesuffix(ending)] = digest
             bar.advance()
     write_text(manifest, Manifest(cases=digests).to_json())
-
-
-def _label_maps(folders: Sequence[Path], ending: str) -> list[Path]:
-    files = [file for folder in folders for file in list_label_maps(folder, ending)]
-    if len({file.name for file in files}) != len(files) or not files:
-        raise PredictionError(
-            f"{', '.join(map(str, folders))}: {len(files)} label maps (*{ending}); "
-            "there must be at least one, and no two of the same name"
-        )
-    return files
 
 
 def _process(file: Path, *, operations: tuple[Operation, ...], labels: Labels, folder: Path) -> str:

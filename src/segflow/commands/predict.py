@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -39,15 +39,6 @@ from segflow.storage.results import Entry, ResultFolder, open_journal
 
 if TYPE_CHECKING:  # these need torch, and the command line's help does not
     from segflow.prediction.predictor import Predictor, ReadyCase
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """A case that cannot be labelled."""
-
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -84,23 +75,8 @@ class _Job:
     common: str
     journal: ResultFolder
 
-    def read(self, case: Case) -> _Ready | PredictedCase | _Failed:
+    def read(self, case: Case) -> _Ready | PredictedCase:
         """The case, network-ready; or what is there already."""
-        return _attempt(case.identifier, lambda: self._read(case))
-
-    def predict(self, item: _Ready | PredictedCase | _Failed) -> _Labelled | PredictedCase | _Failed:
-        """Its label map; probabilities are written at once, as they come plane by plane."""
-        if not isinstance(item, _Ready):
-            return item
-        return _attempt(item.case.identifier, lambda: self._predict(item))
-
-    def write(self, item: _Labelled | PredictedCase | _Failed) -> PredictedCase | _Failed:
-        """Write the label map, and note that the case is done."""
-        if not isinstance(item, _Labelled):
-            return item
-        return _attempt(item.case.identifier, lambda: self._write(item))
-
-    def _read(self, case: Case) -> _Ready | PredictedCase:
         key = key_of(self.common, *(f"{file.name} {digest_of_image(file)}" for file in case.images))
         made = self.journal.find(case.identifier, key)
         if made is not None:
@@ -110,7 +86,8 @@ class _Job:
             logger.warning("%s", warning)
         return _Ready(case, key, self.predictor.prepare(raw))
 
-    def _predict(self, item: _Ready) -> _Labelled:
+    def predict(self, item: _Ready) -> _Labelled:
+        """Its label map; probabilities are written at once, as they come plane by plane."""
         record = item.content.record
         if not self.save_probabilities:
             return _Labelled(item.case, item.key, record, self.predictor.label(item.content), ())
@@ -120,7 +97,8 @@ class _Job:
             found = self.predictor.label(item.content, keep=keep)
         return _Labelled(item.case, item.key, record, found, (file,))
 
-    def _write(self, item: _Labelled) -> PredictedCase:
+    def write(self, item: _Labelled) -> PredictedCase:
+        """Write the label map, and note that the case is done."""
         file = _label_file(self.output, item.case)
         geometry = item.record.geometry
         write_labels(file, self.predictor.postprocess(item.labels, geometry.spacing_mm), geometry)
@@ -228,38 +206,45 @@ def predict(
 
 
 def _worked_through(job: _Job, inputs: Inputs, ahead: int) -> tuple[dict[str, PredictedCase], dict[str, str]]:
+    """Label maps by case, and why the other cases failed."""
     done, failed = {}, dict(inputs.faults)
-    title = f"predict with {job.predictor.card.selection.best.name}"
+    steps = (_guarded(job.read, Case), _guarded(job.predict, _Ready), _guarded(job.write, _Labelled))
     with (
-        progress_bar(title, len(inputs.cases)) as bar,
-        closing(
-            read_compute_write(inputs.cases.values(), job.read, job.predict, job.write, ahead=ahead)
-        ) as outcomes,
+        progress_bar(f"predict with {job.predictor.card.selection.best.name}", len(inputs.cases)) as bar,
+        closing(read_compute_write(inputs.cases.values(), *steps, ahead=ahead)) as outcomes,
     ):
         for case, outcome in outcomes:
-            if isinstance(outcome, _Failed):
-                logger.info("%s", outcome.reason)
-                failed[case.identifier] = outcome.reason
+            if isinstance(outcome, SegflowError):
+                logger.info("%s", outcome)
+                failed[case.identifier] = str(outcome)
             else:
                 done[case.identifier] = outcome
             bar.advance(note=case.identifier)
     return done, dict(sorted(failed.items()))
 
 
-def _attempt(identifier: str, work: Callable[[], T]) -> T | _Failed:
-    """Faults of a case become its outcome; a fault of the program ends the call."""
-    try:
-        return work()
-    except SegflowError as problem:
-        return _Failed(str(problem))
-    except OSError as problem:
-        return _Failed(f"case {identifier}: {problem}")
-    except (MemoryError, RuntimeError) as problem:  # torch has no class of its own for the CPU's memory
-        if not isinstance(problem, MemoryError) and "memory" not in str(problem).lower():
-            raise
-        return _Failed(
-            f"case {identifier} does not fit into memory ({problem}); try --ahead 0, or a machine with more memory"
-        )
+def _guarded(step: Callable[[Any], Any], expected: type[Any]) -> Callable[[Any], Any]:
+    """A step whose faults become the case's result; what an earlier step has finished passes through."""
+
+    def guarded(item: Any) -> Any:
+        if not isinstance(item, expected):
+            return item
+        identifier = getattr(item, "case", item).identifier
+        try:
+            return step(item)
+        except SegflowError as problem:
+            return problem
+        except OSError as problem:
+            return PredictionError(f"case {identifier}: {problem}")
+        except (MemoryError, RuntimeError) as problem:  # torch has no class of its own for the CPU's memory
+            if not isinstance(problem, MemoryError) and "memory" not in str(problem).lower():
+                raise
+            return PredictionError(
+                f"case {identifier} does not fit into memory ({problem}); "
+                "try --ahead 0, or a machine with more memory"
+            )
+
+    return guarded
 
 
 def _shard_of(inputs: Inputs, part: int, parts: int) -> Inputs:

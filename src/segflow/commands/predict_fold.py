@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +20,6 @@ from segflow.commands.arguments import (
     Threads,
 )
 from segflow.commands.resume import label_cases
-from segflow.contracts.artefacts import Manifest
-from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Preparation, fold_of
 from segflow.images.cases import write_labels
@@ -34,8 +31,8 @@ from segflow.prediction.restore import label_map
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.settings import parse_settings
 from segflow.storage.cases import CaseStore
-from segflow.storage.files import digest_of, key_of, read_contract
-from segflow.storage.manifests import read_prepared
+from segflow.storage.files import digest_of, key_of
+from segflow.storage.manifests import digests_of_cases
 from segflow.storage.probabilities import write_probabilities
 
 if TYPE_CHECKING:  # this needs torch, and the command line's help does not
@@ -119,7 +116,7 @@ def predict_fold(
 
     torch.set_num_threads(threads)
     description, labels = read_description(dataset)
-    digests = _digests(prepared, previous_stage, fold_of(read_folds(folds), fold).val, fold)
+    digests = digests_of_cases(fold_of(read_folds(folds), fold).val, prepared, previous_stage)
     recipe = parse_settings(InferenceRecipe, "inference", values.settings)
     chosen = choose_device(device)
     job = _Job(
@@ -140,17 +137,5 @@ def predict_fold(
         repr(labels),
         f"{chosen} {save_probabilities}",
     )
-    keys = {case: key_of(common, *of_case) for case, of_case in digests.items()}
+    keys = {case: key_of(common, digest) for case, digest in digests.items()}
     label_cases(f"predict {job.ensemble.configuration.name} fold {fold}", keys, job.predict, manifest)
-
-
-def _digests(
-    prepared: Path, previous_stage: Path | None, cases: Sequence[str], fold: int
-) -> dict[str, tuple[str, str]]:
-    """What is read of each case."""
-    found = read_prepared(prepared)
-    previous = {} if previous_stage is None else read_contract(Manifest, previous_stage).cases
-    missing = [case for case in cases if case not in found]
-    if missing:
-        raise PredictionError(f"fold {fold} needs case {missing[0]}, which has not been prepared")
-    return {case: (found[case], previous.get(case, "")) for case in cases}

@@ -21,7 +21,6 @@ from segflow.commands.arguments import (
 from segflow.commands.console import console
 from segflow.commands.raw_cases import (
     CaseDigests,
-    case_digests,
     cases_of_chunk,
     checked_cases,
     for_each_case,
@@ -110,7 +109,7 @@ def preprocess(
         for way, folder in ways.values()
     ]
     prepare = partial(
-        _prepare, dataset=source, targets=targets, digests=case_digests(source, checked_cases(check))
+        _prepare, dataset=source, targets=targets, digests=CaseDigests(source.folder, checked_cases(check))
     )
     cases = cases_of_chunk(source.cases, chunk)
     prepared = for_each_case(f"preprocess {', '.join(ways)}", prepare, cases, workers=workers)

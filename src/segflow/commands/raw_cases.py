@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
 from segflow.commands.console import logger, progress_bar
 from segflow.contracts.artefacts import CheckedCase, CheckReport
-from segflow.contracts.case import Case, Dataset
+from segflow.contracts.case import Case
 from segflow.contracts.errors import DatasetError
 from segflow.images.formats import digest_of_image
 from segflow.processes.pool import map_cases
 from segflow.storage.files import read_contract
 from segflow.workflow.chunks import chunk_of
 
-__all__ = ["CaseDigests", "case_digests", "cases_of_chunk", "checked_cases", "for_each_case", "warn"]
+__all__ = ["CaseDigests", "cases_of_chunk", "checked_cases", "for_each_case", "warn"]
 
 R = TypeVar("R")
 
@@ -32,33 +32,26 @@ class CaseDigests:
 
     Attributes:
         folder: Of the data set.
-        checked: File name to SHA-256, as far as the files have been checked.
+        cases: Those of them that have been checked: their files need not be read again.
     """
 
     folder: Path
-    checked: dict[str, str]
+    cases: Sequence[CheckedCase]
+
+    @cached_property
+    def _checked(self) -> dict[str, str]:
+        return {name: digest for case in self.cases for name, digest in (case.images | case.label).items()}
 
     def of(self, case: Case) -> tuple[str, ...]:
         """One per file, images first."""
         files = [*case.images, *([case.label] if case.label else [])]
         names = [os.path.relpath(file, self.folder) for file in files]
-        return tuple(self.checked.get(name) or digest_of_image(self.folder / name) for name in names)
+        return tuple(self._checked.get(name) or digest_of_image(self.folder / name) for name in names)
 
 
 def checked_cases(reports: Sequence[Path]) -> list[CheckedCase]:
     """All cases that reports of the check name."""
     return [case for report in reports for case in read_contract(CheckReport, report).cases]
-
-
-def case_digests(dataset: Dataset, cases: Sequence[CheckedCase]) -> CaseDigests:
-    """Digests for the cases of a data set.
-
-    Args:
-        dataset: The data set.
-        cases: Those that have been checked.
-    """
-    checked = {name: digest for case in cases for name, digest in (case.images | case.label).items()}
-    return CaseDigests(dataset.folder, checked)
 
 
 def cases_of_chunk(cases: Sequence[Case], chunk: tuple[int, int]) -> tuple[Case, ...]:

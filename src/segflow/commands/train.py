@@ -24,8 +24,6 @@ from segflow.commands.arguments import (
     Threads,
 )
 from segflow.commands.console import logger, progress_bar
-from segflow.contracts.artefacts import Manifest
-from segflow.contracts.errors import TrainingError
 from segflow.contracts.labels import Labels
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.plan import Configuration, fold_of
@@ -38,8 +36,8 @@ from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.settings import parse_settings
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.storage.cases import CaseStore
-from segflow.storage.files import digest_of, key_of, read_contract, write_text
-from segflow.storage.manifests import read_prepared
+from segflow.storage.files import digest_of, key_of, write_text
+from segflow.storage.manifests import digests_of_cases
 from segflow.storage.results import unfinished_folder
 
 if TYPE_CHECKING:  # these need torch, and the command line's help does not
@@ -107,7 +105,7 @@ def train(
     description, labels = read_description(dataset)
     recipe = parse_settings(TrainingRecipe, "training", values.settings)
     split = fold_of(read_folds(folds), fold)
-    digests = _digests(prepared, previous_stage, sorted({*split.train, *split.val}), fold)
+    digests = digests_of_cases(sorted({*split.train, *split.val}), prepared, previous_stage)
     planned = read_configuration(network)
     job = TrainingJob(
         configuration=_with_overrides(
@@ -178,18 +176,6 @@ def _say_waiting(waited: list[str], what: str) -> None:
     logger.warning("%s: another process is at it; waiting for it to end", what)
 
 
-def _digests(prepared: Path, previous_stage: Path | None, needed: Sequence[str], fold: int) -> dict[str, str]:
-    """What is read of each case."""
-    digests = read_prepared(prepared)
-    if previous_stage is not None:
-        before = read_contract(Manifest, previous_stage).cases
-        digests = {name: digests[name] + before[name] for name in digests.keys() & before.keys()}
-    missing = [name for name in needed if name not in digests]
-    if missing:
-        raise TrainingError(f"fold {fold} needs case {missing[0]}, which has not been prepared")
-    return {name: digests[name] for name in needed}
-
-
 def _shared_among(device: str, gpus: int) -> tuple[str, ...]:
     """The devices of a training: a single one unless the job holds several GPUs and computes on them.
 
@@ -228,19 +214,13 @@ def _default_workers(threads: int, devices: Sequence[str]) -> int:
 
 
 def _table(history: Iterable[EpochRecord], labels: Labels) -> pd.DataFrame:
+    names = {"mean": "mean_pseudo_dice", "ema": "ema_pseudo_dice"}
     rows = []
     for record in history:
-        dice = dict(zip(labels.target_names, record.pseudo_dice, strict=True))
+        row = asdict(record)
+        dice = row.pop("pseudo_dice")
         rows.append(
-            {
-                "epoch": record.epoch,
-                "learning_rate": record.learning_rate,
-                "train_loss": record.train_loss,
-                "validation_loss": record.validation_loss,
-                **{f"pseudo_dice_{name}": value for name, value in dice.items()},
-                "mean_pseudo_dice": record.mean,
-                "ema_pseudo_dice": record.ema,
-                "seconds": record.seconds,
-            }
+            row
+            | {f"pseudo_dice_{name}": value for name, value in zip(labels.target_names, dice, strict=True)}
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).rename(columns=names)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from segflow.contracts.artefacts import Manifest, PreparedData
-from segflow.contracts.errors import PlanError
+from segflow.contracts.errors import PlanError, PredictionError
 from segflow.storage.files import changed_file, digests_of, read_contract, write_text
 
-__all__ = ["list_label_maps", "read_prepared", "write_prepared"]
+__all__ = ["digests_of_cases", "list_label_maps", "read_prepared", "write_prepared"]
 
 
 def write_prepared(path: Path, manifests: Sequence[Path]) -> None:
@@ -38,15 +39,49 @@ def read_prepared(path: Path) -> dict[str, str]:
     return cases
 
 
-def list_label_maps(folder: Path, ending: str) -> list[Path]:
-    """The label maps of a folder with a file ending such as ".nii.gz", sorted by name.
+def digests_of_cases(cases: Iterable[str], prepared: Path, previous_stage: Path | None) -> dict[str, str]:
+    """Digests of some prepared cases.
 
-    If the folder has a manifest.json, only the cases named there count, since others are of an earlier run. Hidden
-    files are unfinished ones.
+    Args:
+        cases: Their identifiers.
+        prepared: A file that `write_prepared` wrote.
+        previous_stage: Manifest of the previous stage's labels, which count too (cascade).
 
     Raises:
-        PlanError: The manifest is invalid.
+        PlanError: As of `read_prepared`, or a case is missing.
     """
+    found = read_prepared(prepared)
+    if previous_stage is not None:
+        labels = read_contract(Manifest, previous_stage).cases
+        found = {case: digest + labels[case] for case, digest in found.items() if case in labels}
+    missing = [case for case in cases if case not in found]
+    if missing:
+        raise PlanError(f"case {missing[0]} is in the folds, but has not been prepared ({prepared})")
+    return {case: found[case] for case in cases}
+
+
+def list_label_maps(folders: Iterable[Path], ending: str) -> list[Path]:
+    """The label maps of folders with a file ending such as ".nii.gz", sorted by name within each.
+
+    If a folder has a manifest.json, only the cases named there count, since others are of an earlier run. Hidden files
+    are unfinished ones.
+
+    Raises:
+        PlanError: A manifest is invalid.
+        PredictionError: There are none, or two have the same name.
+    """
+    folders = list(folders)
+    files = [file for folder in folders for file in _label_maps_of(folder, ending)]
+    named = ", ".join(map(str, folders))
+    if not files:
+        raise PredictionError(f"{named}: there are no label maps (*{ending})")
+    name, times = Counter(file.name for file in files).most_common(1)[0]
+    if times > 1:
+        raise PredictionError(f"{named}: {name} is there {times} times; each case counts once")
+    return files
+
+
+def _label_maps_of(folder: Path, ending: str) -> list[Path]:
     manifest = folder / "manifest.json"
     if manifest.exists():
         return [folder / f"{case}{ending}" for case in sorted(read_contract(Manifest, manifest).cases)]
