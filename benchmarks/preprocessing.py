@@ -17,11 +17,11 @@ import numpy as np
 import SimpleITK as sitk
 from side_by_side import call, call_one, in_turn, nnunet_environment, pair, runs, segflow, show_tables, timed
 
+from segflow.contracts.fingerprint import Fingerprint
 from segflow.images.dataset import read_description
-from segflow.nnunet.fingerprint import read_fingerprint
 from segflow.planning.plan import PlanInput, make_plan
 from segflow.recipes.planner import PlannerRecipe
-from segflow.storage.files import write_json
+from segflow.storage.files import read_contract, write_json
 
 HERE = Path(__file__).resolve().parent
 CT_SHAPE, CT_SPACING_MM, TARGET_MM = (400, 512, 512), (0.7, 0.78, 0.78), (1.0, 1.0, 1.0)
@@ -155,7 +155,7 @@ def planner(options, _folder):
         sample = PlanInput(
             name=source.name, channel_names=names, n_cases=description["numTraining"], n_outputs=labels.n_entries
         )  # fmt: skip
-        fingerprint = read_fingerprint(source / "dataset_fingerprint.json")
+        fingerprint = read_contract(Fingerprint, source / "dataset_fingerprint.json")
 
         def plan(fingerprint=fingerprint, sample=sample):
             return make_plan(fingerprint, sample, PlannerRecipe())

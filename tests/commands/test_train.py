@@ -147,7 +147,7 @@ def weights_of(folder, name):
     return load_network(folder / name / "model.pt")[1].state_dict()
 
 
-def test_fine_tuning_from_ours_and_from_the_peer_s(ready):
+def test_fine_tuning_from_weights_of_segflow_and_of_nnunet(ready):
     """With steps too small to be seen, the weights are those it began with, the heads those of the seed."""
     call(*train_words(ready, "first", *SHORT, "training.learning_rate=0.1"), "--seed", 7)
     card, network = load_network(ready / "first" / "model.pt")

@@ -52,10 +52,10 @@ def test_crop_spacing_and_relative_size():
     image = np.zeros((1, 4, 5, 6), np.float32)
     image[0, 1:3, 2:5, 0:5] = 7
     part = part_of(image, np.ones((4, 5, 6)), 10)
-    assert (part.shape_after_crop, part.spacing_mm) == ((2, 3, 5), (3.0, 2.0, 1.0))
-    assert part.relative_size == 30 / 120
+    assert (part.extent.shape_after_crop, part.extent.spacing_mm) == ((2, 3, 5), (3.0, 2.0, 1.0))
+    assert part.extent.relative_size == 30 / 120
     np.testing.assert_array_equal(all_draws(part.intensities[0]), [7] * 10)
-    empty = line([0, 0, 0], [0, 1, 0], 3)  # an empty image is not cropped
+    empty = line([0, 0, 0], [0, 1, 0], 3).extent  # an empty image is not cropped
     assert (empty.shape_after_crop, empty.relative_size) == ((1, 1, 3), 1)
 
 

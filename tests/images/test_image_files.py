@@ -1,4 +1,4 @@
-"""Every format: value types, geometry, files that must not be taken for whole, and writing whole or not at all."""
+"""Every format: value types, geometry, and files that are damaged or of another format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 import SimpleITK as sitk
 from image_samples import read_one, save
 
-from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images import image_files, itk
 from segflow.images.cases import read_geometry, read_labels
@@ -21,16 +20,12 @@ from segflow.images.itk import captured_stderr
 
 FLAT = [".png", ".bmp", ".jpg", ".jpeg"]
 VOLUMES = [".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".tif", ".tiff"]
+MISSING_DATA = b"NDims = 3\nDimSize = 5 4 3\nElementType = MET_UCHAR\nElementDataFile = a.raw"
 TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]
-IDENTITY = {2: (1.0, 0.0, 0.0, 1.0), 3: (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)}
 
 
 def noise(shape, high=200):
     return np.random.default_rng(0).integers(0, high, shape)
-
-
-def labels_like(geometry, high=4):
-    return noise(geometry.shape, high).astype(np.uint8)
 
 
 def test_each_ending_has_a_format():
@@ -88,17 +83,6 @@ def test_a_flat_file_is_never_resampled_through_plane(tmp_path):
     assert read_geometry(file, case="a").spacing_mm == (499.5, 0.25, 0.5)
 
 
-def plain(shape, dimensions, spacing_mm):
-    return Geometry(
-        shape=shape,
-        spacing_mm=spacing_mm,
-        file_dimensions=dimensions,
-        file_spacing_mm=spacing_mm[::-1][:dimensions],
-        origin_mm=(0.0,) * dimensions,
-        direction=IDENTITY[dimensions],
-    )
-
-
 @pytest.mark.parametrize("ending", [*FLAT, ".tif", ".tiff", ".PNG", ".TIF", ".BMP", ".JPG"])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("side", [None, (5.0, 0.25, 0.5)])
@@ -111,7 +95,11 @@ def test_spacing_of_pictures_is_in_the_side_file_not_in_their_tags(ending, mode,
     image, geometry = read_one(file)
     assert image.shape == (1 if mode == "L" else 3, 1, 4, 5)
     assert abs(image - 7).max() <= (1 if "j" in ending.lower() else 0)
-    assert geometry == read_geometry(file, case="a") == plain((1, 4, 5), 2, side or (999.0, 1.0, 1.0))
+    spacing = side or (999.0, 1.0, 1.0)
+    assert geometry == read_geometry(file, case="a")
+    assert (geometry.shape, geometry.spacing_mm) == ((1, 4, 5), spacing)
+    assert (geometry.file_dimensions, geometry.file_spacing_mm) == (2, spacing[:0:-1])
+    assert (geometry.origin_mm, geometry.direction) == ((0, 0), (1, 0, 0, 1))
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
@@ -121,6 +109,23 @@ def test_colours_are_channels(ending, channels, kind, tmp_path):
     array = noise((4, 5, channels)).astype(kind) * (1 if kind == "uint8" else 300)
     image, _ = read_one(save(tmp_path / f"a_0000{ending}", array, is_vector=True))
     np.testing.assert_array_equal(image, np.moveaxis(array, -1, 0)[:, None])
+
+
+@pytest.mark.parametrize("ending", [".mha", ".nrrd"])
+def test_an_axis_of_negative_spacing_is_turned_round(ending, tmp_path):
+    """As nnU-Net has it, which reads geometry and voxels at once."""
+    file = save(tmp_path / f"a_0000{ending}", noise((3, 4, 5)).astype(np.uint8), (3.0, 2.0, 1.0))
+    content = file.read_bytes()
+    if ending == ".mha":
+        content = content.replace(b"ElementSpacing = 1 2 3", b"ElementSpacing = -1 2 -3")
+    else:
+        head, voxels = content.split(b"\n\n", 1)
+        lines = [line for line in head.splitlines() if not line.startswith((b"space", b"kinds"))]
+        content = b"\n".join([*lines, b"spacings: -1 2 -3"]) + b"\n\n" + voxels
+    file.write_bytes(content)
+    image, geometry = sitk.ReadImage(str(file)), read_geometry(file, case="a")
+    assert (geometry.file_spacing_mm, geometry.direction) == (image.GetSpacing(), image.GetDirection())
+    assert geometry.direction == (-1, 0, 0, 0, 1, 0, 0, 0, -1)
 
 
 def test_colours_and_greys_of_bmp(tmp_path):
@@ -170,13 +175,20 @@ def test_an_image_without_voxels_and_one_of_five_axes(tmp_path):
             read(file)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no image"])
-@pytest.mark.parametrize("ending", [".nii.gz", ".png", ".tif", ".xyz"])
-def test_unreadable_file(ending, content, tmp_path):
+@pytest.mark.parametrize(
+    ("ending", "content", "message"),
+    [
+        (".nii.gz", None, "it does not exist"),
+        (".xyz", b"", r"its ending is none of \.nii\.gz"),
+        (".mhd", MISSING_DATA, "MetaImage: Read: Cannot open data file"),
+        *((ending, b"", r"\S") for ending in (".nii.gz", ".png", ".tif")),
+    ],
+)
+def test_unreadable_file(ending, content, message, tmp_path):
     file = tmp_path / f"a_0000{ending}"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(DatasetError, match=rf"case a: cannot read .*a_0000{ending}: \S"):
+    with pytest.raises(DatasetError, match=rf"case a: cannot read .*a_0000{ending}: {message}"):
         read_one(file)
 
 
@@ -204,7 +216,7 @@ def test_a_file_that_was_cut_short_is_refused(ending, compressed, whole, capfd):
     file, image, data = whole(ending, compressed=compressed)
     content = data.read_bytes()
     refused = []
-    step = max(len(content) // 40, 1)
+    step = max(len(content) // 20, 1)
     cuts = sorted({0, 1, 20, 100, 352, *range(0, len(content), step), len(content) - 100})
     for cut in cuts:
         data.write_bytes(content[:cut])
@@ -223,9 +235,9 @@ def test_a_file_that_was_cut_short_is_refused(ending, compressed, whole, capfd):
     ("ending", "other"),
     [
         (ending, other)
-        for ending in VOLUMES + FLAT
+        for ending in [*VOLUMES[:-1], ".png", ".bmp", ".jpg"]
         for other in (".png", ".nrrd", ".jpg", ".tif", ".mha", "text")
-        if other[:3] != ending[:3]  # .jpg and .jpeg, .tif and .tiff are the same format
+        if other != ending
     ],
 )
 def test_a_file_of_another_format_is_refused(ending, other, whole, tmp_path, capfd):
@@ -241,13 +253,6 @@ def test_a_file_of_another_format_is_refused(ending, other, whole, tmp_path, cap
         with pytest.raises(DatasetError, match=rf"^case a: cannot read .*b_0000{ending}: .{{10}}"):
             read(file)
     assert capfd.readouterr() == ("", "")
-
-
-def test_the_data_of_a_header_are_missing(whole):
-    file, _, data = whole(".mhd")
-    data.unlink()
-    with pytest.raises(DatasetError, match=r"a_0000\.mhd: MetaImage: Read: Cannot open data file"):
-        read_one(file)
 
 
 def test_what_libraries_print_is_collected_and_not_shown(capfd):

@@ -1,4 +1,4 @@
-"""Label maps lie where their image lies, in every format, and are whole or not there."""
+"""Label maps lie where their image lies, in every format, and are complete or absent."""
 
 from __future__ import annotations
 
@@ -17,12 +17,8 @@ from segflow.images.image_files import write_image
 from segflow.storage.files import digest_of
 
 
-def noise(shape, high=200):
-    return np.random.default_rng(0).integers(0, high, shape)
-
-
 def labels_like(geometry, high=4):
-    return noise(geometry.shape, high).astype(np.uint8)
+    return np.random.default_rng(0).integers(0, high, geometry.shape).astype(np.uint8)
 
 
 EXACT = [".nii.gz", ".nii", ".mha", ".mhd", ".gipl"]
@@ -32,7 +28,7 @@ EXACT = [".nii.gz", ".nii", ".mha", ".mhd", ".gipl"]
 @pytest.mark.parametrize("axes", [2, 3])
 @pytest.mark.parametrize("kind", ["rotated", "flipped"])
 def test_a_label_map_lies_where_its_image_lies(ending, axes, kind, tmp_path, frozen):
-    for seed in range(5):
+    for seed in range(3):
         _, geometry = read_one(somewhere(tmp_path / f"in{seed}", ending, axes, seed, kind=kind))
         path = tmp_path / f"out{seed}" / f"a{ending}"
         labels = frozen(labels_like(geometry))
@@ -113,11 +109,7 @@ def test_the_smallest_type_that_holds_the_labels(largest, kind, ending, given, t
 @pytest.mark.parametrize(
     ("ending", "value", "message"),
     [
-        (
-            ".bmp",
-            256,
-            r"a\.bmp: a \.bmp file holds labels from 0 to 255, but these are 0 to 256; use another",
-        ),
+        (".bmp", 256, r"a\.bmp: a \.bmp file holds labels from 0 to 255, but these are 0 to 256; use"),
         (".png", 65536, r"a \.png file holds labels from 0 to 65535, but these are 0 to 65536"),
         (".nii.gz", -1, r"a \.nii\.gz file holds labels from 0 to 65535, but these are -1 to 0"),
         (".jpg", 1, r"a\.jpg: JPEG changes values, so it cannot hold labels; use \.png"),

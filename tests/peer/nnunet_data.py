@@ -17,8 +17,6 @@ import numpy as np
 import pytest
 from nnunet_scenes import Case, Style, write_case
 
-__all__ = ["DATA_SETS", "DataSet", "parameter", "synthetic"]
-
 
 @dataclass(frozen=True)
 class DataSet:

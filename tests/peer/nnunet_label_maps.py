@@ -12,8 +12,6 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-__all__ = ["PLANS", "SETS", "LabelMaps", "write_maps"]
-
 Pair = tuple[np.ndarray, np.ndarray]
 
 #: As much of a plan as nnU-Net needs for an evaluation.

@@ -38,7 +38,7 @@ def make_checkpoint(results):
     trainer = nnUNetTrainer(plans, folder.name.split("__")[-1], 0, description, CPU)
     prepared = Path(trainer.preprocessed_dataset_folder)
     prepared.mkdir(parents=True)
-    (prepared / "nobody.b2nd").touch()  # the trainer looks at the kind of files
+    (prepared / "case.b2nd").touch()  # the trainer looks for the type of the files
     torch.manual_seed(0)
     trainer.initialize()
     with torch.no_grad():

@@ -10,8 +10,6 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-__all__ = ["Case", "Style", "write_case"]
-
 OBLIQUE = (0.0, -1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from segflow.phantom.case import PhantomCase, make_case
+from segflow.contracts.case import RawCase
+from segflow.phantom.case import make_case
 
 
 @pytest.fixture(scope="module")
-def cases() -> list[PhantomCase]:
+def cases() -> list[RawCase]:
     return [make_case(index, 0) for index in range(6)]
 
 
@@ -20,9 +21,9 @@ def test_index_and_seed_determine_the_case(cases):
     again = make_case(3, 0)
     np.testing.assert_array_equal(again.image, cases[3].image)
     np.testing.assert_array_equal(again.labels, cases[3].labels)
-    assert (again.spacing_mm, again.origin_mm) == (cases[3].spacing_mm, cases[3].origin_mm)
+    assert again.geometry == cases[3].geometry
     for other in (cases[1], make_case(0, 1)):
-        assert other.spacing_mm != cases[0].spacing_mm
+        assert other.geometry.spacing_mm != cases[0].geometry.spacing_mm
     assert [case.identifier for case in cases[:2]] == ["phantom_000", "phantom_001"]
 
 
@@ -33,12 +34,12 @@ def test_arrays_and_geometry_are_as_documented(cases):
         assert np.isfinite(case.image).all()
         assert (np.array(case.labels.shape) >= (28, 44, 40)).all()
         assert (np.array(case.labels.shape) <= (40, 64, 60)).all()
-        slice_mm, row_mm, column_mm = case.spacing_mm
+        slice_mm, row_mm, column_mm = case.geometry.spacing_mm
         assert 1.2 <= slice_mm <= 2.0
         assert 1.0 <= row_mm == column_mm <= 1.3
-        assert any(case.origin_mm)
+        assert any(case.geometry.origin_mm)
     assert len({case.labels.shape for case in cases}) > 3
-    np.testing.assert_array_equal(np.reshape(cases[0].direction, (3, 3)), np.eye(3))
+    np.testing.assert_array_equal(np.reshape(cases[0].geometry.direction, (3, 3)), np.eye(3))
 
 
 def test_background_is_zero_and_labels_lie_inside_the_body(cases):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from other_process import OtherProcess
 
-from segflow.contracts.fingerprint import CaseMeasurement
+from segflow.contracts.fingerprint import CaseExtent, CaseMeasurement
 from segflow.storage.measurements import keep_or_measure
 from segflow.storage.results import ResultFolder, open_journal, unfinished_folder
 
@@ -147,7 +147,8 @@ def test_a_result_folder_keeps_only_the_wanted_items(tmp_path):
 
 def test_a_measurement_is_stored(tmp_path):
     foreground = np.array([[0.1, 2.5]], np.float32)
-    measured = CaseMeasurement((3, 4, 5), (1.0, 0.1, 1 / 3), 0.7, foreground)
+    extent = CaseExtent(shape_after_crop=(3, 4, 5), spacing_mm=(1.0, 0.1, 1 / 3), relative_size=0.7)
+    measured = CaseMeasurement(extent, foreground)
     made = []
 
     def measure():
@@ -155,10 +156,10 @@ def test_a_measurement_is_stored(tmp_path):
         return measured
 
     for key in ("k", "k", "other"):
-        found = vars(keep_or_measure(ResultFolder(tmp_path), "a", key, measure)).copy()
-        np.testing.assert_array_equal(found["foreground"], foreground)
-        assert found.pop("foreground").dtype == np.float32
-        assert found.items() <= vars(measured).items()
+        found = keep_or_measure(ResultFolder(tmp_path), "a", key, measure)
+        np.testing.assert_array_equal(found.foreground, foreground)
+        assert found.foreground.dtype == np.float32
+        assert found.extent == extent
     assert len(made) == 2
 
 

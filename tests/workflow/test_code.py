@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import itertools
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -263,56 +262,37 @@ def test_importing_a_module_does_nothing_else():
     assert found <= DO_MORE
 
 
-def test_closures_hold_all_that_is_used(tmp_path):
-    """Every command can be imported with the modules of its closure alone: any other is refused.
+NOTE_IMPORTS = """
+import builtins, importlib, json, sys
+noted, plain = set(), builtins.__import__
+
+
+def noting(name, globals=None, locals=None, fromlist=(), level=0):
+    importer = (globals or {}).get("__name__", "")
+    noted.update((importer, one) for one in (name, *(f"{name}.{part}" for part in fromlist or ())))
+    return plain(name, globals, locals, fromlist, level)
+
+
+builtins.__import__ = noting
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+print(json.dumps(sorted(noted)))
+"""
+
+
+def test_closures_hold_all_that_is_used():
+    """What any module of a closure imports when it is executed is in the closure as well.
 
     Imports within functions don't run here, but grimp reads them from the text like all others.
     """
-    closures = {module: [name for name in closure(module) if "/" not in name] for module in COMMANDS}
-    (tmp_path / "closures.json").write_text(json.dumps(closures))
-    (tmp_path / "alone.py").write_text(ALONE)
-    result = subprocess.run(
-        [sys.executable, tmp_path / "alone.py", tmp_path / "closures.json"],
-        env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.split() == ["segflow.metrics.overlap"]
-
-
-ALONE = """
-import importlib, json, sys
-from pathlib import Path
-
-
-class Refuse:
-    def find_spec(self, name, path, target=None):
-        # Packages are let through: they hold docstrings only.
-        is_package = any((Path(folder) / name.rpartition(".")[2]).is_dir() for folder in path or ())
-        if name.startswith("segflow.") and name not in self.closure and not is_package:
-            raise ImportError(name, name=name)
-
-
-def import_alone(command, closure):
-    for name in [name for name in sys.modules if name.partition(".")[0] == "segflow"]:
-        del sys.modules[name]
-    refuse.closure = closure
-    importlib.import_module(command)
-
-
-refuse = Refuse()
-sys.meta_path.insert(0, refuse)
-closures = json.loads(Path(sys.argv[1]).read_text())
-for command, closure in closures.items():
-    import_alone(command, closure)
-evaluate = "segflow.commands.evaluate"
-try:  # the search does find what it looks for
-    import_alone(evaluate, [name for name in closures[evaluate] if name != "segflow.metrics.overlap"])
-except ImportError as problem:
-    print(problem.name)
-"""
+    closures = [{name for name in closure(command) if "/" not in name} for command in COMMANDS]
+    command = [sys.executable, "-c", NOTE_IMPORTS, *sorted(set.union(*closures))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    modules = {module_of(file) for file in TREES if file.stem != "__init__"}
+    used = [(importer, name) for importer, name in json.loads(done.stdout) if name in modules]
+    assert ("segflow.losses.compound", "segflow.losses.dice") in used
+    for names in closures:
+        assert not [(importer, name) for importer, name in used if importer in names and name not in names]
 
 
 def module_of(file: Path) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from segflow.commands.arguments import OutputFolder
 from segflow.commands.console import console, progress_bar
-from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images.cases import write_labels
 from segflow.images.image_files import write_image
-from segflow.phantom.case import PhantomCase, make_case
+from segflow.phantom.case import make_case
 from segflow.storage.files import write_json
 
 ENDING = ".nii.gz"
@@ -32,7 +29,10 @@ def phantom(folder: OutputFolder, *, cases: int = 12, seed: int = 0) -> None:
         raise DatasetError(f"{description} exists already; choose another folder or remove it")
     with progress_bar("phantom", cases) as bar:
         for index in range(cases):
-            _write_case(folder, make_case(index, seed))
+            case = make_case(index, seed)
+            write_image(folder / "imagesTr" / f"{case.identifier}_0000{ENDING}", case.image[0], case.geometry)
+            if case.labels is not None:
+                write_labels(folder / "labelsTr" / f"{case.identifier}{ENDING}", case.labels, case.geometry)
             bar.advance()
     content = {
         "name": "Phantom",
@@ -43,17 +43,3 @@ def phantom(folder: OutputFolder, *, cases: int = 12, seed: int = 0) -> None:
     }
     write_json(description, content)  # last
     console.print(f"{cases} cases in {folder}")
-
-
-def _write_case(folder: Path, case: PhantomCase) -> None:
-    z, y, x = case.labels.shape
-    geometry = Geometry(
-        shape=(z, y, x),
-        spacing_mm=case.spacing_mm,
-        file_dimensions=3,
-        file_spacing_mm=case.spacing_mm[::-1],
-        origin_mm=case.origin_mm,
-        direction=case.direction,
-    )
-    write_image(folder / "imagesTr" / f"{case.identifier}_0000{ENDING}", case.image[0], geometry)
-    write_labels(folder / "labelsTr" / f"{case.identifier}{ENDING}", case.labels, geometry)

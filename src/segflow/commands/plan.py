@@ -7,14 +7,15 @@ from pathlib import Path
 from segflow.commands.arguments import DEFAULTS, DatasetFile, InputFile, OutputFolder, ResultFile, Settings
 from segflow.commands.console import console
 from segflow.contracts.errors import ConfigurationError, DatasetError, PlanError
+from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.plan import Plan
 from segflow.images.dataset import read_description
-from segflow.nnunet.fingerprint import read_fingerprint
 from segflow.nnunet.parts import write_parts
 from segflow.nnunet.plans import custom_configurations, read_plan, write_plan
 from segflow.planning.plan import PlanInput, make_plan
 from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.settings import parse_settings
+from segflow.storage.files import read_contract
 
 
 def plan(
@@ -43,7 +44,7 @@ def plan(
     Source: method.md section 6.
     """
     about = _plan_input(dataset)
-    measured = read_fingerprint(fingerprint)
+    measured = read_contract(Fingerprint, fingerprint)
     words = [
         *values.settings,
         *([] if gpu_memory is None else [f"planning.gpu_memory_gb={gpu_memory}"]),
@@ -67,7 +68,7 @@ def _plan_input(file: Path) -> PlanInput:
     if not isinstance(declared, int) or declared < 1:
         raise DatasetError(f"{file}: numTraining must be the number of training cases, found {declared!r}")
     return PlanInput(
-        name=file.resolve().parent.name,  # by which the peer finds the data set's folders
+        name=file.resolve().parent.name,  # by which nnU-Net finds the data set's folders
         channel_names=tuple(description["channel_names"].values()),
         n_cases=declared,
         n_outputs=labels.n_entries,

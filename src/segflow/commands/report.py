@@ -11,13 +11,13 @@ from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.case import Case, Dataset
+from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.fingerprint.consistency import dataset_warnings
 from segflow.images.cases import read_image, read_labels
 from segflow.images.dataset import read_dataset
 from segflow.images.formats import label_ending
-from segflow.nnunet.fingerprint import read_fingerprint
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.training import TrainingRecipe
 from segflow.reporting.data import History, Overlay, ReportData
@@ -63,7 +63,7 @@ def report(
         labels=outcome.labels,
         channel_names=tuple(map(str, outcome.description["channel_names"].values())),
         file_ending=label_ending(str(outcome.description["file_ending"])),
-        fingerprint=read_fingerprint(folder / "model" / "dataset_fingerprint.json"),
+        fingerprint=read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json"),
         plan=read_plan(folder / "model" / "plans.json"),
         selection=card.selection,
         summary=outcome.summary,

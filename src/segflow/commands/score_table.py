@@ -63,7 +63,7 @@ def write_scores(path: Path, summary: Summary, labels: Labels) -> None:
         summary: Of all cases.
         labels: Their vocabulary.
     """
-    asked = summary.foreground_mean.asked
+    asked = summary.foreground_mean.requested
     names = {name: Metrics.model_fields[name].alias or name for name in asked}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

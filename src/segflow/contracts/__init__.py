@@ -1,1 +1,1 @@
-"""What stages hand to each other: frozen dataclasses in memory, frozen pydantic models where it is written to files."""
+"""What stages exchange: frozen dataclasses in memory, frozen pydantic models in files."""

@@ -10,23 +10,31 @@ from numpy.typing import NDArray
 from segflow.contracts.arrays import Shape3, SpacingMm
 from segflow.contracts.codec import Contract
 
-__all__ = ["CaseMeasurement", "Fingerprint", "IntensityProperties"]
+__all__ = ["CaseExtent", "CaseMeasurement", "Fingerprint", "IntensityProperties"]
+
+
+class CaseExtent(Contract):
+    """How large a case is.
+
+    Attributes:
+        shape_after_crop: Voxels along z, y, x.
+        spacing_mm: Along z, y, x.
+        relative_size: Voxels after / before the crop.
+    """
+
+    shape_after_crop: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    relative_size: float
 
 
 @dataclass(frozen=True)
 class CaseMeasurement:
     """What the fingerprint needs of one case; it depends on no other case.
 
-    Attributes:
-        shape_after_crop: Voxels along z, y, x.
-        spacing_mm: Along z, y, x.
-        relative_size: Voxels after / before the crop.
-        foreground: (c, n) intensities of all foreground voxels inside the crop, in C order, float32.
+    `foreground` has the intensities (c, n) of all foreground voxels inside the crop, in C order, float32.
     """
 
-    shape_after_crop: Shape3
-    spacing_mm: SpacingMm
-    relative_size: float
+    extent: CaseExtent
     foreground: NDArray[np.float32]
 
 

@@ -21,7 +21,6 @@ from segflow.contracts.fingerprint import IntensityProperties
 __all__ = [
     "BLOCKS",
     "CONFIGURATION_NAMES",
-    "NETWORKS",
     "SAFE_NAME",
     "Architecture",
     "Axes",
@@ -84,7 +83,7 @@ class _Named:
 
 
 Encoder = Literal["plain", "residual"]
-NETWORKS: dict[Encoder, str] = {
+_NETWORKS: dict[Encoder, str] = {
     "plain": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
     "residual": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
 }
@@ -130,7 +129,7 @@ class Architecture(Contract):
 
     model_config = ConfigDict(extra="ignore")  # segflow.nnunet.plans checks the other keys of plans.json
 
-    encoder: Annotated[Encoder, _Named(NETWORKS), Field(validation_alias="network_class_name")]
+    encoder: Annotated[Encoder, _Named(_NETWORKS), Field(validation_alias="network_class_name")]
     features: Annotated[Counts, _argument("features_per_stage")]
     strides: Annotated[tuple[Axes, ...], Field(min_length=1), _argument("strides")]
     kernels: Annotated[tuple[Axes, ...], _argument("kernel_sizes")]
@@ -151,7 +150,7 @@ class Architecture(Contract):
     def _entry(self) -> dict[str, Any]:
         """The entry "architecture" of plans.json, from which nnU-Net builds the network."""
         return {
-            "network_class_name": NETWORKS[self.encoder],
+            "network_class_name": _NETWORKS[self.encoder],
             "arch_kwargs": {
                 "n_stages": self.n_stages,
                 "features_per_stage": list(self.features),

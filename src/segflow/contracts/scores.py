@@ -50,7 +50,7 @@ class Metrics(_Sparse):
     n_ref: int | float
 
     @property
-    def asked(self) -> tuple[str, ...]:
+    def requested(self) -> tuple[str, ...]:
         """Fields of the requested metrics."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
 

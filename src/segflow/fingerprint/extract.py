@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from segflow.contracts.case import RawCase
 from segflow.contracts.errors import DatasetError
-from segflow.contracts.fingerprint import CaseMeasurement, Fingerprint, IntensityProperties
+from segflow.contracts.fingerprint import CaseExtent, CaseMeasurement, Fingerprint, IntensityProperties
 from segflow.volumes.crop import bounding_box, crop, nonzero_voxels
 
 __all__ = [
@@ -63,11 +63,9 @@ class DrawnIntensities:
 
 @dataclass(frozen=True)
 class CaseFingerprint:
-    """One case's part of the fingerprint: a `CaseMeasurement` with drawn intensities, per channel, in place of all."""
+    """One case's part of the fingerprint: its extent, and drawn intensities of each channel."""
 
-    shape_after_crop: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
-    relative_size: float
+    extent: CaseExtent
     intensities: tuple[DrawnIntensities, ...]
 
 
@@ -90,8 +88,12 @@ def measure_case(raw: RawCase) -> CaseMeasurement:
     image, labels = crop(raw.image, box), crop(raw.labels, box)
     foreground = labels > 0
     values = np.stack([channel[foreground] for channel in image]).astype(np.float32, copy=False)
-    z, y, x = labels.shape
-    return CaseMeasurement((z, y, x), raw.geometry.spacing_mm, labels.size / raw.labels.size, values)
+    extent = CaseExtent(
+        shape_after_crop=labels.shape,
+        spacing_mm=raw.geometry.spacing_mm,
+        relative_size=labels.size / raw.labels.size,
+    )
+    return CaseMeasurement(extent, values)
 
 
 def draw_intensities(measured: CaseMeasurement, n_samples: int) -> CaseFingerprint:
@@ -100,12 +102,8 @@ def draw_intensities(measured: CaseMeasurement, n_samples: int) -> CaseFingerpri
     One generator serves all channels in turn. Source: method.md section 5.
     """
     random = np.random.RandomState(_SEED)
-    return CaseFingerprint(
-        measured.shape_after_crop,
-        measured.spacing_mm,
-        measured.relative_size,
-        tuple(_draw(channel, n_samples, random) for channel in measured.foreground),
-    )
+    drawn = tuple(_draw(channel, n_samples, random) for channel in measured.foreground)
+    return CaseFingerprint(measured.extent, drawn)
 
 
 def _draw(values: NDArray[np.float32], n_samples: int, random: np.random.RandomState) -> DrawnIntensities:
@@ -140,9 +138,9 @@ def pool_cases(parts: Iterable[CaseFingerprint], n_channels: int) -> Fingerprint
             str(channel): intensity_properties([part.intensities[channel] for part in cases])
             for channel in range(n_channels)
         },
-        median_relative_size_after_cropping=float(np.median([part.relative_size for part in cases])),
-        shapes_after_crop=tuple(part.shape_after_crop for part in cases),
-        spacings=tuple(part.spacing_mm for part in cases),
+        median_relative_size_after_cropping=float(np.median([part.extent.relative_size for part in cases])),
+        shapes_after_crop=tuple(part.extent.shape_after_crop for part in cases),
+        spacings=tuple(part.extent.spacing_mm for part in cases),
     )
 
 

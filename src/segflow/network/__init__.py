@@ -1,1 +1,1 @@
-"""A plan's architecture as a torch module: plain and residual U-Nets in two and three dimensions."""
+"""A plan's architecture as a torch module, and the devices and processes that compute it."""

@@ -38,7 +38,7 @@ __all__ = ["custom_configurations", "plan_from_json", "plan_to_json", "read_plan
 
 _FULL, _CASCADE = "3d_fullres", "3d_cascade_fullres"
 _INHERITS: Final = "inherits_from"
-#: How nnU-Net is told to resample; segflow resamples in this way only.
+#: nnU-Net's description of the one way in which segflow resamples.
 _FUNCTION: Final = "resample_data_or_seg_to_shape"
 _RESAMPLING: Final = {
     "resampling_fn_data": _FUNCTION,

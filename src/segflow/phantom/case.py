@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from segflow.contracts.arrays import Image, Shape3, SpacingMm
+from segflow.contracts.arrays import Shape3, SpacingMm
+from segflow.contracts.case import Geometry, RawCase
 from segflow.phantom.anatomy import Anatomy, Structures, draw_anatomy, half_extent_mm, render, smooth_field
 
-__all__ = ["PhantomCase", "make_case"]
+__all__ = ["make_case"]
 
 _IN_PLANE_MM = (1.0, 1.3)
 _SLICE_MM = (1.2, 2.0)
@@ -29,43 +28,28 @@ _NOISE_STD = 0.04
 _GAIN = (300.0, 600.0)
 
 
-@dataclass(frozen=True)
-class PhantomCase:
-    """A synthetic case with its labels.
+def make_case(index: int, seed: int) -> RawCase:
+    """The case of an index (from 0) in the data set of a seed, with 28-40 by 44-64 by 40-60 voxels.
 
-    Attributes:
-        identifier: Such as "phantom_000".
-        image: (1, z, y, x), float32; 0 outside the body, positive inside.
-        labels: (z, y, x), uint8: 0 background, 1 organ, 2 lesion.
-        spacing_mm: Along z, y, x.
-        origin_mm: Of the first voxel, x first as in a file.
-        direction: Row by row as in a file; the identity.
+    The image (1, z, y, x) is float32, 0 outside the body and positive inside. The labels (z, y, x) are uint8: 0
+    background, 1 organ, 2 lesion.
     """
-
-    identifier: str
-    image: Image
-    labels: NDArray[np.uint8]
-    spacing_mm: SpacingMm
-    origin_mm: tuple[float, float, float]
-    direction: tuple[float, ...]
-
-
-def make_case(index: int, seed: int) -> PhantomCase:
-    """The case of an index (from 0) in the data set of a seed, with 28-40 by 44-64 by 40-60 voxels."""
     generator = np.random.default_rng([seed, index])
     anatomy = draw_anatomy(generator)
     spacing_mm = _draw_spacing(generator)
     shape = _draw_shape(anatomy, spacing_mm, generator)
-    x, y, z = (float(v) for v in np.round(generator.uniform(-_ORIGIN_MM, _ORIGIN_MM, 3), 2))
+    origin_mm = np.round(generator.uniform(-_ORIGIN_MM, _ORIGIN_MM, 3), 2)
     structures = render(anatomy, shape, spacing_mm, generator)
-    return PhantomCase(
-        identifier=f"phantom_{index:03d}",
-        image=_image_of(structures, spacing_mm, generator)[None],
-        labels=_labels_of(structures),
+    geometry = Geometry(
+        shape=shape,
         spacing_mm=spacing_mm,
-        origin_mm=(x, y, z),
+        file_dimensions=3,
+        file_spacing_mm=spacing_mm[::-1],
+        origin_mm=tuple(origin_mm.tolist()),
         direction=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
     )
+    image = _image_of(structures, spacing_mm, generator)[None]
+    return RawCase(f"phantom_{index:03d}", image, _labels_of(structures), geometry)
 
 
 def _draw_spacing(generator: np.random.Generator) -> SpacingMm:

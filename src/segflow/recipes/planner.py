@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from segflow.contracts.codec import Amount, Contract, Count
+from segflow.contracts.plan import Encoder
 
 __all__ = ["PlannerRecipe"]
 
@@ -44,7 +45,7 @@ class PlannerRecipe(Contract):
     plans_name: str = "nnUNetPlans"
     planner: str = "ExperimentPlanner"
     data_name: str | None = None
-    encoder: Literal["plain", "residual"] = "plain"
+    encoder: Encoder = "plain"
     budget: Literal["activations", "voxels"] = "activations"
     memory_3d: Amount = 560e6
     memory_2d: Amount = 85e6

@@ -124,7 +124,7 @@ def summarise(
     if not cases:
         raise PredictionError("there are no scored cases to summarise; predict and evaluate some first")
     keys = sorted(target_key(target) for target in labels.targets)
-    asked = [{metrics.asked for metrics in case.metrics.values()} for case in cases]
+    asked = [{metrics.requested for metrics in case.metrics.values()} for case in cases]
     for case, names in zip(cases, asked, strict=True):
         missing = [key for key in keys if key not in case.metrics]
         if missing:

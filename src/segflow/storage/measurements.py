@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from segflow.contracts.fingerprint import CaseMeasurement
+from segflow.contracts.fingerprint import CaseExtent, CaseMeasurement
 from segflow.storage.files import write_array
 from segflow.storage.results import ResultFolder
 
@@ -20,14 +20,8 @@ def keep_or_measure(
     file = results.folder / f"{identifier}.npy"
     entry = results.find(identifier, key)
     if entry is not None:
-        return CaseMeasurement(
-            shape_after_crop=tuple(entry.data["shape_after_crop"]),
-            spacing_mm=tuple(entry.data["spacing_mm"]),
-            relative_size=entry.data["relative_size"],
-            foreground=np.load(file, allow_pickle=False),
-        )
+        return CaseMeasurement(CaseExtent.model_validate(entry.data), np.load(file, allow_pickle=False))
     measured = measure()
     write_array(file, measured.foreground)
-    data = {name: value for name, value in vars(measured).items() if name != "foreground"}
-    results.note(identifier, key, files=[file], data=data)
+    results.note(identifier, key, files=[file], data=measured.extent.model_dump(mode="json"))
     return measured
