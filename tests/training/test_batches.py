@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -99,7 +100,8 @@ def no_worker_stays():
 
 @pytest.mark.usefixtures("no_worker_stays")
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_the_same_batches_whoever_makes_them(workers):
+def test_the_same_batches_whoever_makes_them(workers, request):
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
     torch.set_num_threads(2)  # here, but not in the workers
     maker = maker_of()
     with (
