@@ -18,10 +18,13 @@ import os, sys, time
 from pathlib import Path
 from segflow.processes.locks import locked
 with locked(Path(sys.argv[1]), on_wait=lambda: print("waits", flush=True)):
-    if len(sys.argv) > 2 and os.fork() == 0:
+    child = len(sys.argv) > 2
+    if child and os.fork() == 0:
+        print("in", flush=True)  # it has closed its copy of the lock
         time.sleep(20)
         os._exit(0)
-    print("in", flush=True)
+    if not child:
+        print("in", flush=True)
     sys.stdin.readline()
 """
 
