@@ -58,7 +58,7 @@ _FOR_THE_WORKFLOW = {
     "ensemble": "average the probabilities of two configurations",
     "crossvalidate": "merge the scores of several folds",
     "select": "choose the best model or pair",
-    "postprocess-search": "find the post-processing that pays",
+    "postprocess-search": "find the post-processing that improves the Dice",
     "postprocess": "apply the chosen post-processing to label maps",
     "package": "put the chosen model together",
 }
@@ -153,13 +153,13 @@ def _launcher(app: App, command: Sequence[str]) -> Callable[..., None]:
             if verb.__module__.startswith("cyclopts."):  # help, or the installation of completions
                 verb(*bound.args, **bound.kwargs)
             else:
-                _run(verb, bound, command, Call(job=job, gpus=gpus), is_told="call" in injected)
+                _run(verb, bound, command, Call(job=job, gpus=gpus), takes_call="call" in injected)
 
     return launch
 
 
 def _run(
-    verb: Callable[..., None], bound: BoundArguments, command: Sequence[str], call: Call, *, is_told: bool
+    verb: Callable[..., None], bound: BoundArguments, command: Sequence[str], call: Call, *, takes_call: bool
 ) -> None:
     from segflow.commands.provenance import recorded
     from segflow.processes.signals import end_with_parent
@@ -171,13 +171,13 @@ def _run(
     call = Call(code=key, job=call.job, gpus=call.gpus)
     for name, value in bound.arguments.items():
         bound.arguments[name] = _expanded(value) if isinstance(value, Settings) else value
-    told = {"call": call} if is_told else {}
+    extra = {"call": call} if takes_call else {}
     if not call.job:
-        verb(*bound.args, **bound.kwargs, **told)
+        verb(*bound.args, **bound.kwargs, **extra)
         return
     end_with_parent()
     with recorded(verb, bound.arguments, call, command, code):
-        verb(*bound.args, **bound.kwargs, **told)
+        verb(*bound.args, **bound.kwargs, **extra)
 
 
 def _expanded(values: Settings) -> Settings:

@@ -1,4 +1,4 @@
-"""`segflow postprocess-search`: find the post-processing that pays for the chosen model."""
+"""`segflow postprocess-search`: find the post-processing that improves the Dice for the chosen model."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def postprocess_search(
     values: Settings = DEFAULTS,
     call: ThisCall = ALONE,
 ) -> None:
-    """Find the post-processing that pays for the chosen model, on its out-of-fold label maps.
+    """Find the post-processing that improves the Dice for the chosen model, on its out-of-fold label maps.
 
     Args:
         selection: selection.json.
@@ -84,7 +84,7 @@ def _say(found: PostProcessing, labels: Labels) -> None:
                 f"Dice {step.dice_before:.4f} to {step.dice_after:.4f}"
             )
     if not found.operations:
-        console.print(f"no post-processing pays ({len(found.steps)} questions)")
+        console.print(f"no post-processing improves the Dice ({len(found.steps)} tried)")
 
 
 def _load(prediction: Path, reference: Path, *, measured: bool) -> tuple[LabelMap, LabelMap, SpacingMm]:
