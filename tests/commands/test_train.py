@@ -60,6 +60,7 @@ def test_a_training_that_is_told_to_stop_goes_on_to_the_same_weights(ready):
     assert list((ready / "stopped" / "work").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_training_that_another_process_is_at_is_not_done_twice(ready):
     first = start_training(ready, "shared", ready / "first.log", "200 steps")
@@ -109,6 +110,7 @@ def test_a_case_of_the_fold_that_is_not_prepared(ready, capsys):
     assert "case nobody is in the folds, but has not been prepared" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_killed_at_three_random_moments(ready):
     """Saved ten times a second, so that most moments lie between two checkpoints within an epoch."""

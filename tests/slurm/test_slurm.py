@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import signal
@@ -233,8 +234,13 @@ def tensors(file: Path) -> object:
     return content
 
 
-def untimed(file: Path) -> list[str]:
-    return [line.rsplit(",", 1)[0] for line in file.read_text().splitlines()]
+def untimed(file: Path) -> list[dict[str, str]]:
+    """The rows of a training's history without the times."""
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    for row in rows:
+        del row["seconds"]
+    return rows
 
 
 def labels(file: Path) -> tuple[bytes, object]:

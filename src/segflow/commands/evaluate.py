@@ -36,6 +36,8 @@ __all__ = ["Scoring", "evaluate", "score_candidates"]
 
 #: Label map and reference.
 _Pair = tuple[Path, Path]
+#: A reference and the label maps to score against it.
+_Group = tuple[Path, list[Path]]
 _Metric = Literal["dice", "iou", "hd95", "assd", "nsd"]
 
 
@@ -144,27 +146,27 @@ def _score_all(
     surfaces = tuple(name for name in SURFACE_METRICS if name in how.metrics)
     asked = (surfaces, how.tolerance_mm if "nsd" in surfaces else 0.0)
     common = key_of(how.code, repr(labels), repr(asked))
-    keys = {pair: key_of(common, *(f"{file} {digest_of(file)}" for file in pair)) for pair in pairs}
-    scores: dict[_Pair, CaseScores] = {}
-    for pair in pairs:
-        entry = journal.find(keys[pair], keys[pair])
-        if entry is not None:
-            scores[pair] = CaseScores.model_validate(entry.data)
-    missing: dict[Path, list[Path]] = {}
+    groups: dict[Path, list[Path]] = {}
     for file, reference in pairs:
-        if (file, reference) not in scores:
-            missing.setdefault(reference, []).append(file)
+        groups.setdefault(reference, []).append(file)
+    scores: dict[_Pair, CaseScores] = {}
+    missing: list[tuple[str, _Group]] = []
+    for reference, files in groups.items():
+        key = key_of(common, *(f"{file} {digest_of(file)}" for file in (reference, *files)))
+        entry = journal.find(key, key)
+        if entry is None:
+            missing.append((key, (reference, files)))
+        else:
+            cases = [CaseScores.model_validate(case) for case in entry.data]
+            scores.update({(file, reference): case for file, case in zip(files, cases, strict=True)})
     with progress_bar("evaluate", len(pairs)) as bar:
         bar.advance(len(scores))
         work = partial(_score, labels=labels, asked=asked)
-        for (reference, files), cases in zip(
-            missing.items(), map_cases(work, list(missing.items()), workers=how.workers), strict=True
-        ):
-            for file, case in zip(files, cases, strict=True):
-                pair = (file, reference)
-                journal.note(keys[pair], keys[pair], data=case.model_dump(mode="json", by_alias=True))
-                scores[pair] = case
-                bar.advance()
+        found = map_cases(work, [group for _, group in missing], workers=how.workers)
+        for (key, (reference, files)), cases in zip(missing, found, strict=True):
+            journal.note(key, key, data=[case.model_dump(mode="json", by_alias=True) for case in cases])
+            scores.update({(file, reference): case for file, case in zip(files, cases, strict=True)})
+            bar.advance(len(files))
     return scores
 
 
@@ -184,9 +186,7 @@ def _dataset_labels(folder: Path) -> dict[str, Path]:
     return {case.identifier: case.label for case in read_dataset(folder).cases if case.label is not None}
 
 
-def _score(
-    group: tuple[Path, list[Path]], *, labels: Labels, asked: tuple[tuple[str, ...], float]
-) -> list[CaseScores]:
+def _score(group: _Group, *, labels: Labels, asked: tuple[tuple[str, ...], float]) -> list[CaseScores]:
     """Scores of all label maps with the same reference."""
     file, predictions = group
     metrics, tolerance_mm = asked
