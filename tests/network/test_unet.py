@@ -86,7 +86,7 @@ def test_operations_of_flare21():
     for layer in network.modules():
         if isinstance(layer, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
             layer.register_forward_hook(count)
-    network.deep_supervision = True
+    network.scales = 3
     network(torch.zeros(1, 1, 80, 192, 160, device="meta"))
     assert sum(counts) == 1_177_522_176_000
 

@@ -27,8 +27,8 @@ class PlannerRecipe(Contract):
         gpu_memory_gb: Memory of the GPU to plan for; the budget scales in proportion.
         start_patch: Where the search for a patch begins: volume (256^3 or 2048^2 voxels), finest_512 (512 voxels along
             the finest axis; in 2D the median image), or median (the median image).
-        patch_3d: Patch of all 3D configurations, in the plan's order of axes, in place of the search; rounded up to what
-            the strides divide.
+        patch_3d: Patch of all 3D configurations, in the plan's order of axes, in place of the search; rounded up to
+            what the strides divide.
         batch_rounding: Round the batch that fits to the nearest whole number, or down.
         dataset_share: A batch covers at most this share of all voxels of the data set (section 6.6, c).
         full_batch_must_fit: Shrink the patch until the reference batch fits, rather than a batch of 2.
