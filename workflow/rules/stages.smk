@@ -14,7 +14,13 @@ from segflow.nnunet.plans import read_plan
 from segflow.recipes.settings import settings_of
 from segflow.selection.choose import candidate_members, candidate_name
 from segflow.workflow.code import code_of
-from segflow.workflow.recipes import CASCADE, LOW_RESOLUTION, pretrained_words, training_words
+from segflow.workflow.recipes import (
+    CASCADE,
+    LOW_RESOLUTION,
+    forms_pairs,
+    pretrained_words,
+    training_words,
+)
 
 
 def code(verb):
@@ -76,10 +82,11 @@ def planned_configurations(wildcards):
         checkpoints.check.get(dataset=wildcards.dataset, chunk=chunk)
     made = checkpoints.plan.get(dataset=wildcards.dataset, plan=PLANS.of[wildcards.recipe])
     planned = read_plan(Path(made.output.plan)).configurations
-    wanted = planned if CONFIG.configurations == "auto" else CONFIG.configurations
+    wanted = RECIPES[wildcards.recipe].selection.configurations or planned
     if absent := [name for name in wanted if name not in planned]:
         raise WorkflowError(
-            f"configurations: the plan for {wildcards.dataset} has no {absent[0]}; it has {', '.join(planned)}"
+            f"configurations: the plan for {wildcards.dataset} has no {absent[0]}, which recipe"
+            f" {wildcards.recipe} would train; it has {', '.join(planned)}: name some of these"
         )
     return [name for name in PLANS.names if name in wanted]
 
@@ -125,9 +132,17 @@ def durable_outputs(wildcards):
     return found
 
 
-def settings(section):
+def settings(section, only=None):
     """What a stage reads of the recipe."""
-    return lambda wildcards: list(settings_of(section, getattr(RECIPES[wildcards.recipe], section)))
+
+    def words(wildcards):
+        return list(settings_of(section, getattr(RECIPES[wildcards.recipe], section), only=only))
+
+    return words
+
+
+def keeps_probabilities(wildcards):
+    return "--save-probabilities" if forms_pairs(RECIPES[wildcards.recipe], CONFIG) else ""
 
 
 def training_settings(wildcards):
