@@ -101,6 +101,7 @@ FORESEEN = {
     "preference for single models": (settings(selection={"prefer_single_within": 0.01}), since("select")),
     "overlays of the report": (settings(report={"overlays": 1}), {"report"}),
     "threads and workers": (settings(resources={"threads": 1, "workers": 1}), set()),
+    "where patches are augmented": (settings(resources={"augment": "device"}), set()),
     "what is kept and shown of a training": (
         settings(resources={"checkpoint_minutes": 0.5, "tensorboard": True}),
         set(),

@@ -25,7 +25,8 @@ def side_options(wildcards, resources):
     wanted = CONFIG.resources
     workers = [] if wanted.workers is None else ["--workers", str(wanted.workers)]
     logs = ["--tensorboard"] if wanted.tensorboard else []
-    return [*workers, "--checkpoint-minutes", f"{wanted.checkpoint_minutes:g}", *logs]
+    minutes = f"{wanted.checkpoint_minutes:g}"
+    return [*workers, "--augment", wanted.augment, "--checkpoint-minutes", minutes, *logs]
 
 
 def network_threads(wildcards):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
@@ -64,6 +64,7 @@ def train(
     device: Device = "auto",
     threads: Threads = CORES,
     workers: int | None = None,
+    augment: Literal["workers", "device"] = "workers",
     checkpoint_minutes: float = 10.0,
     tensorboard: bool = False,
     call: ThisCall = ALONE,
@@ -86,6 +87,7 @@ def train(
         device: auto is a GPU if there is one.
         threads: CPU threads.
         workers: Processes that prepare batches (default: on a GPU, as many as there are threads to spare).
+        augment: Where patches are transformed: one by one in the workers, or a batch at a time on the device.
         checkpoint_minutes: Save within an epoch after so many minutes.
         tensorboard: Write TensorBoard logs beside the weights.
         call: The call.
@@ -121,6 +123,7 @@ def train(
         workers=_default_workers(threads, devices) if workers is None else workers,
         pretrained=_pretrained(pretrained or recipe.pretrained_file(planned.name)),
         checkpoint_s=60 * checkpoint_minutes,
+        augment=augment,
     )
     watch = Watch(
         history.with_name("progress.png"),

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segflow.augmentation.batched import augment_batch
 from segflow.losses.compound import build_loss
 from segflow.network.group import SINGLE, Group
 from segflow.network.unet import arranged, build_network, memory_format
@@ -116,7 +117,7 @@ class Learner:
         """
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss, _ = self._forward(batch)
+        loss, _, _ = self._forward(batch)
         value = float(loss.detach())
         if not np.isfinite(value):
             return value
@@ -132,17 +133,19 @@ class Learner:
     def score(self, batch: Batch) -> tuple[float, Tensor]:
         """The loss of a whole validation batch, and `count_overlap` of this process's patches of it."""
         self.network.eval()
-        loss, logits = self._forward(batch)
-        target = self._to_device([batch.targets[0]])[0]
+        loss, logits, target = self._forward(batch)
         return float(loss), count_overlap(logits, target, self._labels)
 
-    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        image = torch.from_numpy(batch.image).to(self._device, memory_format=self._layout)
-        targets = self._to_device(batch.targets)
+    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, and of full resolution the logits and the target."""
+        image, *targets = self._to_device([batch.image, *batch.targets])
+        if batch.pending is not None:
+            image, targets = augment_batch(batch.pending, image, targets)
+        image = image.to(memory_format=self._layout)
         with torch.autocast(self._device.type, dtype=torch.float16, enabled=self._half):
             logits = self.network(image)
         outputs = logits if isinstance(logits, list) else [logits]
-        return self._loss(outputs, targets), outputs[0]
+        return self._loss(outputs, targets), outputs[0], targets[0]
 
     def _to_device(self, arrays: Iterable[NDArray[Any]]) -> list[Tensor]:
         return [torch.from_numpy(array).to(self._device) for array in arrays]

@@ -25,11 +25,12 @@ class ChunksConfig(Contract):
 
 
 class ResourcesConfig(Contract):
-    """What a training or prediction job asks for; nothing here changes a result."""
+    """What a training or prediction job asks for; nothing here changes a result (`augment`: except for rounding)."""
 
     gpus: Positive = 1
     threads: Positive | None = None
     workers: Annotated[int, Field(ge=0)] | None = None
+    augment: Literal["workers", "device"] = "workers"
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10
     tensorboard: bool = False
     mem_mb: Positive = 8000
