@@ -156,7 +156,7 @@ def augment_batch(pending: Pending, image: Tensor, arrays: Sequence[Tensor]) -> 
 
 def _unpacked(layout: Iterable[tuple[str, tuple[torch.Size, ...]]], numbers: Tensor) -> Parameters:
     sizes = [shape.numel() for _, shapes in layout for shape in shapes]
-    parts = iter(numbers.split(sizes))
+    parts = iter(torch.split(numbers, sizes))
     return {name: [next(parts).view(shape) for shape in shapes] for name, shapes in layout}
 
 
@@ -276,8 +276,8 @@ def _move(pending: Pending, images: Tensor, labels: Tensor, parameters: Paramete
     shape, k = settings.patch_shape, settings.n_fixed_axes
     sizes = [math.prod(box) for box in pending.boxes]
     n_channels = len(images) // sum(sizes)
-    image_parts = images.split([n_channels * size for size in sizes])
-    label_parts = labels.split(sizes)
+    image_parts = torch.split(images, [n_channels * size for size in sizes])
+    label_parts = torch.split(labels, sizes)
     image = images.new_empty(len(sizes), n_channels, *shape)
     label_map = labels.new_empty(len(sizes), *shape)
     for p in set(range(len(sizes))) - set(pending.moved):
@@ -337,7 +337,7 @@ def _labels_at(labels: Tensor, positions: Sequence[Tensor], limits: Tensor) -> T
     layer = torch.arange(n * layers, device=labels.device).view(n, layers, 1)
     found = []
     step = max(1, _AT_ONCE // (n * layers))
-    for part in zip(*(q.split(step, dim=-1) for q in inside), strict=True):
+    for part in zip(*(torch.split(q, step, dim=-1) for q in inside), strict=True):
         expanded = (n, layers, part[0].shape[-1])
         floors = [q.int() for q in part]
         corners = corners_of(

@@ -50,8 +50,8 @@ def apply_to_each(volumes: Tensor, matrices: Sequence[Tensor]) -> Tensor:
         (n, *n_out).
     """
     for matrix in matrices:  # of the first spatial axis, which becomes the last
-        rest = volumes.shape[2:]
-        volumes = (volumes.flatten(2).mT @ matrix.mT).unflatten(1, rest)
+        changed = volumes.flatten(2).mT @ matrix.mT
+        volumes = changed.reshape(len(volumes), *volumes.shape[2:], -1)
     return volumes
 
 
