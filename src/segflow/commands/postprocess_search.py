@@ -56,7 +56,7 @@ def postprocess_search(
     file = selection.parent / read_contract(Selection, selection).best.summary
     call.reads(file)
     summary = read_contract(Summary, file)
-    if recipe.is_empty:
+    if recipe.is_empty or not summary.metric_per_case:
         mean = summary.foreground_mean.dice
         nothing = PostProcessing(
             operations=(), steps=(), foreground_mean_dice_before=mean, foreground_mean_dice_after=mean
