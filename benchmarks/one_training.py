@@ -81,12 +81,14 @@ def steps_segflow(job):
     from segflow.network.device import keep_freed_memory
     from segflow.training.batches import Batch
     from segflow.training.step import Learner
+    from segflow.training.transfer import load
 
     keep_freed_memory()  # as training does
     plan, description = read_plan_json(job)
     learner = Learner(our_job(job, plan, description))
     image, targets = random_batch(job, plan)
-    return repeated(job, lambda: learner.learn(Batch(image, tuple(targets))))
+    device = torch.device(job["device"])
+    return repeated(job, lambda: learner.learn(load(Batch(image, tuple(targets)), device)).read())
 
 
 def steps_nnunet(job):

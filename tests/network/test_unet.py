@@ -57,7 +57,7 @@ def test_one_output_per_decoder_level_full_resolution_first(encoder, strides, ke
     shape = (8, 16, 24)[: len(strides[0])]
     x = torch.zeros(2, 2, *shape)
     single = network(x)
-    network.deep_supervision = True
+    network.scales = 2
     several = network(x)
     half = tuple(s // int(k) for s, k in zip(shape, strides[1], strict=True))
     assert single.shape == (2, 5, *shape)

@@ -39,7 +39,7 @@ def randomised(name):
             if tensor.ndim == 1:
                 centre = 1.0 if key.endswith("norm.weight") else 0.0
                 tensor.copy_(centre + 0.3 * torch.randn(tensor.shape, generator=generator))
-    network.deep_supervision = True
+    network.scales = ARCHITECTURES[name].n_stages - 1
     return network
 
 

@@ -102,7 +102,7 @@ FORESEEN = {
     "overlays of the report": (settings(report={"overlays": 1}), {"report"}),
     "threads and workers": (settings(resources={"threads": 1, "workers": 1}), set()),
     "what is kept and shown of a training": (
-        settings(resources={"checkpoint_minutes": 0.5, "tensorboard": True}),
+        settings(resources={"checkpoint_minutes": 0.5, "tensorboard": True, "compile": False}),
         set(),
     ),
     "weights to begin with": (pretrained, since("train")),

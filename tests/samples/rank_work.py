@@ -13,6 +13,7 @@ from segflow.training import parallel
 from segflow.training.batches import BatchMaker
 from segflow.training.loop import train_in_group
 from segflow.training.step import Learner
+from segflow.training.transfer import load
 
 
 def learn_all(group, progress, stop, jobs, folder):
@@ -30,22 +31,21 @@ def _overflow_in_the_second(group, job):
     """Two steps with scaled gradients, as on a GPU; in the first they overflow in one process only."""
     learner, maker = Learner(job, group), BatchMaker(job, Reader(), group)
     learner.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    # Not torch's fused one, which is for the CPU: with momentum it cannot leave out its first step.
-    learner.optimizer = torch.optim.SGD(learner.network.parameters(), lr=0.01, momentum=0.99, nesterov=True)
     weight = next(learner.network.parameters())
     states = [weight.detach().clone()]
     hook = weight.register_hook(lambda gradient: gradient * (float("inf") if group.rank == 1 else 1.0))
-    learner.learn(maker.make(0))
+    learner.learn(load(maker.make(0), torch.device("cpu")))
     states.append(weight.detach().clone())
     scale = learner.scaler.get_scale()
     hook.remove()
-    learner.learn(maker.make(1))
+    learner.learn(load(maker.make(1), torch.device("cpu")))
     return {"weight": [*states, weight.detach()], "scale": scale}
 
 
 def fail_in_the_second(group, progress, stop, error):
     """The second process closes its connections, and raises an error only after the first has noticed."""
     parallel._CAUSE_S = 2.0
+    group.join()
     group.any(False)
     if group.rank == 1:
         dist.destroy_process_group()
@@ -56,11 +56,13 @@ def fail_in_the_second(group, progress, stop, error):
 
 def leave_in_the_second(group, progress, stop):
     parallel._CAUSE_S = 0.1
+    group.join()
     if group.rank == 0:
         group.any(False)
 
 
 def die_in_the_second(group, progress, stop):
+    group.join()
     group.any(False)
     if group.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -16,6 +16,7 @@ from segflow.network.group import Group
 from segflow.training import loop
 from segflow.training.batches import BatchMaker
 from segflow.training.loop import train
+from segflow.training.step import Learner
 
 SHORT = {"epochs": 2, "iterations": 3, "validation_iterations": 2}
 
@@ -87,7 +88,7 @@ def test_stopped_after_any_step_and_resumed(store, straight, step, workers):
     assert bar.steps == step
     state = store.load()
     done, begun = divmod(step - 1, 3)
-    assert state["version"] == 2
+    assert state["version"] == 3
     assert len(state["history"]) == done
     assert len(state["losses"]) == begun + 1  # within an epoch, even if all its steps are done
     assert state["seconds"] > 0
@@ -96,6 +97,14 @@ def test_stopped_after_any_step_and_resumed(store, straight, step, workers):
     assert_same(resumed, straight)
     assert second.steps == 6
     assert all(record.seconds > 0 for record in resumed.history)
+
+
+def test_losses_that_are_read_a_step_later_as_on_a_gpu(store, straight, monkeypatch):
+    monkeypatch.setitem(loop._STEPS_AHEAD, "cpu", 1)
+    assert_same(run(short()), straight)
+    stop_after(2, short(), store)
+    assert len(store.load()["losses"]) == 2
+    assert_same(run(short(), store), straight)
 
 
 def test_stopped_after_every_step(store, straight):
@@ -226,3 +235,32 @@ def test_a_loss_that_is_not_finite_is_an_error(store):
     with pytest.raises(TrainingError, match="loss is nan in epoch 0, iteration 0"):
         run(make_job(), store, reader=NaNReader())
     assert store.n_saved == 0
+
+
+def overflowing(monkeypatch, steps):
+    """Learners whose gradients overflow in steps of these numbers, with a scaler as on a GPU."""
+    done = iter(range(1000))
+
+    class Overflowing(Learner):
+        def __init__(self, job, group):
+            super().__init__(job, group)
+            self.scaler = torch.amp.GradScaler("cpu")
+            weight = next(self.network.parameters())
+            weight.register_hook(lambda g: g * float("inf") if next(done) in steps else g)
+
+    monkeypatch.setattr(loop, "Learner", Overflowing)
+
+
+def test_steps_that_overflow_are_counted(monkeypatch, store):
+    overflowing(monkeypatch, {0, 1, 4})
+    result = run(make_job(recipe=SHORT), store)
+    assert [record.skipped for record in result.history] == [2, 1]
+    assert all(torch.isfinite(tensor).all() for tensor in result.weights.values())
+
+
+def test_too_many_steps_in_a_row_that_overflow(monkeypatch, store):
+    overflowing(monkeypatch, set(range(1000)))
+    with pytest.raises(
+        TrainingError, match=r"gradients are not finite in epoch 6, iteration 2, as in the 20 before"
+    ):
+        run(make_job(recipe=SHORT | {"epochs": 9}), store)

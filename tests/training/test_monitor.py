@@ -65,7 +65,7 @@ def test_moving_mean():
 
 
 def history_of(emas):
-    plain = dict.fromkeys(("learning_rate", "train_loss", "validation_loss", "mean", "seconds"), 1.0)
+    plain = dict.fromkeys(("learning_rate", "train_loss", "validation_loss", "mean", "skipped", "seconds"), 1)
     return [EpochRecord(epoch=i, ema=ema, pseudo_dice=[0.5], **plain) for i, ema in enumerate(emas)]
 
 

@@ -12,6 +12,7 @@ from segflow.training.batches import BatchMaker
 from segflow.training.monitor import EpochRecord
 from segflow.training.state import TrainingState, make_checkpoint, state_of
 from segflow.training.step import Learner
+from segflow.training.transfer import load
 
 RECORD = EpochRecord(
     epoch=0,
@@ -21,6 +22,7 @@ RECORD = EpochRecord(
     pseudo_dice=[0.5, math.nan],
     mean=0.5,
     ema=0.5,
+    skipped=1,
     seconds=1.0,
 )
 
@@ -28,19 +30,20 @@ RECORD = EpochRecord(
 def test_a_learner_goes_on_from_a_checkpoint_which_later_steps_do_not_change():
     job, store, state = make_job(), Store(), TrainingState()
     learner, maker = Learner(job), BatchMaker(job, Reader())
-    learner.learn(maker.make(0))
+    first, second = (load(maker.make(number), torch.device("cpu")) for number in (0, 1))
+    learner.learn(first)
     state.add(RECORD, learner.weights())
-    state.losses, state.seconds = [0.25, -0.5], 3.5
+    state.losses, state.skipped, state.seconds = [0.25, -0.5], 1, 3.5
     checkpoint = make_checkpoint(learner.state(), state, job.parts)
-    loss = learner.learn(maker.make(1))
+    loss = learner.learn(second).read()
     store.save(checkpoint)
     other = Learner(make_job(seed=9))
     other.restore_(store.load())
     restored = state_of(store.load(), job.parts)
     assert str(restored.history) == str(state.history)  # NaN equals NaN here
-    assert (restored.losses, restored.seconds) == ([0.25, -0.5], 3.5)
+    assert (restored.losses, restored.skipped, restored.seconds) == ([0.25, -0.5], 1, 3.5)
     torch.testing.assert_close(restored.best_weights, other.weights(), rtol=0, atol=0)
-    assert other.learn(maker.make(1)) == loss
+    assert other.learn(second).read() == loss
     torch.testing.assert_close(other.weights(), learner.weights(), rtol=0, atol=0)
 
 

@@ -9,13 +9,14 @@ from tiny_problem import Reader, make_job
 
 from segflow.contracts.errors import TrainingError
 from segflow.recipes.training import TrainingRecipe
-from segflow.training.batches import Batch, BatchMaker
+from segflow.training.batches import BatchMaker
 from segflow.training.job import Pretrained
 from segflow.training.step import Learner, learning_rate
+from segflow.training.transfer import load
 
 
 def batch_of(job, number=0):
-    return BatchMaker(job, Reader()).make(number)
+    return load(BatchMaker(job, Reader()).make(number), torch.device("cpu"))
 
 
 def assert_same(found, expected):
@@ -50,28 +51,64 @@ def test_first_step_is_clipped_sgd_with_nesterov_momentum():
     for name, gradient in gradients.items():
         step = gradient * shrink + 3e-5 * expected[name]
         expected[name] = expected[name] - 0.01 * (step + 0.99 * step)
-    assert learner.learn(batch) == pytest.approx(float(loss.detach()), rel=1e-5)
+    assert learner.learn(batch).read() == pytest.approx([float(loss.detach()), float(norm)], rel=1e-5)
     torch.testing.assert_close(learner.weights(), expected, rtol=1e-4, atol=1e-6)
     head = "decoder.seg_layers.0.weight"
     assert head not in gradients
     assert torch.equal(learner.weights()[head], expected[head])
 
 
-def test_validation_and_a_loss_that_is_not_finite_change_nothing():
+def test_validation_changes_nothing():
     learner, batch = Learner(make_job()), batch_of(make_job(), 3)
     before = learner.weights()
     loss, counts = learner.score(batch)
     assert np.isfinite(loss)
     assert counts.shape == (3, 2)
     assert (counts[0] + counts[2]).tolist() == [(batch.targets[0] == value).sum() for value in (1, 2)]
-    assert np.isnan(learner.learn(Batch(batch.image * np.float32("nan"), batch.targets)))
     assert_same(learner.weights(), before)
+
+
+def test_a_step_whose_gradients_overflow_is_left_out_even_the_first():
+    """As on a GPU, but with a scaler for the CPU: the step after it is the one that would have been the first."""
+    learner, plain, batch = Learner(make_job()), Learner(make_job()), batch_of(make_job())
+    learner.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    before = learner.weights()
+    hook = next(learner.network.parameters()).register_hook(lambda gradient: gradient * float("inf"))
+    loss, norm = learner.learn(batch).read()
+    hook.remove()
+    assert np.isfinite(loss)
+    assert not np.isfinite(norm)
+    assert_same(learner.weights(), before)
+    assert learner.scaler.get_scale() == 512.0
+    learner.learn(batch)
+    plain.learn(batch)
+    torch.testing.assert_close(learner.weights(), plain.weights(), rtol=1e-5, atol=1e-7)
+
+
+def test_a_network_that_cannot_be_compiled(monkeypatch, caplog):
+    def compile_nothing(network):
+        def call(image):
+            raise torch._dynamo.exc.BackendCompilerFailed(compile_nothing, OSError("no compiler"), None)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    batch, plain = batch_of(make_job()), Learner(make_job())
+    with pytest.raises(TrainingError, match=r"cannot be compiled .*set resources\.compile to false"):
+        Learner(dataclasses.replace(make_job(), compile=True)).learn(batch)
+    learner = Learner(dataclasses.replace(make_job(), compile=True))
+    learner._must_compile = False  # as where it was tried because there is a GPU
+    assert learner.learn(batch).read() == plain.learn(batch).read()
+    assert "the network is not compiled" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["dice_topk", "ce", "dice"])
 def test_the_loss_of_the_recipe(name):
     batch = batch_of(make_job())
-    assert Learner(make_job(recipe={"loss": name})).learn(batch) != Learner(make_job()).learn(batch)
+    first, second = (
+        Learner(make_job(recipe={"loss": loss})).learn(batch).read() for loss in (name, "dice_ce")
+    )
+    assert first[0] != second[0]
 
 
 def test_initial_weights_depend_on_the_seed_alone():

@@ -21,11 +21,15 @@ def hardware(wildcards, resources):
 
 
 def side_options(wildcards, resources):
-    """How a training makes its batches, how often it is saved, and what is written beside its result."""
+    """How a training makes its batches and computes, how often it is saved, and what is written beside its result."""
     wanted = CONFIG.resources
-    workers = [] if wanted.workers is None else ["--workers", str(wanted.workers)]
-    logs = ["--tensorboard"] if wanted.tensorboard else []
-    return [*workers, "--checkpoint-minutes", f"{wanted.checkpoint_minutes:g}", *logs]
+    options = ["--checkpoint-minutes", f"{wanted.checkpoint_minutes:g}"]
+    if wanted.workers is not None:
+        options += ["--workers", str(wanted.workers)]
+    if wanted.compile != "auto":
+        options.append("--compile" if wanted.compile else "--no-compile")
+    options += ["--deterministic"] if wanted.deterministic else []
+    return options + (["--tensorboard"] if wanted.tensorboard else [])
 
 
 def network_threads(wildcards):

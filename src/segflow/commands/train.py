@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
+from cyclopts import Parameter
 
 from segflow.commands.arguments import (
     ALONE,
@@ -66,6 +67,8 @@ def train(
     threads: Threads = CORES,
     workers: int | None = None,
     checkpoint_minutes: float = 10.0,
+    deterministic: bool = False,
+    compile_network: Annotated[bool | None, Parameter(name="compile")] = None,
     tensorboard: bool = False,
     call: ThisCall = ALONE,
 ) -> None:
@@ -88,6 +91,8 @@ def train(
         threads: CPU threads.
         workers: Processes that prepare batches (default: on a GPU, as many as there are threads to spare).
         checkpoint_minutes: Save within an epoch after so many minutes.
+        deterministic: Use only algorithms that give the same bits in every run on the same kind of GPU; slower.
+        compile_network: Compile the network with torch.compile (default: on GPUs, if that works).
         tensorboard: Write TensorBoard logs beside the weights.
         call: The call.
 
@@ -122,6 +127,8 @@ def train(
         workers=_default_workers(threads, devices) if workers is None else workers,
         pretrained=_pretrained(pretrained or recipe.pretrained_file(planned.name)),
         checkpoint_s=60 * checkpoint_minutes,
+        deterministic=deterministic,
+        compile=compile_network,
     )
     watch = Watch(
         history.with_name("progress.png"),

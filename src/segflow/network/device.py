@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import logging
+import os
 import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import torch
 
 from segflow.contracts.errors import ConfigurationError
 
-__all__ = ["choose_device", "keep_freed_memory"]
+__all__ = ["algorithms", "choose_device", "has_compiler", "keep_freed_memory"]
 
 #: Parameters of glibc's mallopt(3): never trim the heap, never map a request on its own.
 _KEEP: Final = {-1: -1, -4: 0}
@@ -57,3 +62,34 @@ def keep_freed_memory() -> None:
     mallopt = ctypes.CDLL(None).mallopt
     for parameter, value in _KEEP.items():
         mallopt(parameter, value)
+
+
+@contextmanager
+def algorithms(*, deterministic: bool) -> Iterator[None]:
+    """Let CUDA use the fastest algorithms in the block, or only those that give the same bits in every run.
+
+    Deterministic ones are slower (PyTorch's documentation: "typically"; docs/how-to/gpus.md says what is known). An
+    operation that has none is named in a warning. Enter the block before the first computation on a GPU.
+    """
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    try:
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=not deterministic, deterministic=deterministic
+        ):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(mode=before[0], warn_only=before[1])
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile can make kernels for GPUs here: it needs triton and a C compiler."""
+    compilers = (os.environ.get("CC"), "cc", "gcc", "clang")
+    return importlib.util.find_spec("triton") is not None and any(
+        shutil.which(name) for name in compilers if name
+    )

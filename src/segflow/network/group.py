@@ -6,8 +6,11 @@ keep the same weights, bit for bit. Source: method.md section 15.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Final
 
 import torch
@@ -17,6 +20,10 @@ from torch import Tensor, nn
 from segflow.contracts.errors import TrainingError
 
 __all__ = ["SINGLE", "ConnectionLostError", "Group"]
+
+#: How long a process waits for the others, for instance while one writes a checkpoint to a slow disk. One that died is
+#: noticed at once; this is for one that hangs.
+_TIMEOUT: Final = timedelta(minutes=30)
 
 
 class ConnectionLostError(TrainingError):
@@ -34,12 +41,42 @@ class Group:
         size: Number of processes.
         device: Of this process; sums are made there.
         share: Part of the batch's patches that this process has; see `sharing`.
+        meeting: Address of the file by which the processes find each other.
     """
 
     rank: int = 0
     size: int = 1
     device: str = "cpu"
     share: float = 1.0
+    meeting: str = ""
+
+    def join(self) -> None:
+        """Connect the processes, with NCCL on GPUs and gloo on CPUs. Before that, nothing can be summed.
+
+        It starts threads and CUDA, which don't survive a fork: start other processes before.
+
+        Raises:
+            ConnectionLostError: A process has ended.
+        """
+        if self.size == 1 or dist.is_initialized():
+            return
+        if sys.platform == "linux":  # all are on this machine, and what its name resolves to may not be there
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        device = torch.device(self.device)
+        cuda = device.type == "cuda"
+        if cuda:
+            torch.cuda.set_device(device)
+        try:
+            dist.init_process_group(
+                "nccl" if cuda else "gloo",
+                init_method=self.meeting,
+                rank=self.rank,
+                world_size=self.size,
+                timeout=_TIMEOUT,
+                device_id=device if cuda else None,
+            )
+        except RuntimeError as error:
+            raise ConnectionLostError(str(error)) from error
 
     def positions(self, batch_size: int) -> range:
         """Which patches of a batch this process has."""

@@ -79,23 +79,22 @@ class Decoder(nn.Module):
             head(architecture.features[level], output_channels, 1) for level in levels
         )
 
-    def forward(self, features: Sequence[Tensor], *, all_levels: bool) -> list[Tensor]:
+    def forward(self, features: Sequence[Tensor], *, scales: int) -> list[Tensor]:
         """Logits from the encoder's feature maps.
 
         Args:
             features: One tensor per encoder stage, full resolution first.
-            all_levels: Apply the head of every level, not of the last alone.
+            scales: Of how many levels, from full resolution on, to compute the logits.
 
         Returns:
-            Logits (b, outputs, *spatial), full resolution first; a single entry unless `all_levels`.
+            Logits (b, outputs, *spatial), full resolution first.
         """
         x = features[-1]
         logits: list[Tensor] = []
-        last = len(self.stages) - 1
         for level, skip in enumerate(reversed(features[:-1])):
             x = torch.cat((self.transpconvs[level](x), skip), dim=1)
             x = self.stages[level](x)
-            if all_levels or level == last:
+            if len(self.stages) - level <= scales:
                 logits.append(self.seg_layers[level](x))
         return logits[::-1]
 
@@ -120,7 +119,7 @@ class UNet(nn.Module):
 
     Attributes:
         dimensions: Spatial axes, 2 or 3.
-        deep_supervision: Return the logits of every decoder level rather than of full resolution alone.
+        scales: Decoder levels whose logits are returned, from full resolution on; above 1 for deep supervision.
     """
 
     def __init__(self, architecture: Architecture, *, input_channels: int, output_channels: int) -> None:
@@ -128,7 +127,7 @@ class UNet(nn.Module):
         self.encoder = Encoder(architecture, input_channels)
         self.decoder = Decoder(architecture, output_channels)
         self.dimensions = architecture.dimensions
-        self.deep_supervision = False
+        self.scales = 1
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Logits of a batch.
@@ -137,11 +136,10 @@ class UNet(nn.Module):
             x: Images, (b, c, *spatial); each axis divisible by the product of its strides.
 
         Returns:
-            Logits (b, outputs, *spatial); with deep supervision a list of them, full resolution first,
-            one entry fewer than stages.
+            Logits (b, outputs, *spatial); of several scales, a list of them, full resolution first.
         """
-        logits: list[Tensor] = self.decoder(self.encoder(x), all_levels=self.deep_supervision)
-        return logits if self.deep_supervision else logits[0]
+        logits: list[Tensor] = self.decoder(self.encoder(x), scales=self.scales)
+        return logits[0] if self.scales == 1 else logits
 
 
 def build_network(
@@ -156,7 +154,7 @@ def build_network(
         seed: Seed of the initial weights; torch's global generator is left alone.
 
     Returns:
-        The network, without deep supervision.
+        The network, which returns the logits of full resolution.
     """
     with torch.device("meta"):
         network = UNet(architecture, input_channels=input_channels, output_channels=output_channels)

@@ -68,7 +68,7 @@ class BatchMaker:
             target_shapes=target_shapes(
                 configuration.patch_shape,
                 configuration.architecture.strides,
-                n_scored=1 + max(i for i, weight in enumerate(job.scale_weights) if weight > 0),
+                n_scored=job.scales,
             ),
             labels=job.labels,
             zero_outside=configuration.mask_normalization,

@@ -53,6 +53,8 @@ class TrainingJob:
         workers: Processes that make batches; 0 for none.
         pretrained: Weights to start from, in place of random ones.
         checkpoint_s: Seconds after which the state is saved within an epoch.
+        deterministic: The same bits in every run on the same kind of GPU; always so on a CPU.
+        compile: Compile the network with torch.compile; None: on GPUs, if it works.
     """
 
     configuration: Configuration
@@ -66,6 +68,8 @@ class TrainingJob:
     workers: int
     pretrained: Pretrained | None = None
     checkpoint_s: float = math.inf
+    deterministic: bool = False
+    compile: bool | None = None
 
     @property
     def input_channels(self) -> int:
@@ -81,6 +85,11 @@ class TrainingJob:
             return (1.0,)
         n_scales = self.configuration.architecture.n_stages - 1  # the bottleneck has no output
         return deep_supervision_weights(n_scales, recipe.deep_supervision_weights)
+
+    @property
+    def scales(self) -> int:
+        """Outputs of the network up to the last one that counts in the loss."""
+        return 1 + max(i for i, weight in enumerate(self.scale_weights) if weight > 0)
 
     @property
     def parts(self) -> dict[str, str]:

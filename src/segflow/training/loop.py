@@ -5,27 +5,36 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from segflow.contracts.case import CaseReader, CheckpointStore, Progress, Stop
 from segflow.contracts.errors import Interrupted, TrainingError
-from segflow.network.device import keep_freed_memory
+from segflow.network.device import algorithms, keep_freed_memory
 from segflow.network.group import Group
-from segflow.training.batches import Batch, BatchMaker
+from segflow.training.batches import BatchMaker
 from segflow.training.job import TrainingJob, check_job
 from segflow.training.monitor import EpochRecord, is_over, moving_mean, pseudo_dice
 from segflow.training.parallel import run_ranks
 from segflow.training.state import TrainingState, make_checkpoint, state_of
 from segflow.training.step import Learner
+from segflow.training.transfer import Loaded, Outcome, loaded_ahead
 from segflow.training.workers import open_batches
 
 __all__ = ["TrainingResult", "train", "train_in_group"]
 
 logger = logging.getLogger("segflow")
+
+#: Steps in a row whose gradients may overflow in half precision. After so many their scale, halved each time, is that
+#: of float16's smallest numbers.
+_MOST_SKIPPED: Final = 20
+#: Steps that may wait in a device's queue before this process reads what they have found.
+_STEPS_AHEAD: Final = {"cpu": 0, "cuda": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,15 +115,17 @@ def train_in_group(
     first, end = done * maker.per_epoch + begun, job.training.epochs * maker.per_epoch
     with (
         open_batches(maker, first=first, stop=end, workers=job.workers) as batches,
-        torch.backends.cudnn.flags(enabled=True, benchmark=True),
+        algorithms(deterministic=job.deterministic),
     ):
+        group.join()  # after the workers were forked
         learner = Learner(job, group)
         if checkpoint is not None:
             learner.restore_(checkpoint)
             del checkpoint  # to free its memory
             logger.info("resumed after epoch %d, iteration %d", done, begun)
             progress.advance(done * maker.iterations + begun, note=f"resumed after epoch {done}")
-        run = _Run(job, group, maker, batches, learner, state, progress, stop, checkpoints)
+        loaded = loaded_ahead(batches, torch.device(job.device))
+        run = _Run(job, group, maker, loaded, learner, state, progress, stop, checkpoints)
         try:
             while not is_over(state.history, job.training):
                 run.epoch()
@@ -122,12 +133,17 @@ def train_in_group(
         except Interrupted:
             run.save()
             raise
+    logger.info("the device waited for data %.0f %% of the time", 100 * run.waiting)
+    _say_ended_early(job, state, maker, progress)
+    return state, learner
+
+
+def _say_ended_early(job: TrainingJob, state: TrainingState, maker: BatchMaker, progress: Progress) -> None:
     epochs, done = job.training.epochs, len(state.history)
     if done < epochs:
         logger.info("ended after %d of %d epochs: no gain for %d", done, epochs, job.training.patience)
         note = f"ended early, after epoch {done}/{epochs}"
         progress.advance((epochs - done) * maker.iterations, note=note)  # so that the bar is full
-    return state, learner
 
 
 @dataclass
@@ -137,7 +153,7 @@ class _Run:
     job: TrainingJob
     group: Group
     maker: BatchMaker
-    batches: Iterator[Batch]
+    batches: Iterator[Loaded]
     learner: Learner
     state: TrainingState
     progress: Progress
@@ -147,6 +163,10 @@ class _Run:
     def __post_init__(self) -> None:
         self._saved = time.monotonic()
         self._counted = time.perf_counter()  # up to here the state's seconds are counted
+        self._unread: deque[Outcome] = deque()
+        self._last: Outcome | None = None
+        self._skipped_in_row = 0
+        self.waited_s = self.computed_s = 0.0
 
     def save(self) -> None:
         """Save the state as it is now; the first process of a group does."""
@@ -159,24 +179,31 @@ class _Run:
         self._counted = time.perf_counter()
         epoch, state = len(self.state.history), self.state
         learning_rate = self.learner.begin_epoch(epoch)
-        while len(state.losses) < self.maker.iterations:
-            state.losses.append(self._learn(epoch, len(state.losses)))
+        for _ in range(len(state.losses), self.maker.iterations):
+            self._unread.append(self.learner.learn(next(self.batches)))
+            self._read(leave=_STEPS_AHEAD[torch.device(self.group.device).type])
             self._count_seconds()
             if self.group.any(self.stop()):
+                self._read()
                 raise Interrupted
             if time.monotonic() - self._saved >= self.job.checkpoint_s:
+                self._read()
                 self.save()
+        self._read()
+        self._last = None  # scoring is no waiting
         validation_loss, counts = self._validate()
         self._count_seconds()
         dice, mean = pseudo_dice(counts)
+        finite = [loss for loss in state.losses if math.isfinite(loss)]
         record = EpochRecord(
             epoch=epoch,
             learning_rate=learning_rate,
-            train_loss=sum(state.losses) / len(state.losses),
+            train_loss=sum(finite) / len(finite) if finite else math.nan,
             validation_loss=validation_loss,
             pseudo_dice=dice,
             mean=mean,
             ema=moving_mean(state.history[-1].ema if state.history else None, mean),
+            skipped=state.skipped,
             seconds=state.seconds,
         )
         state.add(record, self.learner.weights())
@@ -186,18 +213,46 @@ class _Run:
         self.state.seconds += now - self._counted
         self._counted = now
 
-    def _learn(self, epoch: int, iteration: int) -> float:
-        loss = self.learner.learn(next(self.batches))
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} in epoch {epoch}, iteration {iteration}: training has diverged, or a "
-                "case holds NaN or infinite intensities; check the images, or lower the learning rate"
-            )
-        note = f"epoch {epoch + 1}/{self.job.training.epochs} loss {loss:.3f}"
+    def _read(self, *, leave: int = 0) -> None:
+        """Read what steps have found, but for the last ones, which the device may still be at."""
+        while len(self._unread) > leave:
+            outcome = self._unread.popleft()
+            loss, norm = outcome.read()
+            waited_s, computed_s = outcome.seconds(self._last)
+            self.waited_s += waited_s
+            self.computed_s += computed_s
+            self._last = outcome
+            self._count_skipped(loss, norm)
+            self.state.losses.append(loss)
+            self._show(loss)
+
+    def _count_skipped(self, loss: float, norm: float) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
+            self._skipped_in_row = 0
+            return
+        self._skipped_in_row += 1
+        self.state.skipped += 1
+        if self.learner.may_skip and self._skipped_in_row <= _MOST_SKIPPED:
+            return
+        what = "the gradients are not finite" if math.isfinite(loss) else f"the loss is {loss}"
+        repeated = f", as in the {_MOST_SKIPPED} before it" if self.learner.may_skip else ""
+        raise TrainingError(
+            f"{what} in epoch {len(self.state.history)}, iteration {len(self.state.losses)}{repeated}: training has "
+            "diverged, or a case holds NaN or infinite intensities; check the images, or lower the learning rate"
+        )
+
+    def _show(self, loss: float) -> None:
+        note = f"epoch {len(self.state.history) + 1}/{self.job.training.epochs} loss {loss:.3f}"
         if self.state.history:
             note += f" dice {' '.join(f'{dice:.3f}' for dice in self.state.history[-1].pseudo_dice)}"
+        if self.group.device != "cpu":
+            note += f" waiting {self.waiting:.0%}"
         self.progress.advance(1, note=note)
-        return loss
+
+    @property
+    def waiting(self) -> float:
+        """Share of the time of training steps in which the device waited for this process, mostly for a batch."""
+        return self.waited_s / max(self.waited_s + self.computed_s, 1e-9)
 
     def _validate(self) -> tuple[float, Tensor]:
         """Mean loss and summed overlap counts of the epoch's validation batches."""

@@ -29,11 +29,12 @@ class EpochRecord:
     Attributes:
         epoch: From 0.
         learning_rate: Of the optimiser.
-        train_loss: Mean over training batches.
+        train_loss: Mean over training batches whose loss is finite.
         validation_loss: Mean over validation batches; NaN without any.
         pseudo_dice: Per target, over all voxels of the validation patches; NaN if it does not occur.
         mean: Of the pseudo-Dice of targets that occur.
         ema: Moving mean of `mean`.
+        skipped: Training batches without effect, as their gradients were not finite in half precision.
         seconds: Wall time.
     """
 
@@ -44,6 +45,7 @@ class EpochRecord:
     pseudo_dice: list[float]
     mean: float
     ema: float
+    skipped: int
     seconds: float
 
 

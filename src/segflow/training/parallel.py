@@ -11,14 +11,12 @@ import logging
 import multiprocessing
 import os
 import signal
-import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from logging.handlers import QueueHandler
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -39,9 +37,6 @@ __all__ = ["run_ranks"]
 
 logger = logging.getLogger("segflow")
 
-#: How long a rank waits for the others, for instance while one writes a checkpoint to a slow disk. One that died is
-#: noticed at once; this is for one that hangs.
-_TIMEOUT: Final = timedelta(minutes=30)
 #: How long a rank that has lost another keeps that to itself, since the other one may yet report why it ended.
 _CAUSE_S: Final = 10.0
 _LEAVE_S: Final = 60.0  # to close the connections in good order, when all is done
@@ -71,8 +66,8 @@ def run_ranks(
     """Call `work(group, progress, stop, *arguments)` in a new process per device, and wait for all.
 
     Args:
-        work: A function of a module. `progress` and `stop` are the caller's in the first rank and do nothing in the
-            others. May raise `Interrupted`.
+        work: A function of a module; it joins the group. `progress` and `stop` are the caller's in the first rank and
+            do nothing in the others. May raise `Interrupted`.
         arguments: Copied into every process.
         devices: All "cpu", or "cuda:0", "cuda:1", ...
         progress: Of the caller.
@@ -196,14 +191,16 @@ def _run_rank(rank: int, line: Connection, call: _Call) -> None:
         logger.setLevel(logging.INFO)
     interrupted = False
     try:
-        call.work(_join(rank, call), caller, caller.stop, *call.arguments)
+        group = Group(rank, len(call.devices), call.devices[rank], meeting=call.meeting)
+        call.work(group, caller, caller.stop, *call.arguments)
     except Interrupted:
         interrupted = True
     except Exception as error:  # noqa: BLE001  raised by the caller
         line.send(_reported(error))
         os._exit(1)  # nothing to tidy up that would not wait for the others
     line.send(interrupted)
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _reported(error: Exception) -> Exception:
@@ -218,24 +215,3 @@ def _reported(error: Exception) -> Exception:
         case RuntimeError() if ran_out(error):
             return torch.OutOfMemoryError(str(error))
     return TrainingError(f"{name} failed:\n{traceback.format_exc()[-_LONGEST:]}")
-
-
-def _join(rank: int, call: _Call) -> Group:
-    if sys.platform == "linux":  # all are on this machine, and what its name resolves to may not be there
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    device = torch.device(call.devices[rank])
-    cuda = device.type == "cuda"
-    if cuda:
-        torch.cuda.set_device(device)
-    try:
-        dist.init_process_group(
-            "nccl" if cuda else "gloo",
-            init_method=call.meeting,
-            rank=rank,
-            world_size=len(call.devices),
-            timeout=_TIMEOUT,
-            device_id=device if cuda else None,
-        )
-    except RuntimeError as error:
-        raise ConnectionLostError(str(error)) from error
-    return Group(rank, len(call.devices), call.devices[rank])

@@ -13,7 +13,7 @@ from segflow.training.monitor import EpochRecord, epochs_without_gain
 
 __all__ = ["TrainingState", "make_checkpoint", "state_of"]
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 
 
 @dataclass
@@ -24,18 +24,20 @@ class TrainingState:
         history: One record per finished epoch.
         best_weights: After the epoch with the highest moving mean of the pseudo-Dice.
         losses: Of the training batches of the unfinished epoch.
+        skipped: How many of these had no effect.
         seconds: Spent on the unfinished epoch.
     """
 
     history: list[EpochRecord] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     losses: list[float] = field(default_factory=list)
+    skipped: int = 0
     seconds: float = 0.0
 
     def add(self, record: EpochRecord, weights: dict[str, Tensor]) -> None:
         """Add a finished epoch and its weights, which must not change later."""
         self.history.append(record)
-        self.losses, self.seconds = [], 0.0
+        self.losses, self.skipped, self.seconds = [], 0, 0.0
         if epochs_without_gain(self.history) == 0:
             self.best_weights = weights
 
@@ -55,6 +57,7 @@ def make_checkpoint(
         "history": [asdict(record) for record in state.history],
         "best_weights": state.best_weights,
         "losses": state.losses,
+        "skipped": state.skipped,
         "seconds": state.seconds,
     }
 
@@ -80,5 +83,6 @@ def state_of(checkpoint: Mapping[str, Any] | None, job_parts: Mapping[str, str])
         history=[EpochRecord(**record) for record in checkpoint["history"]],
         best_weights=dict(checkpoint["best_weights"]),
         losses=list(checkpoint["losses"]),
+        skipped=checkpoint["skipped"],
         seconds=checkpoint["seconds"],
     )

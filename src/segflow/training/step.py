@@ -6,24 +6,27 @@ Source: method.md sections 11, 14 and 15.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from segflow.contracts.errors import TrainingError
 from segflow.losses.compound import build_loss
+from segflow.network.device import has_compiler
 from segflow.network.group import SINGLE, Group
 from segflow.network.unet import arranged, build_network, memory_format
 from segflow.network.weights import load_weights_
 from segflow.recipes.training import TrainingRecipe
-from segflow.training.batches import Batch
 from segflow.training.job import TrainingJob
 from segflow.training.monitor import count_overlap
+from segflow.training.transfer import Loaded, Outcome, mark
 
 __all__ = ["Learner", "learning_rate"]
+
+logger = logging.getLogger("segflow")
 
 
 def learning_rate(recipe: TrainingRecipe, epoch: int) -> float:
@@ -35,7 +38,8 @@ def learning_rate(recipe: TrainingRecipe, epoch: int) -> float:
 class Learner:
     """The network of a job with its initial weights, its loss and its optimiser, on the job's device.
 
-    Half precision is used on CUDA only, with scaled gradients.
+    On CUDA the network computes in half precision. Gradients are scaled up, and a step in which they overflow is left
+    out, with a smaller scale from then on.
 
     Raises:
         TrainingError: The pretrained weights are those of another network.
@@ -56,7 +60,7 @@ class Learner:
         self._device = torch.device(job.device)
         self._layout = memory_format(network.dimensions, self._device.type)
         self.network = arranged(network, job.device)
-        self.network.deep_supervision = recipe.deep_supervision
+        self.network.scales = job.scales
         self._loss = build_loss(
             job.labels,
             recipe,
@@ -73,9 +77,16 @@ class Learner:
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
             nesterov=True,
-            fused=True if self._device.type == "cpu" else None,
+            fused=True,  # on a GPU also what lets a step be left out without asking the GPU whether to
         )
+        for (
+            parameter
+        ) in self.network.parameters():  # PyTorch leaves it undefined if the first step is left out
+            self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self._half = self._device.type == "cuda"
+        compiles = self._half and has_compiler() if job.compile is None else job.compile
+        self._compiled = torch.compile(self.network) if compiles else self.network
+        self._must_compile = job.compile is True
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=self._half)
 
     def weights(self) -> dict[str, Tensor]:
@@ -105,44 +116,58 @@ class Learner:
             parameters["lr"] = rate
         return rate
 
-    def learn(self, batch: Batch) -> float:
-        """Change the weights by one step, unless the loss is not finite.
+    @property
+    def may_skip(self) -> bool:
+        """True if a step whose gradients are not finite leaves the weights as they are."""
+        return self.scaler.is_enabled()
+
+    def learn(self, batch: Loaded) -> Outcome:
+        """Change the weights by one step. Does not wait for the device.
 
         Args:
-            batch: For training: this process's patches of it.
+            batch: For training: this process's patches of it, on the device.
 
         Returns:
-            The loss of the whole batch before the step.
+            Of the whole batch, before the step: the loss, and the norm of the gradients.
         """
+        began = mark(self._device)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         loss, _ = self._forward(batch)
-        value = float(loss.detach())
-        if not np.isfinite(value):
-            return value
         torch.autograd.backward(self.scaler.scale(loss))
         self._group.sum_gradients_(self.network.parameters())
         self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.gradient_clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.gradient_clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return value
+        numbers = torch.stack((loss.detach(), norm)).to("cpu", non_blocking=True)
+        return Outcome(numbers, began, mark(self._device))
 
     @torch.no_grad()
-    def score(self, batch: Batch) -> tuple[float, Tensor]:
+    def score(self, batch: Loaded) -> tuple[float, Tensor]:
         """The loss of a whole validation batch, and `count_overlap` of this process's patches of it."""
         self.network.eval()
         loss, logits = self._forward(batch)
-        target = self._to_device([batch.targets[0]])[0]
-        return float(loss), count_overlap(logits, target, self._labels)
+        return float(loss), count_overlap(logits, batch.targets[0], self._labels)
 
-    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        image = torch.from_numpy(batch.image).to(self._device, memory_format=self._layout)
-        targets = self._to_device(batch.targets)
+    def _forward(self, batch: Loaded) -> tuple[Tensor, Tensor]:
+        image = batch.image.to(memory_format=self._layout)
         with torch.autocast(self._device.type, dtype=torch.float16, enabled=self._half):
-            logits = self.network(image)
+            logits = self._logits(image)
         outputs = logits if isinstance(logits, list) else [logits]
-        return self._loss(outputs, targets), outputs[0]
+        return self._loss(outputs, batch.targets), outputs[0]
 
-    def _to_device(self, arrays: Iterable[NDArray[Any]]) -> list[Tensor]:
-        return [torch.from_numpy(array).to(self._device) for array in arrays]
+    def _logits(self, image: Tensor) -> Tensor | list[Tensor]:
+        """Of the compiled network; where it cannot be compiled though nobody asked for it, of the plain one."""
+        try:
+            logits: Tensor | list[Tensor] = self._compiled(image)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            if self._must_compile:
+                raise TrainingError(
+                    f"the network cannot be compiled ({type(error).__name__}: {str(error).splitlines()[0]}); "
+                    "set resources.compile to false"
+                ) from error
+            logger.warning("the network is not compiled, which is slower: %s", str(error).splitlines()[0])
+            self._compiled = self.network
+            return self._logits(image)
+        return logits

@@ -25,12 +25,14 @@ class ChunksConfig(Contract):
 
 
 class ResourcesConfig(Contract):
-    """What a training or prediction job asks for; nothing here changes a result."""
+    """What a training or prediction job asks for; nothing here changes a result, except for rounding on GPUs."""
 
     gpus: Positive = 1
     threads: Positive | None = None
     workers: Annotated[int, Field(ge=0)] | None = None
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10
+    deterministic: bool = False
+    compile: Literal["auto"] | bool = "auto"
     tensorboard: bool = False
     mem_mb: Positive = 8000
     runtime_min: Positive = 2880

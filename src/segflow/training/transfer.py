@@ -1,0 +1,100 @@
+"""Between this process and the device: batches go there ahead of time, and numbers come back when they are there.
+
+So a GPU is never waited for within a step, and rarely waits itself: while it computes one step, the next batch is made
+and copied. On the CPU nothing is copied, and every number is there at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segflow.training.batches import Batch
+
+__all__ = ["Loaded", "Outcome", "load", "loaded_ahead", "mark"]
+
+#: A moment on the device: seconds on the CPU, else an event that the device reaches.
+Mark = float | torch.cuda.Event
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A batch on the device, as of `Batch`."""
+
+    image: Tensor
+    targets: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The numbers of a step, on their way from the device.
+
+    Attributes:
+        numbers: (n,), float32, on the CPU; valid once `ended` is reached.
+        began, ended: When the device began and ended the step.
+    """
+
+    numbers: Tensor
+    began: Mark
+    ended: Mark
+
+    def read(self) -> list[float]:
+        """The numbers; waits for the step, but not for those after it."""
+        if isinstance(self.ended, torch.cuda.Event):
+            self.ended.synchronize()
+        return [float(number) for number in self.numbers]
+
+    def seconds(self, previous: Outcome | None) -> tuple[float, float]:
+        """How long the device waited for this step after the previous one, and how long it computed."""
+        waited = 0.0 if previous is None else _between(previous.ended, self.began)
+        return waited, _between(self.began, self.ended)
+
+
+def mark(device: torch.device) -> Mark:
+    """The moment that the device reaches next."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
+def _between(first: Mark, second: Mark) -> float:
+    if isinstance(first, torch.cuda.Event) and isinstance(second, torch.cuda.Event):
+        return first.elapsed_time(second) / 1000
+    return float(second) - float(first)  # type: ignore[arg-type]  # both are seconds
+
+
+def load(batch: Batch, device: torch.device) -> Loaded:
+    """Copy a batch to the device; a GPU's copies go on while this process does."""
+
+    def there(array: NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+    return Loaded(there(batch.image), [there(target) for target in batch.targets])
+
+
+def loaded_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Loaded]:
+    """The batches on the device, each copied while the device computes the step before.
+
+    They are copied on a stream of their own; the current stream waits for a batch just before it is used.
+    """
+    if device.type != "cuda":
+        yield from (load(batch, device) for batch in batches)
+        return
+    copying = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    computing = torch.cuda.current_stream(device)
+    for batch in batches:
+        with torch.cuda.stream(copying):
+            loaded = load(batch, device)
+        computing.wait_stream(copying)
+        for tensor in (loaded.image, *loaded.targets):
+            tensor.record_stream(computing)  # so that its memory is not used again too early
+        yield loaded
