@@ -22,17 +22,22 @@ def new(folder, cases, **changes) -> Experiment:
     return made
 
 
+def check_labels_of_a_new_image(experiment):
+    images, output = experiment.folder / "new", experiment.folder / "labels"
+    images.mkdir()
+    shutil.copy(experiment.dataset / "imagesTr" / "phantom_000_0000.nii.gz", images)
+    words = ["--model", str(experiment.results / "model"), "--input", str(images), "--output", str(output)]
+    assert main(["predict", *words, "--device", "cpu"]) == 0
+    assert (output / "phantom_000.nii.gz").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cases", "changes", "warning"),
     [
-        pytest.param(1, {}, "1 case is too few for a cross-validation", marks=pytest.mark.slow),
-        pytest.param(
-            2,
-            {"configurations": ["2d", "3d_fullres"]},
-            "2 cases are too few for a cross-validation",
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(6, {"folds": "all"}, "", marks=pytest.mark.slow),
+        (1, {}, "1 case is too few for a cross-validation"),
+        (2, {"configurations": ["2d", "3d_fullres"]}, "2 cases are too few for a cross-validation"),
+        (6, {"folds": "all"}, ""),
     ],
 )
 def test_from_all_cases_to_labels_of_new_images(tmp_path, cases, changes, warning):
@@ -63,12 +68,7 @@ def test_from_all_cases_to_labels_of_new_images(tmp_path, cases, changes, warnin
     assert ("too few for a cross-validation" in report) == bool(warning)
     assert warning in report
 
-    images, output = tmp_path / "new", tmp_path / "labels"
-    images.mkdir()
-    shutil.copy(experiment.dataset / "imagesTr" / "phantom_000_0000.nii.gz", images)
-    words = ["--model", str(results / "model"), "--input", str(images), "--output", str(output)]
-    assert main(["predict", *words, "--device", "cpu"]) == 0
-    assert (output / "phantom_000.nii.gz").exists()
+    check_labels_of_a_new_image(experiment)
     assert "Nothing to be done" in experiment.finish()
 
 
