@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from stage_calls import call, train_words
 
 from segflow.commands.main import main
 from segflow.contracts.model import NetworkCard
+from segflow.network.unet import UNet
 from segflow.nnunet.checkpoints import save_nnunet_checkpoint
 from segflow.nnunet.parts import read_configuration
 from segflow.storage.files import read_contract
@@ -69,6 +71,37 @@ def test_a_training_that_another_process_is_at_is_not_done_twice(ready):
     assert "has done this training" in (ready / "second.log").read_text()
     assert "has done this training" not in (ready / "first.log").read_text()
     assert (ready / "shared" / "model.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("batch", "remedy"),
+    [
+        (2, "planning.gpu_memory_gb (smaller patch and batch), or set a smaller training.batch_size"),
+        (1, "planning.gpu_memory_gb (smaller patch and batch)"),
+    ],
+)
+def test_a_device_whose_memory_does_not_suffice(ready, monkeypatch, capsys, batch, remedy):
+    """One sentence with what to do; no weights are left that look whole."""
+    calls, original = itertools.count(1), UNet.forward
+
+    def forward(network, images):
+        if next(calls) == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return original(network, images)
+
+    monkeypatch.setattr(UNet, "forward", forward)
+    words = train_words(ready, "short", f'training.batch_size={{"2d":{batch}}}', "training.iterations=3")
+    assert main(words) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(
+        rf"train 2d fold 0 \(patch .*, batch {batch}\) does not fit into the memory of this", said
+    )
+    assert said.endswith(f"plan for a smaller card with {remedy}")
+    assert "Traceback" not in said
+    assert not list((ready / "short").glob("model.pt"))
+    assert not list((ready / "short").glob("training.csv"))
+    monkeypatch.undo()
+    call(*words)
 
 
 def test_width_and_batch_of_the_settings(ready):

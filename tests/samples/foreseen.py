@@ -109,6 +109,7 @@ FORESEEN = {
     "weights to begin with": (pretrained, since("train")),
     "keys in another order": (reorder, set()),
     "a fold more": (settings(folds=[0, 1]), since("train")),
+    "training on all cases": (settings(folds="all"), since("train") - {"ensemble"}),
     "another recipe with the same plan": (recipe_with_the_same_plan, since("train")),
     "the planner's plan in a file": (plan_in_a_file, {"plan"}),
     "code of the recipes there are": (edit("recipes/recipe.py"), set()),

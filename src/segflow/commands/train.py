@@ -25,9 +25,10 @@ from segflow.commands.arguments import (
     Threads,
 )
 from segflow.commands.console import logger, progress_bar
+from segflow.contracts.errors import TrainingError
 from segflow.contracts.labels import Labels
 from segflow.contracts.model import NetworkCard
-from segflow.contracts.plan import Configuration, fold_of
+from segflow.contracts.plan import Configuration, FoldName, fold_of
 from segflow.images.dataset import read_description
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_configuration
@@ -53,7 +54,7 @@ def train(
     dataset: DatasetFile,
     network: InputFile,
     folds: InputFile,
-    fold: int,
+    fold: FoldName,
     prepared: InputFile,
     previous_stage: InputFile | None = None,
     pretrained: InputFile | None = None,
@@ -78,7 +79,7 @@ def train(
         dataset: The data set's folder or dataset.json.
         network: The plan's network/CONFIGURATION.json.
         folds: splits_final.json.
-        fold: Its number, from 0.
+        fold: Its number, from 0, or "all", which trains on every case.
         prepared: prepared.json of the prepared cases.
         previous_stage: Manifest of the previous stage's labels (cascade).
         pretrained: Weights to begin with: segflow's model.pt or nnU-Net's checkpoint.
@@ -165,10 +166,14 @@ def train(
 def _trained(
     job: TrainingJob, store: CaseStore, folder: Path, watch: Watch, what: str, devices: Sequence[str]
 ) -> TrainingResult:
+    from segflow.network.memory import fits_in_memory
     from segflow.storage.weights import CheckpointFile
     from segflow.training.loop import train as run
-    from segflow.training.memory import fits_in_memory
 
+    if not job.fold.val:
+        logger.warning(
+            "%s: on all %d cases; none is held out, so nothing is scored", what, len(job.fold.train)
+        )
     checkpoints = CheckpointFile(folder / "checkpoint.pt", on_save=watch)
     steps = job.training.epochs * job.training.iterations
     patch = " x ".join(map(str, job.configuration.patch_shape))
@@ -176,9 +181,17 @@ def _trained(
     with (
         progress_bar(what, steps, per_step=job.configuration.batch_size, item="samples") as bar,
         stop_requests() as stop,
-        fits_in_memory(size, device=job.device),
+        fits_in_memory(size, device=job.device, remedy=_remedy(job), error=TrainingError),
     ):
         return run(job, store, checkpoints, bar, stop=stop, devices=devices)
+
+
+def _remedy(job: TrainingJob) -> str:
+    """What to do when the job does not fit into memory."""
+    smaller = "plan for a smaller card with planning.gpu_memory_gb (smaller patch and batch)"
+    if job.configuration.batch_size == 1:
+        return smaller
+    return f"{smaller}, or set a smaller training.batch_size"
 
 
 def _say_waiting(waited: list[str], what: str) -> None:

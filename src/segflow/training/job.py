@@ -88,8 +88,9 @@ class TrainingJob:
         recipe = self.training
         if not recipe.deep_supervision:
             return (1.0,)
-        n_scales = self.configuration.architecture.n_stages - 1  # the bottleneck has no output
-        return deep_supervision_weights(n_scales, recipe.deep_supervision_weights)
+        return deep_supervision_weights(
+            self.configuration.architecture.n_outputs, recipe.deep_supervision_weights
+        )
 
     @property
     def scales(self) -> int:
