@@ -226,6 +226,17 @@ def test_pretrained_weights_of_another_network(ready, capsys):
     assert "seg_layers" not in said
 
 
+def test_augmented_on_the_device(ready):
+    """The losses are those of patches augmented one by one, but for rounding."""
+    tables = []
+    for where in ("workers", "device"):
+        call(*train_words(ready, where, *SHORT), "--augment", where)
+        tables.append(pd.read_csv(ready / where / "training.csv"))
+    one, other = (table.drop(columns="seconds") for table in tables)
+    pd.testing.assert_frame_equal(one, other, check_exact=False, rtol=1e-3)
+    assert not one.equals(other)
+
+
 def test_a_picture_beside_the_history(ready):
     call(*train_words(ready, "out", *SHORT))
     picture = (ready / "out" / "progress.png").read_bytes()
