@@ -21,6 +21,7 @@ from segflow.contracts.fingerprint import IntensityProperties
 __all__ = [
     "BLOCKS",
     "CONFIGURATION_NAMES",
+    "N_FOLDS",
     "SAFE_NAME",
     "Architecture",
     "Axes",
@@ -29,6 +30,7 @@ __all__ = [
     "Counts",
     "Encoder",
     "Fold",
+    "FoldName",
     "LabelInterpolation",
     "Normalization",
     "Plan",
@@ -53,11 +55,19 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     return (*known, *(name for name in given if name not in CONFIGURATION_NAMES))
 
 
+#: Of a cross-validation, unless a data set has a splits_final.json. Source: method.md section 10.
+N_FOLDS = 5
+
+
 class Fold(Contract):
     """Identifiers of the cases a network is trained on, and of those held out."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
+
+
+#: The number of a fold, or that of all cases: a network trained on every one, with none held out.
+FoldName = int | Literal["all"]
 
 
 class _Named:
@@ -329,14 +339,17 @@ class Plan(Contract):
         )
 
 
-def fold_of(folds: Sequence[Fold], number: int) -> Fold:
-    """A fold by number.
+def fold_of(folds: Sequence[Fold], number: FoldName) -> Fold:
+    """A fold by number; "all" trains on all their cases and holds none out.
 
     Raises:
         ConfigurationError: There are not so many.
 
-    Source: method.md section 10.
+    Source: method.md section 10; nnU-Net's fold "all" is also scored on its training cases (section 25, number 18).
     """
+    if number == "all":
+        cases = {case for fold in folds for case in (*fold.train, *fold.val)}
+        return Fold(train=tuple(sorted(cases)), val=())
     if not 0 <= number < len(folds):
         raise ConfigurationError(f"there is no fold {number}; the folds are 0 to {len(folds) - 1}")
     return folds[number]
