@@ -8,9 +8,11 @@ from scipy import ndimage
 
 from segflow.augmentation.separable import (
     apply_along_axes,
+    apply_to_each,
     gaussian_matrix,
     linear_matrix,
     nearest_indices,
+    resolution_matrix,
     upsampling_positions,
 )
 
@@ -24,6 +26,15 @@ def test_each_axis_is_multiplied_by_its_own_matrix():
     expected = torch.einsum("nzyx,az,by,cx->nabc", x, a, b, c)
     torch.testing.assert_close(apply_along_axes(x, [a, b, c]), expected)
     torch.testing.assert_close(apply_along_axes(x, [b, c]), torch.einsum("nzyx,by,cx->nzbc", x, b, c))
+
+
+def test_each_axis_of_each_volume_is_multiplied_by_its_own_matrix():
+    x, a, b, c = noise(2, 3, 4, 5), noise(2, 6, 3), noise(2, 2, 4), noise(2, 7, 5)
+    expected = torch.einsum("nzyx,naz,nby,ncx->nabc", x, a, b, c)
+    torch.testing.assert_close(apply_to_each(x, [a, b, c]), expected)
+    torch.testing.assert_close(
+        apply_to_each(x[:, 0], [b, c]), torch.einsum("nyx,nby,ncx->nbc", x[:, 0], b, c)
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,4 +59,6 @@ def test_resizing_as_in_torch(n, small):
     down = F.interpolate(x, size=small, mode="nearest-exact")
     torch.testing.assert_close(x[..., nearest_indices(n, small)], down)
     up = linear_matrix(upsampling_positions(small, n), small)
-    torch.testing.assert_close(down @ up.T, F.interpolate(down, size=n, mode="linear"))
+    expected = F.interpolate(down, size=n, mode="linear")
+    torch.testing.assert_close(down @ up.T, expected)
+    torch.testing.assert_close(x @ resolution_matrix(n, small).T, expected)

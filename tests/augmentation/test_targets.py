@@ -52,6 +52,15 @@ def test_regions_become_channels_with_ignore_last(label_map):
     assert torch.equal(full[2], label_map == 3)
 
 
+@pytest.mark.parametrize("labels", [CLASSES, REGIONS])
+def test_targets_of_a_batch(label_map, labels):
+    shapes = ((8, 16, 24), (8, 8, 12))
+    maps = [label_map, label_map.flip(0)]
+    alone = zip(*(make_targets(one, labels, shapes=shapes) for one in maps), strict=True)
+    together = make_targets(torch.stack(maps), labels, shapes=shapes)
+    assert all(torch.equal(scale, torch.stack(ones)) for scale, ones in zip(together, alone, strict=True))
+
+
 OPERATIONS = {
     "dilate": ndimage.binary_dilation,
     "erode": lambda mask, ball: ndimage.binary_erosion(mask, ball, border_value=1),

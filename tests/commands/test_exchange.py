@@ -62,6 +62,23 @@ def test_chosen_folds(exported, tmp_path):
     assert [file.name for file in (tmp_path / "back" / "2d").iterdir()] == ["fold_2.pt"]
 
 
+def test_a_network_trained_on_all_cases_is_nnunets_fold_all(tmp_path):
+    package = package_of(tmp_path / "ours", "2d", folds=("all",))
+    call("export-nnunet", "--model", package, "--output", tmp_path / "theirs")
+    folder = tmp_path / "theirs" / "nnUNetTrainer__nnUNetPlans__2d"
+    content = torch.load(folder / "fold_all" / "checkpoint_final.pth", weights_only=True)
+    assert content["init_args"] == {"configuration": "2d", "fold": "all"}
+    for number, more in enumerate(([], ["--folds", "all"])):
+        back = tmp_path / f"back{number}"
+        call("import-nnunet", "--folders", folder, "--output", back, *more)
+        assert json.loads((back / "model.json").read_text())["folds"] == ["all"]
+        networks = [load_network(model / "2d" / "fold_all.pt")[1].state_dict() for model in (package, back)]
+        assert all(torch.equal(networks[1][name], tensor) for name, tensor in networks[0].items())
+    shutil.copytree(folder / "fold_all", folder / "fold_1")
+    call("import-nnunet", "--folders", folder, "--output", tmp_path / "numbered")
+    assert [file.name for file in (tmp_path / "numbered" / "2d").iterdir()] == ["fold_1.pt"]
+
+
 def test_another_trainer_is_named(exported, tmp_path, capsys):
     file = exported / "fold_0" / "checkpoint_final.pth"
     content = torch.load(file, weights_only=True)

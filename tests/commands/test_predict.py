@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,12 +14,14 @@ import time
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from packages import package_of
 from stage_calls import call
 
 from segflow.commands.main import main
 from segflow.contracts.case import Case
 from segflow.images.cases import read_case
+from segflow.prediction import sliding_window
 from segflow.prediction.predictor import Predictor
 from segflow.storage.probabilities import read_probabilities
 
@@ -178,6 +181,49 @@ def test_memory_that_does_not_suffice_is_the_case_s_fault(model, output, monkeyp
     assert main([str(word) for word in words(model, output)]) == 1
     assert "phantom_001 does not fit into memory" in " ".join(capsys.readouterr().err.split())
     assert sorted(file.name for file in output.glob("*.nii.gz")) == [NAMES[0], *NAMES[2:]]
+
+
+class Shortage:
+    """A network's device whose memory runs out in every call after some, or in that one only."""
+
+    def __init__(self, monkeypatch, after, *, once):
+        self.calls, self.after, self.once = 0, after, once
+        original = sliding_window._Window._scores
+
+        def scores(window, batch):
+            self.calls += 1
+            if self.calls == after + 1 or (self.calls > after and not once):
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            return original(window, batch)
+
+        monkeypatch.setattr(sliding_window._Window, "_scores", scores)
+        monkeypatch.setattr(sliding_window, "BATCH_VOXELS", 2 * 64 * 64)
+
+
+def test_a_device_whose_memory_runs_out_for_a_moment(model, output, monkeypatch):
+    """Another size of batches changes last bits, which may decide a voxel."""
+    shortage = Shortage(monkeypatch, 5, once=True)
+    call(*words(model, output, images=[image(model, 0)]))
+    assert shortage.calls > 10
+    found, expected = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(folder / NAMES[0])))
+        for folder in (output, model.parent / "straight")
+    )
+    assert (found != expected).mean() < 1e-4
+
+
+def test_a_device_whose_memory_does_not_suffice_leaves_nothing_behind(model, output, monkeypatch, capsys):
+    Shortage(monkeypatch, 5, once=False)
+    more = ("--save-probabilities", "--mirroring")
+    assert main([str(word) for word in words(model, output, *more, images=[image(model, 0)])]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(
+        r"case phantom_000: an image of \d+ x \d+ x \d+ voxels does not fit into the memory of", said
+    )
+    assert (
+        "at a time and sums in main memory; switch mirroring off, or use a machine with more memory" in said
+    )
+    assert [name for name in contents(output) if ".unfinished/" not in name] == ["prediction.json"]
 
 
 def test_a_fault_of_the_program_is_not_a_case_s(model, output, monkeypatch):

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from stage_calls import call, train_words
 
 from segflow.commands.main import main
 from segflow.contracts.model import NetworkCard
+from segflow.network.unet import UNet
 from segflow.nnunet.checkpoints import save_nnunet_checkpoint
 from segflow.nnunet.parts import read_configuration
 from segflow.storage.files import read_contract
@@ -69,6 +71,42 @@ def test_a_training_that_another_process_is_at_is_not_done_twice(ready):
     assert "has done this training" in (ready / "second.log").read_text()
     assert "has done this training" not in (ready / "first.log").read_text()
     assert (ready / "shared" / "model.pt").exists()
+
+
+SMALLER_CARD = "plan for a smaller card with planning.gpu_memory_gb (smaller patch and batch)"
+
+
+@pytest.mark.parametrize(
+    ("batch", "more", "remedy"),
+    [
+        (2, (), f"{SMALLER_CARD}, or set a smaller training.batch_size"),
+        (1, (), SMALLER_CARD),
+        (1, ("--augment", "device"), f"augment in the workers (resources.augment), or {SMALLER_CARD}"),
+    ],
+)
+def test_a_device_whose_memory_does_not_suffice(ready, monkeypatch, capsys, batch, more, remedy):
+    """One sentence with what to do; no weights are left that look whole."""
+    calls, original = itertools.count(1), UNet.forward
+
+    def forward(network, images):
+        if next(calls) == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return original(network, images)
+
+    monkeypatch.setattr(UNet, "forward", forward)
+    words = train_words(ready, "short", f'training.batch_size={{"2d":{batch}}}', "training.iterations=3")
+    words += more
+    assert main(words) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(
+        rf"train 2d fold 0 \(patch .*, batch {batch}\) does not fit into the memory of this", said
+    )
+    assert said.endswith(f", CPU); {remedy}")
+    assert "Traceback" not in said
+    assert not list((ready / "short").glob("model.pt"))
+    assert not list((ready / "short").glob("training.csv"))
+    monkeypatch.undo()
+    call(*words)
 
 
 def test_width_and_batch_of_the_settings(ready):
@@ -191,6 +229,17 @@ def test_pretrained_weights_of_another_network(ready, capsys):
     assert "are those of another network" in said
     assert "encoder.stages.0.0.conv.weight: 4 x 1 x 3 x 3 here, 6 x 1 x 3 x 3 there" in said
     assert "seg_layers" not in said
+
+
+def test_augmented_on_the_device(ready):
+    """The losses are those of patches augmented one by one, but for rounding."""
+    tables = []
+    for where in ("workers", "device"):
+        call(*train_words(ready, where, *SHORT), "--augment", where)
+        tables.append(pd.read_csv(ready / where / "training.csv"))
+    one, other = (table.drop(columns="seconds") for table in tables)
+    pd.testing.assert_frame_equal(one, other, check_exact=False, rtol=1e-3)
+    assert not one.equals(other)
 
 
 def test_a_picture_beside_the_history(ready):

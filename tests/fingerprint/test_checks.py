@@ -10,10 +10,10 @@ import pytest
 from case_samples import raw_case
 
 from segflow.contracts.artefacts import CheckedCase
-from segflow.contracts.case import Case
+from segflow.contracts.case import Case, Dataset
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
-from segflow.fingerprint.consistency import absent_labels, equal_images
+from segflow.fingerprint.consistency import absent_labels, dataset_warnings, equal_images
 from segflow.fingerprint.integrity import case_warnings, check_label_values
 
 CLASSES = Labels((("background", 0), ("a", 1)))
@@ -75,6 +75,23 @@ def test_equal_images():
     cases = [checked("a", "x", "y"), checked("b", "y", "x"), checked("c", "x", "y"), checked("d", "x", "z")]
     assert equal_images(cases) == ("cases a, c have the same images, byte by byte",)
     assert equal_images(cases[:2]) == ()
+
+
+@pytest.mark.parametrize(
+    ("n", "folds", "said"),
+    [
+        (1, None, "1 case is too few for a cross-validation"),
+        (4, None, "4 cases are too few for a cross-validation"),
+        (4, Path("splits_final.json"), None),
+        (5, None, None),
+    ],
+)
+def test_few_cases(n, folds, said):
+    names = [f"c{number}" for number in range(n)]
+    cases = tuple(Case(name, (), None) for name in names)
+    dataset = Dataset(Path("few"), "few", ("MR",), CLASSES, ".nii.gz", n, cases, folds)
+    found = dataset_warnings(dataset, [checked(name, name) for name in names])
+    assert [said is not None and text.startswith(said) for text in found] == [True] * (said is not None)
 
 
 def test_absent_labels():

@@ -15,6 +15,7 @@ CLASSES = Labels((("background", 0), ("a", 1), ("b", 2)))
 IGNORE = Labels((*CLASSES.entries, ("ignore", 3)))
 REGIONS = Labels((("background", 0), ("both", (1, 2)), ("b", 2)), (1, 2))
 REGIONS_IGNORE = Labels((*REGIONS.entries, ("ignore", 3)), (1, 2))
+FLARE = TrainingRecipe(loss="dice_topk", top_k_share=0.3, dice="squared", entropy_per_class=True)
 
 
 @pytest.fixture
@@ -42,9 +43,9 @@ def two_threads(monkeypatch):
 
 @pytest.mark.parametrize("batch_dice", [False, True])
 @pytest.mark.parametrize("labels", [CLASSES, IGNORE, REGIONS, REGIONS_IGNORE])
-@pytest.mark.parametrize("name", ["dice_ce", "dice_topk", "ce", "dice"])
+@pytest.mark.parametrize("name", ["dice_ce", "dice_topk", "ce", "dice", "flare21"])
 def test_loss_and_gradient(two_threads, name, labels, batch_dice):
-    recipe = TrainingRecipe(loss=name, top_k_share=0.3)
+    recipe = TrainingRecipe(loss=name, top_k_share=0.3) if name != "flare21" else FLARE
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(3, labels.n_outputs, 5, 6, generator=generator)
     n_ignored = int(labels.ignore is not None)

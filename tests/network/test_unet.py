@@ -1,5 +1,7 @@
 """Parameter counts and shapes of whole networks."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -40,6 +42,64 @@ def test_parameter_counts_of_the_method(strides, cap, encoder, n_parameters):
         network = UNet(architecture(strides, cap=cap, encoder=encoder), input_channels=1, output_channels=3)
     assert sum(p.numel() for p in network.parameters()) == n_parameters
     assert sum(t.numel() for t in network.state_dict().values()) == n_parameters  # no duplicates
+
+
+#: The low-resolution network of the FLARE 2021 entry, for patches of 80 x 192 x 160 voxels.
+FLARE21 = ["111", "222", "222", "222", "222", "122"]
+FLARE21_OPTIONS = {"norm_affine": False, "upsampling_bias": False, "head_bias": False, "heads": 3}
+
+
+def flare21_network(**options):
+    with torch.device("meta"):
+        return UNet(architecture(FLARE21).model_copy(update=options), input_channels=1, output_channels=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "n_parameters"),
+    [
+        ({}, 30_788_409),
+        ({"norm_affine": False}, 30_788_409 - 7_680),
+        ({"upsampling_bias": False}, 30_788_409 - 800),
+        ({"head_bias": False}, 30_788_409 - 25),
+        ({"heads": 3}, 30_788_409 - 2_880 - 2 * 5),  # with the biases of two heads
+        (FLARE21_OPTIONS, 30_777_024),  # as the entry's paper says
+    ],
+)
+def test_parameter_count_of_flare21(options, n_parameters):
+    network = flare21_network(**options)
+    assert sum(p.numel() for p in network.parameters()) == n_parameters
+    assert sum(t.numel() for t in network.state_dict().values()) == n_parameters
+
+
+def test_operations_of_flare21():
+    """1,177,522,176,000 as in the entry's paper: two per multiplication of the convolutions and the three heads.
+
+    Biases and normalisations do not count, and weights (n_in, n_out, ...) of a transposed convolution are taken for
+    those of a convolution, (n_out, n_in, ...), which gives n_out multiplications per output and voxel in place of n_in.
+    """
+    network = flare21_network(**FLARE21_OPTIONS)
+    counts = []
+
+    def count(layer, _given, made):
+        counts.append(2 * made.numel() * math.prod(layer.weight.shape[1:]))
+
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
+            layer.register_forward_hook(count)
+    network.scales = 3
+    network(torch.zeros(1, 1, 80, 192, 160, device="meta"))
+    assert sum(counts) == 1_177_522_176_000
+
+
+@pytest.mark.parametrize("encoder", ["plain", "residual"])
+def test_a_network_without_affine_norms_and_with_one_head(encoder):
+    plan = architecture(["11", "22", "22"], encoder=encoder, base=4)
+    plan = plan.model_copy(update=FLARE21_OPTIONS | {"heads": 1})
+    network = build_network(plan, input_channels=1, output_channels=2)
+    assert not [
+        name for name in network.state_dict() if "norm" in name or name.endswith("seg_layers.0.weight")
+    ]
+    assert network(torch.ones(1, 1, 8, 8)).isfinite().all()
 
 
 @pytest.mark.parametrize("encoder", ["plain", "residual"])

@@ -17,6 +17,8 @@ from segflow.storage.files import write_json
 from segflow.workflow.code import closure
 
 RESIDUAL = {"encoder": "residual", "encoder_blocks": (1, 3, 4, 6), "decoder_blocks": 1}
+BARE = {"norm_affine": False, "upsampling_bias": False, "head_bias": False, "heads": 3}
+RESAMPLED = {"label_interpolation": "nearest", "separate_z": False}
 FULL = ("configurations", "3d_fullres")
 ARCHITECTURE = (*FULL, "architecture")
 ARGUMENTS = (*ARCHITECTURE, "arch_kwargs")
@@ -53,7 +55,7 @@ def change(data, path, value):
 
 
 @pytest.mark.parametrize("fingerprint", [SINGLE, CASCADE], ids=["single", "cascade"])
-@pytest.mark.parametrize("recipe", [{}, RESIDUAL, {"resample_first": True}], ids=str)
+@pytest.mark.parametrize("recipe", [{}, RESIDUAL, {"resample_first": True}, BARE, RESAMPLED], ids=str)
 def test_round_trip(fingerprint, recipe, tmp_path):
     named = {"planner": "MyPlanner", "image_reader_writer": "MyReader"}
     plan = sample_plan(fingerprint, **recipe).model_copy(update=named)
@@ -78,6 +80,23 @@ def test_written_as_nnunet_does(data):
 def test_nnunet_refuses_the_name_of_resampling_before_normalisation():
     found = plan_to_json(sample_plan(resample_first=True))["configurations"]["2d"]
     assert found["preprocessor_name"] == "ResampleFirstPreprocessor"
+
+
+def test_nnunet_refuses_the_keys_of_networks_that_it_does_not_have():
+    """They are arguments that its classes do not take, and missing where its own network is meant."""
+    entries = [plan_to_json(sample_plan(**recipe))["configurations"]["2d"] for recipe in ({}, BARE)]
+    own, bare = (entry["architecture"]["arch_kwargs"] for entry in entries)
+    added = {key: bare[key] for key in bare.keys() - own.keys()}
+    assert added == {"upsampling_bias": False, "head_bias": False, "n_heads": 3}
+    assert bare["norm_op_kwargs"] == {"eps": 1e-5, "affine": False}  # this one nnU-Net has
+
+
+def test_resampling_is_written_as_nnunet_understands_it():
+    found = plan_to_json(sample_plan(**RESAMPLED))["configurations"]["3d_fullres"]
+    arguments = [found[f"resampling_fn_{name}_kwargs"] for name in ("data", "seg", "probabilities")]
+    assert [one["order"] for one in arguments] == [3, 0, 1]
+    assert [one["force_separate_z"] for one in arguments] == [False] * 3
+    assert not {"label_interpolation", "separate_z"} & found.keys()
 
 
 @pytest.mark.data
@@ -263,6 +282,10 @@ def test_what_does_not_fit_together(path, value, message, data):
         ((*FULL, "resampling_fn_data"), "no_resampling_data_or_seg_to_shape", "resampling_fn_data'"),
         ((*FULL, "resampling_fn_data_kwargs", "order"), 1, r"data_kwargs\.order': segflow has 3 only"),
         ((*FULL, "resampling_fn_seg_kwargs", "force_separate_z"), True, "separate_z': segflow has null only"),
+        ((*FULL, "resampling_fn_data_kwargs", "force_separate_z"), False, r"seg_kwargs\.force_separate_z'"),
+        ((*FULL, "resampling_fn_seg_kwargs", "order"), 2, r"seg_kwargs\.order': segflow has 1 only"),
+        ((*FULL, "label_interpolation"), "nearest", "unknown key '.*label_interpolation'"),
+        ((*ARGUMENTS, "n_heads"), 0, "n_heads"),
         ((*FULL, "resampling_fn_seg_kwargs"), None, "resampling_fn_seg_kwargs': Field required"),
         ((*ARGUMENTS, "nonlin"), "torch.nn.ReLU", r'nonlin\': segflow has "torch\.nn\.LeakyReLU" only'),
         ((*ARGUMENTS, "nonlin_kwargs", "negative_slope"), 0.2, r"key '.*\.nonlin_kwargs\.negative_slope'"),

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 
-from segflow.contracts.errors import PlanError
-from segflow.contracts.plan import Fold
+from segflow.contracts.errors import ConfigurationError, PlanError
+from segflow.contracts.plan import Fold, fold_of
 from segflow.planning.folds import check_folds, make_folds
 
 
@@ -39,9 +39,17 @@ def test_order_of_the_input_does_not_matter():
     assert make_folds(names) == make_folds(names[::-1])
 
 
-def test_too_few_cases():
-    with pytest.raises(PlanError, match=r"4 cases cannot be split into 5 folds; .*splits_final\.json"):
-        make_folds(["a", "b", "c", "d"])
+@pytest.mark.parametrize("names", ["a", "dcba"])
+def test_of_too_few_cases_none_is_held_out(names):
+    assert make_folds(list(names)) == (Fold(train=tuple(sorted(names)), val=()),)
+
+
+def test_the_fold_of_all_cases_holds_none_out():
+    names = [f"c{number}" for number in range(7)]
+    assert fold_of(make_folds(names), "all") == Fold(train=tuple(names), val=())
+    assert fold_of(make_folds(names), 1) == make_folds(names)[1]
+    with pytest.raises(ConfigurationError, match="there is no fold 5; the folds are 0 to 4"):
+        fold_of(make_folds(names), 5)
 
 
 @pytest.mark.data

@@ -263,10 +263,40 @@ def test_the_order_of_preparation_is_part_of_every_configuration(resample_first)
     assert {plan.preparation(name).resample_first for name in plan.configurations} == {resample_first}
 
 
+def test_what_a_recipe_gives_of_preparation_and_networks_is_in_every_configuration():
+    given = {
+        "normalization": "ct", "label_interpolation": "nearest", "separate_z": False,
+        "norm_affine": False, "upsampling_bias": False, "head_bias": False, "heads": 3,
+    }  # fmt: skip
+    recipe = RECIPE.model_copy(update={**given, "data_name": "other"})
+    for name, found in plan_of("Liver", recipe).configurations.items():
+        assert found.normalization == ("ct",)
+        assert (found.label_interpolation, found.separate_z) == ("nearest", False)
+        network = found.architecture
+        assert (network.norm_affine, network.upsampling_bias, network.head_bias) == (False,) * 3
+        assert network.n_outputs == 3
+        assert found.data_identifier.startswith("nnUNetPlans_")  # not shared
+        assert plan_of("Liver", recipe).preparation(name).label_interpolation == "nearest"
+
+
+def test_a_given_patch_of_3d_configurations():
+    given = RECIPE.model_copy(update={"patch_3d": (60, 192, 160)})
+    found, free = plan_of("LungLike", given).configurations, plan_of("LungLike").configurations
+    assert found["2d"] == free["2d"]
+    patches = {name: c.patch_shape for name, c in found.items() if name != "2d"}
+    assert patches == dict.fromkeys(("3d_lowres", "3d_fullres", "3d_cascade_fullres"), (64, 192, 160))
+    low = found["3d_lowres"]
+    cover = np.prod(low.patch_shape) / np.prod(low.median_shape)
+    assert cover == pytest.approx(0.25, rel=0.02)  # the median is rounded, and a step of the spacing is 3 %
+    small = plan_of("LungLike", RECIPE.model_copy(update={"patch_3d": (16, 16, 16)}))
+    assert small.configurations["3d_fullres"].batch_size > 100  # what the memory holds
+
+
 def test_normalisation_by_channel_name():
     names = ["CT", "ct", "CT_contrast", "noNorm", "zscore", "rescale_to_0_1", "RGB_to_0_1", "T1"]
     schemes = ("ct", "ct", "zscore", "none", "zscore", "rescale_0_1", "rgb_0_1", "zscore")
     assert normalizations(names) == schemes
+    assert normalizations(names, given="ct") == ("ct",) * 8
 
 
 @pytest.mark.parametrize(("relative_size", "masked"), [(0.7499, True), (0.75, False), (1.0, False)])

@@ -93,6 +93,12 @@ def test_when_to_stop(size, patch, n_stages):
     assert (found.patch, len(found.strides)) == (patch, n_stages)
 
 
+@pytest.mark.parametrize(("edge", "n_stages"), [(7, 1), (8, 2), (11, 2)])
+def test_a_lone_axis_that_is_treated_as_all_others(edge, n_stages):
+    found = topology((1.0, 1.0), (edge, 7), min_edge=4, lone_axis_edges=2)
+    assert len(found.strides) == n_stages
+
+
 def test_axes_that_may_pool_go_on_alone():
     found = topology((4.0, 1.0, 1.0), (64, 64, 64), min_edge=4, max_poolings=2)
     assert found.strides == ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 1, 1), (2, 1, 1))

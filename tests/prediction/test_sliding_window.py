@@ -11,6 +11,7 @@ from case_samples import REGIONS, architecture_of, labels_of
 from scipy.special import expit, softmax
 from torch import nn
 
+from segflow.contracts.errors import PredictionError
 from segflow.network.unet import arranged, build_network
 from segflow.prediction import sliding_window as module
 from segflow.prediction.sliding_window import adapted, mirrored_mean, sliding_window
@@ -151,6 +152,127 @@ def test_planes_are_returned_as_soon_as_no_tile_covers_them(monkeypatch):
 def test_without_a_network_it_is_an_error():
     with pytest.raises(ValueError, match="no network"):
         predict([], image_of(8, 8, 8))
+
+
+# Memory.
+
+#: As torch raises it on a GPU, and where cuDNN cannot have the memory that its algorithms need.
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+]
+
+
+class Short:
+    """A network that runs out of memory in the calls with these numbers; notes how many tiles each call had."""
+
+    def __init__(self, network, calls, error):
+        self.network, self.calls, self.error, self.sizes = network, calls, error, []
+
+    def __call__(self, batch):
+        self.sizes.append(len(batch))
+        if len(self.sizes) - 1 in self.calls:
+            raise self.error
+        return self.network(batch)
+
+
+@pytest.fixture
+def places(monkeypatch):
+    """Where the sums of each pass are. "cpu:0" is the CPU by a second name: in its place, a fake GPU."""
+    noted, begin = [], module._Sums.__init__
+
+    def noting(sums, shape, device):
+        noted.append(device)
+        begin(sums, shape, device)
+
+    monkeypatch.setattr(module._Sums, "__init__", noting)
+    monkeypatch.setattr(module, "BATCH_VOXELS", 3 * 8**3)
+    return noted
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+@pytest.mark.parametrize(
+    ("calls", "attempts"),
+    [
+        ([], ["cpu:0"]),
+        ([0], ["cpu:0", "cpu:0"]),
+        ([0, 1], ["cpu:0", "cpu:0", "cpu"]),
+        ([9], ["cpu:0", "cpu:0"]),  # when planes have been yielded
+        ([9, 30], ["cpu:0", "cpu:0", "cpu"]),
+    ],
+)
+def test_out_of_memory_is_tried_again_with_less(calls, attempts, error, places):
+    image, network = image_of(41, 12, 20), convolution()
+    expected = predict([network], image)
+    places.clear()
+    short = Short(network, calls, error)
+    found = predict([short], image, device="cpu:0")
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert places == attempts
+    assert short.sizes[0] == 3
+    assert set(short.sizes[calls[0] + 1 :] if calls else [1]) == {1}
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+@pytest.mark.parametrize(
+    ("recipe", "remedies"),
+    [(MIRRORED, "switch mirroring off, or use a machine with"), (PLAIN, "use a machine with")],
+)
+def test_each_remedy_is_tried_once_and_then_said(recipe, remedies, error, places):
+    short = Short(convolution(), range(99), error)
+    with pytest.raises(PredictionError) as caught:
+        predict([short], image_of(17, 12, 20), recipe=recipe, device="cpu:0")
+    assert places == ["cpu:0", "cpu:0", "cpu"]
+    assert short.sizes == [3, 1, 1]
+    text = str(caught.value)
+    assert text.startswith("an image of 17 x 12 x 20 voxels does not fit into the memory of this machine (")
+    assert text.endswith(
+        f"even with one tile of 8 x 8 x 8 at a time and sums in main memory; {remedies} more memory"
+    )
+
+
+def test_remedies_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(1e9), int(8e9)))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: int(6.8e9))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A2")
+    window = module._Window(
+        networks=[], source=torch.zeros(1, 9, 9, 9), inner=(), patch=PATCH, n_outputs=2, device="cuda",
+        recipe=InferenceRecipe(precision="float32"),
+    )  # fmt: skip
+    assert window.shortage((9, 9, 9)) == (
+        "an image of 9 x 9 x 9 voxels does not fit into the memory of the NVIDIA A2 (8.0 GB), even with one tile of "
+        "8 x 8 x 8 at a time and sums in main memory; switch mirroring off, or compute in float16, or use device cpu "
+        "or a card with more memory"
+    )
+
+
+def test_other_errors_are_not_tried_again(places):
+    short = Short(convolution(), [0], RuntimeError("CUDA error: device-side assert triggered"))
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        predict([short], image_of(17, 12, 20), device="cpu:0")
+    assert places == ["cpu:0"]
+
+
+@pytest.mark.parametrize(
+    ("patch", "outputs", "free_gb", "expected"),
+    [
+        ((128, 128, 128), 3, 7, 1),
+        ((128, 128, 128), 3, 0.1, 1),  # there is always one
+        ((128, 128, 128), 3, 78, 2),
+        ((128, 128, 128), 105, 20, 1),
+        ((40, 56, 40), 3, 7, 18),
+        ((40, 56, 40), 3, 78, 46),
+        ((512, 512), 3, 78, 16),
+    ],
+)
+def test_tiles_at_a_time_on_a_gpu(patch, outputs, free_gb, expected, monkeypatch):
+    """A quarter of the free memory, at about 1 kB per voxel; the sums may take half of it."""
+    monkeypatch.setattr(module, "free_memory", lambda device: int(free_gb * 1e9))
+    window = module._Window(
+        networks=[], source=torch.zeros(1, 9, 9, 9), inner=(), patch=patch, n_outputs=outputs,
+        device="cuda", recipe=PLAIN,
+    )  # fmt: skip
+    assert list(window.attempts()) == list(dict.fromkeys([(expected, "cuda"), (1, "cuda"), (1, "cpu")]))
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])

@@ -131,6 +131,32 @@ def test_anisotropic_slices_are_not_mixed():
     np.testing.assert_array_equal(found.labels, np.repeat([0, 0, 0, 0, 1, 1, 1, 1], 16).reshape(8, 4, 4))
 
 
+def test_anisotropic_slices_are_interpolated_if_the_plan_says_so():
+    image = np.random.default_rng(0).uniform(1, 2, (1, 4, 8, 8)).astype(np.float32)
+    image[0, 2:] += 100
+    raw = raw_case(image, spacing_mm=(8.0, 1.0, 1.0))
+    found = prepared(raw, configuration_of((4.0, 2.0, 2.0)).model_copy(update={"separate_z": False}))
+    expected = resize(image[0].astype(np.float64), (8, 4, 4), order=3, mode="edge", anti_aliasing=False)
+    np.testing.assert_allclose(found.image[0], expected, atol=1e-3)
+    assert 10 < found.image[0, 3].mean() < 90
+
+
+@pytest.mark.parametrize("resample_first", [False, True])
+def test_labels_and_previous_stage_by_the_nearest_voxel(resample_first):
+    labels = np.random.default_rng(0).integers(0, 3, (4, 16, 16))
+    raw = raw_case(np.ones((1, 4, 16, 16)), labels, spacing_mm=(1.0, 1.0, 1.0))
+    changes = {"label_interpolation": "nearest", "resample_first": resample_first}
+    configuration = configuration_of((1.0, 1.5, 0.7)).model_copy(update=changes)
+    found = prepared(raw, configuration)
+    options = {"order": 0, "mode": "edge", "anti_aliasing": False, "preserve_range": True}
+    expected = resize(labels.astype(float), (4, 11, 23), **options)
+    np.testing.assert_array_equal(found.labels, expected)
+    previous = prepare_labels(labels.astype(np.uint8), found.record, preparation_of(configuration))
+    np.testing.assert_array_equal(previous, expected)
+    linear = prepared(raw, configuration.model_copy(update={"label_interpolation": "linear"}))
+    assert (linear.labels != found.labels).any()
+
+
 def test_a_2d_configuration_keeps_the_first_axis():
     volume = preparation_of(configuration_of((2.0, 1.0, 0.5)))
     assert target_grid((10, 10, 10), (1.0, 1.0, 1.0), volume) == ((5, 10, 20), (2.0, 1.0, 0.5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import logging
 import os
 import queue
 import re
@@ -17,22 +18,44 @@ import pytest
 from other_process import WAIT_S, OtherProcess
 
 from segflow.contracts.errors import ConfigurationError
+from segflow.processes import gpus as module
 from segflow.processes.gpus import leased_gpus
 
 FIRST = "GPU-11111111-aaaa-bbbb-cccc-000000000000"
 SECOND = "GPU-22222222-aaaa-bbbb-cccc-000000000000"
 
 
+#: As the driver describes a GPU.
+INFORMATION = (
+    "Model: \t\t NVIDIA A100\nIRQ:   \t\t -1\nGPU UUID: \t {uuid}\nVideo BIOS: \t 92.00.36.00.02\n"
+    "Bus Location: \t 0000:07:00.0\nDevice Minor: \t {minor}\nGPU Excluded:\t No\n"
+)
+
+
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A function that sets the environment of this process: variables, and what nvidia-smi says."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
+    """A function that sets the environment of this process: variables, what nvidia-smi says, and the driver's files.
+
+    `driver` holds the minor number and UUID of each GPU, in the order of the PCI bus; `minors` are those that the
+    process may open.
+    """
+    programs, described, nodes = tmp_path / "bin", tmp_path / "proc", tmp_path / "dev"
+    for folder in (programs, described, nodes):
+        folder.mkdir()
+    monkeypatch.setattr(module, "_DRIVER", described)
+    monkeypatch.setattr(module, "_NODES", nodes)
+    (nodes / "nvidiactl").touch()
     monkeypatch.setenv("PATH", str(programs))
     for name in ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
         monkeypatch.delenv(name, raising=False)
 
-    def be(smi=None, **variables):
+    def be(smi=None, driver=(), minors=(), **variables):
+        for place, (minor, uuid) in enumerate(driver):
+            file = described / f"0000:{place + 10:02x}:00.0" / "information"
+            file.parent.mkdir()
+            file.write_text(INFORMATION.format(uuid=uuid, minor=minor))
+        for minor in minors:
+            (nodes / f"nvidia{minor}").touch()
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         if smi is not None:
@@ -101,11 +124,67 @@ def test_nothing_is_changed(machine, count, environment, expected, leases):
 @pytest.mark.parametrize(
     "smi", [None, "echo NVIDIA-SMI has failed; exit 9", "echo No devices were found", "exit 0"]
 )
-def test_a_machine_without_gpus(machine, smi, leases):
+def test_a_machine_without_gpus(machine, smi, leases, warnings):
     machine(smi)
     with leased_gpus(1, folder=leases) as gpus:
         assert gpus == ()
         assert "CUDA_VISIBLE_DEVICES" not in os.environ
+    assert not warnings()
+
+
+@pytest.fixture
+def warnings(caplog):
+    """A function that gives the warnings so far; the command line turns propagation off, which caplog needs."""
+    logger = logging.getLogger("segflow")
+    logger.addHandler(caplog.handler)
+    yield lambda: [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    logger.removeHandler(caplog.handler)
+
+
+FAULTS = {
+    None: r"No such file or directory: 'nvidia-smi'",
+    "echo NVIDIA-SMI has failed; exit 9": "non-zero exit status 9",
+    "echo No devices were found": "it lists none",
+    "exec 2>&- >&-; while :; do :; done": "timed out after",
+}
+
+
+@pytest.mark.parametrize("smi", FAULTS)
+def test_without_nvidia_smi_the_driver_names_the_gpus(machine, smi, leases, warnings, monkeypatch):
+    """Minor numbers are in no order; the one in the middle belongs to another container."""
+    monkeypatch.setattr(module, "_SMI_TIMEOUT_S", 0.3)
+    driver = ((2, FIRST), (0, "GPU-99999999-aaaa-bbbb-cccc-000000000000"), (1, SECOND))
+    machine(smi, driver=driver, minors=(1, 2))
+    with leased_gpus(2, folder=leases) as gpus:
+        assert gpus == ("0", "1")
+        assert held(leases) == [FIRST, SECOND]
+        assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert all(re.search(FAULTS[smi], text) for text in warnings())
+    assert warnings()
+
+
+@pytest.mark.parametrize(
+    "driver",
+    [(), ((0, "GPU-????????-????-????-????-????????????"), (1, SECOND)), ((0, FIRST),)],
+    ids=["nothing", "a UUID that is not known yet", "too few"],
+)
+def test_gpus_that_nothing_lists_are_one_lease(machine, driver, leases, warnings):
+    machine(driver=driver, minors=(0, 1))
+    with leased_gpus(1, folder=leases) as gpus:
+        assert gpus == ()
+        assert not {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"} & os.environ.keys()
+        assert held(leases) == ["machine"]
+    assert held(leases) == []
+    assert [text for text in warnings() if "cannot be listed, so a job that asks for one holds all" in text]
+    with leased_gpus(2, folder=leases):
+        assert held(leases) == ["machine"]
+
+
+def test_devices_that_are_named_need_no_list(machine, leases, warnings):
+    machine(minors=(0, 1), CUDA_VISIBLE_DEVICES="MIG-33333333-aaaa,1")
+    with leased_gpus(2, folder=leases) as gpus:
+        assert gpus == ("MIG-33333333-aaaa", "1")
+    assert not warnings()
 
 
 def test_all_gpus_of_the_machine(machine, leases):

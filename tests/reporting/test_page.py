@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 from case_samples import REGIONS
-from report_samples import NAN, report_data, summary
+from report_samples import NAN, candidate, history, postprocessing_of, report_data, summary
 
+from segflow.contracts.scores import Selection
 from segflow.reporting.page import render_report
 from segflow.reporting.text import ABSENT, shape_text
 
@@ -112,6 +113,7 @@ def test_plan_and_data(page):
 
 
 SELECTION = report_data().selection
+ONLY = candidate("3d_fullres", NAN)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +138,23 @@ SELECTION = report_data().selection
         ({"summary": summary((NAN, NAN))}, [f"<strong>{ABSENT}</strong>"], []),
         (
             {
+                "summary": summary(),
+                "candidate_summaries": {"3d_fullres": summary()},
+                "selection": Selection(best=ONLY, candidates=(ONLY,)),
+                "postprocessing": postprocessing_of(),
+                "histories": (history("all"),),
+                "overlays": (),
+            },
+            [
+                "Not scored: trained on all cases.",
+                "Taken without scores: 3d_fullres",
+                "0 steps tried, none",
+                "fold all",
+            ],
+            ["Best model", "nan<", "not trained on it", "highest mean Dice wins"],
+        ),
+        (
+            {
                 "labels": REGIONS,
                 "summary": summary((0.9, 0.8), labels=REGIONS),
                 "candidate_summaries": {},
@@ -144,7 +163,15 @@ SELECTION = report_data().selection
             [],
         ),
     ],
-    ids=["another ending", "no optional parts", "no bootstrap", "a preference", "no scores", "regions"],
+    ids=[
+        "another ending",
+        "no optional parts",
+        "no bootstrap",
+        "a preference",
+        "no scores",
+        "no cases",
+        "regions",
+    ],
 )
 def test_other_experiments(changes, present, absent):
     html = render_report(report_data(**changes))

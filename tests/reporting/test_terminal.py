@@ -30,6 +30,13 @@ def test_everything_is_shown():
         assert words in text
 
 
+def test_without_scores():
+    text = shown(summary())
+    assert "model: 2d+3d_fullres" in text
+    assert "not scored: trained on all cases" in text
+    assert "Dice" not in text
+
+
 def test_what_is_unknown_is_left_out():
     text = shown(summary((0.9, 0.8)))
     assert "stage" not in text

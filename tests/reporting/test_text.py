@@ -87,6 +87,7 @@ MANY = [(0.9, 0.8)] * 12
         ({"devices": ["cuda", "cpu"]}, MANY, ["CPU"]),
         ({}, [(0.9, NAN)] * 12, ["'lesion <b>' occurs in no scored case"]),
         ({}, MANY[:3], ["Only 3 cases"]),
+        ({"folds": ["all"]}, [], ["trained on all cases, so none could be scored"]),
     ],
 )
 def test_cautions(change, rows, words):

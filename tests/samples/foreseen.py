@@ -101,6 +101,7 @@ FORESEEN = {
     "preference for single models": (settings(selection={"prefer_single_within": 0.01}), since("select")),
     "overlays of the report": (settings(report={"overlays": 1}), {"report"}),
     "threads and workers": (settings(resources={"threads": 1, "workers": 1}), set()),
+    "where patches are augmented": (settings(resources={"augment": "device"}), set()),
     "what is kept and shown of a training": (
         settings(resources={"checkpoint_minutes": 0.5, "tensorboard": True, "compile": False}),
         set(),
@@ -108,6 +109,7 @@ FORESEEN = {
     "weights to begin with": (pretrained, since("train")),
     "keys in another order": (reorder, set()),
     "a fold more": (settings(folds=[0, 1]), since("train")),
+    "training on all cases": (settings(folds="all"), since("train") - {"ensemble"}),
     "another recipe with the same plan": (recipe_with_the_same_plan, since("train")),
     "the planner's plan in a file": (plan_in_a_file, {"plan"}),
     "code of the recipes there are": (edit("recipes/recipe.py"), set()),

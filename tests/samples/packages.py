@@ -7,12 +7,13 @@ from pathlib import Path
 from report_samples import candidate, postprocessing_of
 from stage_calls import TINY, call
 
+from segflow.contracts.plan import FoldName
 from segflow.contracts.scores import Selection
 
 __all__ = ["package_of"]
 
 
-def package_of(folder: Path, *configurations: str, folds: tuple[int, ...] = (0,)) -> Path:
+def package_of(folder: Path, *configurations: str, folds: tuple[FoldName, ...] = (0,)) -> Path:
     """Five phantom cases, and a package of networks trained for a moment; `folder/model`."""
     data = folder / "data"
     call("phantom", data, "--cases", 5)
@@ -36,7 +37,7 @@ def package_of(folder: Path, *configurations: str, folds: tuple[int, ...] = (0,)
     return folder / "model"
 
 
-def _train(folder: Path, name: str, folds: tuple[int, ...]) -> None:
+def _train(folder: Path, name: str, folds: tuple[FoldName, ...]) -> None:
     manifest = folder / name / "manifest" / "chunk_0.json"
     call(
         "preprocess", folder / "data", "--preparation", folder / "preparation" / f"{name}.json",

@@ -11,7 +11,14 @@ from case_samples import labels_of
 from report_samples import candidate, summary
 
 from segflow.contracts.errors import PlanError
-from segflow.selection.choose import bootstrap, candidate_members, candidate_name, replicate_scores, select
+from segflow.selection.choose import (
+    bootstrap,
+    candidate_members,
+    candidate_name,
+    replicate_scores,
+    select,
+    unscored_choice,
+)
 
 
 def test_order_and_names_of_candidates():
@@ -21,6 +28,19 @@ def test_order_and_names_of_candidates():
     assert [candidate_name(m) for m in members] == singles + pairs
     assert candidate_members([]) == ()
     assert candidate_members(["mine", "3d_fullres"]) == (("3d_fullres",), ("mine",), ("3d_fullres", "mine"))
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["2d", "3d_lowres", "3d_fullres"], "3d_fullres"),
+        (["3d_lowres", "2d"], "2d"),
+        (["mine", "3d_lowres"], "3d_lowres"),
+        (["mine"], "mine"),
+    ],
+)
+def test_the_choice_without_scores(names, chosen):
+    assert unscored_choice(names) == chosen
 
 
 @pytest.mark.parametrize("scores", [(0.5, 0.7, 0.6, 0.7), (nan, 0.7, 0.5), (0.5, 0.7, nan)])

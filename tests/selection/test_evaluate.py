@@ -66,6 +66,15 @@ def test_json_round_trip():
     assert Summary.parse(data, where="summary.json", error=PredictionError).to_json() == text
 
 
+def test_without_cases_nothing_is_defined():
+    merged = merge_folds([summarise([], CLASSES)], CLASSES)
+    assert list(merged.mean) == ["1", "2"]
+    for metrics in (merged.foreground_mean, *merged.mean.values()):
+        assert np.isnan([metrics.dice, metrics.iou, metrics.tp, metrics.n_ref]).all()
+        assert metrics.hd95 is None
+    assert Summary.parse(json.loads(merged.to_json()), where="s", error=PredictionError).metric_per_case == ()
+
+
 def test_every_case_weighs_the_same_across_folds():
     folds = [[case("a", WHOLE, WHOLE), case("b", WHOLE, WHOLE)], [case("c", HALF, HALF)]]
     merged = merge_folds([summarise(cases, CLASSES) for cases in folds], CLASSES)
@@ -76,8 +85,6 @@ def test_every_case_weighs_the_same_across_folds():
 def test_scores_that_cannot_be_computed_or_combined():
     with pytest.raises(PredictionError, match=r"out/a.nii.gz has shape \(1, 1, 2\)"):
         score_case(np.zeros((1, 1, 2), int), np.zeros((1, 1, 1), int), CLASSES, **FILES)
-    with pytest.raises(PredictionError, match="no scored cases"):
-        summarise([], CLASSES)
     with pytest.raises(PredictionError, match="p/a has no score for 2"):
         summarise([case("a", HALF)], CLASSES)
     with pytest.raises(PredictionError, match="more than one fold: r/a"):

@@ -26,6 +26,7 @@ MIXED = Labels((("background", 0), ("ab", (1, 2)), ("b", 2), ("c", 3)), regions_
 MM = (2.0, 1.0, 0.5)
 EVERYTHING = PostprocessingRecipe(remove_below_mm3=(1.5, 2.5, 4), fill_holes=True)
 KEEP_1 = (Operation(name="keep_largest", labels=(1,)),)
+KEEP_1_AND_2 = (Operation(name="keep_largest", labels=(1, 2)),)
 
 
 def load(prediction, reference):
@@ -39,8 +40,8 @@ def load(prediction, reference):
     return (*maps, MM)
 
 
-def found_for(labels, *pairs, recipe=None):
-    return search([partial(load, *pair) for pair in pairs], labels, recipe)
+def found_for(labels, *pairs, recipe=None, single=()):
+    return search([partial(load, *pair) for pair in pairs], labels, recipe, single=single)
 
 
 def test_a_single_class_has_one_step():
@@ -63,6 +64,26 @@ def test_a_joint_operation_is_refused_if_a_class_falls():
     assert first.dice_after == 1
     assert result.operations == KEEP_1
     assert result.foreground_mean_dice_after == 1
+
+
+def test_training_labels_decide_whatever_the_dice():
+    """Class 1 is always one component in the training labels, class 2 is not: its false speck stays."""
+    recipe = PostprocessingRecipe(largest_component="if_single_in_labels")
+    result = found_for(CLASSES, ("110111002202", "110000002200"), recipe=recipe, single=(1,))
+    (step,) = result.steps
+    assert (step.operation, step.target, step.accepted) == (*KEEP_1, "1", True)
+    assert step.dice_after == 0 < step.dice_before  # the larger component is the wrong one
+    assert result.operations == KEEP_1
+    assert result.foreground_mean_dice_after < result.foreground_mean_dice_before
+    assert found_for(CLASSES, ("11011", "11000"), recipe=recipe).operations == ()
+    assert found_for(CLASSES, ("11010", "11000"), single=(2,)).operations == KEEP_1_AND_2  # as the Dice says
+
+
+def test_operations_on_which_the_dice_decides_come_after_those_of_the_training_labels():
+    recipe = PostprocessingRecipe(largest_component="if_single_in_labels", remove_below_mm3=(1.5,))
+    result = found_for(ONE, ("1101000", "1100000"), recipe=recipe, single=(1,))
+    assert [step.operation.name for step in result.steps] == ["keep_largest", "remove_small"]
+    assert result.operations == KEEP_1
 
 
 def test_a_class_that_occurs_nowhere_is_left_out():

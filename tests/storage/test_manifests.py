@@ -68,3 +68,5 @@ def test_label_maps_are_those_of_the_manifest_or_else_all_that_are_finished(tmp_
     assert list_label_maps([tmp_path], ".nii.gz") == [tmp_path / "a.nii.gz"]
     with pytest.raises(PredictionError, match=r"a\.nii\.gz is there 2 times"):
         list_label_maps([tmp_path, tmp_path], ".nii.gz")
+    (tmp_path / "manifest.json").write_text(Manifest(cases={}).to_json())
+    assert list_label_maps([tmp_path], ".nii.gz") == []  # as where all cases are trained on

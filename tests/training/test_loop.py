@@ -99,6 +99,38 @@ def test_stopped_after_any_step_and_resumed(store, straight, step, workers):
     assert all(record.seconds > 0 for record in resumed.history)
 
 
+@pytest.fixture(scope="module")
+def on_device():
+    """A training whose patches are augmented on its device."""
+    return run(short(augment="device"))
+
+
+def test_augmented_on_the_device_but_for_rounding_nothing_changes(straight, on_device):
+    for one, other in zip(on_device.history, straight.history, strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, abs=1e-5)
+        assert one.validation_loss == pytest.approx(other.validation_loss, abs=1e-5)
+        assert one.pseudo_dice == pytest.approx(other.pseudo_dice, abs=1e-3)
+
+
+@pytest.mark.parametrize(("step", "workers"), [(2, 0), (4, 2)])
+def test_augmented_on_the_device_stopped_and_resumed_with_workers_or_without(store, on_device, step, workers):
+    job = short(augment="device", workers=workers)
+    stop_after(step, job, store)
+    assert_same(run(job, store), on_device)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_augmented_on_the_device_regions_of_a_cascade(dimensions):
+    labels = Labels((("background", 0), ("both", (1, 2)), ("b", 2)), (1, 2))
+    changes = {"labels": labels, "previous_stage": "3d_lowres", "mask_normalization": (True,)}
+    one, other = (
+        run(dataclasses.replace(make_job(dimensions, recipe=SHORT, **changes), augment=augment))
+        for augment in ("workers", "device")
+    )
+    for record, expected in zip(other.history, one.history, strict=True):
+        assert record.train_loss == pytest.approx(expected.train_loss, abs=1e-5)
+
+
 def test_losses_that_are_read_a_step_later_as_on_a_gpu(store, straight, monkeypatch):
     monkeypatch.setitem(loop._STEPS_AHEAD, "cpu", 1)
     assert_same(run(short()), straight)

@@ -15,6 +15,7 @@ from segflow.volumes.resample import (
     ScoreGrid,
     resample_image,
     resample_labels,
+    resample_labels_nearest,
     resampled_shape,
     separate_axis,
 )
@@ -130,6 +131,15 @@ def test_same_shape_changes_nothing(axis, frozen):
     assert resample_labels(labels, (3, 4, 5), axis) is labels
 
 
+@given(EDGES, EDGES, st.integers(0, 1000))
+def test_labels_of_the_nearest_voxels_are_scipy_s(old, new, seed):
+    labels = np.random.default_rng(seed).integers(-1, 9, old).astype(np.int8)
+    labels.setflags(write=False)
+    found = resample_labels_nearest(labels, new)
+    assert found.dtype == labels.dtype
+    np.testing.assert_array_equal(found, of_whole(labels, new, None, partial(oracle_resize, order=0)))
+
+
 def test_the_nearest_voxel_is_scipy_s_where_rounding_decides():
     labels = np.arange(30, dtype=np.int8).reshape(30, 1, 1)
     expected = oracle_resize(labels, (11, 1, 1), 0)
@@ -165,3 +175,4 @@ def test_resampled_shape(old, spacing_mm, target_mm, shape):
 )
 def test_separate_axis(spacing_mm, target_mm, axis):
     assert separate_axis(spacing_mm, target_mm) == axis
+    assert separate_axis(spacing_mm, target_mm, allowed=False) is None

@@ -78,7 +78,8 @@ def test_faulty_configurations(tmp_path, changes, message):
     experiment = Experiment(tmp_path)
     for folder in ("imagesTr", "labelsTr"):
         (experiment.dataset / folder).mkdir(parents=True)
-    (experiment.dataset / "imagesTr" / "a_0000.nii.gz").touch()
+    for name in "abcde":
+        (experiment.dataset / "imagesTr" / f"{name}_0000.nii.gz").touch()
     (experiment.dataset / "dataset.json").write_text(json.dumps(DESCRIPTION))
     (tmp_path / "clash.yaml").write_text(yaml.safe_dump({"planning": {"gpu_memory_gb": 12}}))
     experiment.configure(**changes)

@@ -152,6 +152,35 @@ def test_a_fold_that_one_of_them_does_not_have(lay_out):
         sources("five", "two", folds=[0, 2])
 
 
+def test_of_few_cases_all_are_trained_on(lay_out):
+    folder = lay_out(cases=CASES[:4])
+    for folds in ([0, 1, 2, 3, 4], [7], "all"):
+        source = sources(folds=folds)["data"]
+        assert (source.folds, source.is_scored) == (["all"], False)
+    split_into_two(folder)
+    source = sources(folds=[1])["data"]
+    assert (source.folds, source.is_scored) == ([1], True)
+
+
+def test_all_cases_are_trained_on_where_that_is_asked_for(lay_out):
+    folder = lay_out(cases=CASES[:5])
+    assert sources(folds=[4, 0])["data"].folds == [4, 0]
+    assert sources(folds="all")["data"].folds == ["all"]
+    split_into_two(folder)
+    message = (
+        r"folds: all trains on every case, but data has a splits_final\.json that holds some out; name its"
+    )
+    with pytest.raises(ConfigurationError, match=message):
+        sources(folds="all")
+
+
+@pytest.mark.parametrize("folds", ["every", [], [0, "all"], [-1], ["all"]])
+def test_folds_that_are_none(lay_out, folds):
+    lay_out()
+    with pytest.raises(ConfigurationError, match="folds"):
+        sources(folds=folds)
+
+
 def test_names_are_those_of_the_folders(lay_out, tmp_path):
     lay_out("one")
     deep = lay_out("deep/er/two")

@@ -80,7 +80,7 @@ wildcard_constraints:
     first=NAME,
     second=NAME,
     candidate=rf"(?:{NAME})(?:\+(?:{NAME}))?",
-    fold=r"\d+",
+    fold=r"\d+|all",
     chunk=r"\d+",
 
 

@@ -26,7 +26,7 @@ rule package:
         recipe=lambda wildcards: f"--recipe={wildcards.recipe}",
         settings=settings("inference"),
         models=f"{EXPERIMENT}/models",
-        folds=list(CONFIG.folds),
+        folds=of_dataset("folds"),
     shell:
         "exec segflow package --job --dataset {input.description:q} --fingerprint {input.fingerprint:q}"
         " --plan {input.plan:q} --selection {input.selection:q}"

@@ -106,7 +106,7 @@ rule crossvalidate:
     """Scores of one candidate over all folds."""
     input:
         description=description,
-        folds=expand(SCORES, fold=CONFIG.folds, allow_missing=True),
+        folds=all_folds(SCORES),
         settled=settled,
     output:
         summary=SUMMARY,

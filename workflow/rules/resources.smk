@@ -23,7 +23,8 @@ def hardware(wildcards, resources):
 def side_options(wildcards, resources):
     """How a training makes its batches and computes, how often it is saved, and what is written beside its result."""
     wanted = CONFIG.resources
-    options = ["--checkpoint-minutes", f"{wanted.checkpoint_minutes:g}"]
+    minutes = f"{wanted.checkpoint_minutes:g}"
+    options = ["--augment", wanted.augment, "--checkpoint-minutes", minutes]
     if wanted.workers is not None:
         options += ["--workers", str(wanted.workers)]
     if wanted.compile != "auto":

@@ -77,7 +77,7 @@ rule postprocess:
         *code("postprocess"),
         meaning=meaning,
         predictions=f"{EXPERIMENT}/predictions",
-        folds=list(CONFIG.folds),
+        folds=of_dataset("folds"),
         folder=subpath(output.manifest, parent=True),
     shell:
         "exec segflow postprocess --job --postprocessing {input.postprocessing:q}"

@@ -12,7 +12,7 @@ Two kinds of inputs are read by no command, or do not count:
 
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.settings import settings_of
-from segflow.selection.choose import candidate_members, candidate_name
+from segflow.selection.choose import candidate_members, candidate_name, unscored_choice
 from segflow.workflow.code import code_of
 from segflow.workflow.recipes import CASCADE, LOW_RESOLUTION, pretrained_words, training_words
 
@@ -62,6 +62,11 @@ def previous_stage(wildcards):
     return expand(PREVIOUS_STAGE, **wildcards) if wildcards.configuration in PLANS.cascades else []
 
 
+def all_folds(template):
+    """The files of all folds that are trained."""
+    return lambda wildcards: expand(template, fold=SOURCES[wildcards.dataset].folds, **wildcards)
+
+
 def low_resolution_predictions(wildcards):
     folds = range(SOURCES[wildcards.dataset].n_folds)
     return expand(PREDICTIONS, candidate=LOW_RESOLUTION, fold=folds, **wildcards)
@@ -72,11 +77,21 @@ def planned_configurations(wildcards):
 
     What follows from a checkpoint is decided again when it has run, and does not run if nothing has changed.
     """
-    for chunk in range(SOURCES[wildcards.dataset].n_chunks):
+    source = SOURCES[wildcards.dataset]
+    cascades = set(PLANS.cascades) & set(CONFIG.configurations)
+    if cascades and not source.is_scored:
+        raise WorkflowError(
+            f"configurations: {min(cascades)} learns from predictions of held-out cases, and no case of "
+            f"{wildcards.dataset} is held out; leave it out"
+        )
+    for chunk in range(source.n_chunks):
         checkpoints.check.get(dataset=wildcards.dataset, chunk=chunk)
     made = checkpoints.plan.get(dataset=wildcards.dataset, plan=PLANS.of[wildcards.recipe])
     planned = read_plan(Path(made.output.plan)).configurations
-    wanted = planned if CONFIG.configurations == "auto" else CONFIG.configurations
+    wanted = CONFIG.configurations
+    if wanted == "auto":
+        single = [name for name in planned if name not in PLANS.cascades]
+        wanted = planned if source.is_scored else [unscored_choice(single)]
     if absent := [name for name in wanted if name not in planned]:
         raise WorkflowError(
             f"configurations: the plan for {wildcards.dataset} has no {absent[0]}; it has {', '.join(planned)}"
@@ -90,11 +105,13 @@ def all_of(*templates):
     def files(wildcards):
         configurations = planned_configurations(wildcards)
         members = candidate_members(configurations)
-        candidates = [candidate_name(one) for one in members if len(one) == 1 or CONFIG.ensembles]
+        source = SOURCES[wildcards.dataset]
+        pairs = CONFIG.ensembles and source.is_scored
+        candidates = [candidate_name(one) for one in members if len(one) == 1 or pairs]
         every = {
             "configuration": configurations,
             "candidate": candidates,
-            "fold": CONFIG.folds,
+            "fold": source.folds,
         }
         return expand(templates, **every, **wildcards)
 

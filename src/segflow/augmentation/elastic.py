@@ -19,7 +19,7 @@ from torch import Tensor
 from segflow.augmentation.separable import apply_along_axes
 from segflow.recipes.training import AugmentationRecipe
 
-__all__ = ["ElasticDraw", "displacements", "draw_elastic"]
+__all__ = ["ElasticDraw", "coarse_displacements", "displacements", "draw_elastic"]
 
 _SEEDS: Final = 2**63
 #: Nodes that a cubic B-spline needs beyond the cells it covers.
@@ -54,11 +54,15 @@ def draw_elastic(
 
 def displacements(draw: ElasticDraw, patch_shape: Sequence[int]) -> Tensor:
     """How far each voxel of a patch is moved along each axis: (axes, *patch), in voxels."""
+    return apply_along_axes(*coarse_displacements(draw, patch_shape))
+
+
+def coarse_displacements(draw: ElasticDraw, patch_shape: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    """How far each node is moved, (axes, *nodes), and along each axis the weight of each node, (voxels, nodes)."""
     splines = [_cubic_splines(n, draw.distance) for n in patch_shape]
     nodes = (len(patch_shape), *(spline.shape[1] for spline in splines))
     generator = torch.Generator().manual_seed(draw.seed)
-    moved = (2 * torch.rand(nodes, generator=generator) - 1) * draw.reach
-    return apply_along_axes(moved, splines)
+    return (2 * torch.rand(nodes, generator=generator) - 1) * draw.reach, splines
 
 
 def _cubic_splines(n: int, distance: float) -> Tensor:

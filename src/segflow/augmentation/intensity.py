@@ -31,6 +31,7 @@ __all__ = [
     "add_noise_",
     "bend_gamma_",
     "bend_gamma_inverted_",
+    "bend_rows_",
     "blur_",
     "change_brightness_",
     "change_contrast_",
@@ -39,6 +40,8 @@ __all__ = [
     "draw_low_resolution",
     "draw_noise",
     "lower_resolution_",
+    "n_kept",
+    "stretch_rows_",
 ]
 
 #: Standard deviation of noise, and the seed that it is generated from.
@@ -52,6 +55,7 @@ Factors = tuple[float, ...]
 LowResolution = tuple[int, tuple[float | None, ...]]
 
 T = TypeVar("T")
+Number = TypeVar("Number", float, Tensor)
 
 #: Lower limit of a range or standard deviation that is divided by. Source: method.md section 13, step 10.
 _FLOOR: Final = 1e-7
@@ -75,8 +79,8 @@ def draw_noise(rng: np.random.Generator, recipe: AugmentationRecipe) -> Noise | 
 def add_noise_(image: Tensor, noise: Noise) -> None:
     """Add Gaussian noise."""
     std, seed = noise
-    generator = torch.Generator().manual_seed(seed)
-    image.add_(torch.randn(image.shape, generator=generator), alpha=std)
+    generator = torch.Generator(image.device).manual_seed(seed)
+    image.add_(torch.randn(image.shape, generator=generator, device=image.device), alpha=std)
 
 
 def draw_blur(
@@ -128,9 +132,16 @@ def change_brightness_(image: Tensor, factors: Factors) -> None:
 def change_contrast_(image: Tensor, factors: Factors) -> None:
     """Stretch each channel about its mean, within its old minimum and maximum."""
     for channel, factor in zip(image, factors, strict=True):
-        low, high = (float(limit) for limit in torch.aminmax(channel))
-        mean = float(channel.mean())
-        channel.mul_(factor).add_(mean * (1 - factor)).clamp_(low, high)
+        _stretch_(channel, factor, _limits(channel), float(channel.mean()))
+
+
+def stretch_rows_(rows: Tensor, factors: Tensor) -> None:
+    """`change_contrast_` of channels as rows (n, voxels), by factors (n, 1)."""
+    _stretch_(rows, factors, torch.aminmax(rows, dim=1, keepdim=True), rows.mean(1, keepdim=True))
+
+
+def _stretch_(x: Tensor, factor: Number, limits: tuple[Number, Number], mean: Number) -> None:
+    x.mul_(factor).add_(mean * (1 - factor)).clamp_(*limits)
 
 
 def draw_low_resolution(
@@ -147,6 +158,11 @@ def draw_low_resolution(
     return None if shares is None else (first_axis, shares)
 
 
+def n_kept(n: int, share: float) -> int:
+    """The samples kept of n along an axis."""
+    return max(round(n * share), 1)
+
+
 def lower_resolution_(image: Tensor, low_resolution: LowResolution) -> None:
     """Sample channels down to the nearest neighbour, and up again linearly."""
     first_axis, shares = low_resolution
@@ -156,7 +172,7 @@ def lower_resolution_(image: Tensor, low_resolution: LowResolution) -> None:
         small, matrices = channel, []
         for axis in range(first_axis, channel.ndim):
             n = channel.shape[axis]
-            n_small = max(round(n * share), 1)
+            n_small = n_kept(n, share)
             small = small.index_select(axis, nearest_indices(n, n_small))
             matrices.append(linear_matrix(upsampling_positions(n_small, n), n_small))
         channel.copy_(apply_along_axes(small.contiguous(), matrices))
@@ -171,21 +187,47 @@ def bend_gamma_(image: Tensor, exponents: Factors, *, inverted: bool = False) ->
     Inverted, the same is done to -x, which bends the bright end instead of the dark.
     """
     for channel, gamma in zip(image, exponents, strict=True):
-        low, high = (float(limit) for limit in torch.aminmax(channel))
-        mean_x, std_x = _mean_std(channel)
-        value_range = max(high - low, _FLOOR)
-        if inverted:
-            channel.mul_(-1 / value_range).add_(high / value_range)
-        else:
-            channel.mul_(1 / value_range).add_(-low / value_range)
-        channel.clamp_(0, 1).pow_(gamma)
-        mean_u, std_u = _mean_std(channel)
-        slope = std_x * value_range / max(std_u * value_range, _FLOOR)
-        slope = -slope if inverted else slope
-        channel.mul_(slope).add_(mean_x - slope * mean_u)
+        _bend_(channel, gamma, _limits(channel), _mean_std, inverted=inverted)
 
 
 bend_gamma_inverted_: Final = partial(bend_gamma_, inverted=True)
+
+
+def bend_rows_(rows: Tensor, exponents: Tensor, *, inverted: bool = False) -> None:
+    """`bend_gamma_` of channels as rows (n, voxels), to powers (n, 1)."""
+    limits = torch.aminmax(rows, dim=1, keepdim=True)
+    _bend_(rows, exponents, limits, _mean_std_of_rows, inverted=inverted)
+
+
+def _bend_(
+    x: Tensor,
+    gamma: Number,
+    limits: tuple[Number, Number],
+    mean_std: Callable[[Tensor], tuple[Number, Number]],
+    *,
+    inverted: bool,
+) -> None:
+    low, high = limits
+    mean_x, std_x = mean_std(x)
+    value_range = _floored(high - low)
+    if inverted:
+        x.mul_(-1 / value_range).add_(high / value_range)
+    else:
+        x.mul_(1 / value_range).add_(-low / value_range)
+    x.clamp_(0, 1).pow_(gamma)
+    mean_u, std_u = mean_std(x)
+    slope = std_x * value_range / _floored(std_u * value_range)
+    slope = -slope if inverted else slope
+    x.mul_(slope).add_(mean_x - slope * mean_u)
+
+
+def _floored(value: Number) -> Number:
+    return value.clamp(min=_FLOOR) if isinstance(value, Tensor) else max(value, _FLOOR)
+
+
+def _limits(x: Tensor) -> tuple[float, float]:
+    low, high = torch.aminmax(x)
+    return float(low), float(high)
 
 
 def _mean_std(x: Tensor) -> tuple[float, float]:
@@ -194,3 +236,9 @@ def _mean_std(x: Tensor) -> tuple[float, float]:
     centred = (x - mean).reshape(-1)
     variance = float(centred.dot(centred)) / max(x.numel() - 1, 1)
     return mean, variance**0.5
+
+
+def _mean_std_of_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    mean = rows.mean(1, keepdim=True)
+    variance = (rows - mean).square_().sum(1, keepdim=True) / max(rows.shape[1] - 1, 1)
+    return mean, variance.sqrt_()

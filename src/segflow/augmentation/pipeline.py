@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from segflow.contracts.labels import Labels
 from segflow.recipes.training import AugmentationRecipe
 
 __all__ = [
+    "UNCHANGED",
     "AugmentationDraw",
     "Example",
     "Patch",
@@ -35,6 +36,8 @@ __all__ = [
     "draw_augmentation",
     "needed_box",
     "plain",
+    "previous_channels",
+    "source_centre",
 ]
 
 
@@ -114,6 +117,9 @@ class AugmentationDraw:
     cascade: CascadeDraw
 
 
+UNCHANGED: Final = AugmentationDraw(spatial=SpatialDraw(), changes=(), mirror_axes=(), cascade=CascadeDraw())
+
+
 def draw_augmentation(rng: np.random.Generator, settings: Settings) -> AugmentationDraw:
     """Draw all transforms of one patch."""
     recipe, n, k = settings.recipe, len(settings.patch_shape), settings.n_fixed_axes
@@ -156,53 +162,55 @@ def needed_box(draw: AugmentationDraw, settings: Settings) -> tuple[tuple[int, .
 
 def augment(patch: Patch, draw: AugmentationDraw, settings: Settings) -> Example:
     """Apply all transforms to the `needed_box` of a patch, whose image may be overwritten."""
-    patch = _move(patch, draw, settings)
+    image, labels = _moved(patch.image, transform_image, draw, settings), patch.labels
+    labels = _mirrored(_moved(labels, transform_labels, draw, settings), draw, settings)
     for change_, drawn in draw.changes:
-        change_(patch.image, drawn)
-    axes = [axis - len(settings.patch_shape) for axis in draw.mirror_axes]
-    image, labels = _mirrored(patch.image, axes), _mirrored(patch.labels, axes)
+        change_(image, drawn)
+    image = _mirrored(image, draw, settings)
     for channel, zero in enumerate(settings.zero_outside):
         if zero:
             image[channel].masked_fill_(labels < 0, 0)
-    previous = None if patch.previous is None else _mirrored(patch.previous, axes)
-    return _example(Patch(image, labels, previous), settings, draw.cascade)
+    return _example(Patch(image, labels, patch.previous), draw, settings)
 
 
 def plain(patch: Patch, settings: Settings) -> Example:
     """The example without any random transform, for validation; the patch has its final shape."""
-    return _example(patch, settings, CascadeDraw())
+    return _example(patch, UNCHANGED, settings)
 
 
-def _move(patch: Patch, draw: AugmentationDraw, settings: Settings) -> Patch:
+def previous_channels(previous: Tensor, draw: AugmentationDraw, settings: Settings) -> Tensor:
+    """The previous stage's labels, transformed like the image and made imperfect: (foreground labels, *patch)."""
+    previous = _mirrored(_moved(previous, transform_labels, draw, settings), draw, settings)
+    channels = one_hot(previous, settings.labels.foreground_values)
+    perturb_(channels, draw.cascade, max_share=settings.recipe.cascade_remove_max_share)
+    return channels
+
+
+def source_centre(draw: AugmentationDraw, settings: Settings) -> list[float]:
+    """Where the patch's centre comes to lie, in voxels of the `needed_box`, along the axes that are transformed."""
+    k, (first, _) = settings.n_fixed_axes, needed_box(draw, settings)
+    return [(r - 1) / 2 - f for r, f in zip(settings.read_shape[k:], first[k:], strict=True)]
+
+
+def _moved(
+    array: Tensor, transform: Callable[..., Tensor], draw: AugmentationDraw, settings: Settings
+) -> Tensor:
     """Rotate, scale and deform; fixed axes are folded into the channels for it."""
     if not draw.spatial.fires:
-        return patch
-    k = settings.n_fixed_axes
-    first, _ = needed_box(draw, settings)
-    centre = [(r - 1) / 2 - f for r, f in zip(settings.read_shape[k:], first[k:], strict=True)]
-    plane = settings.patch_shape[k:]
-
-    def moved(array: Tensor, transform: Callable[..., Tensor]) -> Tensor:
-        folded = array.reshape(-1, *array.shape[array.ndim - len(plane) :])
-        result = transform(draw.spatial, folded, centre=centre, patch_shape=plane)
-        channels = array.shape[: array.ndim - len(settings.patch_shape)]
-        return result.reshape(*channels, *settings.patch_shape)
-
-    return Patch(
-        moved(patch.image, transform_image),
-        moved(patch.labels, transform_labels),
-        None if patch.previous is None else moved(patch.previous, transform_labels),
-    )
+        return array
+    plane = settings.patch_shape[settings.n_fixed_axes :]
+    folded = array.reshape(-1, *array.shape[array.ndim - len(plane) :])
+    result = transform(draw.spatial, folded, centre=source_centre(draw, settings), patch_shape=plane)
+    return result.reshape(*array.shape[: array.ndim - len(settings.patch_shape)], *settings.patch_shape)
 
 
-def _mirrored(array: Tensor, axes: Sequence[int]) -> Tensor:
-    return torch.flip(array, tuple(axes)) if axes else array
+def _mirrored(array: Tensor, draw: AugmentationDraw, settings: Settings) -> Tensor:
+    axes = [axis - len(settings.patch_shape) for axis in draw.mirror_axes]
+    return torch.flip(array, axes) if axes else array
 
 
-def _example(patch: Patch, settings: Settings, draw: CascadeDraw) -> Example:
+def _example(patch: Patch, draw: AugmentationDraw, settings: Settings) -> Example:
     image = patch.image
     if patch.previous is not None:
-        channels = one_hot(patch.previous, settings.labels.foreground_values)
-        perturb_(channels, draw, max_share=settings.recipe.cascade_remove_max_share)
-        image = torch.cat((image, channels))
+        image = torch.cat((image, previous_channels(patch.previous, draw, settings)))
     return Example(image, make_targets(patch.labels, settings.labels, shapes=settings.target_shapes))

@@ -10,9 +10,11 @@ from torch import Tensor
 
 __all__ = [
     "apply_along_axes",
+    "apply_to_each",
     "gaussian_matrix",
     "linear_matrix",
     "nearest_indices",
+    "resolution_matrix",
     "upsampling_positions",
 ]
 
@@ -37,6 +39,22 @@ def apply_along_axes(volume: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     return volume
 
 
+def apply_to_each(volumes: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """Multiply each axis of each volume by a matrix of its own.
+
+    Args:
+        volumes: (n, *spatial).
+        matrices: (n, n_out, n_in) for each spatial axis, in order.
+
+    Returns:
+        (n, *n_out).
+    """
+    for matrix in matrices:  # of the first spatial axis, which becomes the last
+        changed = volumes.flatten(2).mT @ matrix.mT
+        volumes = changed.reshape(len(volumes), *volumes.shape[2:], -1)
+    return volumes
+
+
 def linear_matrix(positions: Tensor, n_in: int) -> Tensor:
     """Linear interpolation of `n_in` samples at positions (n_out,), 0 being the first's centre; 0 outside."""
     samples = torch.arange(n_in, dtype=torch.float32)
@@ -59,12 +77,12 @@ def gaussian_matrix(n: int, sigma: float) -> Tensor:
     return matrix.scatter_add_(1, sources, (weights / weights.sum()).expand(n, -1))
 
 
-def nearest_indices(n_in: int, n_out: int) -> Tensor:
+def nearest_indices(n_in: int, n_out: int, device: torch.device | None = None) -> Tensor:
     """Index (n_out,) of the sample nearest to the centre of each of `n_out` equal parts ("nearest-exact").
 
     Source: method.md section 13, steps 8 and 16.
     """
-    return ((2 * torch.arange(n_out) + 1) * n_in // (2 * n_out)).clamp_(max=n_in - 1)
+    return ((2 * torch.arange(n_out, device=device) + 1) * n_in // (2 * n_out)).clamp_(max=n_in - 1)
 
 
 def upsampling_positions(n_in: int, n_out: int) -> Tensor:
@@ -74,3 +92,9 @@ def upsampling_positions(n_in: int, n_out: int) -> Tensor:
     """
     centres = (torch.arange(n_out, dtype=torch.float32) + 0.5) * (n_in / n_out) - 0.5
     return centres.clamp_(min=0, max=n_in - 1)
+
+
+def resolution_matrix(n: int, n_small: int) -> Tensor:
+    """From `n` samples to the nearest `n_small`, and linearly back to `n`."""
+    up = linear_matrix(upsampling_positions(n_small, n), n_small)
+    return torch.zeros(n, n).index_add_(1, nearest_indices(n, n_small), up)

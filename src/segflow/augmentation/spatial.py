@@ -26,9 +26,15 @@ from segflow.augmentation.separable import apply_along_axes, linear_matrix
 from segflow.recipes.training import AugmentationRecipe
 
 __all__ = [
+    "EDGE",
+    "OUTSIDE",
     "SpatialDraw",
+    "corner_weights",
+    "corners_of",
     "draw_spatial",
     "initial_patch_shape",
+    "matrix_of",
+    "most_likely",
     "rotation_range_rad",
     "source_box",
     "transform_image",
@@ -42,11 +48,11 @@ _RIGHT_ANGLE_DEG: Final = 90.0
 #: Scores that differ by less are a tie, which the nearer voxel wins (float32 rounding).
 _TIE: Final = 1e-5
 #: Label of voxels outside what was read. Source: method.md section 13.2.
-_OUTSIDE: Final = -1
+OUTSIDE: Final = -1
 #: Marks cells whose corners have several labels; no label is as low.
 _MIXED: Final = -(2**15)
 #: Keeps positions off the far border, so that they have a cell; too little to matter.
-_EDGE: Final = 1e-3
+EDGE: Final = 1e-3
 
 
 def uses_dummy_2d(patch_shape: Sequence[int], recipe: AugmentationRecipe) -> bool:
@@ -155,7 +161,7 @@ def source_box(
             patch_shape
         )
     moved = 0.0 if draw.elastic is None else draw.elastic.reach
-    reach = np.abs(_matrix(draw, len(patch_shape))) @ ((np.asarray(patch_shape) - 1) / 2 + moved)
+    reach = np.abs(matrix_of(draw, len(patch_shape))) @ ((np.asarray(patch_shape) - 1) / 2 + moved)
     centre = (np.asarray(read_shape) - 1) / 2
     first = np.maximum(np.floor(centre - reach - _TIE).astype(int), 0)
     stop = np.minimum(np.floor(centre + reach + _TIE).astype(int) + 2, read_shape)
@@ -206,10 +212,10 @@ def transform_labels(
     Returns:
         (n, *patch), as the labels.
     """
-    padded = F.pad(labels, (1, 1) * len(patch_shape), value=_OUTSIDE)
+    padded = F.pad(labels, (1, 1) * len(patch_shape), value=OUTSIDE)
     cells = _uniform_cells(padded)
     positions = _positions(draw, centre=[c + 1 for c in centre], patch_shape=patch_shape)
-    inside = [q.clamp_(0, n - _EDGE) for q, n in zip(positions, cells.shape[1:], strict=True)]
+    inside = [q.clamp_(0, n - EDGE) for q, n in zip(positions, cells.shape[1:], strict=True)]
     floors = [q.int() for q in inside]
     index = _flat_index(floors, cells.shape[1:]).reshape(-1)
     result = cells.reshape(len(labels), -1).index_select(1, index)
@@ -218,8 +224,7 @@ def transform_labels(
     fractions = [
         q.expand(*patch_shape).reshape(-1)[voxel] - floor for q, floor in zip(inside, floors, strict=True)
     ]
-    corners = _corners(padded, layer, floors)
-    result[layer, voxel] = _most_likely(corners, _corner_weights(fractions))
+    result[layer, voxel] = most_likely(corners_of(padded, layer, floors), corner_weights(fractions))
     return result.reshape(len(labels), *patch_shape)
 
 
@@ -241,8 +246,8 @@ def _flat_index(indices: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
     return first
 
 
-def _corners(labels: Tensor, layer: Tensor, floors: Sequence[Tensor]) -> Tensor:
-    """The labels (n, 2^d) of the corners of cells whose first corner is given."""
+def corners_of(labels: Tensor, layer: Tensor, floors: Sequence[Tensor]) -> Tensor:
+    """The labels (n, 2^d) of the corners of cells whose first corner is given: a layer and d indices, each (n,)."""
     first = _flat_index([layer, *(floor.long() for floor in floors)], labels.shape)
     flat, strides = labels.reshape(-1), labels.stride()[1:]
     offsets = [
@@ -252,16 +257,16 @@ def _corners(labels: Tensor, layer: Tensor, floors: Sequence[Tensor]) -> Tensor:
     return torch.stack([flat.index_select(0, first + offset) for offset in offsets], dim=1)
 
 
-def _corner_weights(fractions: Sequence[Tensor]) -> Tensor:
+def corner_weights(fractions: Sequence[Tensor]) -> Tensor:
     """Weights (n, 2^d) of a cell's corners from the fractions (n,) along its axes."""
-    weights = torch.ones(len(fractions[0]), 1)
+    weights = fractions[0].new_ones(len(fractions[0]), 1)
     for fraction in fractions:
         pair = torch.stack((1 - fraction, fraction), dim=1)
         weights = (weights[:, :, None] * pair[:, None, :]).flatten(1)
     return weights
 
 
-def _most_likely(labels: Tensor, weights: Tensor) -> Tensor:
+def most_likely(labels: Tensor, weights: Tensor) -> Tensor:
     """Per row, the label whose weights sum up highest, the heaviest corner deciding ties."""
     scores = weights * _TIE
     for k in range(labels.shape[1]):
@@ -272,7 +277,7 @@ def _most_likely(labels: Tensor, weights: Tensor) -> Tensor:
 def _positions(draw: SpatialDraw, *, centre: Sequence[float], patch_shape: Sequence[int]) -> list[Tensor]:
     """Per source axis, where the patch's voxels are sampled: new tensors, broadcastable to the patch."""
     d = len(patch_shape)
-    matrix = _matrix(draw, d)
+    matrix = matrix_of(draw, d)
     lines = [
         (torch.arange(n, dtype=torch.float32) - (n - 1) / 2).reshape(-1, *[1] * (d - 1 - axis))
         for axis, n in enumerate(patch_shape)
@@ -287,8 +292,8 @@ def _positions(draw: SpatialDraw, *, centre: Sequence[float], patch_shape: Seque
     return positions
 
 
-def _matrix(draw: SpatialDraw, dimensions: int) -> NDArray[np.float64]:
-    """Rotation about axis 0 first, then 1, then 2; times the scale."""
+def matrix_of(draw: SpatialDraw, dimensions: int) -> NDArray[np.float64]:
+    """Rotation about axis 0 first, then 1, then 2; times the scale: (d, d), from the patch to the source."""
     scale = 1.0 if draw.scale is None else draw.scale
     if draw.angles_rad is None:
         return np.eye(dimensions) * scale

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final, Literal
 
 import numpy as np
@@ -56,32 +57,38 @@ def make_targets(label_map: Tensor, labels: Labels, *, shapes: Sequence[Sequence
     """Targets at every scored resolution.
 
     Args:
-        label_map: (*spatial), integer; -1 becomes background.
+        label_map: (..., *spatial), integer; -1 becomes background.
         labels: Classes or regions.
         shapes: As of `target_shapes`.
 
     Returns:
-        Per resolution: classes (*shape) as the label map's type, or regions (r, *shape), boolean, with a
-        last channel for ignore if there is such a label.
+        Per resolution: classes (..., *shape) as the label map's type, or regions (..., r, *shape), boolean, with
+        a last channel for ignore if there is such a label.
     """
     label_map = label_map.clamp(min=0)
     resized = [_resize(label_map, shape) for shape in shapes]
-    return [_regions(scale, labels) for scale in resized] if labels.has_regions else resized
+    if not labels.has_regions:
+        return resized
+    channel_axis = label_map.ndim - len(shapes[0])
+    return [_regions(scale, labels, channel_axis) for scale in resized]
 
 
 def _resize(label_map: Tensor, shape: Sequence[int]) -> Tensor:
-    for axis, (n, n_small) in enumerate(zip(label_map.shape, shape, strict=True)):
+    first = label_map.ndim - len(shape)
+    for axis, n_small in enumerate(shape, start=first):
+        n = label_map.shape[axis]
         if n_small != n:
-            label_map = label_map.index_select(axis, nearest_indices(n, n_small))
+            label_map = label_map.index_select(axis, nearest_indices(n, n_small, label_map.device))
     return label_map
 
 
-def _regions(label_map: Tensor, labels: Labels) -> Tensor:
+def _regions(label_map: Tensor, labels: Labels, channel_axis: int) -> Tensor:
     """Regions after resizing: picking a voxel and asking for its regions can be swapped."""
     regions = [members(target) for target in labels.targets]
     if labels.ignore is not None:
         regions.append((labels.ignore,))
-    return torch.stack([torch.isin(label_map, torch.tensor(values)) for values in regions])
+    masks = [reduce(torch.logical_or, (label_map == value for value in values)) for values in regions]
+    return torch.stack(masks, dim=channel_axis)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from segflow.commands.arguments import (
 )
 from segflow.commands.resume import label_cases
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.plan import fold_of
+from segflow.contracts.plan import FoldName, fold_of
 from segflow.images.cases import write_labels
 from segflow.images.dataset import read_description
 from segflow.images.formats import label_ending
@@ -32,7 +32,7 @@ def ensemble(
     dataset: DatasetFile,
     preparation: InputFile,
     folds: InputFile,
-    fold: int,
+    fold: FoldName,
     prepared: InputFile,
     members: tuple[InputFolder, InputFolder],
     output: OutputFolder,
@@ -45,7 +45,7 @@ def ensemble(
         dataset: The data set's folder or dataset.json.
         preparation: The plan's preparation/CONFIGURATION.json of either.
         folds: splits_final.json.
-        fold: Its number, from 0.
+        fold: Its number, from 0, or "all", which holds no case out.
         prepared: prepared.json of its cases.
         members: Folders of the two configurations' predictions.
         output: Folder of the label maps.

@@ -103,7 +103,7 @@ def find_best(
         dataset=dataset,
         selection=chosen,
         predictions=experiment / "predictions",
-        folds=numbers,
+        folds=[*numbers],
         output=final,
         manifest=final / "manifest.json",
         workers=workers,
@@ -123,7 +123,8 @@ def _folds_of(folder: Path, configurations: list[str]) -> list[int]:
     """Folds that have predictions, the same for all."""
     found = {
         name: sorted(
-            int(place.name.removeprefix("fold_")) for place in (folder / "predictions" / name).glob("fold_*")
+            int(place.name.removeprefix("fold_"))
+            for place in (folder / "predictions" / name).glob("fold_[0-9]*")
         )
         for name in configurations
     }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from segflow.commands.arguments import InputFolder, OutputFolder
 from segflow.commands.console import console
+from segflow.contracts.plan import FoldName
 
 
 def import_nnunet(
     *,
     folders: list[InputFolder],
-    folds: list[int] | None = None,
+    folds: list[FoldName] | None = None,
     checkpoint: str = "checkpoint_final.pth",
     output: OutputFolder,
 ) -> None:
@@ -18,7 +19,7 @@ def import_nnunet(
     Args:
         folders: Results folders such as nnUNetTrainer__nnUNetPlans__3d_fullres; several are averaged, and a cascade
             needs that of its previous stage.
-        folds: Folds to take over (default: all there are).
+        folds: Folds to take over (default: all that have a number, or else fold_all).
         checkpoint: Name of the file in each fold's folder.
         output: Folder of the model package.
     """

@@ -15,7 +15,7 @@ from segflow.commands.arguments import (
 )
 from segflow.commands.console import console
 from segflow.contracts.model import ModelCard
-from segflow.contracts.plan import Plan
+from segflow.contracts.plan import FoldName, Plan
 from segflow.contracts.scores import PostProcessing, Selection
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.inference import InferenceRecipe
@@ -31,7 +31,7 @@ def package(
     selection: InputFile,
     postprocessing: InputFile,
     models: InputFolder,
-    folds: list[int],
+    folds: list[FoldName],
     output: ResultFile,
     recipe: str,
     settings: tuple[str, ...] = (),

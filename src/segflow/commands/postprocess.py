@@ -21,6 +21,7 @@ from segflow.commands.console import progress_bar
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.labels import Labels
+from segflow.contracts.plan import FoldName
 from segflow.contracts.scores import Operation, PostProcessing, Selection
 from segflow.images.cases import read_geometry, read_labels, write_labels
 from segflow.images.dataset import read_description
@@ -39,7 +40,7 @@ def postprocess(
     input: tuple[InputFolder, ...] = (),  # noqa: A002  the option's name
     selection: InputFile | None = None,
     predictions: InputFolder | None = None,
-    folds: list[int] | None = None,
+    folds: list[FoldName] | None = None,
     output: OutputFolder,
     manifest: ResultFile,
     workers: Workers = CORES,

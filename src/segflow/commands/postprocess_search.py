@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from segflow.commands.arguments import (
     ALONE,
@@ -18,16 +20,17 @@ from segflow.commands.arguments import (
 )
 from segflow.commands.console import console, progress_bar
 from segflow.contracts.arrays import LabelMap, SpacingMm
-from segflow.contracts.labels import Labels
+from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 from segflow.images.cases import read_geometry, read_labels
-from segflow.images.dataset import read_description
+from segflow.images.dataset import read_dataset, read_description
 from segflow.metrics.overlap import target_key
 from segflow.processes.pool import map_cases
 from segflow.recipes.selection import PostprocessingRecipe
 from segflow.recipes.settings import parse_settings
 from segflow.selection.search import search
 from segflow.storage.files import read_contract, write_text
+from segflow.volumes.components import count_components
 
 
 def postprocess_search(
@@ -56,7 +59,8 @@ def postprocess_search(
     file = selection.parent / read_contract(Selection, selection).best.summary
     call.reads(file)
     summary = read_contract(Summary, file)
-    if recipe.is_empty:
+    by_labels = recipe.largest_component == "if_single_in_labels"
+    if recipe.is_empty or not (summary.metric_per_case or by_labels):
         mean = summary.foreground_mean.dice
         nothing = PostProcessing(
             operations=(), steps=(), foreground_mean_dice_before=mean, foreground_mean_dice_after=mean
@@ -68,11 +72,28 @@ def postprocess_search(
         partial(_load, Path(case.prediction_file), Path(case.reference_file), measured=measured)
         for case in summary.metric_per_case
     ]
+    spread = partial(map_cases, workers=workers)
+    single = _single(dataset, labels, spread) if by_labels else ()
     with progress_bar("post-processing", len(cases)) as bar:
-        spread = partial(map_cases, workers=workers)
-        found = search(cases, labels, recipe, on_case=bar.advance, mapper=spread)
+        found = search(cases, labels, recipe, single=single, on_case=bar.advance, mapper=spread)
     write_text(output, found.to_json())
     _say(found, labels)
+
+
+def _single(dataset: Path, labels: Labels, mapper: Callable[..., Iterable[Any]]) -> tuple[Target, ...]:
+    """Targets that occur in the training labels, and have no more than one component in any of them."""
+    files = [case.label for case in read_dataset(dataset.parent).cases if case.label is not None]
+    with progress_bar("components of the labels", len(files)) as bar:
+        most = [0] * len(labels.targets)
+        for counts in mapper(partial(_count, labels=labels), files):
+            most = [max(pair) for pair in zip(most, counts, strict=True)]
+            bar.advance()
+    return tuple(target for target, n in zip(labels.targets, most, strict=True) if n == 1)
+
+
+def _count(file: Path, *, labels: Labels) -> list[int]:
+    label_map = read_labels(file, case=file.name)
+    return [count_components(label_map, members(target)) for target in labels.targets]
 
 
 def _say(found: PostProcessing, labels: Labels) -> None:

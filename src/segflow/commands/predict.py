@@ -28,6 +28,7 @@ from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import Case, CaseRecord
 from segflow.contracts.errors import ConfigurationError, PredictionError, SegflowError
 from segflow.contracts.model import PredictedCase, Prediction
+from segflow.contracts.plan import FoldName
 from segflow.images.cases import read_case, write_labels
 from segflow.images.dataset import Inputs, find_inputs
 from segflow.images.formats import digest_of_image, ending_of, label_ending
@@ -111,7 +112,7 @@ def predict(
     model: ModelPackage,
     input: list[InputPath],  # noqa: A002  the option's name
     output: OutputFolder,
-    folds: list[int] | None = None,
+    folds: list[FoldName] | None = None,
     step: float | None = None,
     mirroring: Annotated[bool | None, Parameter(negative="--no-mirroring")] = None,
     precision: Precision | None = None,
@@ -233,7 +234,7 @@ def _guarded(step: Callable[[Any], Any], expected: type[Any]) -> Callable[[Any],
         try:
             return step(item)
         except SegflowError as problem:
-            return problem
+            return problem if identifier in str(problem) else PredictionError(f"case {identifier}: {problem}")
         except OSError as problem:
             return PredictionError(f"case {identifier}: {problem}")
         except (MemoryError, RuntimeError) as problem:  # torch has no class of its own for the CPU's memory

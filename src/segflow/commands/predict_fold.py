@@ -21,7 +21,7 @@ from segflow.commands.arguments import (
 )
 from segflow.commands.resume import label_cases
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import Preparation, fold_of
+from segflow.contracts.plan import FoldName, Preparation, fold_of
 from segflow.images.cases import write_labels
 from segflow.images.dataset import read_description
 from segflow.images.formats import label_ending
@@ -75,7 +75,7 @@ def predict_fold(
     dataset: DatasetFile,
     preparation: InputFile,
     folds: InputFile,
-    fold: int,
+    fold: FoldName,
     prepared: InputFile,
     previous_stage: InputFile | None = None,
     model: InputFile,
@@ -95,7 +95,7 @@ def predict_fold(
         dataset: The data set's folder or dataset.json.
         preparation: The plan's preparation/CONFIGURATION.json.
         folds: splits_final.json.
-        fold: Its number, from 0.
+        fold: Its number, from 0, or "all", which holds no case out.
         prepared: prepared.json of the prepared cases.
         previous_stage: Manifest of the previous stage's labels (cascade).
         model: Weights file of this fold.

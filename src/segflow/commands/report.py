@@ -47,9 +47,7 @@ def report(
     outcome = read_outcome(results)
     source = read_dataset(dataset.parent)
     folder, card = outcome.folder, outcome.card
-    networks = [
-        read_contract(NetworkCard, file) for file in sorted((folder / "models").glob("*/fold_*/card.json"))
-    ]
+    networks = [read_contract(NetworkCard, file) for file in _of_trainings(outcome, "card.json")]
     qualified = cautions(
         outcome.summary,
         outcome.labels,
@@ -72,7 +70,7 @@ def report(
             candidate.name: read_contract(Summary, folder / candidate.summary)
             for candidate in card.selection.candidates
         },
-        histories=_histories(folder),
+        histories=_histories(outcome),
         overlays=_overlays(outcome, source, overlays),
         stages=stage_times(folder),
         provenance=_provenance(outcome, networks),
@@ -89,12 +87,19 @@ def _warnings(check: Sequence[Path], results: Path, dataset: Dataset) -> tuple[s
     return tuple(dict.fromkeys((*said, *common)))
 
 
-def _histories(folder: Path) -> tuple[History, ...]:
+def _of_trainings(outcome: Outcome, name: str) -> list[Path]:
+    """A file of all trainings of the package's folds; others are of earlier calls."""
+    models = outcome.folder / "models"
+    return sorted(file for fold in outcome.card.folds for file in models.glob(f"*/fold_{fold}/{name}"))
+
+
+def _histories(outcome: Outcome) -> tuple[History, ...]:
     found = []
-    for file in sorted((folder / "models").glob("*/fold_*/training.csv")):
+    for file in _of_trainings(outcome, "training.csv"):
         with file.open(newline="") as lines:
             rows = list(csv.DictReader(lines))
-        found.append(History.from_rows(file.parts[-3], int(file.parts[-2].removeprefix("fold_")), rows))
+        fold = file.parts[-2].removeprefix("fold_")
+        found.append(History.from_rows(file.parts[-3], int(fold) if fold.isdecimal() else "all", rows))
     return tuple(found)
 
 

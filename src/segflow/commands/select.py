@@ -13,7 +13,7 @@ from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.scores import Candidate, Selection, Summary
 from segflow.recipes.selection import SelectionRecipe
 from segflow.recipes.settings import parse_settings
-from segflow.selection.choose import bootstrap
+from segflow.selection.choose import bootstrap, unscored_choice
 from segflow.selection.choose import select as choose
 from segflow.storage.files import read_contract, write_text
 
@@ -21,7 +21,7 @@ from segflow.storage.files import read_contract, write_text
 def select(
     *, candidates: list[InputFile], output: ResultFile, values: Settings = DEFAULTS, call: ThisCall = ALONE
 ) -> None:
-    """Choose the best model or pair by its scores.
+    """Choose the best model or pair by its scores; where no case was scored, 3d_fullres or else the simplest.
 
     Args:
         candidates: NAME/summary.json of every candidate, simpler first; NAME is 3d_fullres or 2d+3d_fullres.
@@ -42,10 +42,15 @@ def select(
             f"--candidates: two of {', '.join(map(str, candidates))} are in folders of the same name; "
             "the folder names the candidate"
         )
+    found = [_candidate(file, summaries[file.parent.name], output.parent) for file in candidates]
+    if not any(summary.metric_per_case for summary in summaries.values()):
+        name = unscored_choice(summaries)
+        best = next(candidate for candidate in found if candidate.name == name)
+        write_text(output, Selection(best=best, candidates=tuple(found)).to_json())
+        console.print(f"{name} is taken: no case is held out, so there are no scores")
+        return
     selection = choose(
-        [_candidate(file, summaries[file.parent.name], output.parent) for file in candidates],
-        prefer_single_within=recipe.prefer_single_within,
-        bootstrap=bootstrap(summaries),
+        found, prefer_single_within=recipe.prefer_single_within, bootstrap=bootstrap(summaries)
     )
     write_text(output, selection.to_json())
     if not call.job:

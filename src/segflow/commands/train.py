@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pandas as pd
 from cyclopts import Parameter
@@ -25,9 +25,10 @@ from segflow.commands.arguments import (
     Threads,
 )
 from segflow.commands.console import logger, progress_bar
+from segflow.contracts.errors import TrainingError
 from segflow.contracts.labels import Labels
 from segflow.contracts.model import NetworkCard
-from segflow.contracts.plan import Configuration, fold_of
+from segflow.contracts.plan import Configuration, FoldName, fold_of
 from segflow.images.dataset import read_description
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_configuration
@@ -53,7 +54,7 @@ def train(
     dataset: DatasetFile,
     network: InputFile,
     folds: InputFile,
-    fold: int,
+    fold: FoldName,
     prepared: InputFile,
     previous_stage: InputFile | None = None,
     pretrained: InputFile | None = None,
@@ -65,6 +66,7 @@ def train(
     device: Device = "auto",
     threads: Threads = CORES,
     workers: int | None = None,
+    augment: Literal["workers", "device"] = "workers",
     checkpoint_minutes: float = 10.0,
     deterministic: bool = False,
     compile_network: Annotated[bool | None, Parameter(name="compile")] = None,
@@ -77,7 +79,7 @@ def train(
         dataset: The data set's folder or dataset.json.
         network: The plan's network/CONFIGURATION.json.
         folds: splits_final.json.
-        fold: Its number, from 0.
+        fold: Its number, from 0, or "all", which trains on every case.
         prepared: prepared.json of the prepared cases.
         previous_stage: Manifest of the previous stage's labels (cascade).
         pretrained: Weights to begin with: segflow's model.pt or nnU-Net's checkpoint.
@@ -89,6 +91,7 @@ def train(
         device: auto is a GPU if there is one.
         threads: CPU threads.
         workers: Processes that prepare batches (default: on a GPU, as many as there are threads to spare).
+        augment: Where patches are transformed: one by one in the workers, or a batch at a time on the device.
         checkpoint_minutes: Save within an epoch after so many minutes.
         deterministic: Use only algorithms that give the same bits in every run on the same kind of GPU; slower.
         compile_network: Compile the network with torch.compile (default: on GPUs, if that works).
@@ -126,6 +129,7 @@ def train(
         workers=_default_workers(threads, devices) if workers is None else workers,
         pretrained=_pretrained(pretrained or recipe.pretrained_file(planned.name)),
         checkpoint_s=60 * checkpoint_minutes,
+        augment=augment,
         deterministic=deterministic,
         compile=compile_network,
     )
@@ -162,10 +166,14 @@ def train(
 def _trained(
     job: TrainingJob, store: CaseStore, folder: Path, watch: Watch, what: str, devices: Sequence[str]
 ) -> TrainingResult:
+    from segflow.network.memory import fits_in_memory
     from segflow.storage.weights import CheckpointFile
     from segflow.training.loop import train as run
-    from segflow.training.memory import fits_in_memory
 
+    if not job.fold.val:
+        logger.warning(
+            "%s: on all %d cases; none is held out, so nothing is scored", what, len(job.fold.train)
+        )
     checkpoints = CheckpointFile(folder / "checkpoint.pt", on_save=watch)
     steps = job.training.epochs * job.training.iterations
     patch = " x ".join(map(str, job.configuration.patch_shape))
@@ -173,9 +181,19 @@ def _trained(
     with (
         progress_bar(what, steps, per_step=job.configuration.batch_size, item="samples") as bar,
         stop_requests() as stop,
-        fits_in_memory(size, device=job.device),
+        fits_in_memory(size, device=job.device, remedy=_remedy(job), error=TrainingError),
     ):
         return run(job, store, checkpoints, bar, stop=stop, devices=devices)
+
+
+def _remedy(job: TrainingJob) -> str:
+    """What to do when the job does not fit into memory."""
+    remedies = [
+        *(["augment in the workers (resources.augment)"] if job.augment == "device" else []),
+        "plan for a smaller card with planning.gpu_memory_gb (smaller patch and batch)",
+        *(["set a smaller training.batch_size"] if job.configuration.batch_size > 1 else []),
+    ]
+    return ", or ".join(remedies)
 
 
 def _say_waiting(waited: list[str], what: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segflow.contracts.codec import Contract
-from segflow.contracts.plan import Configuration
+from segflow.contracts.plan import Configuration, FoldName
 from segflow.contracts.scores import PostProcessing, Selection
 
 __all__ = ["ModelCard", "NetworkCard", "PredictedCase", "Prediction"]
@@ -16,7 +16,7 @@ class NetworkCard(Contract):
         configuration: As trained, with the recipe's width and batch size.
         input_channels: Image channels, and one per foreground label in a cascade.
         n_outputs: Channels of the logits.
-        fold: Number of the fold whose cases were held out.
+        fold: The fold whose cases were held out.
         seed: Of initialisation, sampling and augmentation.
         device: What it was trained on.
     """
@@ -24,7 +24,7 @@ class NetworkCard(Contract):
     configuration: Configuration
     input_channels: int
     n_outputs: int
-    fold: int
+    fold: FoldName
     seed: int
     epochs: int
     device: str
@@ -47,7 +47,7 @@ class ModelCard(Contract):
     inference: dict[str, float | bool | str | tuple[str, ...]]
     configurations: tuple[str, ...]
     stages: tuple[str, ...]
-    folds: tuple[int, ...]
+    folds: tuple[FoldName, ...]
     postprocessing: PostProcessing
     selection: Selection
     versions: dict[str, str]
@@ -83,7 +83,7 @@ class Prediction(Contract):
     model: str
     data: str
     candidate: str
-    folds: tuple[int, ...]
+    folds: tuple[FoldName, ...]
     inference: dict[str, float | bool | str | tuple[str, ...]]
     device: str
     versions: dict[str, str]

@@ -21,6 +21,7 @@ from segflow.contracts.fingerprint import IntensityProperties
 __all__ = [
     "BLOCKS",
     "CONFIGURATION_NAMES",
+    "N_FOLDS",
     "SAFE_NAME",
     "Architecture",
     "Axes",
@@ -29,6 +30,8 @@ __all__ = [
     "Counts",
     "Encoder",
     "Fold",
+    "FoldName",
+    "LabelInterpolation",
     "Normalization",
     "Plan",
     "Preparation",
@@ -52,11 +55,19 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     return (*known, *(name for name in given if name not in CONFIGURATION_NAMES))
 
 
+#: Of a cross-validation, unless a data set has a splits_final.json. Source: method.md section 10.
+N_FOLDS = 5
+
+
 class Fold(Contract):
     """Identifiers of the cases a network is trained on, and of those held out."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
+
+
+#: The number of a fold, or that of all cases: a network trained on every one, with none held out.
+FoldName = int | Literal["all"]
 
 
 class _Named:
@@ -105,6 +116,9 @@ Normalization = Annotated[
 #: Whether images are resampled before they are normalised. nnU-Net refuses the second name.
 ResampleFirst = Annotated[bool, _Named({False: "DefaultPreprocessor", True: "ResampleFirstPreprocessor"})]
 
+#: How label maps are resampled: by linear interpolation of each label's indicator, or by the nearest voxel.
+LabelInterpolation = Literal["linear", "nearest"]
+
 Counts = tuple[Count, ...]
 Axes = Annotated[Counts, Field(min_length=2, max_length=3)]
 Lengths = Annotated[tuple[Amount, ...], Field(min_length=2, max_length=3)]
@@ -125,6 +139,12 @@ class Architecture(Contract):
         kernels: Per stage, per axis; odd.
         encoder_blocks: Convolutions (plain) or residual blocks per encoder stage.
         decoder_blocks: Convolutions per decoder stage; one entry fewer than stages.
+        norm_affine: Normalisations scale and shift by learned parameters.
+        upsampling_bias: Transposed convolutions have biases.
+        head_bias: Segmentation heads have biases.
+        heads: How many of the finest resolutions have a segmentation head; None for all but the bottleneck.
+
+    nnU-Net has no network for other values of the last three, and refuses their keys in plans.json.
     """
 
     model_config = ConfigDict(extra="ignore")  # segflow.nnunet.plans checks the other keys of plans.json
@@ -135,11 +155,22 @@ class Architecture(Contract):
     kernels: Annotated[tuple[Axes, ...], _argument("kernel_sizes")]
     encoder_blocks: Annotated[Counts, _argument(*BLOCKS.values())]
     decoder_blocks: Annotated[Counts, _argument("n_conv_per_stage_decoder")]
+    norm_affine: Annotated[
+        bool, Field(validation_alias=AliasPath("arch_kwargs", "norm_op_kwargs", "affine"))
+    ] = True
+    upsampling_bias: Annotated[bool, _argument("upsampling_bias")] = True
+    head_bias: Annotated[bool, _argument("head_bias")] = True
+    heads: Annotated[Count | None, _argument("n_heads")] = None
 
     @property
     def n_stages(self) -> int:
         """Resolutions, the bottleneck included."""
         return len(self.features)
+
+    @property
+    def n_outputs(self) -> int:
+        """Resolutions that the network can give logits of, from full resolution on."""
+        return min(self.n_stages - 1, self.heads or self.n_stages)
 
     @property
     def dimensions(self) -> int:
@@ -161,11 +192,14 @@ class Architecture(Contract):
                 "n_conv_per_stage_decoder": list(self.decoder_blocks),
                 "conv_bias": True,
                 "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{self.dimensions}d",
-                "norm_op_kwargs": {"eps": 1e-05, "affine": True},
+                "norm_op_kwargs": {"eps": 1e-05, "affine": self.norm_affine},
                 "dropout_op": None,
                 "dropout_op_kwargs": None,
                 "nonlin": "torch.nn.LeakyReLU",
                 "nonlin_kwargs": {"inplace": True},
+                **({} if self.upsampling_bias else {"upsampling_bias": False}),
+                **({} if self.head_bias else {"head_bias": False}),
+                **({} if self.heads is None else {"n_heads": self.heads}),
             },
             "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
         }
@@ -182,7 +216,10 @@ class Configuration(Contract):
         patch_shape: Voxels of a training patch; two entries in 2D, three in 3D.
         median_shape: Median image size at `spacing_mm`; may be x.5.
         mask_normalization: Per channel: statistics inside the non-zero mask only.
-            batch_dice: Dice summed over the batch rather than per patch.
+        label_interpolation: How label maps are resampled.
+        separate_z: Anisotropic images are resampled slice by slice. The file has both of these as arguments of its
+            resampling functions, which `segflow.nnunet.plans` understands.
+        batch_dice: Dice summed over the batch rather than per patch.
         previous_stage: Configuration whose output is this one's extra input (cascade).
         next_stage: Configuration that takes this one's output, or several.
     """
@@ -196,6 +233,8 @@ class Configuration(Contract):
     spacing_mm: Annotated[Lengths, Field(alias="spacing")]
     normalization: Annotated[tuple[Normalization, ...], Field(alias="normalization_schemes")]
     mask_normalization: Annotated[tuple[bool, ...], Field(alias="use_mask_for_norm")]
+    label_interpolation: LabelInterpolation = "linear"
+    separate_z: bool = True
     architecture: Architecture
     batch_dice: bool
     previous_stage: str | None = None
@@ -212,7 +251,7 @@ class Preparation(Contract):
 
     Attributes:
         spacing_mm: Target spacing, transposed; two entries in 2D, three in 3D.
-        normalization, mask_normalization, resample_first: As of the configuration.
+        normalization, mask_normalization, resample_first, label_interpolation, separate_z: As of the configuration.
         intensities: Per channel; None where the normalisation does not use the data set's intensities.
         transpose_forward: Raw axis of each transposed axis.
         transpose_backward: Its inverse.
@@ -222,6 +261,8 @@ class Preparation(Contract):
     normalization: tuple[Normalization, ...]
     mask_normalization: tuple[bool, ...]
     resample_first: bool = False
+    label_interpolation: LabelInterpolation = "linear"
+    separate_z: bool = True
     intensities: tuple[IntensityProperties | None, ...]
     transpose_forward: tuple[int, int, int]
     transpose_backward: tuple[int, int, int]
@@ -287,6 +328,8 @@ class Plan(Contract):
             normalization=configuration.normalization,
             mask_normalization=configuration.mask_normalization,
             resample_first=configuration.resample_first,
+            label_interpolation=configuration.label_interpolation,
+            separate_z=configuration.separate_z,
             intensities=tuple(
                 self.intensities[str(channel)] if scheme == "ct" else None
                 for channel, scheme in enumerate(configuration.normalization)
@@ -296,14 +339,17 @@ class Plan(Contract):
         )
 
 
-def fold_of(folds: Sequence[Fold], number: int) -> Fold:
-    """A fold by number.
+def fold_of(folds: Sequence[Fold], number: FoldName) -> Fold:
+    """A fold by number; "all" trains on all their cases and holds none out.
 
     Raises:
         ConfigurationError: There are not so many.
 
-    Source: method.md section 10.
+    Source: method.md section 10; nnU-Net's fold "all" is also scored on its training cases (section 25, number 18).
     """
+    if number == "all":
+        cases = {case for fold in folds for case in (*fold.train, *fold.val)}
+        return Fold(train=tuple(sorted(cases)), val=())
     if not 0 <= number < len(folds):
         raise ConfigurationError(f"there is no fold {number}; the folds are 0 to {len(folds) - 1}")
     return folds[number]

@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from segflow.contracts.artefacts import CheckedCase
 from segflow.contracts.case import Dataset
 from segflow.contracts.labels import Labels
+from segflow.contracts.plan import N_FOLDS
 
 __all__ = ["absent_labels", "dataset_warnings", "equal_images"]
 
 
 def dataset_warnings(dataset: Dataset, checked: Sequence[CheckedCase]) -> tuple[str, ...]:
-    """A line for each set of identical cases and each absent label; none until all cases have been checked.
+    """A line if there are few cases, for each set of identical ones and for each absent label.
+
+    There is none until all cases have been checked.
 
     Args:
         dataset: The data set.
@@ -26,7 +29,15 @@ def dataset_warnings(dataset: Dataset, checked: Sequence[CheckedCase]) -> tuple[
     cases = [by_name[case.identifier] for case in dataset.cases if case.identifier in by_name]
     if len(cases) < len(dataset.cases):
         return ()
-    return (*equal_images(cases), *absent_labels(cases, dataset.labels))
+    few = [] if dataset.folds_file or len(cases) >= N_FOLDS else [_few_cases(len(cases))]
+    return (*few, *equal_images(cases), *absent_labels(cases, dataset.labels))
+
+
+def _few_cases(n: int) -> str:
+    return (
+        f"{n} {'case is' if n == 1 else 'cases are'} too few for a cross-validation, which needs {N_FOLDS} or a "
+        "splits_final.json: one network is trained on all, and nothing is scored"
+    )
 
 
 def equal_images(cases: Sequence[CheckedCase]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segflow.contracts.labels import Labels
 from segflow.losses.cross_entropy import binary_cross_entropy, cross_entropy
-from segflow.losses.dice import soft_dice_loss
+from segflow.losses.dice import soft_dice_loss, squared_dice_loss
 from segflow.network.group import SINGLE, Group
 from segflow.recipes.training import TrainingRecipe
 
@@ -27,7 +27,9 @@ class _OutputLoss:
         batch_dice: Sum Dice over the batch.
         entropy: Use the cross-entropy.
         dice: Use the Dice loss.
+        squared: As one ratio of all classes, background included, with squared denominators.
         share: Part of each patch's voxels, those of highest cross-entropy, over which its mean is taken; 1 for all.
+        per_class: Divide the cross-entropy by the number of classes or regions.
         group: The processes that share a batch.
     """
 
@@ -35,7 +37,9 @@ class _OutputLoss:
     batch_dice: bool
     entropy: bool
     dice: bool
+    squared: bool
     share: float
+    per_class: bool
     group: Group
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -47,10 +51,10 @@ class _OutputLoss:
                 with a last channel for ignore if there is such a label.
         """
         loss = self._of_regions if self.labels.has_regions else self._of_classes
-        return loss(logits.float(), target)
+        return loss(logits.to(torch.promote_types(logits.dtype, torch.float32)), target)
 
     def _of_classes(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Of classes that exclude each other: their softmax; Dice leaves out the background."""
+        """Of classes that exclude each other: their softmax; Dice leaves out the background, unless it is squared."""
         log_p = torch.log_softmax(logits, dim=1)
         y, mask = target.long().unsqueeze(1), None
         if self.labels.ignore is not None:
@@ -58,30 +62,35 @@ class _OutputLoss:
             y = y * mask
 
         def overlap() -> tuple[Tensor, Tensor]:
-            classes = torch.arange(1, logits.shape[1], device=y.device).view(1, -1, *[1] * (y.ndim - 2))
-            return log_p[:, 1:].exp(), y == classes
+            first = int(not self.squared)
+            classes = torch.arange(first, logits.shape[1], device=y.device).view(1, -1, *[1] * (y.ndim - 2))
+            return log_p[:, first:].exp(), y == classes
 
-        return self._sum(partial(cross_entropy, log_p, y), overlap, mask)
+        return self._sum(partial(cross_entropy, log_p, y), overlap, mask, logits.shape[1])
 
     def _of_regions(self, logits: Tensor, target: Tensor) -> Tensor:
         """Of regions that may overlap: their sigmoids."""
         y, mask = target, None
         if self.labels.ignore is not None:
             y, mask = target[:, :-1], ~target[:, -1:].bool()
-        return self._sum(partial(binary_cross_entropy, logits, y), lambda: (torch.sigmoid(logits), y), mask)
+        entropy = partial(binary_cross_entropy, logits, y)
+        return self._sum(entropy, lambda: (torch.sigmoid(logits), y), mask, logits.shape[1])
 
     def _sum(
         self,
         entropy: Callable[..., Tensor],
         overlap: Callable[[], tuple[Tensor, Tensor]],
         mask: Tensor | None,
+        n_outputs: int,
     ) -> Tensor:
         terms = []
         if self.entropy:
-            terms.append(entropy(share=self.share, mask=mask, group=self.group))
+            costs = entropy(share=self.share, mask=mask, group=self.group)
+            terms.append(costs / n_outputs if self.per_class else costs)
         if self.dice:
             p, y = overlap()
-            terms.append(soft_dice_loss(p, y, batch_dice=self.batch_dice, mask=mask, group=self.group))
+            dice = squared_dice_loss if self.squared else soft_dice_loss
+            terms.append(dice(p, y, batch_dice=self.batch_dice, mask=mask, group=self.group))
         return sum(terms[1:], start=terms[0])
 
 
@@ -110,7 +119,9 @@ def build_loss(
         batch_dice=batch_dice,
         entropy=recipe.loss != "dice",
         dice=recipe.loss != "ce",
+        squared=recipe.dice == "squared",
         share=recipe.top_k_share if recipe.loss == "dice_topk" else 1.0,
+        per_class=recipe.entropy_per_class,
         group=group,
     )
     return DeepSupervisionLoss(loss, tuple(weights))

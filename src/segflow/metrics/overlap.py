@@ -160,7 +160,8 @@ def nan_mean(values: Iterable[float]) -> float:
 
 def mean_metrics(entries: Sequence[Metrics]) -> Metrics:
     """Mean of each metric over the entries in which it is defined; NaN if it is in none, None if not requested."""
-    asked = entries[0].requested if entries else ()
+    required = (name for name, field in Metrics.model_fields.items() if field.is_required())
+    asked = entries[0].requested if entries else required
     return Metrics(**{name: nan_mean(getattr(e, name) for e in entries) for name in asked})
 
 

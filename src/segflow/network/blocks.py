@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import torch.nn.functional as F
@@ -28,15 +29,15 @@ AVERAGE_POOL: Final[dict[int, Callable[..., nn.AvgPool2d | nn.AvgPool3d]]] = {
 
 
 class InstanceNorm(nn.GroupNorm):
-    """Instance normalisation with affine parameters: group normalisation with one channel per group.
+    """Instance normalisation: group normalisation with one channel per group.
 
     On CPUs PyTorch's group normalisation is the same function, two to four times as fast as its instance
     normalisation. On GPUs autocast computes it in float32, and keeps its result so for the backward pass, which would
     need twice the memory that the plan was made for; instance normalisation stays in half precision.
     """
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, eps=NORM_EPSILON)
+    def __init__(self, channels: int, *, affine: bool = True) -> None:
+        super().__init__(channels, channels, eps=NORM_EPSILON, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps (b, c, *spatial), normalised over the spatial axes."""
@@ -49,13 +50,20 @@ class ConvNorm(nn.Module):
     """Convolution with "same" padding, then instance normalisation."""
 
     def __init__(
-        self, n_in: int, n_out: int, *, kernel: Sequence[int], stride: Sequence[int], bias: bool = True
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        bias: bool = True,
+        affine: bool = True,
     ) -> None:
         super().__init__()
         padding = tuple((k - 1) // 2 for k in kernel)
         convolution = CONVOLUTION[len(kernel)]
         self.conv = convolution(n_in, n_out, tuple(kernel), tuple(stride), padding, bias=bias)
-        self.norm = InstanceNorm(n_out)
+        self.norm = InstanceNorm(n_out, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps (b, n_in, *spatial) to (b, n_out, *spatial / stride)."""
@@ -77,14 +85,17 @@ class ResidualBlock(nn.Module):
     The D variant of a basic ResNet block: the shortcut is pooled, then convolved 1x1.
     """
 
-    def __init__(self, n_in: int, n_out: int, *, kernel: Sequence[int], stride: Sequence[int]) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, *, kernel: Sequence[int], stride: Sequence[int], affine: bool = True
+    ) -> None:
         super().__init__()
         ones = (1,) * len(kernel)
-        self.conv1 = ConvBlock(n_in, n_out, kernel=kernel, stride=stride)
-        self.conv2 = ConvNorm(n_out, n_out, kernel=kernel, stride=ones)
+        self.conv1 = ConvBlock(n_in, n_out, kernel=kernel, stride=stride, affine=affine)
+        self.conv2 = ConvNorm(n_out, n_out, kernel=kernel, stride=ones, affine=affine)
         pool = AVERAGE_POOL[len(kernel)](tuple(stride), tuple(stride)) if any(s > 1 for s in stride) else None
         self.pool = pool
-        self.skip = ConvNorm(n_in, n_out, kernel=ones, stride=ones, bias=False) if n_in != n_out else None
+        project = partial(ConvNorm, kernel=ones, stride=ones, bias=False, affine=affine)
+        self.skip = project(n_in, n_out) if n_in != n_out else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps (b, n_in, *spatial) to (b, n_out, *spatial / stride)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import torch
@@ -49,24 +50,24 @@ def _stem(architecture: Architecture, input_channels: int) -> ConvBlock | None:
     if architecture.encoder == "plain":
         return None
     ones = (1,) * architecture.dimensions
-    return ConvBlock(input_channels, architecture.features[0], kernel=architecture.kernels[0], stride=ones)
+    block = partial(ConvBlock, kernel=architecture.kernels[0], stride=ones, affine=architecture.norm_affine)
+    return block(input_channels, architecture.features[0])
 
 
 def _encoder_stage(architecture: Architecture, index: int, n_in: int) -> nn.Sequential:
-    block = _BLOCKS[architecture.encoder]
     n_out, kernel = architecture.features[index], architecture.kernels[index]
     ones = (1,) * architecture.dimensions
-    first = block(n_in, n_out, kernel=kernel, stride=architecture.strides[index])
-    rest = [
-        block(n_out, n_out, kernel=kernel, stride=ones) for _ in range(1, architecture.encoder_blocks[index])
-    ]
+    block = partial(_BLOCKS[architecture.encoder], kernel=kernel, affine=architecture.norm_affine)
+    first = block(n_in, n_out, stride=architecture.strides[index])
+    rest = [block(n_out, n_out, stride=ones) for _ in range(1, architecture.encoder_blocks[index])]
     return nn.Sequential(first, *rest)
 
 
 class Decoder(nn.Module):
     """The ascending half; per level: upsample, join with the encoder's feature maps, convolve; a 1x1 head.
 
-    Lists run from the coarsest level to full resolution.
+    Lists run from the coarsest level to full resolution. Coarse levels that the architecture gives no head have an
+    identity in its place, which has no parameters and is not called.
     """
 
     def __init__(self, architecture: Architecture, output_channels: int) -> None:
@@ -74,9 +75,12 @@ class Decoder(nn.Module):
         levels = range(architecture.n_stages - 2, -1, -1)
         self.transpconvs = nn.ModuleList(_upsampling(architecture, level) for level in levels)
         self.stages = nn.ModuleList(_decoder_stage(architecture, level) for level in levels)
-        head = CONVOLUTION[architecture.dimensions]
+        head = partial(CONVOLUTION[architecture.dimensions], kernel_size=1, bias=architecture.head_bias)
         self.seg_layers = nn.ModuleList(
-            head(architecture.features[level], output_channels, 1) for level in levels
+            head(architecture.features[level], output_channels)
+            if level < architecture.n_outputs
+            else nn.Identity()
+            for level in levels
         )
 
     def forward(self, features: Sequence[Tensor], *, scales: int) -> list[Tensor]:
@@ -101,16 +105,18 @@ class Decoder(nn.Module):
 
 def _upsampling(architecture: Architecture, level: int) -> nn.Module:
     stride = architecture.strides[level + 1]
-    transposed = TRANSPOSED[architecture.dimensions]
+    transposed = partial(TRANSPOSED[architecture.dimensions], bias=architecture.upsampling_bias)
     return transposed(architecture.features[level + 1], architecture.features[level], stride, stride)
 
 
 def _decoder_stage(architecture: Architecture, level: int) -> nn.Sequential:
     """Convolutions with the kernel of the encoder stage whose feature maps they join."""
-    n, kernel = architecture.features[level], architecture.kernels[level]
-    ones = (1,) * architecture.dimensions
-    first = ConvBlock(2 * n, n, kernel=kernel, stride=ones)
-    rest = [ConvBlock(n, n, kernel=kernel, stride=ones) for _ in range(1, architecture.decoder_blocks[level])]
+    n, ones = architecture.features[level], (1,) * architecture.dimensions
+    block = partial(
+        ConvBlock, kernel=architecture.kernels[level], stride=ones, affine=architecture.norm_affine
+    )
+    first = block(2 * n, n)
+    rest = [block(n, n) for _ in range(1, architecture.decoder_blocks[level])]
     return nn.Sequential(first, *rest)
 
 

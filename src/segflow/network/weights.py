@@ -17,8 +17,8 @@ __all__ = ["initialise_", "listed", "load_weights_"]
 def initialise_(network: nn.Module, generator: torch.Generator) -> None:
     """Overwrite all parameters with their initial values.
 
-    Kaiming-normal convolutions with zero bias; normalisation is the identity, except that of a residual
-    block's last one, which is zero so that the block starts as its shortcut.
+    Kaiming-normal convolutions with zero bias; the affine part of a normalisation, if it has one, is the identity,
+    except that of a residual block's last one, which is zero so that the block starts as its shortcut.
 
     Args:
         network: Any module of this package.
@@ -31,11 +31,11 @@ def initialise_(network: nn.Module, generator: torch.Generator) -> None:
             nn.init.kaiming_normal_(module.weight, a=LEAK, mode="fan_in", generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.GroupNorm):
+        elif isinstance(module, nn.GroupNorm) and module.affine:
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
     for module in network.modules():
-        if isinstance(module, ResidualBlock):
+        if isinstance(module, ResidualBlock) and module.conv2.norm.affine:
             nn.init.zeros_(module.conv2.norm.weight)
             nn.init.zeros_(module.conv2.norm.bias)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.model import ModelCard, NetworkCard
-from segflow.contracts.plan import Configuration, Plan
+from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.scores import Candidate, PostProcessing, Selection
 from segflow.images.dataset import read_description
 from segflow.network.unet import build_network
@@ -71,7 +71,7 @@ def import_folders(
     folders: Sequence[Path],
     package: Path,
     *,
-    folds: Sequence[int] = (),
+    folds: Sequence[FoldName] = (),
     checkpoint: str = "checkpoint_final.pth",
 ) -> None:
     """Make a model package from nnU-Net's results folders; model.json is written last.
@@ -80,7 +80,7 @@ def import_folders(
         folders: Of one data set and plan, such as nnUNetTrainer__nnUNetPlans__3d_fullres; several are averaged, and a
             cascade also needs the folder of its previous stage.
         package: Folder of the package.
-        folds: Folds to import; if empty, all in the first folder.
+        folds: Folds to import; if empty, those with a number in the first folder, or else fold_all.
         checkpoint: Name of the checkpoint in each fold's folder.
 
     Raises:
@@ -116,7 +116,7 @@ def import_folders(
 
 
 def _network_card(
-    configuration: Configuration, channels: int, labels: Labels, *, fold: int, epochs: int
+    configuration: Configuration, channels: int, labels: Labels, *, fold: FoldName, epochs: int
 ) -> NetworkCard:
     cascade = configuration.previous_stage is not None
     return NetworkCard(
@@ -130,8 +130,10 @@ def _network_card(
     )
 
 
-def _folds(folder: Path) -> tuple[int, ...]:
+def _folds(folder: Path) -> tuple[FoldName, ...]:
     found = sorted(int(path.name[5:]) for path in folder.glob("fold_*") if path.name[5:].isdecimal())
+    if not found and (folder / "fold_all").is_dir():
+        return ("all",)
     if not found:
         raise PredictionError(
             f"{folder} has no folds (fold_0, fold_1, ...); name a folder of nnU-Net's results"
@@ -139,7 +141,9 @@ def _folds(folder: Path) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _model_card(plan: Plan, names: Sequence[str], folds: tuple[int, ...], *, mirroring: bool) -> ModelCard:
+def _model_card(
+    plan: Plan, names: Sequence[str], folds: tuple[FoldName, ...], *, mirroring: bool
+) -> ModelCard:
     """Without scores, as the results folders have none that segflow could read."""
     before = {plan.configuration(name).previous_stage for name in names} - {None}
     missing = before - set(names)

@@ -9,7 +9,6 @@ Source: method.md sections 6.4, 6.5, 6.9.
 
 from __future__ import annotations
 
-import copy
 import difflib
 import json
 import math
@@ -38,21 +37,10 @@ __all__ = ["custom_configurations", "plan_from_json", "plan_to_json", "read_plan
 
 _FULL, _CASCADE = "3d_fullres", "3d_cascade_fullres"
 _INHERITS: Final = "inherits_from"
-#: nnU-Net's description of the one way in which segflow resamples.
+#: The function with which nnU-Net, too, resamples.
 _FUNCTION: Final = "resample_data_or_seg_to_shape"
-_RESAMPLING: Final = {
-    "resampling_fn_data": _FUNCTION,
-    "resampling_fn_data_kwargs": {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None},
-    "resampling_fn_seg": _FUNCTION,
-    "resampling_fn_seg_kwargs": {"is_seg": True, "order": 1, "order_z": 0, "force_separate_z": None},
-    "resampling_fn_probabilities": _FUNCTION,
-    "resampling_fn_probabilities_kwargs": {
-        "is_seg": False,
-        "order": 1,
-        "order_z": 0,
-        "force_separate_z": None,
-    },
-}
+#: Fields of a configuration that are written as arguments of that function.
+_AS_ARGUMENTS: Final = ("label_interpolation", "separate_z")
 #: Keys without effect on the network.
 _IGNORED: Final = frozenset({"_kw_requires_import", "dropout_op_kwargs"})
 
@@ -137,10 +125,7 @@ def plan_from_json(data: Any, *, where: str) -> Plan:
     if not isinstance(raw, dict):
         raise PlanError(f"{where}: not a plan this version understands; it must have 'configurations'")
     entries = {name: _entry(_inherited(name, raw, where), f"{where}: {name}") for name in raw}
-    named = {
-        name: {**{key: value for key, value in entry.items() if key not in _RESAMPLING}, "name": name}
-        for name, entry in entries.items()
-    }
+    named = {name: {**_without_resampling(entry), "name": name} for name, entry in entries.items()}
     plan = Plan.parse({**data, "configurations": named}, where=where, error=PlanError)
     _check(plan, where)
     faults = [*_differences(entries, _in_full(plan)["configurations"], "configurations")]
@@ -153,11 +138,40 @@ def _in_full(plan: Plan) -> dict[str, Any]:
     """The content of plans.json without inheritance, keys in nnU-Net's order."""
     data = plan.model_dump(mode="json", by_alias=True)
     for name, entry in data["configurations"].items():
-        keys = [key for key, value in entry.items() if key != "name" and value is not None]
+        hidden = ("name", *_AS_ARGUMENTS)
+        keys = [key for key, value in entry.items() if key not in hidden and value is not None]
         at = keys.index("architecture")
-        given = entry | copy.deepcopy(_RESAMPLING)
-        data["configurations"][name] = {key: given[key] for key in [*keys[:at], *_RESAMPLING, *keys[at:]]}
+        resampling = _resampling(plan.configurations[name])
+        given = entry | resampling
+        data["configurations"][name] = {key: given[key] for key in [*keys[:at], *resampling, *keys[at:]]}
     return data
+
+
+def _resampling(configuration: Configuration) -> dict[str, Any]:
+    """nnU-Net's description of how images, labels and scores are resampled."""
+    orders = {"data": 3, "seg": int(configuration.label_interpolation == "linear"), "probabilities": 1}
+    separate_z = None if configuration.separate_z else False  # None: if the image is anisotropic
+    found: dict[str, Any] = {}
+    for name, order in orders.items():
+        arguments = {
+            "is_seg": name == "seg",
+            "order": order,
+            "order_z": 0,
+            "force_separate_z": separate_z,
+        }
+        found |= {f"resampling_fn_{name}": _FUNCTION, f"resampling_fn_{name}_kwargs": arguments}
+    return found
+
+
+def _without_resampling(entry: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with fields in place of the arguments for resampling; `_differences` checks all of these."""
+    found = {key: value for key, value in entry.items() if not key.startswith("resampling_fn_")}
+    images, labels = (entry.get(f"resampling_fn_{name}_kwargs") for name in ("data", "seg"))
+    if isinstance(labels, dict) and labels.get("order") == 0:
+        found["label_interpolation"] = "nearest"
+    if isinstance(images, dict) and images.get("force_separate_z") is False:
+        found["separate_z"] = False
+    return found
 
 
 def _inherited(name: str, raw: dict[str, Any], where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from segflow.contracts.errors import PlanError
-from segflow.contracts.plan import Fold
+from segflow.contracts.plan import N_FOLDS, Fold
 
-__all__ = ["N_FOLDS", "check_folds", "make_folds"]
+__all__ = ["check_folds", "make_folds"]
 
-N_FOLDS = 5
 _SEED = 12345
 
 
@@ -19,19 +18,13 @@ def make_folds(identifiers: Sequence[str]) -> tuple[Fold, ...]:
     """Shuffle the sorted cases with a fixed seed and cut them into five.
 
     Returns:
-        Five folds; every case is held out once.
+        Five folds; every case is held out once. Of fewer than five cases, one fold that holds none out.
 
-    Raises:
-        PlanError: Fewer than five cases.
-
-    Source: method.md section 10.
+    Source: method.md section 10; nnU-Net needs five cases.
     """
     names = np.sort(np.asarray(identifiers))
     if len(names) < N_FOLDS:
-        raise PlanError(
-            f"{len(names)} cases cannot be split into {N_FOLDS} folds; add cases, or put a splits_final.json "
-            "with fewer folds beside dataset.json"
-        )
+        return (Fold(train=tuple(names.tolist()), val=()),)
     order = np.arange(len(names))
     np.random.RandomState(_SEED).shuffle(order)
     return tuple(

@@ -55,6 +55,8 @@ def size_patch_and_batch(
     2. While the network is too large, shorten the axis that covers most of the median image.
     3. Use the remaining memory for the batch, up to a share of the whole data set.
 
+    If the recipe gives the patch, only the last step is done.
+
     Args:
         spacing_mm: Per axis (2 or 3).
         median_shape: Voxels per axis; may be x.5.
@@ -75,7 +77,8 @@ def size_patch_and_batch(
 
     found = _topology(spacing_mm, _start_patch(spacing_mm, median_shape, recipe), recipe)
     estimate = _estimate(found, recipe, n_outputs)
-    while estimate / reference_batch * fitting_batch > budget:
+    is_given = recipe.patch_3d is not None and not flat
+    while not is_given and estimate / reference_batch * fitting_batch > budget:
         found = _shrink(found, spacing_mm, median_shape, recipe)
         estimate = _estimate(found, recipe, n_outputs)
 
@@ -129,7 +132,13 @@ def _coarser(spacing_mm: Sequence[float], step: float) -> list[float]:
 
 
 def _topology(spacing_mm: Sequence[float], size: Sequence[float], recipe: PlannerRecipe) -> Topology:
-    return topology(spacing_mm, size, min_edge=recipe.min_edge, max_poolings=recipe.max_poolings)
+    return topology(
+        spacing_mm,
+        size,
+        min_edge=recipe.min_edge,
+        max_poolings=recipe.max_poolings,
+        lone_axis_edges=recipe.lone_axis_edges,
+    )
 
 
 def _estimate(found: Topology, recipe: PlannerRecipe, n_outputs: int) -> int:
@@ -144,6 +153,8 @@ def _start_patch(
 ) -> tuple[float, ...]:
     inverse = 1 / np.asarray(spacing_mm)
     flat = len(inverse) == 2
+    if recipe.patch_3d is not None and not flat:
+        return recipe.patch_3d
     if recipe.start_patch == "median" or (recipe.start_patch == "finest_512" and flat):
         return tuple(median_shape)
     if recipe.start_patch == "finest_512":

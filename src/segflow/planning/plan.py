@@ -69,7 +69,7 @@ def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecip
     raw_shape = np.median(fingerprint.shapes_after_crop, axis=0)
     z_mm, y_mm, x_mm = reorder([float(mm) for mm in raw_mm], order)
     z, y, x = reorder([round(float(size)) for size in raw_shape], order)
-    schemes = normalizations(dataset.channel_names)
+    schemes = normalizations(dataset.channel_names, given=recipe.normalization)
     masks = mask_normalization(schemes, fingerprint.median_relative_size_after_cropping)
     return Plan(
         dataset_name=dataset.name,
@@ -137,6 +137,8 @@ def _configuration(
         normalization=tuple(schemes),
         mask_normalization=tuple(masks),
         resample_first=recipe.resample_first,
+        label_interpolation=recipe.label_interpolation,
+        separate_z=recipe.separate_z,
         architecture=Architecture(
             encoder=recipe.encoder,
             features=features_per_stage(recipe, n_stages, len(found.patch)),
@@ -144,6 +146,10 @@ def _configuration(
             kernels=found.kernels,
             encoder_blocks=per_stage(recipe.encoder_blocks, n_stages),
             decoder_blocks=(recipe.decoder_blocks,) * (n_stages - 1),
+            norm_affine=recipe.norm_affine,
+            upsampling_bias=recipe.upsampling_bias,
+            head_bias=recipe.head_bias,
+            heads=recipe.heads,
         ),
         previous_stage="3d_lowres" if name == _CASCADE else None,
         next_stage=_CASCADE if name == "3d_lowres" else None,
@@ -153,7 +159,7 @@ def _configuration(
 def _data_identifier(name: str, recipe: PlannerRecipe) -> str:
     """nnU-Net's name of the prepared cases; presets share those at the default full resolution."""
     full = "3d_fullres" if name == _CASCADE else name
-    is_alike = recipe.spacing_mm is None and not recipe.resample_first
+    is_alike = recipe.preparation == PlannerRecipe().preparation
     is_shared = recipe.data_name is not None and is_alike and full != "3d_lowres"
     return f"{recipe.data_name if is_shared else recipe.plans_name}_{full}"
 
@@ -168,12 +174,14 @@ _BY_CHANNEL_NAME: dict[str, Normalization] = {
 MASK_BELOW_RELATIVE_SIZE = 0.75  # median share of the image that the crop keeps
 
 
-def normalizations(channel_names: Sequence[str]) -> tuple[Normalization, ...]:
-    """The scheme of each channel, by its name in dataset.json; z-score for every unknown name.
+def normalizations(
+    channel_names: Sequence[str], *, given: Normalization | None = None
+) -> tuple[Normalization, ...]:
+    """The scheme of each channel, by its name in dataset.json, z-score for every unknown name; or a given one.
 
     Source: method.md section 7.
     """
-    return tuple(_BY_CHANNEL_NAME.get(name.casefold(), "zscore") for name in channel_names)
+    return tuple(given or _BY_CHANNEL_NAME.get(name.casefold(), "zscore") for name in channel_names)
 
 
 def mask_normalization(schemes: Sequence[Normalization], relative_size: float) -> tuple[bool, ...]:

@@ -31,7 +31,12 @@ class Topology:
 
 
 def topology(
-    spacing_mm: Sequence[float], size: Sequence[float], *, min_edge: int, max_poolings: int | None = None
+    spacing_mm: Sequence[float],
+    size: Sequence[float],
+    *,
+    min_edge: int,
+    max_poolings: int | None = None,
+    lone_axis_edges: int = 3,
 ) -> Topology:
     """Pool along every axis that is long enough and fine enough, until none is.
 
@@ -40,6 +45,7 @@ def topology(
         size: Voxels per axis; may be x.5.
         min_edge: Shortest edge a feature map may have.
         max_poolings: Along an axis; no limit if None.
+        lone_axis_edges: Pool along a single axis only if it has at least so many times the shortest edge.
 
     Returns:
         The stages, and `size` rounded up to a multiple of their strides.
@@ -53,7 +59,10 @@ def topology(
     kernels: list[tuple[int, ...]] = []
     most = math.inf if max_poolings is None else 2**max_poolings
     while pooled := _poolable_axes(
-        spacing, [edge if d < most else 0 for edge, d in zip(current, divisor, strict=True)], min_edge
+        spacing,
+        [edge if d < most else 0 for edge, d in zip(current, divisor, strict=True)],
+        min_edge,
+        lone_axis_edges,
     ):
         if 1 in kernel:
             finest = min(spacing)
@@ -71,13 +80,15 @@ def topology(
     return Topology(tuple(strides), tuple(kernels), patch, tuple(divisor))
 
 
-def _poolable_axes(spacing: Sequence[float], size: Sequence[float], min_edge: int) -> list[int]:
+def _poolable_axes(
+    spacing: Sequence[float], size: Sequence[float], min_edge: int, lone_axis_edges: int
+) -> list[int]:
     long_enough = [axis for axis, value in enumerate(size) if value >= 2 * min_edge]
     if not long_enough:
         return []
     finest = min(spacing[axis] for axis in long_enough)
     fine = [axis for axis in long_enough if spacing[axis] / finest < POOL_SPACING_RATIO]
-    if len(fine) == 1 and size[fine[0]] < 3 * min_edge:
+    if len(fine) == 1 and size[fine[0]] < lone_axis_edges * min_edge:
         return []
     return fine
 

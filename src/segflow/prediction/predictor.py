@@ -19,7 +19,7 @@ from segflow.contracts.case import CaseRecord, Geometry, PreparedCase, RawCase
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.model import ModelCard
-from segflow.contracts.plan import Plan, Preparation
+from segflow.contracts.plan import FoldName, Plan, Preparation
 from segflow.images.dataset import read_description
 from segflow.images.formats import FLAT_SPACING
 from segflow.network.device import choose_device
@@ -81,7 +81,7 @@ class Predictor:
         cls,
         model: Path | str,
         *,
-        folds: Sequence[int] | None = None,
+        folds: Sequence[FoldName] | None = None,
         device: str = "auto",
         step: float | None = None,
         mirroring: bool | None = None,
@@ -282,7 +282,7 @@ def _geometry(shape: Sequence[int], spacing: tuple[float, ...]) -> Geometry:
     )
 
 
-def _weights(folder: Path, wanted: Sequence[int] | None, packed: Sequence[int]) -> list[Path]:
+def _weights(folder: Path, wanted: Sequence[FoldName] | None, packed: Sequence[FoldName]) -> list[Path]:
     missing = [fold for fold in wanted or () if fold not in packed]
     if missing:
         raise PredictionError(

@@ -62,7 +62,7 @@ class ScoreStream:
         current_mm = self.preparation.spacing_mm
         if self.preparation.dimensions == 2:
             current_mm = (record.spacing_mm[0], *current_mm)
-        axis = separate_axis(current_mm, record.spacing_mm)
+        axis = separate_axis(current_mm, record.spacing_mm, allowed=self.preparation.separate_z)
         return ScoreGrid(shape=self.shape, new_shape=record.shape_after_crop, axis=axis)
 
     def pick(self, scores: Iterable[NDArray[np.float32]]) -> LabelMap:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -19,6 +20,7 @@ from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, Preparation
 from segflow.network.device import keep_freed_memory
+from segflow.network.memory import described_memory, fits_in_memory, free_memory, ran_out
 from segflow.network.unet import arranged
 from segflow.prediction.restore import ScoreStream
 from segflow.recipes.inference import Axis, InferenceRecipe
@@ -32,8 +34,17 @@ __all__ = ["FoldEnsemble", "Network", "adapted", "load_ensemble", "mirrored_mean
 Network = Callable[[Tensor], Tensor]
 _Slices = tuple[slice, ...]
 
-#: Tiles are batched up to about this many voxels, which fill a core's caches.
+_logger = logging.getLogger("segflow")
+
+#: On a CPU, tiles are batched up to about this many voxels, which fill a core's caches.
 BATCH_VOXELS = 40 * 56 * 40 * 4
+#: On a GPU up to this many (two patches of 128^3), more of which need not be faster, ...
+_GPU_VOXELS = 2 * 128**3
+#: ... and as many tiles as fit into this share of its free memory,
+_TILES_SHARE = 0.25
+#: each with so many floats per voxel: a U-Net of 32 features holds at most 8 maps of them at full resolution (those of
+#: its skips, of the last decoder stage, its concatenated input and what a layer returns), and 4 maps of its outputs.
+_FEATURES, _OUTPUT_MAPS = 8 * 32, 4
 _TYPES: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 #: The last axes of a batch.
 _AXES: Final[tuple[Axis, ...]] = ("z", "y", "x")
@@ -106,7 +117,10 @@ def load_ensemble(
                 f"{file} has {card.n_outputs} outputs, but dataset.json asks for {labels.n_outputs}; "
                 "these files do not belong together"
             )
-        networks.append(arranged(network, device))
+        with fits_in_memory(
+            f"the network {file}", device=device, remedy="free it, or use device cpu", error=PredictionError
+        ):
+            networks.append(arranged(network, device))
         cards.append(card)
     if not cards:
         raise PredictionError("no weights file to predict with")
@@ -125,7 +139,8 @@ def sliding_window(
     """Scores of a whole image: overlapping tiles, weighted by a Gaussian, averaged in float32.
 
     Planes are yielded as soon as no further tile covers them, so that little more than a tile's depth of scores is in
-    memory. Sums are kept on the network's device if they fit there.
+    memory. Sums are kept on the network's device if they fit there. When memory runs out, the image is begun again with
+    one tile at a time, and then with sums in main memory; planes that were yielded are not yielded again.
 
     Args:
         networks: One per fold; their outputs are averaged.
@@ -138,30 +153,115 @@ def sliding_window(
     Yields:
         Consecutive planes (k, n, y, x), float32; all of them together are those of the image.
 
+    Raises:
+        PredictionError: Memory does not suffice.
+
     Source: method.md section 16, without its float16 accumulation (section 25, defect 2).
     """
     if not networks:
         raise ValueError("no network to predict with")
-    networks = [adapted(network, recipe, device, has_regions=labels.has_regions) for network in networks]
     padded, inner = _pad_to_patch(image, patch)
-    source = torch.from_numpy(padded)
-    tiles = list(_tiles(padded.shape[1:], patch, recipe.step))
-    size = max(1, BATCH_VOXELS // int(np.prod(patch)))
-    batches = [tiles[start : start + size] for start in range(0, len(tiles), size)]
-    depth = max(batch[-1][0].stop - batch[0][0].start for batch in batches)
-    sums = _Sums((labels.n_outputs, depth, *padded.shape[2:]), device)
-    weights = torch.from_numpy(gaussian_weights(patch, recipe.gaussian_sigma)).to(sums.device)
-    for batch in batches:
-        if batch[0][0].start > sums.first:
-            yield from _inside(sums, batch[0][0].start, inner)
-        with torch.inference_mode():
-            images = torch.stack([source[(slice(None), *tile)].reshape(-1, *patch) for tile in batch])
-            images = images.to(device)
-            means = (mirrored_mean(network, images, mirroring=recipe.mirroring) for network in networks)
-            scores = reduce(torch.add, means) / len(networks)
-            for tile, values in zip(batch, scores.to(sums.device), strict=True):
-                sums.add(tile, values, weights)
-    yield from _inside(sums, padded.shape[1], inner)
+    window = _Window(
+        networks=[adapted(network, recipe, device, has_regions=labels.has_regions) for network in networks],
+        source=torch.from_numpy(padded),
+        inner=inner,
+        patch=patch,
+        recipe=recipe,
+        n_outputs=labels.n_outputs,
+        device=device,
+    )
+    done = 0
+    for n_tiles, place in window.attempts():
+        try:
+            for planes in _after(done, window.planes(n_tiles, place)):
+                yield planes
+                done += planes.shape[1]
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
+            # As text: the error itself holds what the pass has allocated.
+            _logger.info(
+                "out of memory with %d tiles at a time and sums on %s: %s", n_tiles, place, f"{error}"
+            )
+        else:
+            return
+        if torch.device(device).type == "cuda":
+            torch.cuda.empty_cache()
+    raise PredictionError(window.shortage(image.shape[1:]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Window:
+    """A pass over an image, with more or less memory. `source` is the image (c, z, y, x), `inner` its place in it."""
+
+    networks: Sequence[Network]
+    source: Tensor
+    inner: _Slices
+    patch: Sequence[int]
+    recipe: InferenceRecipe
+    n_outputs: int
+    device: str
+
+    def attempts(self) -> Iterable[tuple[int, str]]:
+        """Tiles at a time and the place of the sums; the first needs the most memory."""
+        voxels = int(np.prod(self.patch))
+        n_tiles = BATCH_VOXELS // voxels
+        if torch.device(self.device).type == "cuda":
+            tile_bytes = _FLOAT_BYTES * voxels * (_FEATURES + _OUTPUT_MAPS * self.n_outputs)
+            fitting = int(_TILES_SHARE * free_memory(self.device) / tile_bytes)
+            n_tiles = min(_GPU_VOXELS // voxels, fitting)
+        return dict.fromkeys([(max(1, n_tiles), self.device), (1, self.device), (1, "cpu")])
+
+    def planes(self, n_tiles: int, place: str) -> Iterator[Scores]:
+        """Consecutive planes (k, n, y, x) of the image, with so many tiles at a time and sums in a place."""
+        shape, patch = self.source.shape[1:], self.patch
+        tiles = list(_tiles(shape, patch, self.recipe.step))
+        batches = [tiles[start : start + n_tiles] for start in range(0, len(tiles), n_tiles)]
+        depth = max(batch[-1][0].stop - batch[0][0].start for batch in batches)
+        sums = _Sums((self.n_outputs, depth, *shape[1:]), place)
+        weights = torch.from_numpy(gaussian_weights(patch, self.recipe.gaussian_sigma)).to(sums.device)
+        for batch in batches:
+            if batch[0][0].start > sums.first:
+                yield from _inside(sums, batch[0][0].start, self.inner)
+            with torch.inference_mode():
+                scores = self._scores(batch).to(sums.device)
+                for tile, values in zip(batch, scores, strict=True):
+                    sums.add(tile, values, weights)
+        yield from _inside(sums, shape[0], self.inner)
+
+    def _scores(self, batch: Sequence[_Slices]) -> Tensor:
+        """The networks' mean output for tiles, (b, k, *patch)."""
+        images = torch.stack(
+            [self.source[(slice(None), *tile)].reshape(-1, *self.patch) for tile in batch]
+        ).to(self.device)
+        mirroring = self.recipe.mirroring
+        means = (mirrored_mean(network, images, mirroring=mirroring) for network in self.networks)
+        return reduce(torch.add, means) / len(self.networks)
+
+    def shortage(self, shape: Sequence[int]) -> str:
+        """What to say of an image whose prediction does not fit into memory at all."""
+        on_gpu = torch.device(self.device).type == "cuda"
+        remedies = [
+            *(["switch mirroring off"] if self.recipe.mirroring else []),
+            *(["compute in float16"] if on_gpu and self.recipe.precision == "float32" else []),
+            "use device cpu or a card with more memory" if on_gpu else "use a machine with more memory",
+        ]
+        return (
+            f"an image of {_sizes(shape)} voxels does not fit into {described_memory(self.device)}, even with one "
+            f"tile of {_sizes(self.patch)} at a time and sums in main memory; {', or '.join(remedies)}"
+        )
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _after(n: int, chunks: Iterable[Scores]) -> Iterator[Scores]:
+    """Planes (k, m, y, x) without the first n of all."""
+    for planes in chunks:
+        if planes.shape[1] > n:
+            yield np.ascontiguousarray(planes[:, n:])
+        n = max(0, n - planes.shape[1])
 
 
 def adapted(network: Network, recipe: InferenceRecipe, device: str, *, has_regions: bool) -> Network:
@@ -208,10 +308,9 @@ class _Sums:
     def __init__(self, shape: Sequence[int], device: str) -> None:
         # On the network's device if there is room, else in main memory.
         self.device = torch.device(device)
-        if self.device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(self.device)
-            if _FLOAT_BYTES * torch.Size(shape).numel() > _GPU_SHARE * free:
-                self.device = torch.device("cpu")
+        needed = _FLOAT_BYTES * torch.Size(shape).numel()
+        if self.device.type == "cuda" and needed > _GPU_SHARE * free_memory(self.device):
+            self.device = torch.device("cpu")
         self.first = 0
         self._total = torch.zeros(tuple(shape), device=self.device)
         self._norm = torch.zeros(tuple(shape[1:]), device=self.device)

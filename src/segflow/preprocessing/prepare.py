@@ -16,7 +16,13 @@ from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.plan import Preparation
 from segflow.preprocessing.normalise import normalise
 from segflow.volumes.crop import crop, crop_mask, mark_outside, nonzero_voxels, reorder, transpose_spatial
-from segflow.volumes.resample import resample_image, resample_labels, resampled_shape, separate_axis
+from segflow.volumes.resample import (
+    resample_image,
+    resample_labels,
+    resample_labels_nearest,
+    resampled_shape,
+    separate_axis,
+)
 
 __all__ = ["prepare_case", "prepare_labels", "target_grid", "target_locations"]
 
@@ -76,15 +82,15 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> Prep
     box, mask = crop_mask(nonzero_voxels(image))
     spacing_mm = reorder(raw.geometry.spacing_mm, preparation.transpose_forward)
     shape, target_mm = target_grid(mask.shape, spacing_mm, preparation)
-    axis = separate_axis(spacing_mm, target_mm)
+    axis = separate_axis(spacing_mm, target_mm, allowed=preparation.separate_z)
     label_map = None
     if raw.labels is not None:
         label_map = _small(crop(transpose_spatial(raw.labels, preparation.transpose_forward), box))
         mark_outside(label_map, mask)
         mask = label_map >= 0  # also where a label lies on voxels that are zero
-        label_map = resample_labels(label_map, shape, axis)
+        label_map = _resampled(label_map, shape, axis, preparation)
     if preparation.resample_first:
-        mask = _resampled_mask(mask, shape, axis) if label_map is None else label_map >= 0
+        mask = _resampled_mask(mask, shape, axis, preparation) if label_map is None else label_map >= 0
     record = CaseRecord(
         identifier=raw.identifier,
         geometry=raw.geometry,
@@ -125,11 +131,18 @@ def _prepare_image(
     return prepared
 
 
-def _resampled_mask(mask: Mask, shape: Shape3, axis: int | None) -> Mask:
+def _resampled_mask(mask: Mask, shape: Shape3, axis: int | None, preparation: Preparation) -> Mask:
     """Resampled like the labels of a training case, where -1 is outside."""
     marked = mask.astype(np.int8)
     marked -= 1
-    return resample_labels(marked, shape, axis) >= 0
+    return _resampled(marked, shape, axis, preparation) >= 0
+
+
+def _resampled(labels: LabelMap, shape: Shape3, axis: int | None, preparation: Preparation) -> LabelMap:
+    """A label map on another grid, as the plan says."""
+    if preparation.label_interpolation == "nearest":
+        return resample_labels_nearest(labels, shape)
+    return resample_labels(labels, shape, axis)
 
 
 def prepare_labels(label_map: LabelMap, record: CaseRecord, preparation: Preparation) -> LabelMap:
@@ -139,7 +152,8 @@ def prepare_labels(label_map: LabelMap, record: CaseRecord, preparation: Prepara
     """
     turned = crop(transpose_spatial(label_map, preparation.transpose_forward), record.crop_box)
     shape, target_mm = target_grid(turned.shape, record.spacing_mm, preparation)
-    return resample_labels(_small(turned), shape, separate_axis(record.spacing_mm, target_mm))
+    axis = separate_axis(record.spacing_mm, target_mm, allowed=preparation.separate_z)
+    return _resampled(_small(turned), shape, axis, preparation)
 
 
 def target_grid(

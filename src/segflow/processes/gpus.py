@@ -36,6 +36,13 @@ _VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 #: What names a device: an index, or a UUID (of a part of a GPU, it may look like a path).
 _NAME: Final = re.compile(r"\d+|(GPU|MIG)-[\w/-]+", re.ASCII)
 _LISTED: Final = re.compile(r"\s*(\d+)\s*,\s*(GPU-[\w-]+)\s*", re.ASCII)
+#: What names a GPU where nvidia-smi does not: a folder per GPU, in the order of the PCI bus, and its lines.
+_DRIVER: Final = Path("/proc/driver/nvidia/gpus")
+_DESCRIBED: Final = re.compile(r"GPU UUID:\s*(GPU-[\da-f-]+)\s.*?Device Minor:\s*(\d+)", re.ASCII | re.DOTALL)
+_NODES: Final = Path(
+    "/dev"
+)  # nvidia0, nvidia1, ...: the GPUs that this process, perhaps in a container, may open
+_WHOLE: Final = "machine"  # names all its GPUs together
 _SMI_TIMEOUT_S: Final = 60.0  # with a driver in trouble nvidia-smi hangs; with a slow one it takes seconds
 
 
@@ -45,7 +52,8 @@ def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str
 
     Must be entered before CUDA starts, best before torch is imported: CUDA_VISIBLE_DEVICES, which names the leased
     GPUs in the block, is read only then. Nothing is changed for 0 GPUs, in a SLURM job that was given just these
-    devices, and where there is no GPU, which the block finds out.
+    devices, and where there is no GPU, which the block finds out. Where there are GPUs that nothing lists, a job that
+    asks for any holds all of them.
 
     Args:
         count: GPUs to hold.
@@ -53,7 +61,8 @@ def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str
             temporary folder, for everybody; users with a TMPDIR of their own, and containers, do not see each other's.
 
     Yields:
-        The GPUs, named as in CUDA_VISIBLE_DEVICES, or by nvidia-smi's index where that is not set. None: ().
+        The GPUs, named as in CUDA_VISIBLE_DEVICES, or by nvidia-smi's index where that is not set. None, or unknown
+        ones: ().
 
     Raises:
         ConfigurationError: There are fewer, or the locks cannot be used.
@@ -63,6 +72,15 @@ def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str
         yield _names(os.environ.get(_VISIBLE, ""))
         return
     candidates = _devices()
+    if not candidates and _VISIBLE not in os.environ and _nodes():
+        logger.warning(
+            "the GPUs of this machine cannot be listed, so a job that asks for one holds all of them; "
+            "name them in %s to share them among jobs",
+            _VISIBLE,
+        )
+        with _leased({_WHOLE: _WHOLE}, 1, folder):
+            yield ()
+        return
     if not candidates or ("SLURM_JOB_ID" in os.environ and count == len(candidates)):
         yield tuple(candidates)
         return
@@ -72,19 +90,25 @@ def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str
             f"({_listing(candidates)}); lower resources.gpus, and let --resources gpu= be at most {len(candidates)}, "
             f"or name more devices in {_VISIBLE}"
         )
-    locks = _wait_for(candidates, count, folder or Path(tempfile.gettempdir(), "segflow-gpus"))
+    with _leased(candidates, count, folder) as names, _visible({name: candidates[name] for name in names}):
+        yield names
+
+
+# Locks.
+
+
+@contextmanager
+def _leased(devices: Mapping[str, str], count: int, folder: Path | None) -> Iterator[tuple[str, ...]]:
+    """Hold the locks of some devices."""
+    locks = _wait_for(devices, count, folder or Path(tempfile.gettempdir(), "segflow-gpus"))
     try:
         for name in locks:
             logger.info("GPU %s leased", name)
-        with _visible({name: candidates[name] for name in locks}):
-            yield tuple(locks)
+        yield tuple(locks)
     finally:
         for name, lock in locks.items():
             logger.info("GPU %s returned", name)  # first, so that logs never show two holders
             lock.release()
-
-
-# Locks.
 
 
 def _listing(names: Iterable[str]) -> str:
@@ -153,7 +177,7 @@ def _try_locks(devices: Mapping[str, str], count: int, folder: Path) -> dict[str
 def _devices() -> dict[str, str]:
     """The GPUs this job may use, each once, by whatever name, with the key that all its names share.
 
-    The key is the UUID in full where nvidia-smi knows the device, else the name. There is none without a driver.
+    The key is the UUID in full where nvidia-smi or the driver knows the device, else the name.
     """
     text = os.environ.get(_VISIBLE)
     names = _names(text or "")
@@ -179,16 +203,38 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _uuids() -> dict[str, str]:
-    """Index to UUID, as nvidia-smi lists them; empty without it, or without a working driver."""
+    """Index to UUID, as nvidia-smi lists them, or else the driver; empty without a working driver."""
     command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+    problem = "it lists none"
     try:
         done = subprocess.run(  # noqa: S603  fixed words; found on the PATH, as every tool of a job
             command, capture_output=True, text=True, check=True, timeout=_SMI_TIMEOUT_S
         )
-    except (OSError, subprocess.SubprocessError):
+        lines = map(_LISTED.fullmatch, done.stdout.splitlines())
+        if found := {line[1]: line[2] for line in lines if line}:
+            return found
+    except (OSError, subprocess.SubprocessError) as error:
+        problem = str(error)
+    if found := _described_by_driver():
+        logger.warning("nvidia-smi names no GPU (%s); the driver's own list is used", problem)
+    return found
+
+
+def _described_by_driver() -> dict[str, str]:
+    """As nvidia-smi counts: in the order of the PCI bus, those that this process may open; all of them or none."""
+    nodes = _nodes()
+    try:
+        texts = [file.read_text() for file in sorted(_DRIVER.glob("*/information"))]
+    except OSError:
         return {}
-    lines = map(_LISTED.fullmatch, done.stdout.splitlines())
-    return {line[1]: line[2] for line in lines if line}
+    matches = [_DESCRIBED.search(text) for text in texts]
+    uuids = [match[1] for match in matches if match and f"nvidia{match[2]}" in nodes]
+    return {str(index): uuid for index, uuid in enumerate(uuids)} if len(uuids) == len(nodes) else {}
+
+
+def _nodes() -> set[str]:
+    """The device files of GPUs; none without a driver."""
+    return {file.name for file in _NODES.glob("nvidia[0-9]*")}
 
 
 @contextmanager

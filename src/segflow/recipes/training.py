@@ -89,6 +89,9 @@ class TrainingRecipe(Contract):
         loss: dice_ce (Dice and cross-entropy, equal weights), dice_topk (Dice and the cross-entropy of the voxels with
             the highest loss), ce or dice.
         top_k_share: Share of a patch's voxels that dice_topk uses.
+        dice: Form of the Dice loss: mean (the mean over foreground classes) or squared (one ratio of all classes and
+            voxels, background included: 1 - 2 sum(pg) / (sum(p^2) + sum(g^2))).
+        entropy_per_class: Divide the cross-entropy by the number of classes (background included) or regions.
         deep_supervision: Also compute the loss at lower decoder resolutions, except the coarsest.
         deep_supervision_weights: Weights of the first outputs, full resolution first, as in [0.7, 0.2, 0.1]; others are
             0. null: halved per resolution.
@@ -110,6 +113,8 @@ class TrainingRecipe(Contract):
     foreground_share: float = 0.33
     loss: LossName = "dice_ce"
     top_k_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    dice: Literal["mean", "squared"] = "mean"
+    entropy_per_class: bool = False
     deep_supervision: bool = True
     deep_supervision_weights: Annotated[tuple[Weight, ...], Field(min_length=1)] | None = None
     base_width: Count | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import Plan
+from segflow.contracts.plan import FoldName, Plan
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 
 __all__ = ["History", "Overlay", "ReportData", "StageTime"]
@@ -19,7 +19,7 @@ class History:
     """One training: a value per epoch in each column, the mean over the epoch. Pseudo-Dice is of held-out patches."""
 
     configuration: str
-    fold: int
+    fold: FoldName
     epochs: tuple[float, ...]
     train_loss: tuple[float, ...]
     validation_loss: tuple[float, ...]
@@ -28,7 +28,7 @@ class History:
 
     @classmethod
     def from_rows(
-        cls, configuration: str, fold: int, rows: Iterable[Mapping[str, str | float | None]]
+        cls, configuration: str, fold: FoldName, rows: Iterable[Mapping[str, str | float | None]]
     ) -> History:
         """Take the columns from rows of training.csv: one per epoch; an empty cell is NaN."""
         table = list(rows)

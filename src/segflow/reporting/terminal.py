@@ -30,17 +30,19 @@ def terminal_summary(
         folder: The experiment's results.
         stages: In the order in which they ran.
     """
+    scored = bool(summary.metric_per_case)
     title = Text.assemble(
         (card.dataset, "bold"),
-        "  best model: ",
+        "  best model: " if scored else "  model: ",
         (card.selection.best.name, "bold green"),
-        f"{', post-processed' if card.postprocessing.operations else ''}  out-of-fold Dice: ",
-        (dice_text(summary.foreground_mean.dice), "bold green"),
+        ", post-processed" if card.postprocessing.operations else "",
+        "  out-of-fold Dice: " if scored else "  not scored: trained on all cases",
+        (dice_text(summary.foreground_mean.dice) if scored else "", "bold green"),
     )
     paths = Table.grid(padding=(0, 2))
     for name, path in (("model", folder / "model"), ("report", folder / "report.html")):
         paths.add_row(Text(name, style="dim"), Text(str(path), overflow="fold"))
-    sections: list[RenderableType] = [title, _dice_table(summary, labels)]
+    sections: list[RenderableType] = [title, *([_dice_table(summary, labels)] if scored else [])]
     sections += [_time_table(stages)] if stages else []
     return Group(*(item for section in (*sections, paths) for item in (Text(), section)), Text())
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segflow.contracts.labels import Labels
+from segflow.contracts.plan import N_FOLDS, FoldName
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.metrics.overlap import nan_mean, target_key
 
@@ -29,8 +30,6 @@ __all__ = [
 #: Stands for a number that is not defined.
 ABSENT = "\N{EN DASH}"
 _MINUTE, _HOUR = 60, 3600
-#: Source: method.md section 10.
-_FOLDS = 5
 #: With fewer cases, a standard deviation says little.
 _FEW_CASES = 10
 
@@ -128,7 +127,7 @@ def cautions(
     labels: Labels,
     *,
     devices: Collection[str],
-    folds: Collection[int],
+    folds: Collection[FoldName],
     epochs: int,
     recipe_epochs: int,
 ) -> tuple[str, ...]:
@@ -144,10 +143,15 @@ def cautions(
     """
     found = []
     n_cases = len(summary.metric_per_case)
-    missing = sorted(set(range(_FOLDS)) - set(folds))
-    if missing:
+    missing = sorted(set(range(N_FOLDS)) - set(folds))
+    if not n_cases:
         found.append(
-            f"Only {_FOLDS - len(missing)} of {_FOLDS} folds were run (missing: {', '.join(map(str, missing))}); "
+            "Networks were trained on all cases, so none could be scored: how good they are is not known, the "
+            "configuration was not compared with others, and no post-processing was searched for."
+        )
+    elif missing:
+        found.append(
+            f"Only {N_FOLDS - len(missing)} of {N_FOLDS} folds were run (missing: {', '.join(map(str, missing))}); "
             f"the scores cover {n_cases} cases, and cases of the other folds were never predicted."
         )
     if epochs < recipe_epochs:
@@ -161,8 +165,8 @@ def cautions(
         f"'{spread.name}' occurs in no scored case, neither annotated nor predicted: it has no Dice "
         "and is not part of any mean."
         for spread in spreads(summary, labels)
-        if spread.n == 0
+        if n_cases and spread.n == 0
     ]
-    if n_cases < _FEW_CASES:
+    if 0 < n_cases < _FEW_CASES:
         found.append(f"Only {n_cases} cases were scored: differences may be due to chance.")
     return tuple(found)

@@ -19,6 +19,7 @@ __all__ = [
     "candidate_name",
     "replicate_scores",
     "select",
+    "unscored_choice",
 ]
 
 
@@ -75,6 +76,15 @@ def select(
         prefer_single_within=prefer_single_within,
         bootstrap=bootstrap,
     )
+
+
+def unscored_choice(configurations: Iterable[str]) -> str:
+    """The configuration to use where no case is held out: 3d_fullres, which nnU-Net recommends, or else the simplest.
+
+    A cascade is no choice there: it would learn from predictions of cases that its first stage was trained on.
+    """
+    names = in_order(configurations)
+    return "3d_fullres" if "3d_fullres" in names else names[0]
 
 
 #: The customary number; an interval's end is then known to about 0.1 of its half-width.

@@ -110,6 +110,7 @@ def summarise(
 
     `mean` leaves out, for each target, the cases in which a metric is undefined; `foreground_mean` leaves out targets
     that occur in no case. In nnU-Net one absent class makes `foreground_mean` NaN (method.md section 25, number 4).
+    Without cases, as where all are trained on, all means are NaN.
 
     Args:
         cases: In any order; sorted by reference file in the summary.
@@ -117,12 +118,10 @@ def summarise(
         nsd_tolerance_mm: Tolerance of the normalised surface Dice, where it was measured.
 
     Raises:
-        PredictionError: There are no cases, or a case lacks a target or has other metrics than the first.
+        PredictionError: A case lacks a target or has other metrics than the first.
 
     Source: method.md section 20, except for absent classes.
     """
-    if not cases:
-        raise PredictionError("there are no scored cases to summarise; predict and evaluate some first")
     keys = sorted(target_key(target) for target in labels.targets)
     asked = [{metrics.requested for metrics in case.metrics.values()} for case in cases]
     for case, names in zip(cases, asked, strict=True):
@@ -149,7 +148,7 @@ def merge_folds(folds: Sequence[Summary], labels: Labels) -> Summary:
     """Summarise the cases of all folds as one cross-validation, in which every case has the same weight.
 
     Raises:
-        PredictionError: A case is in two folds, or there are no cases, or folds were evaluated differently.
+        PredictionError: A case is in two folds, or folds were evaluated differently.
 
     Source: method.md section 22.
     """

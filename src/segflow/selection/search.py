@@ -2,7 +2,8 @@
 
 1. Keep the largest component of all foreground labels jointly: accepted if the foreground mean rises and no target's
    mean falls. With several targets, then of each in turn, after the operations accepted so far: accepted if its own
-   mean rises.
+   mean rises. Or, if the recipe leaves that to the training labels (nnU-Net 2018, arXiv 1809.10486): of each target
+   that never has several components there, whatever its Dice.
 2. If the recipe names volumes: remove components below one of them, in the same order. Of the volumes that raise the
    mean, the one with the highest Dice is accepted, and on a tie the smallest.
 3. If the recipe says so: fill the holes of each target in turn, accepted if its own mean rises.
@@ -14,7 +15,7 @@ Source: method.md section 23; steps 2 and 3 are not in nnU-Net.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,6 +40,7 @@ def search(
     labels: Labels,
     recipe: PostprocessingRecipe | None = None,
     *,
+    single: Collection[Target] = (),
     on_case: Callable[[], None] | None = None,
     mapper: Callable[..., Iterable[Any]] = map,
 ) -> PostProcessing:
@@ -51,6 +53,7 @@ def search(
         cases: Each is called once and reads one pair in original space, (z, y, x).
         labels: Their vocabulary.
         recipe: Which operations are tried; by default nnU-Net's.
+        single: Targets of which only the largest component is kept, if the recipe leaves that to the training labels.
         on_case: Called after each case that was read.
         mapper: Used in place of `map`, to spread the cases over processes; must keep their order.
 
@@ -73,6 +76,9 @@ def search(
     means = _Means(pieces, labels)
     accepted: _Operations = ()
     steps: list[Step] = []
+    for decided, operations in _from_labels(labels, recipe, single):
+        steps += _try(means, decided, operations, accepted, in_any_case=True)
+        accepted += operations
     for target, alternatives in _alternatives(labels, recipe):
         tried = _try(means, target, alternatives, accepted)
         steps += tried
@@ -130,6 +136,16 @@ def _read(load: LoadPair, *, labels: Labels, holes: bool) -> Pieces:
     return cut(prediction, reference, labels, spacing_mm, holes=holes)
 
 
+def _from_labels(
+    labels: Labels, recipe: PostprocessingRecipe, single: Collection[Target]
+) -> Iterator[tuple[Target, _Operations]]:
+    """Operations that the training labels decide on."""
+    if recipe.largest_component == "if_single_in_labels":
+        for target in labels.targets:
+            if target in single:
+                yield target, (Operation(name="keep_largest", labels=members(target)),)
+
+
 def _alternatives(
     labels: Labels, recipe: PostprocessingRecipe
 ) -> Iterator[tuple[Target | None, _Operations]]:
@@ -137,7 +153,7 @@ def _alternatives(
     unions: list[tuple[Target | None, tuple[int, ...]]] = [(None, labels.foreground_values)]
     if len(labels.targets) > 1:
         unions += [(target, members(target)) for target in labels.targets]
-    if recipe.largest_component:
+    if recipe.largest_component is True:
         for target, values in unions:
             yield target, (Operation(name="keep_largest", labels=values),)
     for target, values in unions if recipe.remove_below_mm3 else ():
@@ -151,9 +167,14 @@ def _alternatives(
 
 
 def _try(
-    means: _Means, target: Target | None, alternatives: _Operations, accepted: _Operations
+    means: _Means,
+    target: Target | None,
+    alternatives: _Operations,
+    accepted: _Operations,
+    *,
+    in_any_case: bool = False,
 ) -> list[Step]:
-    """One step per alternative; the best of those that raise the Dice is accepted."""
+    """One step per alternative; the best of those that raise the Dice is accepted, or all of them in any case."""
     before = means.dice(target, accepted)
     found = [(means.dice(target, (*accepted, operation)), operation) for operation in alternatives]
     better = [
@@ -168,7 +189,7 @@ def _try(
             target="foreground" if target is None else target_key(target),
             dice_before=before,
             dice_after=after,
-            accepted=operation is best,
+            accepted=in_any_case or operation is best,
         )
         for after, operation in found
     ]

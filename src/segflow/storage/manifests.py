@@ -68,16 +68,16 @@ def list_label_maps(folders: Iterable[Path], ending: str) -> list[Path]:
 
     Raises:
         PlanError: A manifest is invalid.
-        PredictionError: There are none, or two have the same name.
+        PredictionError: There are none and no manifest says so, or two have the same name.
     """
     folders = list(folders)
     files = [file for folder in folders for file in _label_maps_of(folder, ending)]
     named = ", ".join(map(str, folders))
-    if not files:
+    if not files and not any((folder / "manifest.json").exists() for folder in folders):
         raise PredictionError(f"{named}: there are no label maps (*{ending})")
-    name, times = Counter(file.name for file in files).most_common(1)[0]
-    if times > 1:
-        raise PredictionError(f"{named}: {name} is there {times} times; each case counts once")
+    for name, times in Counter(file.name for file in files).items():
+        if times > 1:
+            raise PredictionError(f"{named}: {name} is there {times} times; each case counts once")
     return files
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segflow.augmentation.batched import Pending, collect
 from segflow.augmentation.patches import choose_locations, draw_start, is_forced, read_patch
 from segflow.augmentation.pipeline import (
-    Example,
+    AugmentationDraw,
     Patch,
     Settings,
     augment,
@@ -45,10 +46,13 @@ class Batch:
         image: (b, c, *patch), float32.
         targets: Per scored output, full resolution first: classes (b, *shape), int16, or regions
             (b, r, *shape), boolean.
+        pending: If the device augments: what is to be done there, to `image` and `targets` as of `collect`, to get
+            those above.
     """
 
     image: NDArray[np.float32]
     targets: tuple[NDArray[np.generic], ...]
+    pending: Pending | None = None
 
 
 class BatchMaker:
@@ -84,18 +88,28 @@ class BatchMaker:
         """Make one batch, counted over the whole training with the validation batches of each epoch."""
         epoch, index = divmod(number, self.per_epoch)
         stream = _TRAINING if index < self.iterations else _VALIDATION
-        examples = []
-        for position in self._positions:
-            sequence = np.random.SeedSequence(self._job.seed, spawn_key=(stream, epoch, index, position))
-            rng = np.random.Generator(np.random.Philox(sequence))
-            examples.append(self._example(rng, position, training=stream == _TRAINING))
+        read = (self._read(stream, epoch, index, position) for position in self._positions)
+        settings = self._settings
+        if self._job.augment == "device":
+            patches, draws = zip(*read, strict=True)
+            pending, image, arrays = collect(patches, draws, settings)
+            return Batch(image, arrays, pending)
+        examples = [
+            plain(patch, settings) if draw is None else augment(patch, draw, settings) for patch, draw in read
+        ]
         targets = zip(*(example.targets for example in examples), strict=True)
         return Batch(
             image=torch.stack([example.image for example in examples]).numpy(),
             targets=tuple(torch.stack(scale).numpy() for scale in targets),
         )
 
-    def _example(self, rng: np.random.Generator, position: int, *, training: bool) -> Example:
+    def _read(
+        self, stream: int, epoch: int, index: int, position: int
+    ) -> tuple[Patch, AugmentationDraw | None]:
+        """One patch, and the transforms drawn for it: none for validation."""
+        sequence = np.random.SeedSequence(self._job.seed, spawn_key=(stream, epoch, index, position))
+        rng = np.random.Generator(np.random.Philox(sequence))
+        training = stream == _TRAINING
         identifiers = self._job.fold.train if training else self._job.fold.val
         case = self._reader.read(identifiers[int(rng.integers(len(identifiers)))])
         settings, patch_shape = self._settings, self._settings.patch_shape
@@ -113,12 +127,12 @@ class BatchMaker:
             locations=choose_locations(case.locations, self._job.labels, forced=forced),
         )
         if not training:
-            return plain(self._cut(case, start, read_shape), settings)
+            return self._cut(case, start, read_shape), None
         draw = draw_augmentation(rng, settings)
         first, shape = needed_box(draw, settings)
         offset = (0,) * (3 - len(first)) + first
         start = _shape3([s + f for s, f in zip(start, offset, strict=True)])
-        return augment(self._cut(case, start, shape), draw, settings)
+        return self._cut(case, start, shape), draw
 
     def _cut(self, case: TrainingCase, start: Shape3, shape: tuple[int, ...]) -> Patch:
         """Read a patch; a 2D one loses its first axis."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +17,9 @@ from segflow.contracts.plan import Configuration, Fold
 from segflow.losses.compound import deep_supervision_weights
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 
-__all__ = ["Pretrained", "TrainingJob", "check_job"]
+__all__ = ["Augment", "Pretrained", "TrainingJob", "check_job"]
+
+Augment = Literal["workers", "device"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,7 @@ class TrainingJob:
         workers: Processes that make batches; 0 for none.
         pretrained: Weights to start from, in place of random ones.
         checkpoint_s: Seconds after which the state is saved within an epoch.
+        augment: Where patches are augmented: in the "workers", or batch by batch on the "device".
         deterministic: The same bits in every run on the same kind of GPU; always so on a CPU.
         compile: Compile the network with torch.compile; None: on GPUs, if it works.
     """
@@ -68,6 +72,7 @@ class TrainingJob:
     workers: int
     pretrained: Pretrained | None = None
     checkpoint_s: float = math.inf
+    augment: Augment = "workers"
     deterministic: bool = False
     compile: bool | None = None
 
@@ -83,8 +88,9 @@ class TrainingJob:
         recipe = self.training
         if not recipe.deep_supervision:
             return (1.0,)
-        n_scales = self.configuration.architecture.n_stages - 1  # the bottleneck has no output
-        return deep_supervision_weights(n_scales, recipe.deep_supervision_weights)
+        return deep_supervision_weights(
+            self.configuration.architecture.n_outputs, recipe.deep_supervision_weights
+        )
 
     @property
     def scales(self) -> int:
@@ -93,7 +99,7 @@ class TrainingJob:
 
     @property
     def parts(self) -> dict[str, str]:
-        """What determines the weights, as text; devices and workers don't, except for rounding."""
+        """What determines the weights, as text; where what is computed doesn't, except for rounding."""
         return {
             "configuration": self.configuration.model_dump_json(),
             "labels": repr(self.labels),

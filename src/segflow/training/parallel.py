@@ -30,8 +30,8 @@ import torch.distributed as dist
 from segflow.contracts.case import Progress, Stop
 from segflow.contracts.errors import Interrupted, SegflowError, TrainingError
 from segflow.network.group import ConnectionLostError, Group
+from segflow.network.memory import ran_out
 from segflow.processes.signals import follow_parent
-from segflow.training.memory import ran_out
 
 __all__ = ["run_ranks"]
 

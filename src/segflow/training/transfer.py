@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segflow.augmentation.batched import augment_batch
 from segflow.training.batches import Batch
 
 __all__ = ["Loaded", "Outcome", "load", "loaded_ahead", "mark"]
@@ -25,7 +26,7 @@ Mark = float | torch.cuda.Event
 
 @dataclass(frozen=True)
 class Loaded:
-    """A batch on the device, as of `Batch`."""
+    """A batch on the device, as of `Batch`; nothing is pending."""
 
     image: Tensor
     targets: list[Tensor]
@@ -72,13 +73,16 @@ def _between(first: Mark, second: Mark) -> float:
 
 
 def load(batch: Batch, device: torch.device) -> Loaded:
-    """Copy a batch to the device; a GPU's copies go on while this process does."""
+    """Copy a batch to the device, and augment it there if that is still to be done; a GPU does so by itself."""
 
     def there(array: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(array)
         return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
-    return Loaded(there(batch.image), [there(target) for target in batch.targets])
+    image, targets = there(batch.image), [there(target) for target in batch.targets]
+    if batch.pending is not None:
+        image, targets = augment_batch(batch.pending, image, targets)
+    return Loaded(image, targets)
 
 
 def loaded_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Loaded]:

@@ -16,10 +16,19 @@ from scipy import ndimage
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.volumes.crop import bounding_slices, fill_holes
 
-__all__ = ["fill_enclosed", "keep_largest", "remove_small", "voxel_mm3"]
+__all__ = ["count_components", "fill_enclosed", "keep_largest", "remove_small", "voxel_mm3"]
 
 #: From sizes in voxels to which of them are too small.
 _Rule = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+
+
+def count_components(label_map: LabelMap, labels: Collection[int]) -> int:
+    """Number of connected components of the mask, with the neighbours of `keep_largest`."""
+    mask = np.isin(label_map, list(labels))
+    if not mask.any():
+        return 0
+    _, count = ndimage.label(mask[bounding_slices(mask)], structure=np.ones((3,) * mask.ndim, np.bool_))
+    return int(count)
 
 
 def keep_largest(label_map: LabelMap, labels: Collection[int]) -> LabelMap:

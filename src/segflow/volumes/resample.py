@@ -29,6 +29,7 @@ __all__ = [
     "ScoreGrid",
     "resample_image",
     "resample_labels",
+    "resample_labels_nearest",
     "resampled_shape",
     "separate_axis",
 ]
@@ -52,15 +53,17 @@ def resampled_shape(
     return tuple(max(1, round(old / new * size)) for old, new, size in axes)
 
 
-def separate_axis(spacing_mm: Sequence[float], target_spacing_mm: Sequence[float]) -> int | None:
+def separate_axis(
+    spacing_mm: Sequence[float], target_spacing_mm: Sequence[float], *, allowed: bool = True
+) -> int | None:
     """The axis so coarse that it is not interpolated along.
 
-    None if spacing is nearly isotropic or the coarsest spacing is shared by several axes. The spacing of the array
-    decides, or if it is nearly isotropic, the one after resampling.
+    None if spacing is nearly isotropic, if the coarsest spacing is shared by several axes, or if no axis is `allowed`
+    to be treated so. The spacing of the array decides, or if it is nearly isotropic, the one after resampling.
 
     Source: method.md section 8.2.
     """
-    for candidate in (spacing_mm, target_spacing_mm):
+    for candidate in (spacing_mm, target_spacing_mm) if allowed else ():
         coarsest = max(candidate)
         if coarsest / min(candidate) > ANISOTROPY_RATIO:
             axes = [axis for axis, value in enumerate(candidate) if value == coarsest]
@@ -130,6 +133,21 @@ class ScoreGrid:
         They are the old planes themselves if nothing changes.
         """
         return resize_planes(resize_depth(planes, band), self.new_shape[1:], self._orders[1:])
+
+
+def resample_labels_nearest(labels: LabelMap, shape: Shape3) -> LabelMap:
+    """Give every new voxel the label of the old one nearest to its centre; halfway between two, of the upper one.
+
+    Args:
+        labels: (z, y, x).
+        shape: Spatial shape of the result.
+
+    Returns:
+        (*shape), of the same type.
+
+    Source: method.md section 8.3, order 0.
+    """
+    return labels[np.ix_(*(nearest_index(old, new) for old, new in zip(labels.shape, shape, strict=True)))]
 
 
 def resample_labels(labels: LabelMap, shape: Shape3, axis: int | None) -> LabelMap:

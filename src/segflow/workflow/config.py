@@ -25,11 +25,12 @@ class ChunksConfig(Contract):
 
 
 class ResourcesConfig(Contract):
-    """What a training or prediction job asks for; nothing here changes a result, except for rounding on GPUs."""
+    """What a training or prediction job asks for; nothing here changes a result, except for rounding."""
 
     gpus: Positive = 1
     threads: Positive | None = None
     workers: Annotated[int, Field(ge=0)] | None = None
+    augment: Literal["workers", "device"] = "workers"
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10
     deterministic: bool = False
     compile: Literal["auto"] | bool = "auto"
@@ -57,7 +58,9 @@ class WorkflowConfig(Contract):
     recipes: tuple[str, ...] | None = None
     plan: str | None = None
     configurations: Literal["auto"] | Annotated[tuple[ConfigurationName, ...], Field(min_length=1)] = "auto"
-    folds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
+    folds: Literal["all"] | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (
+        0, 1, 2, 3, 4,
+    )  # fmt: skip
     ensembles: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
@@ -84,7 +87,7 @@ class WorkflowConfig(Contract):
             )
         for key in ("folds", "configurations"):
             given = getattr(self, key)
-            if len(set(given)) != len(given) and given != "auto":
+            if not isinstance(given, str) and len(set(given)) != len(given):
                 raise ValueError(f"{key} names one of its entries twice")
         return self
 

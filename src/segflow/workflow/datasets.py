@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segflow.contracts.errors import ConfigurationError
+from segflow.contracts.plan import N_FOLDS, FoldName
 from segflow.images.dataset import list_files, read_description
 from segflow.nnunet.folds import read_folds
-from segflow.planning.folds import N_FOLDS
 from segflow.workflow.chunks import chunk_count, chunk_of
-from segflow.workflow.config import ChunksConfig, WorkflowConfig
+from segflow.workflow.config import WorkflowConfig
 
 __all__ = ["SourceData", "read_sources"]
 
@@ -32,6 +32,7 @@ class SourceData:
         meaning: What dataset.json says about images and labels, one word per key. A change of anything else in that
             file (a description, a licence) re-runs nothing.
         n_folds: Number of folds of its splits_final.json, or five.
+        folds: To train: the configuration's, or ["all"] if there are too few cases to hold any out.
         own_folds: Its splits_final.json, if it has one.
     """
 
@@ -41,6 +42,7 @@ class SourceData:
     cases: str
     meaning: list[str]
     n_folds: int
+    folds: list[FoldName]
     own_folds: list[str]
 
     @property
@@ -48,37 +50,55 @@ class SourceData:
         """Number of chunks."""
         return len(self.chunks)
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether cases are held out, whose predictions are scored."""
+        return self.folds != ["all"]
+
 
 def read_sources(config: WorkflowConfig) -> dict[str, SourceData]:
     """List the data sets of a configuration, by the names of their folders; no image is opened.
 
     Raises:
         DatasetError: A dataset.json is missing or wrong, or there are no images.
-        ConfigurationError: A fold is named that a data set does not have.
+        ConfigurationError: A fold is named that a data set does not have, or all cases are to be trained on and a
+            splits_final.json holds some out.
     """
-    found = {Path(folder).name: _read(Path(folder), config.chunks) for folder in config.dataset_folders}
-    for name, source in found.items():
-        if max(config.folds) >= source.n_folds:
-            raise ConfigurationError(
-                f"folds: there is no fold {max(config.folds)}; the folds of {name} are 0 to {source.n_folds - 1}"
-            )
-    return found
+    return {Path(folder).name: _read(Path(folder), config) for folder in config.dataset_folders}
 
 
-def _read(folder: Path, wanted: ChunksConfig) -> SourceData:
+def _read(folder: Path, config: WorkflowConfig) -> SourceData:
     files = list_files(folder)
-    count = chunk_count(len(files), cases=wanted.cases, most=wanted.most)
+    count = chunk_count(len(files), cases=config.chunks.cases, most=config.chunks.most)
     chunks: list[list[str]] = [[] for _ in range(count)]
     for identifier, names in files.items():
         chunks[chunk_of(identifier, count)] += map(str, names)
     content, _ = read_description(folder / "dataset.json")
     own = folder / "splits_final.json"
+    n_folds = len(read_folds(own)) if own.exists() else N_FOLDS
     return SourceData(
         folder=str(folder),
         description=str(folder / "dataset.json"),
         chunks=chunks,
         cases=f"cases={len(files)}:{hashlib.sha256(json.dumps(list(files)).encode()).hexdigest()[:12]}",
         meaning=[f"{key}={json.dumps(content[key])}" for key in _MEANING if key in content],
-        n_folds=len(read_folds(own)) if own.exists() else N_FOLDS,
+        n_folds=n_folds,
+        folds=_folds(config, folder, n_folds, can_hold_out=own.exists() or len(files) >= N_FOLDS),
         own_folds=[str(own)] if own.exists() else [],
     )
+
+
+def _folds(config: WorkflowConfig, folder: Path, n_folds: int, *, can_hold_out: bool) -> list[FoldName]:
+    """The folds to train."""
+    if config.folds == "all" and (folder / "splits_final.json").exists():
+        raise ConfigurationError(
+            f"folds: all trains on every case, but {folder} has a splits_final.json that holds some out; "
+            "name its folds, or remove it"
+        )
+    if config.folds == "all" or not can_hold_out:
+        return ["all"]
+    if max(config.folds) >= n_folds:
+        raise ConfigurationError(
+            f"folds: there is no fold {max(config.folds)}; the folds of {folder.name} are 0 to {n_folds - 1}"
+        )
+    return list(config.folds)
