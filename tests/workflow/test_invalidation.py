@@ -92,13 +92,15 @@ def test_nothing_follows_from_the_same_result(finished, module, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [{"gpu_memory_gb": 7}, {"head_bias": False}], ids=str)
-def test_a_plan_that_changes_in_its_networks_only(finished, change):
-    """More GPU memory, larger batches; heads without biases. The prepared cases are the same."""
+@pytest.mark.parametrize(
+    ("change", "trains"), [({"gpu_memory_gb": 7}, False), ({"head_bias": False}, True)], ids=str
+)
+def test_a_plan_that_changes_in_its_networks_only(finished, change, trains):
+    """Another GPU (its networks are the same here); heads without biases. The prepared cases are the same."""
     finished.configure(**BASE | {"planning": {**BASE["planning"], **change}})
     jobs = set(finished.jobs())
     assert jobs - since("train") == {"plan"}
-    assert jobs >= {"train", "report"}
+    assert ("train" in jobs) == trains
 
 
 @pytest.mark.slow
