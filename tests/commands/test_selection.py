@@ -282,6 +282,24 @@ def test_all_training_labels_decide_on_the_largest_component(folder):
     assert found["operations"] == [{"name": "keep_largest", "labels": [1]}]
 
 
+def test_without_held_out_cases_only_the_labels_can_decide(folder, capsys):
+    shutil.rmtree(folder / "predictions")
+    (folder / "predictions").mkdir()
+    (folder / "predictions" / "manifest.json").write_text('{"cases": {}}')
+    call(*words(folder))
+    assert rows_of(folder) == []
+    call(*select_words(folder, "2d"))
+    assert "2d is taken: no case is held out" in " ".join(capsys.readouterr().err.split())
+    assert json.loads((folder / "selection.json").read_text())["bootstrap"] is None
+    found = []
+    for settings in ([], ["postprocessing.largest_component=if_single_in_labels"]):
+        call(*search_words(folder, *settings))
+        found.append(json.loads((folder / "postprocessing.json").read_text()))
+        assert math.isnan(found[-1]["foreground_mean_dice_after"])
+    assert (found[0]["operations"], found[0]["steps"]) == ([], [])
+    assert [operation["labels"] for operation in found[1]["operations"]] == [[1], [2]]
+
+
 @pytest.mark.parametrize(
     ("settings", "name"),
     [

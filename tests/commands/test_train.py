@@ -73,14 +73,18 @@ def test_a_training_that_another_process_is_at_is_not_done_twice(ready):
     assert (ready / "shared" / "model.pt").exists()
 
 
+SMALLER_CARD = "plan for a smaller card with planning.gpu_memory_gb (smaller patch and batch)"
+
+
 @pytest.mark.parametrize(
-    ("batch", "remedy"),
+    ("batch", "more", "remedy"),
     [
-        (2, "planning.gpu_memory_gb (smaller patch and batch), or set a smaller training.batch_size"),
-        (1, "planning.gpu_memory_gb (smaller patch and batch)"),
+        (2, (), f"{SMALLER_CARD}, or set a smaller training.batch_size"),
+        (1, (), SMALLER_CARD),
+        (1, ("--augment", "device"), f"augment in the workers (resources.augment), or {SMALLER_CARD}"),
     ],
 )
-def test_a_device_whose_memory_does_not_suffice(ready, monkeypatch, capsys, batch, remedy):
+def test_a_device_whose_memory_does_not_suffice(ready, monkeypatch, capsys, batch, more, remedy):
     """One sentence with what to do; no weights are left that look whole."""
     calls, original = itertools.count(1), UNet.forward
 
@@ -91,12 +95,13 @@ def test_a_device_whose_memory_does_not_suffice(ready, monkeypatch, capsys, batc
 
     monkeypatch.setattr(UNet, "forward", forward)
     words = train_words(ready, "short", f'training.batch_size={{"2d":{batch}}}', "training.iterations=3")
+    words += more
     assert main(words) == 1
     said = " ".join(capsys.readouterr().err.split())
     assert re.search(
         rf"train 2d fold 0 \(patch .*, batch {batch}\) does not fit into the memory of this", said
     )
-    assert said.endswith(f"plan for a smaller card with {remedy}")
+    assert said.endswith(f", CPU); {remedy}")
     assert "Traceback" not in said
     assert not list((ready / "short").glob("model.pt"))
     assert not list((ready / "short").glob("training.csv"))

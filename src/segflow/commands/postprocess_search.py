@@ -59,7 +59,8 @@ def postprocess_search(
     file = selection.parent / read_contract(Selection, selection).best.summary
     call.reads(file)
     summary = read_contract(Summary, file)
-    if recipe.is_empty or not summary.metric_per_case:
+    by_labels = recipe.largest_component == "if_single_in_labels"
+    if recipe.is_empty or not (summary.metric_per_case or by_labels):
         mean = summary.foreground_mean.dice
         nothing = PostProcessing(
             operations=(), steps=(), foreground_mean_dice_before=mean, foreground_mean_dice_after=mean
@@ -72,7 +73,7 @@ def postprocess_search(
         for case in summary.metric_per_case
     ]
     spread = partial(map_cases, workers=workers)
-    single = _single(dataset, labels, spread) if recipe.largest_component == "if_single_in_labels" else ()
+    single = _single(dataset, labels, spread) if by_labels else ()
     with progress_bar("post-processing", len(cases)) as bar:
         found = search(cases, labels, recipe, single=single, on_case=bar.advance, mapper=spread)
     write_text(output, found.to_json())

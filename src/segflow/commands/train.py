@@ -188,10 +188,12 @@ def _trained(
 
 def _remedy(job: TrainingJob) -> str:
     """What to do when the job does not fit into memory."""
-    smaller = "plan for a smaller card with planning.gpu_memory_gb (smaller patch and batch)"
-    if job.configuration.batch_size == 1:
-        return smaller
-    return f"{smaller}, or set a smaller training.batch_size"
+    remedies = [
+        *(["augment in the workers (resources.augment)"] if job.augment == "device" else []),
+        "plan for a smaller card with planning.gpu_memory_gb (smaller patch and batch)",
+        *(["set a smaller training.batch_size"] if job.configuration.batch_size > 1 else []),
+    ]
+    return ", or ".join(remedies)
 
 
 def _say_waiting(waited: list[str], what: str) -> None:
