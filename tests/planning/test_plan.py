@@ -193,8 +193,8 @@ def test_a_gpu_that_is_too_small(recipe):
 
 #: Patch, batch and poolings per axis. nnunet-2018 begins with the median image, each axis rounded up to a multiple of
 #: what it is divided by, at most 2^5; while over 128^3 or 256^2 voxels, the axis that covers most is shortened.
-#: nnunet-2021 uses the estimate of method.md 6.5. 2d of BraTS: six stages of 32 to 512 features, 9,676,800 elements, so
-#: 21,055,624.53 / 9,676,800 * 50 = 108.8 fit; 3d: 454,893,568, so 554,666,666.67 / 454,893,568 * 2 = 2.4 fit.
+#: nnunet-2021 uses the estimate of method.md 6.5 and counts the image. 2d of BraTS: six stages of 32 to 480 features,
+#: 9,655,680 + 30,720 elements, so 21,055,624.53 / 9,686,400 * 50 = 108.7 fit; 3d: 454,893,568 + 2,097,152, so 2.4 fit.
 BY_HAND = {
     ("nnunet-2018", "Hippo"): {
         "2d": ((56, 40), 366, (3, 3)),  # a twentieth of the data; 42 * 256^2 voxels would be 1228
@@ -232,6 +232,7 @@ BY_HAND = {
 @pytest.mark.parametrize(("recipe", "fingerprint"), BY_HAND)
 def test_earlier_versions_by_hand(recipe, fingerprint):
     found = plan_of(fingerprint, recipe_named(recipe).planning).configurations
+    assert {c.architecture.features[-1] for c in found.values() if c.architecture.n_stages > 5} <= {320, 480}
     assert BY_HAND[recipe, fingerprint] == {
         name: (c.patch_shape, c.batch_size, tuple(np.log2(np.prod(c.architecture.strides, axis=0))))
         for name, c in found.items()
@@ -242,6 +243,54 @@ def test_earlier_versions_by_hand(recipe, fingerprint):
     }
     if "3d_lowres" in found:
         assert found["3d_lowres"].spacing_mm == (2.0, 2.0, 2.0)
+
+
+#: What nnU-Net v1 printed of its plans (plans_per_stage; all of version 2.1), in public repositories: spacing, median
+#: shape, labels with background; patch, strides, kernels of stages other than 3 x 3 x 3. All batches are of 2.
+FIRST_GENERATION = {
+    # MIC-DKFZ/nnUNet, the comments of its conversion of the COVID-19-20 challenge
+    "Task115": (
+        (5.0, 0.74199998, 0.74199998), (62, 512, 512), 2,
+        (28, 256, 256), ["111", "122", "122", "222", "222", "122", "122"], ["133", "133"],
+    ),
+    # the log of a training with nnUNetTrainerV2
+    "BraTS2020": ((1.0, 1.0, 1.0), (139, 170, 138), 4, (128, 128, 128), ["111", *["222"] * 5], []),
+    # notes on the code, with the plan of the Medical Segmentation Decathlon's pancreas
+    "Task007": (
+        (2.5, 0.80273402, 0.80273402), (96, 512, 512), 3,
+        (40, 224, 224), ["111", "122", "222", "222", "222", "122"], ["133"],
+    ),
+    # the comments of a trainer of 97 classes; the last pooling is along a single axis of 8 voxels
+    "Brain97": (
+        (0.93699998, 0.93699998, 0.93699998), (160, 198, 180), 97,
+        (112, 128, 112), ["111", *["222"] * 4, "121"], [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIRST_GENERATION)
+def test_nnunet_2021_plans_as_the_first_generation_did(name):
+    spacing_mm, shape, n_outputs, patch, strides, kernels = FIRST_GENERATION[name]
+    dataset = replace(SAMPLE, n_outputs=n_outputs)
+    plan = make_plan(fingerprint_of([(spacing_mm, shape)]), dataset, recipe_named("nnunet-2021").planning)
+    full = plan.configurations["3d_fullres"]
+    assert (full.patch_shape, full.batch_size) == (patch, 2)
+    written = ["".join(map(str, stride)) for stride in full.architecture.strides]
+    assert written == strides
+    thick = ["333"] * (len(strides) - len(kernels))
+    assert ["".join(map(str, kernel)) for kernel in full.architecture.kernels] == [*kernels, *thick]
+
+
+def test_flare21_plans_the_network_of_its_paper():
+    """A CT data set of abdomens: LungLike has similar spacings and sizes."""
+    low = plan_of("LungLike", recipe_named("flare21").planning).configurations["3d_lowres"]
+    assert (low.patch_shape, low.batch_size, low.normalization) == ((80, 192, 160), 2, ("ct",))
+    network = low.architecture
+    assert ["".join(map(str, stride)) for stride in network.strides] == ["111", *["222"] * 4, "122"]
+    assert network.features == (32, 64, 128, 256, 320, 320)
+    assert (network.n_outputs, network.norm_affine, network.head_bias, network.upsampling_bias) == (
+        3, False, False, False,
+    )  # fmt: skip
 
 
 def test_low_resolution_of_nnunet_2021():

@@ -31,28 +31,41 @@ TABLE = {
     "resenc-l": ("nnUNetPlannerResEncL", "nnUNetResEncUNetLPlans", 2.1e9, 380e6, 24, 1, True),
     "resenc-xl": ("nnUNetPlannerResEncXL", "nnUNetResEncUNetXLPlans", 3.6e9, 560e6, 40, 1, True),
 }
-#: Other recipes: every section that differs from nnunet's. nnunet-2021: method.md section 26, left column.
+#: nnunet-2021: method.md section 26, left column.
+FIRST_GENERATION = PlannerRecipe(
+    plans_name="nnUNetPlans2021", planner="nnunet-2021", memory_3d=520e6 * 32 / 30, memory_2d=19_739_648 * 32 / 30,
+    reference_batch_2d=50, start_patch="finest_512", batch_rounding="down", lone_axis_edges=2, max_features_2d=480,
+    upsampling_bias=False, head_bias=False, low_resolution_step=1.01, resample_first=True, counts_channels=True,
+)  # fmt: skip
+#: Other recipes: every section that differs from nnunet's.
 OTHERS = {
     "flare21": {
+        "planning": FIRST_GENERATION.model_copy(update={
+            "plans_name": "nnUNetPlansFLARE21", "planner": "flare21", "patch_3d": (80, 192, 160),
+            "normalization": "ct", "separate_z": False, "norm_affine": False, "heads": 3,
+        }),
         "training": TrainingRecipe(
-            epochs=300, schedule_epochs=1000, loss="dice_topk", deep_supervision_weights=(0.7, 0.2, 0.1)
+            epochs=300, schedule_epochs=1000, loss="dice_topk", dice="squared", entropy_per_class=True,
+            deep_supervision_weights=(0.7, 0.2, 0.1), batch_size={"3d_lowres": 2},
         ),
-        "inference": InferenceRecipe(mirroring=("x",)),
+        "inference": InferenceRecipe(mirroring=("x",), average="probabilities"),
+        "selection": SelectionRecipe(configurations=("3d_lowres",)),
+        "postprocessing": PostprocessingRecipe(largest_component=False),
     },
     "nnunet-2018": {
         "planning": PlannerRecipe(
             plans_name="nnUNetPlans2018", planner="nnunet-2018", budget="voxels", memory_3d=128**3,
             memory_2d=256**2, reference_batch_2d=42, full_batch_must_fit=True, start_patch="median",
-            batch_rounding="down", base_features=30, max_poolings=5, low_resolution_step=2,
+            batch_rounding="down", base_features=30, max_features_2d=480, max_poolings=5, lone_axis_edges=2,
+            low_resolution_step=2, label_interpolation="nearest",
         ),
-        "augmentation": AugmentationRecipe(p_elastic=0.2),
+        "augmentation": AugmentationRecipe(
+            p_elastic=0.2, p_noise=0, p_blur=0, p_brightness=0, p_contrast=0, p_low_resolution=0, p_gamma_inverted=0
+        ),
+        "postprocessing": PostprocessingRecipe(largest_component="if_single_in_labels"),
     },
     "nnunet-2021": {
-        "planning": PlannerRecipe(
-            plans_name="nnUNetPlans2021", planner="nnunet-2021", memory_3d=520e6 * 32 / 30,
-            memory_2d=19_739_648 * 32 / 30, reference_batch_2d=50, start_patch="finest_512",
-            batch_rounding="down", low_resolution_step=1.01, resample_first=True,
-        ),
+        "planning": FIRST_GENERATION,
         "inference": InferenceRecipe(average="probabilities"),
     },
 }  # fmt: skip

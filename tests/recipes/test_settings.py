@@ -27,7 +27,10 @@ EXTREMES = [
     ("augmentation", AugmentationRecipe(scaling=(0.0, 1e-9), p_rotation=1)),
     ("inference", InferenceRecipe(step=1, mirroring=False)),
     ("inference", InferenceRecipe(mirroring=("y", "x"))),
+    ("planning", PlannerRecipe(normalization="ct", label_interpolation="nearest", patch_3d=(8, 16, 32))),
+    ("training", TrainingRecipe(dice="squared", entropy_per_class=True)),
     ("selection", SelectionRecipe(prefer_single_within=1 / 3)),
+    ("selection", SelectionRecipe(configurations=("3d_lowres", "2d"))),
     ("postprocessing", PostprocessingRecipe(remove_below_mm3=(0.1, 20), fill_holes=True)),
 ]
 PRESETS = [(name, getattr(recipe_named(recipe), name)) for recipe in recipe_names() for name in SECTIONS]
@@ -110,6 +113,15 @@ def test_words_to_a_section(words, expected):
         ("planning.low_resolution_step=1.0", "'low_resolution_step"),
         ("planning.max_poolings=0", "'max_poolings"),
         ("planning.start_patch=large", "'start_patch"),
+        ("planning.patch_3d=[8,8]", "'patch_3d"),
+        ("planning.normalization=minmax", "'normalization"),
+        ("planning.label_interpolation=cubic", "'label_interpolation"),
+        ("planning.heads=0", "'heads"),
+        ("planning.lone_axis_edges=1", "'lone_axis_edges"),
+        ("training.dice=cubed", "'dice'"),
+        ("selection.configurations=[]", "'configurations"),
+        ('selection.configurations=["2d+3d"]', "'configurations"),
+        ("postprocessing.largest_component=sometimes", "'largest_component"),
         ("postprocessing.remove_below_mm3=[3,1]", r"postprocessing\.remove_below_mm3 must be ascending"),
     ],
 )

@@ -46,27 +46,27 @@ def fail_in_the_second(group, progress, stop, error):
     """The second process closes its connections, and raises an error only after the first has noticed."""
     parallel._CAUSE_S = 2.0
     group.join()
-    group.any(False)
+    group.sum(torch.zeros(()))
     if group.rank == 1:
         dist.destroy_process_group()
         time.sleep(0.5)
         raise error
-    group.any(False)
+    group.sum(torch.zeros(()))
 
 
 def leave_in_the_second(group, progress, stop):
     parallel._CAUSE_S = 0.1
     group.join()
     if group.rank == 0:
-        group.any(False)
+        group.sum(torch.zeros(()))
 
 
 def die_in_the_second(group, progress, stop):
     group.join()
-    group.any(False)
+    group.sum(torch.zeros(()))
     if group.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    group.any(False)
+    group.sum(torch.zeros(()))
 
 
 class Deadly:

@@ -51,7 +51,7 @@ def test_first_step_is_clipped_sgd_with_nesterov_momentum():
     for name, gradient in gradients.items():
         step = gradient * shrink + 3e-5 * expected[name]
         expected[name] = expected[name] - 0.01 * (step + 0.99 * step)
-    assert learner.learn(batch).read() == pytest.approx([float(loss.detach()), float(norm)], rel=1e-5)
+    assert learner.learn(batch).read() == pytest.approx([float(loss.detach()), float(norm), 0], rel=1e-5)
     torch.testing.assert_close(learner.weights(), expected, rtol=1e-4, atol=1e-6)
     head = "decoder.seg_layers.0.weight"
     assert head not in gradients
@@ -74,7 +74,7 @@ def test_a_step_whose_gradients_overflow_is_left_out_even_the_first():
     learner.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     before = learner.weights()
     hook = next(learner.network.parameters()).register_hook(lambda gradient: gradient * float("inf"))
-    loss, norm = learner.learn(batch).read()
+    loss, norm, _ = learner.learn(batch).read()
     hook.remove()
     assert np.isfinite(loss)
     assert not np.isfinite(norm)

@@ -124,11 +124,3 @@ def test_lists_go_before_single_entries():
     assert parse({**NEEDED, "datasets": ["a", "b/c"]}).dataset_folders == ("a", "b/c")
     assert parse(NEEDED).recipe_names == ("nnunet",)
     assert parse({**NEEDED, "recipe": "nnunet", "recipes": ["a.yaml", "b"]}).recipe_names == ("a.yaml", "b")
-
-
-@pytest.mark.parametrize(
-    ("changes", "forms_pairs"),
-    [({}, True), ({"ensembles": False}, False), ({"configurations": ["2d"]}, False)],
-)
-def test_probabilities_are_kept_where_pairs_are_formed(changes, forms_pairs):
-    assert parse({**NEEDED, **changes}).forms_pairs == forms_pairs

@@ -17,7 +17,13 @@ from segflow.recipes.recipe import recipe_named
 from segflow.recipes.training import TrainingRecipe
 from segflow.storage.files import digest_of
 from segflow.workflow.config import WorkflowConfig
-from segflow.workflow.recipes import pretrained_words, read_plans, read_recipes, training_words
+from segflow.workflow.recipes import (
+    forms_pairs,
+    pretrained_words,
+    read_plans,
+    read_recipes,
+    training_words,
+)
 
 NNUNET = recipe_named("nnunet")
 ALL = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
@@ -147,6 +153,25 @@ def test_two_of_one_name(others, file):
         read(recipes=names)
 
 
+@pytest.mark.parametrize(
+    ("changes", "configurations", "pairs"),
+    [
+        ({}, None, True),
+        ({"ensembles": False}, None, False),
+        ({"configurations": ["2d"]}, ("2d",), False),
+        ({"configurations": ["2d", "3d_fullres"]}, ("2d", "3d_fullres"), True),
+        ({"selection": {"configurations": ["2d"]}}, ("2d",), False),
+        ({"recipe": "flare21"}, ("3d_lowres",), False),
+        ({"recipe": "flare21", "configurations": ["3d_fullres", "2d"]}, ("3d_fullres", "2d"), True),
+    ],
+)
+def test_configurations_are_the_recipe_s_unless_the_configuration_names_some(changes, configurations, pairs):
+    """Probabilities are kept where pairs are formed."""
+    (recipe,) = read(**changes).values()
+    assert recipe.selection.configurations == configurations
+    assert forms_pairs(recipe, config_of(**changes)) == pairs
+
+
 def test_words_of_a_training_are_those_it_reads():
     (recipe,) = read(training={"batch_size": {"2d": 3, "3d_fullres": 2}, "pretrained": "a.pt"}).values()
     words = training_words(recipe, "2d", is_cascade=False)
@@ -198,14 +223,14 @@ RESENC, RESENC_L = "nnUNetResEncUNetPlans", "nnUNetResEncUNetLPlans"
             None,
             {"nnUNetPlans": ("nnUNetPlans", "nnUNetPlans"), "resenc": (RESENC, RESENC)},
         ),
-        # One that resamples first, and one that does not.
+        # Those that prepare cases otherwise.
         (
             ["nnunet", "nnunet-2021", "nnunet-2018", "flare21"],
             None,
             {
                 "nnunet-2021": ("nnUNetPlans2021", "nnUNetPlans2021"),
-                "nnunet-2018": ("nnUNetPlans", "nnUNetPlans2018"),
-                "flare21": ("nnUNetPlans", "nnUNetPlans"),
+                "nnunet-2018": ("nnUNetPlans2018", "nnUNetPlans2018"),
+                "flare21": ("nnUNetPlansFLARE21", "nnUNetPlansFLARE21"),
             },
         ),
     ],
@@ -317,6 +342,7 @@ def test_a_configuration_that_the_edited_plan_lacks(edited):
         ({"configurations": ["4d"]}, r"^'configurations': there is no configuration '4d'; choose of 2d, "),
         ({"batch_size": {"4d": 2}}, r"'training\.batch_size': there is no configuration '4d'"),
         ({"pretrained": {"3d_full": "x"}}, r"'training\.pretrained': there is no configuration '3d_full'"),
+        ({"selection": {"configurations": ["4d"]}}, r"'selection\.configurations': there is no .* '4d'"),
         ({"pretrained": "nowhere.pt"}, r"'training\.pretrained': there is no file nowhere\.pt"),
         ({"pretrained": {"2d": "nowhere.pt"}}, r"'training\.pretrained': there is no file nowhere\.pt"),
         ({"pretrained": {"2d": ""}}, r"'training\.pretrained': there is no file "),
@@ -324,7 +350,7 @@ def test_a_configuration_that_the_edited_plan_lacks(edited):
 )
 def test_names_that_no_plan_can_have_and_files_that_are_missing(settings, message):
     with pytest.raises(ConfigurationError, match=message):
-        plans_of(**settings if "configurations" in settings else {"training": settings})
+        plans_of(**settings if {"configurations", "selection"} & set(settings) else {"training": settings})
 
 
 def test_the_content_of_weights_counts_and_neither_name_nor_age(file):

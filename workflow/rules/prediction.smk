@@ -29,7 +29,7 @@ rule predict_fold:
         settings=settings("inference"),
         previous=previous_stage_option,
         folder=subpath(output.manifest, parent=True),
-        probabilities="--save-probabilities" if CONFIG.forms_pairs else "",
+        probabilities=keeps_probabilities,
         hardware=hardware,
     shell:
         "exec segflow predict-fold --job --dataset {input.description:q}"

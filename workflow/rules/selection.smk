@@ -17,7 +17,7 @@ rule select:
         "../../envs/cpu.yaml"
     params:
         *code("select"),
-        settings=settings("selection"),
+        settings=settings("selection", only=["prefer_single_within"]),
     shell:
         "exec segflow select --job --candidates {input.summaries:q} --output {output.selection:q}"
         " --settings {params.settings:q} --log {log:q}"

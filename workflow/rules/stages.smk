@@ -14,7 +14,13 @@ from segflow.nnunet.plans import read_plan
 from segflow.recipes.settings import settings_of
 from segflow.selection.choose import candidate_members, candidate_name, unscored_choice
 from segflow.workflow.code import code_of
-from segflow.workflow.recipes import CASCADE, LOW_RESOLUTION, pretrained_words, training_words
+from segflow.workflow.recipes import (
+    CASCADE,
+    LOW_RESOLUTION,
+    forms_pairs,
+    pretrained_words,
+    training_words,
+)
 
 
 def code(verb):
@@ -78,7 +84,8 @@ def planned_configurations(wildcards):
     What follows from a checkpoint is decided again when it has run, and does not run if nothing has changed.
     """
     source = SOURCES[wildcards.dataset]
-    cascades = set(PLANS.cascades) & set(CONFIG.configurations)
+    wanted = RECIPES[wildcards.recipe].selection.configurations
+    cascades = set(PLANS.cascades) & set(wanted or ())
     if cascades and not source.is_scored:
         raise WorkflowError(
             f"configurations: {min(cascades)} learns from predictions of held-out cases, and no case of "
@@ -88,13 +95,13 @@ def planned_configurations(wildcards):
         checkpoints.check.get(dataset=wildcards.dataset, chunk=chunk)
     made = checkpoints.plan.get(dataset=wildcards.dataset, plan=PLANS.of[wildcards.recipe])
     planned = read_plan(Path(made.output.plan)).configurations
-    wanted = CONFIG.configurations
-    if wanted == "auto":
+    if wanted is None:
         single = [name for name in planned if name not in PLANS.cascades]
         wanted = planned if source.is_scored else [unscored_choice(single)]
     if absent := [name for name in wanted if name not in planned]:
         raise WorkflowError(
-            f"configurations: the plan for {wildcards.dataset} has no {absent[0]}; it has {', '.join(planned)}"
+            f"configurations: the plan for {wildcards.dataset} has no {absent[0]}, which recipe"
+            f" {wildcards.recipe} would train; it has {', '.join(planned)}: name some of these"
         )
     return [name for name in PLANS.names if name in wanted]
 
@@ -142,9 +149,17 @@ def durable_outputs(wildcards):
     return found
 
 
-def settings(section):
+def settings(section, only=None):
     """What a stage reads of the recipe."""
-    return lambda wildcards: list(settings_of(section, getattr(RECIPES[wildcards.recipe], section)))
+
+    def words(wildcards):
+        return list(settings_of(section, getattr(RECIPES[wildcards.recipe], section), only=only))
+
+    return words
+
+
+def keeps_probabilities(wildcards):
+    return "--save-probabilities" if forms_pairs(RECIPES[wildcards.recipe], CONFIG) else ""
 
 
 def training_settings(wildcards):

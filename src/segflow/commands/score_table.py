@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
@@ -21,7 +22,7 @@ _HEADINGS = {"dice": "Dice", "iou": "IoU", "hd95": "HD95 mm", "assd": "ASSD mm",
 
 
 def score_table(summary: Summary, labels: Labels, metrics: Sequence[str]) -> Table:
-    """Means per target, each with the number of cases it is over.
+    """Means per target, each with the sample standard deviation and the number of the cases that it is over.
 
     Args:
         summary: Of all cases.
@@ -32,7 +33,7 @@ def score_table(summary: Summary, labels: Labels, metrics: Sequence[str]) -> Tab
         Something that a rich console can print.
     """
     table = Table(
-        title=f"{len(summary.metric_per_case)} cases: mean (cases in which it is defined)",
+        title=f"{len(summary.metric_per_case)} cases: mean \N{PLUS-MINUS SIGN} std (cases in which it is defined)",
         title_justify="left",
         box=None,
         header_style="dim",
@@ -46,8 +47,9 @@ def score_table(summary: Summary, labels: Labels, metrics: Sequence[str]) -> Tab
         cells = []
         for name in metrics:
             values = [getattr(case.metrics[key], name) for case in summary.metric_per_case]
-            defined = sum(not math.isnan(value) for value in values)
-            cells.append(f"{_number(getattr(summary.mean[key], name))} ({defined})")
+            defined = [value for value in values if not math.isnan(value)]
+            spread = f" \N{PLUS-MINUS SIGN} {statistics.stdev(defined):.4f}" if len(defined) > 1 else ""
+            cells.append(f"{_number(getattr(summary.mean[key], name))}{spread} ({len(defined)})")
         table.add_row(title, *cells)
     table.add_row(
         "mean", *(_number(getattr(summary.foreground_mean, name)) for name in metrics), style="bold"

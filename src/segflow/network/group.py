@@ -101,10 +101,6 @@ class Group:
         """The mean over a batch, from that over this process's patches; as `sum`."""
         return mine if self.size == 1 else self.sum(mine * self.share)
 
-    def any(self, mine: bool) -> bool:  # noqa: FBT001  as the function of that name
-        """True in all processes if it is true in one."""
-        return mine if self.size == 1 else bool(self.sum(torch.tensor(int(mine))))
-
     def sum_gradients_(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace the gradients by their sums over all processes; a parameter has one everywhere or nowhere.
 

@@ -104,7 +104,8 @@ def _sizings(
     spacing_mm: tuple[float, ...], median_shape: tuple[float, ...], dataset: PlanInput, recipe: PlannerRecipe
 ) -> dict[str, Sizing]:
     """Patch and batch of every configuration, given spacing and shape of 3d_fullres in transposed order."""
-    voxels, n_outputs = math.prod(median_shape) * dataset.n_cases, dataset.n_outputs
+    voxels = math.prod(median_shape) * dataset.n_cases
+    n_outputs = dataset.n_outputs + len(dataset.channel_names) * recipe.counts_channels
     flat = size_patch_and_batch(
         spacing_mm[1:], median_shape[1:], recipe, dataset_voxels=voxels, n_outputs=n_outputs
     )

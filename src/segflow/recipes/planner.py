@@ -21,6 +21,7 @@ class PlannerRecipe(Contract):
         data_name: Name of the prepared data of 2d and 3d_fullres in plans.json; null: plans_name.
         encoder: plain (convolutions) or residual (blocks).
         budget: Unit of the memory budget: activations of a sample, or voxels of its patch.
+        counts_channels: Whether the activations include those of the image, one per channel and voxel.
         memory_3d, memory_2d: How many of them fit the reference GPU (section 6.6, R).
         reference_batch_3d, reference_batch_2d: Batch size of the memory budget (section 6.6, B0).
         reference_gpu_gb: Memory of the reference GPU.
@@ -59,6 +60,7 @@ class PlannerRecipe(Contract):
     data_name: str | None = None
     encoder: Encoder = "plain"
     budget: Literal["activations", "voxels"] = "activations"
+    counts_channels: bool = False
     memory_3d: Amount = 560e6
     memory_2d: Amount = 85e6
     reference_batch_3d: Count = 2

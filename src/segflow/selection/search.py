@@ -61,13 +61,14 @@ def search(
         The accepted operations in order, and all that were tried with their Dice.
 
     Raises:
-        PredictionError: There are no cases, or a prediction and its reference differ in shape.
+        PredictionError: There are no cases, and not only the training labels decide; or a prediction and its reference
+            differ in shape.
 
     Source: method.md section 23, except for absent classes.
     """
-    if not cases:
-        raise PredictionError("there are no predicted cases to search post-processing with")
     recipe = recipe or PostprocessingRecipe()
+    if not (cases or recipe.largest_component == "if_single_in_labels"):
+        raise PredictionError("there are no predicted cases to search post-processing with")
     pieces = []
     for found in mapper(partial(_read, labels=labels, holes=recipe.fill_holes), cases):
         pieces.append(found)

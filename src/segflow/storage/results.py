@@ -72,7 +72,7 @@ class ResultFolder:
     def note(self, item: str, key: str, *, files: Iterable[Path] = (), data: Any = None) -> Entry:
         """Note an item, given by a file name, whose files are complete; an earlier entry is replaced."""
         entry = Entry(key=key, files=digests_of(self.files_folder, files), data=data)
-        write_text(self._file(item), entry.to_json())
+        write_text(self._file(item), _compact(entry))
         return entry
 
     def read(self, item: str) -> Entry:
@@ -126,5 +126,10 @@ def open_journal(folder: Path, *, known: Mapping[str, Entry] | None = None) -> I
         own = {file.stem for file in folder.glob("*.json")}
         for item, entry in (known or {}).items():
             if item not in own:
-                write_text(folder / f"{item}.json", entry.to_json())
+                write_text(folder / f"{item}.json", _compact(entry))
         yield ResultFolder(folder, files_folder=folder.parent)
+
+
+def _compact(entry: Entry) -> str:
+    """Without indentation, which takes Python's slow encoder: there may be one entry per case and model."""
+    return json.dumps(entry.model_dump(mode="json")) + "\n"

@@ -73,7 +73,7 @@ def train(
         checkpoints: Receives the state after every epoch, in a long epoch also between two steps, and when a stop is
             requested. With several devices a copy in another process saves it, so it must be a file or the like.
         progress: Advances by one per training batch.
-        stop: Asked after every training step.
+        stop: Asked before every training step, which is then the last one.
         devices: To divide the work among, such as ("cuda:0", "cuda:1"); by default the job's device.
 
     Raises:
@@ -165,7 +165,7 @@ class _Run:
         self._counted = time.perf_counter()  # up to here the state's seconds are counted
         self._unread: deque[Outcome] = deque()
         self._last: Outcome | None = None
-        self._skipped_in_row = 0
+        self._skipped_in_row, self._is_stopping = 0, False
         self.waited_s = self.computed_s = 0.0
 
     def save(self) -> None:
@@ -180,16 +180,17 @@ class _Run:
         epoch, state = len(self.state.history), self.state
         learning_rate = self.learner.begin_epoch(epoch)
         for _ in range(len(state.losses), self.maker.iterations):
-            self._unread.append(self.learner.learn(next(self.batches)))
+            self._unread.append(self.learner.learn(next(self.batches), stop=self.stop()))
             self._read(leave=_STEPS_AHEAD[torch.device(self.group.device).type])
             self._count_seconds()
-            if self.group.any(self.stop()):
-                self._read()
-                raise Interrupted
+            if self._is_stopping:
+                break
             if time.monotonic() - self._saved >= self.job.checkpoint_s:
                 self._read()
                 self.save()
         self._read()
+        if self._is_stopping:
+            raise Interrupted
         self._last = None  # scoring is no waiting
         validation_loss, counts = self._validate()
         self._count_seconds()
@@ -217,7 +218,8 @@ class _Run:
         """Read what steps have found, but for the last ones, which the device may still be at."""
         while len(self._unread) > leave:
             outcome = self._unread.popleft()
-            loss, norm = outcome.read()
+            loss, norm, stops = outcome.read()
+            self._is_stopping |= stops > 0
             waited_s, computed_s = outcome.seconds(self._last)
             self.waited_s += waited_s
             self.computed_s += computed_s

@@ -121,14 +121,16 @@ class Learner:
         """True if a step whose gradients are not finite leaves the weights as they are."""
         return self.scaler.is_enabled()
 
-    def learn(self, batch: Loaded) -> Outcome:
+    def learn(self, batch: Loaded, *, stop: bool = False) -> Outcome:
         """Change the weights by one step. Does not wait for the device.
 
         Args:
             batch: For training: this process's patches of it, on the device.
+            stop: Tell all processes of the group that the training is to stop after this step.
 
         Returns:
-            Of the whole batch, before the step: the loss, and the norm of the gradients.
+            Of the whole batch, before the step: the loss, and the norm of the gradients; and how many processes of the
+            group have told to stop.
         """
         began = mark(self._device)
         self.network.train()
@@ -140,7 +142,8 @@ class Learner:
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._recipe.gradient_clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        numbers = torch.stack((loss.detach(), norm)).to("cpu", non_blocking=True)
+        stops = self._group.sum(torch.full((), float(stop), device=self._device))
+        numbers = torch.stack((loss.detach(), norm, stops)).to("cpu", non_blocking=True)
         return Outcome(numbers, began, mark(self._device))
 
     @torch.no_grad()

@@ -111,8 +111,3 @@ class WorkflowConfig(Contract):
     def recipe_names(self) -> tuple[str, ...]:
         """Names or files of all recipes; `recipes` goes before `recipe`."""
         return self.recipes or (self.recipe or "nnunet",)
-
-    @property
-    def forms_pairs(self) -> bool:
-        """Whether pairs of configurations are averaged, for which probabilities are kept."""
-        return self.ensembles and (self.configurations == "auto" or len(self.configurations) > 1)

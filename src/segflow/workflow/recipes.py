@@ -21,6 +21,7 @@ __all__ = [
     "CASCADE",
     "LOW_RESOLUTION",
     "Plans",
+    "forms_pairs",
     "pretrained_words",
     "read_plans",
     "read_recipes",
@@ -113,6 +114,12 @@ def training_words(recipe: Recipe, configuration: str, *, is_cascade: bool) -> l
     return words
 
 
+def forms_pairs(recipe: Recipe, config: WorkflowConfig) -> bool:
+    """Whether pairs of configurations are averaged, for which probabilities are kept."""
+    names = recipe.selection.configurations
+    return config.ensembles and (names is None or len(names) > 1)
+
+
 def pretrained_words(recipe: Recipe, configuration: str) -> list[str]:
     """The content of the weights that a training begins with, as a word, if there are any.
 
@@ -128,22 +135,21 @@ def _digest(file: str) -> str:
 
 
 def _with_changes(recipe: Recipe, config: WorkflowConfig) -> Recipe:
-    return changed(recipe, {section: getattr(config, section) for section in SECTIONS}, where="configuration")
+    changes = {section: getattr(config, section) for section in SECTIONS}
+    if config.configurations != "auto":
+        changes["selection"] = {**(config.selection or {}), "configurations": config.configurations}
+    return changed(recipe, changes, where="configuration")
 
 
 def _planned(of: Mapping[str, str], planning: Mapping[str, PlannerRecipe], default: PlannerRecipe) -> Plans:
     """Plans of the planner.
 
-    Cases at full resolution depend on the recipe through its target spacing and order alone (method.md 6.1-6.3, 7, 26).
-    Where these are the default recipe's, they belong to its plan, whether that recipe takes part or not. So adding or
+    Cases at full resolution depend on the recipe through `PlannerRecipe.preparation` alone (method.md 6.1-6.3, 7, 8,
+    26). Where it is the default recipe's, they belong to its plan, whether that recipe takes part or not. So adding or
     removing a recipe leaves the cases of the others where they are.
     """
     shared = planning.get(default.plans_name, default)
-    alike = {
-        plan
-        for plan, own in planning.items()
-        if (own.spacing_mm, own.resample_first) == (shared.spacing_mm, shared.resample_first)
-    }
+    alike = {plan for plan, own in planning.items() if own.preparation == shared.preparation}
     planning = {shared.plans_name: shared, **planning} if alike else planning
     cases: dict[tuple[str, str], tuple[str, str]] = {}
     for plan in planning:
@@ -200,6 +206,7 @@ def _check_names(config: WorkflowConfig, recipes: Mapping[str, Recipe], names: t
 
     check("'configurations'", () if config.configurations == "auto" else config.configurations)
     for recipe in recipes.values():
+        check(f"recipe '{recipe.name}': 'selection.configurations'", recipe.selection.configurations or ())
         where, pretrained = f"recipe '{recipe.name}': 'training", recipe.training.pretrained
         check(f"{where}.batch_size'", recipe.training.batch_size)
         check(f"{where}.pretrained'", pretrained if isinstance(pretrained, dict) else ())

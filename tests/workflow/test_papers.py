@@ -1,0 +1,62 @@
+"""The recipes that follow publications, from a phantom data set to a package, on a budget of seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+from workflow_runs import Experiment
+
+from segflow.commands.main import main
+from segflow.contracts.model import ModelCard, NetworkCard
+from segflow.nnunet.plans import read_plan
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+
+def labelled(experiment: Experiment, results: Path) -> sitk.Image:
+    """What `segflow predict` makes of an image with an experiment's package."""
+    image, output = experiment.dataset / "imagesTr" / "phantom_000_0000.nii.gz", experiment.folder / "labels"
+    words = ["predict", "--model", str(results / "model"), "--input", str(image), "--output", str(output)]
+    assert main([*words, "--device", "cpu"]) == 0
+    return sitk.ReadImage(str(output / "phantom_000.nii.gz"))
+
+
+def test_flare21(experiment):
+    """Its patch is larger than the phantoms, so that a smaller one is given."""
+    experiment.configure(folds=[0], recipe="flare21", planning={"patch_3d": [8, 16, 16]}, inference={})
+    experiment.finish()
+    results = experiment.shared / "flare21"
+    card = ModelCard.model_validate_json((results / "model" / "model.json").read_text())
+    assert card.configurations == ("3d_lowres",)
+    assert card.postprocessing.operations == card.postprocessing.steps == ()
+    assert (card.inference["mirroring"], card.inference["average"]) == (("x",), "probabilities")
+    trained = results / "models" / "3d_lowres" / "fold_0"
+    network = NetworkCard.model_validate_json((trained / "card.json").read_text()).configuration
+    assert (network.patch_shape, network.normalization) == ((8, 16, 16), ("ct",))
+    assert not any((network.architecture.norm_affine, network.separate_z, network.batch_dice))
+    assert network == read_plan(results / "model" / "plans.json").configurations["3d_lowres"].model_copy(
+        update={
+            "architecture": network.architecture,
+            "batch_size": network.batch_size,
+        }
+    )
+    assert not list(results.glob("predictions/*/*/probabilities"))
+    assert labelled(experiment, results).GetSize()
+    assert not experiment.jobs()
+
+
+def test_nnunet_2018(experiment):
+    experiment.configure(folds=[0], recipe="nnunet-2018")
+    experiment.finish()
+    results = experiment.shared / "nnunet-2018"
+    planned = read_plan(results / "model" / "plans.json").configurations
+    assert {entry.label_interpolation for entry in planned.values()} == {"nearest"}
+    found = json.loads((results / "postprocessing.json").read_text())
+    assert {step["operation"]["name"] for step in found["steps"]} == {"keep_largest"}
+    assert all(step["accepted"] for step in found["steps"])  # without regard to the Dice
+    assert [step["operation"] for step in found["steps"]] == found["operations"]
+    assert labelled(experiment, results).GetSize()
+    assert not experiment.jobs()
