@@ -35,6 +35,7 @@ from segflow.augmentation.separable import apply_to_each, gaussian_matrix, resol
 from segflow.augmentation.spatial import (
     EDGE,
     OUTSIDE,
+    centred_lines,
     corner_weights,
     corners_of,
     matrix_of,
@@ -286,24 +287,20 @@ def _move(pending: Pending, images: Tensor, labels: Tensor, parameters: Paramete
         return image, label_map
     planes = {p: pending.boxes[p][k:] for p in pending.moved}  # axes before them are folded into the channels
     padded = _stacked([image_parts[p].view(-1, *plane) for p, plane in planes.items()], 0)
-    moved = _sampled(padded, _positions(parameters, shape[k:]))
+    positions = _positions(parameters, shape[k:])
+    moved = _sampled(padded, positions)
     bordered = _stacked([label_parts[p].view(-1, *plane) for p, plane in planes.items()], OUTSIDE, margin=1)
-    chosen = _labels_at(bordered, _positions(parameters, shape[k:], margin=1), parameters["move"][2])
+    chosen = _labels_at(bordered, positions, parameters["move"][2])
     for row, p in enumerate(pending.moved):
         image[p], label_map[p] = moved[row].view(n_channels, *shape), chosen[row].view(shape)
     return image, label_map
 
 
-def _positions(parameters: Parameters, plane: Sequence[int], margin: int = 0) -> list[Tensor]:
-    """Per source axis, where the voxels of each patch are sampled, (n, *plane)."""
+def _positions(parameters: Parameters, plane: Sequence[int]) -> list[Tensor]:
+    """Per source axis, where the voxels of each patch are sampled: (n, *plane), counted from a margin of one voxel."""
     matrix, centre, _ = parameters["move"]
     d = len(plane)
-    lines = [
-        (torch.arange(n, dtype=torch.float32, device=matrix.device) - (n - 1) / 2).view(
-            -1, *[1] * (d - 1 - axis)
-        )
-        for axis, n in enumerate(plane)
-    ]
+    lines = centred_lines(plane, matrix.device)
     if "elastic" in parameters:
         rows, nodes, *splines = parameters["elastic"]
         field = apply_to_each(nodes.flatten(0, 1), [spline.repeat_interleave(d, 0) for spline in splines])
@@ -312,7 +309,7 @@ def _positions(parameters: Parameters, plane: Sequence[int], margin: int = 0) ->
     positions = []
     for row in range(d):
         factors = [matrix[:, row, axis].view(-1, *[1] * d) for axis in range(d)]
-        q = lines[0] * factors[0] + (centre[:, row] + margin).view(-1, *[1] * d)
+        q = lines[0] * factors[0] + (centre[:, row] + 1).view(-1, *[1] * d)
         for line, factor in zip(lines[1:], factors[1:], strict=True):
             q = q + line * factor
         positions.append(q)
@@ -320,8 +317,8 @@ def _positions(parameters: Parameters, plane: Sequence[int], margin: int = 0) ->
 
 
 def _sampled(images: Tensor, positions: Sequence[Tensor]) -> Tensor:
-    """Images (n, layers, *source), interpolated linearly; 0 outside."""
-    scaled = [q * (2 / n) + (1 / n - 1) for q, n in zip(positions, images.shape[2:], strict=True)]
+    """Images (n, layers, *source), without a margin, interpolated linearly; 0 outside."""
+    scaled = [q * (2 / n) - (1 / n + 1) for q, n in zip(positions, images.shape[2:], strict=True)]
     grid = torch.stack(scaled[::-1], dim=-1)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 

@@ -29,6 +29,7 @@ __all__ = [
     "EDGE",
     "OUTSIDE",
     "SpatialDraw",
+    "centred_lines",
     "corner_weights",
     "corners_of",
     "draw_spatial",
@@ -247,41 +248,45 @@ def _flat_index(indices: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
 
 
 def corners_of(labels: Tensor, layer: Tensor, floors: Sequence[Tensor]) -> Tensor:
-    """The labels (n, 2^d) of the corners of cells whose first corner is given: a layer and d indices, each (n,)."""
+    """The labels (2^d, n) of the corners of cells whose first corner is given: a layer and d indices, each (n,)."""
     first = _flat_index([layer, *(floor.long() for floor in floors)], labels.shape)
     flat, strides = labels.reshape(-1), labels.stride()[1:]
     offsets = [
         sum(c * stride for c, stride in zip(corner, strides, strict=True))
         for corner in itertools.product((0, 1), repeat=len(strides))
     ]
-    return torch.stack([flat.index_select(0, first + offset) for offset in offsets], dim=1)
+    return torch.stack([flat.index_select(0, first + offset) for offset in offsets])
 
 
 def corner_weights(fractions: Sequence[Tensor]) -> Tensor:
-    """Weights (n, 2^d) of a cell's corners from the fractions (n,) along its axes."""
-    weights = fractions[0].new_ones(len(fractions[0]), 1)
+    """Weights (2^d, n) of a cell's corners from the fractions (n,) along its axes."""
+    weights = fractions[0].new_ones(1, len(fractions[0]))
     for fraction in fractions:
-        pair = torch.stack((1 - fraction, fraction), dim=1)
-        weights = (weights[:, :, None] * pair[:, None, :]).flatten(1)
+        weights = (weights[:, None] * torch.stack((1 - fraction, fraction))).flatten(0, 1)
     return weights
 
 
 def most_likely(labels: Tensor, weights: Tensor) -> Tensor:
-    """Per row, the label whose weights sum up highest, the heaviest corner deciding ties."""
+    """Of each n, the label whose weights sum up highest, the heaviest corner deciding ties."""
     scores = weights * _TIE
-    for k in range(labels.shape[1]):
-        scores += weights[:, k : k + 1] * (labels == labels[:, k : k + 1])
-    return labels.gather(1, scores.argmax(dim=1, keepdim=True))[:, 0]
+    for i, (label, weight) in enumerate(zip(labels, weights, strict=True)):
+        scores[i] += weight
+        for j in range(i + 1, len(labels)):
+            same = (label == labels[j]).float()
+            scores[i].addcmul_(same, weights[j])
+            scores[j].addcmul_(same, weight)
+    best, found = scores[0], labels[0]
+    for score, label in zip(scores[1:], labels[1:], strict=True):
+        found = torch.where(score > best, label, found)
+        best = torch.maximum(best, score)
+    return found
 
 
 def _positions(draw: SpatialDraw, *, centre: Sequence[float], patch_shape: Sequence[int]) -> list[Tensor]:
     """Per source axis, where the patch's voxels are sampled: new tensors, broadcastable to the patch."""
     d = len(patch_shape)
     matrix = matrix_of(draw, d)
-    lines = [
-        (torch.arange(n, dtype=torch.float32) - (n - 1) / 2).reshape(-1, *[1] * (d - 1 - axis))
-        for axis, n in enumerate(patch_shape)
-    ]
+    lines = centred_lines(patch_shape)
     if draw.elastic is not None:
         moved = displacements(draw.elastic, patch_shape)
         lines = [line + moved[axis] for axis, line in enumerate(lines)]
@@ -290,6 +295,12 @@ def _positions(draw: SpatialDraw, *, centre: Sequence[float], patch_shape: Seque
         terms = [line * float(m) for line, m in zip(lines, matrix[row], strict=True) if m != 0]
         positions.append(reduce(torch.add, terms[1:], terms[0] + centre[row]))
     return positions
+
+
+def centred_lines(patch_shape: Sequence[int], device: torch.device | None = None) -> list[Tensor]:
+    """Per axis the voxels' positions from the centre, broadcastable to the patch."""
+    lines = (torch.arange(n, dtype=torch.float32, device=device) - (n - 1) / 2 for n in patch_shape)
+    return [line.reshape(-1, *[1] * (len(patch_shape) - axis)) for axis, line in enumerate(lines, start=1)]
 
 
 def matrix_of(draw: SpatialDraw, dimensions: int) -> NDArray[np.float64]:
