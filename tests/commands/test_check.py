@@ -59,6 +59,8 @@ def dataset(tmp_path):
             "file_ending": ending,
         }
         (folder / "dataset.json").write_text(json.dumps(description | changes))
+        folds = [{"train": ["case 0"], "val": ["case 1"]}]  # else it would be warned of few cases
+        (folder / "splits_final.json").write_text(json.dumps(folds))
         return folder
 
     return lay_out

@@ -251,7 +251,7 @@ def test_a_user_error_is_one_message_and_status_1(tmp_path, capsys):
 
 def test_a_stray_label_is_a_warning_in_the_report(tmp_path):
     folder = tmp_path / "data"
-    assert main(["phantom", str(folder), "--cases", "2"]) == 0
+    assert main(["phantom", str(folder), "--cases", "5"]) == 0
     label = folder / "labelsTr" / "phantom_000.nii.gz"
     label.with_name("nobody.nii.gz").write_bytes(label.read_bytes())
     assert main(["check", str(folder), "--output", str(tmp_path / "check.json"), "--workers", "1"]) == 0

@@ -245,6 +245,20 @@ def test_earlier_versions_by_hand(recipe, fingerprint):
         assert found["3d_lowres"].spacing_mm == (2.0, 2.0, 2.0)
 
 
+@pytest.mark.parametrize("fingerprint", [vector["name"] for vector in VECTORS])
+def test_limits_of_nnunet_2018(fingerprint):
+    """Patches and batches that its paper says to fit, at most five poolings, none below 4 voxels; 30 features."""
+    for found in plan_of(fingerprint, recipe_named("nnunet-2018").planning).configurations.values():
+        voxels, batch = (128**3, 2) if found.dimensions == 3 else (256**2, 42)
+        assert np.prod(found.patch_shape) <= voxels
+        assert found.batch_size <= max(2, voxels * batch // np.prod(found.patch_shape))
+        poolings = np.prod(found.architecture.strides, axis=0)
+        assert max(poolings) <= 2**5
+        assert all(edge // n >= 4 for edge, n in zip(found.patch_shape, poolings, strict=True) if n > 1)
+        assert found.architecture.features[0] == 30
+        assert max(found.architecture.features) <= (320 if found.dimensions == 3 else 480)
+
+
 #: What nnU-Net v1 printed of its plans (plans_per_stage; all of version 2.1), in public repositories: spacing, median
 #: shape, labels with background; patch, strides, kernels of stages other than 3 x 3 x 3. All batches are of 2.
 FIRST_GENERATION = {

@@ -334,12 +334,13 @@ def test_networks_are_averaged_before_or_after_the_activation(labels, average):
 )
 def test_the_precision_of_the_network_and_of_its_output(precision, computes_in, least, most, average):
     network, seen = convolution(), []
-    network.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    tf32 = torch.backends.cudnn
+    network.register_forward_hook(lambda _, __, output: seen.append((output.dtype, tf32.allow_tf32)))
     outputs = []
     for kind in (precision, "float32"):
         recipe = InferenceRecipe(precision=kind, average=average)
         outputs.append(output_of(adapted(network, recipe, "cpu", has_regions=True), image_of(4, 4, 4)))
-    assert seen == [computes_in, torch.float32]
+    assert seen == [(computes_in, precision in {"float16", "bfloat16"}), (torch.float32, False)]
     assert outputs[0].dtype == np.float32
     assert least <= np.abs(outputs[0] - outputs[1]).max() <= most
 

@@ -92,10 +92,23 @@ def test_nothing_follows_from_the_same_result(finished, module, expected):
 
 
 @pytest.mark.slow
-def test_a_plan_that_changes_in_its_networks_only(finished):
-    """More GPU memory, larger batches; the prepared cases are the same."""
-    finished.configure(**BASE | {"planning": {**BASE["planning"], "gpu_memory_gb": 7}})
-    assert set(finished.jobs()) - since("train") == {"plan"}
+@pytest.mark.parametrize(
+    ("change", "trains"), [({"gpu_memory_gb": 7}, False), ({"head_bias": False}, True)], ids=str
+)
+def test_a_plan_that_changes_in_its_networks_only(finished, change, trains):
+    """Another GPU (its networks are the same here); heads without biases. The prepared cases are the same."""
+    finished.configure(**BASE | {"planning": {**BASE["planning"], **change}})
+    jobs = set(finished.jobs())
+    assert jobs - since("train") == {"plan"}
+    assert ("train" in jobs) == trains
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [{"label_interpolation": "nearest"}, {"normalization": "ct"}], ids=str)
+def test_a_plan_that_prepares_cases_otherwise(finished, change):
+    finished.configure(**BASE | {"planning": {**BASE["planning"], **change}})
+    assert set(finished.jobs()) >= {"plan", "preprocess", "prepared", "train", "predict_fold", "report"}
+    assert not finished.jobs()
 
 
 def edit_plan(experiment: Experiment, **changes: dict[str, object]) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 from segflow.commands.arguments import (
     ALONE,
     DatasetFile,
@@ -20,7 +17,7 @@ from segflow.contracts.scores import PostProcessing, Selection
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.settings import parse_settings
-from segflow.storage.files import open_atomically, read_contract, versions, write_text
+from segflow.storage.files import copy_file, read_contract, versions, write_text
 
 
 def package(
@@ -72,12 +69,12 @@ def package(
     folder = output.parent
     output.unlink(missing_ok=True)
     for source in (dataset, fingerprint, plan):
-        _copy(source, folder / source.name)
+        copy_file(source, folder / source.name)
     for configuration in (*stages, *chosen):
         for fold in folds:
             source = models / configuration / f"fold_{fold}" / "model.pt"
             call.reads(source)
-            _copy(source, folder / configuration / f"fold_{fold}.pt")
+            copy_file(source, folder / configuration / f"fold_{fold}.pt")
     write_text(output, card.to_json())
     console.print(f"model package: {folder}")
 
@@ -85,8 +82,3 @@ def package(
 def _previous_stages(plan: Plan, chosen: tuple[str, ...]) -> tuple[str, ...]:
     before = (plan.configuration(name).previous_stage for name in chosen)
     return tuple(dict.fromkeys(name for name in before if name is not None and name not in chosen))
-
-
-def _copy(source: Path, target: Path) -> None:
-    with open_atomically(target) as temporary:
-        shutil.copyfile(source, temporary)

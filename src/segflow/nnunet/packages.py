@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from segflow.nnunet.checkpoints import NNUNET_TRAINER, load_nnunet_checkpoint, s
 from segflow.nnunet.plans import read_plan, write_plan
 from segflow.recipes.inference import InferenceRecipe
 from segflow.selection.choose import candidate_name
-from segflow.storage.files import open_atomically, read_contract, versions, write_text
+from segflow.storage.files import copy_file, read_contract, versions, write_text
 from segflow.storage.weights import load_network, save_network
 
 __all__ = ["export_package", "import_folders"]
@@ -173,5 +172,4 @@ def _copy(source: Path, target: Path, *names: str) -> None:
     """Copy the files that exist; prediction does not need the fingerprint."""
     for name in names:
         if (source / name).exists():
-            with open_atomically(target / name) as temporary:
-                shutil.copyfile(source / name, temporary)
+            copy_file(source / name, target / name)

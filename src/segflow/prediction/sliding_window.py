@@ -277,7 +277,10 @@ def adapted(network: Network, recipe: InferenceRecipe, device: str, *, has_regio
         precision = "float16" if kind == "cuda" else "float32"
 
     def forward(batch: Tensor) -> Tensor:
-        with torch.autocast(kind, dtype=_TYPES.get(precision), enabled=precision in _TYPES):
+        with (
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=precision != "float32"),  # TF32 has 10 bits
+            torch.autocast(kind, dtype=_TYPES.get(precision), enabled=precision in _TYPES),
+        ):
             logits = network(batch).float()
         if recipe.average == "logits":
             return logits

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "changed_file",
+    "copy_file",
     "digest_of",
     "digests_of",
     "key_of",
@@ -57,6 +59,12 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with open_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file atomically."""
+    with open_atomically(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def write_json(path: Path, data: Any) -> None:
