@@ -59,6 +59,8 @@ WARM_UP = 5  # steps in which algorithms are chosen and kernels compiled
 def main() -> None:
     options = read_options()
     if options.section:
+        if options.tiny:
+            torch.set_num_threads(1)
         print(json.dumps(list(SECTIONS[options.section][0](options))))
         return
     began, report = time.monotonic(), {"machine": machine(options.device), "sections": {}}
@@ -161,7 +163,7 @@ def speed(options):
         "channels last": {},
         "deterministic": {"deterministic": True},
     }
-    n = 8 if options.tiny else 60
+    n = 2 if options.tiny else 60
     for recipe, shape in (("nnunet", LARGE), ("nnunet", SMALL), ("resenc-l", LARGE), ("resenc-l", SMALL)):
         job = job_of(recipe, "3d_fullres", shape, options)
         what = f"{recipe} {'x'.join(map(str, job.configuration.patch_shape))}, batch {job.configuration.batch_size}"
@@ -284,9 +286,10 @@ class Cases:
 def measured_steps(job: TrainingJob, *, n: int, layout=None) -> dict:
     """Steps of a training: the median's milliseconds, samples per second, waiting share, peak memory."""
     device, maker = torch.device(job.device), BatchMaker(job, Cases(job))
+    warm_up = WARM_UP if n > WARM_UP else 1
     reset_peak(job.device)
     with (
-        open_batches(maker, first=0, stop=n + WARM_UP, workers=job.workers) as batches,
+        open_batches(maker, first=0, stop=n + warm_up, workers=job.workers) as batches,
         algorithms(deterministic=job.deterministic),
     ):
         began = time.perf_counter()
@@ -303,7 +306,7 @@ def measured_steps(job: TrainingJob, *, n: int, layout=None) -> dict:
                 outcomes[-2].read()
         outcomes[-1].read()
     times = [
-        one.seconds(before) for before, one in zip(outcomes[WARM_UP - 1 :], outcomes[WARM_UP:], strict=False)
+        one.seconds(before) for before, one in zip(outcomes[warm_up - 1 :], outcomes[warm_up:], strict=False)
     ]
     waited, computed = (sum(column) for column in zip(*times, strict=True))
     return {
