@@ -27,6 +27,7 @@ from segflow.images.formats import (
     geometry_of_picture,
     side_content,
 )
+from segflow.images.limits import check_geometry
 from segflow.storage.files import write_text
 
 __all__ = ["read_geometry", "read_voxels", "write_image"]
@@ -75,7 +76,9 @@ def read_geometry(file: Path, *, case: str, shape: tuple[int, ...] | None = None
     with _naming(file, case) as ending:
         if ending in WITHOUT_SPACING:
             return geometry_of_picture(file, shape or _READERS[ending](file).shape[1:])
-        return (nifti if ending in NIFTI_ENDINGS else itk).read_geometry(file)
+        geometry = (nifti if ending in NIFTI_ENDINGS else itk).read_geometry(file)
+        check_geometry(geometry)
+        return geometry
 
 
 def write_image(path: Path, volume: NDArray[Any], geometry: Geometry) -> None:
@@ -142,6 +145,11 @@ def _naming(file: Path, case: str) -> Iterator[str]:
         yield _known_ending(file)
     except DatasetError as problem:
         raise DatasetError(f"case {case}: cannot read {file}: {problem}") from None
+    except (MemoryError, OverflowError):
+        raise DatasetError(
+            f"case {case}: cannot read {file}: it declares more voxels than memory can hold; correct its header, or "
+            "use a machine with more memory"
+        ) from None
     except (ValueError, OSError, SyntaxError, EOFError, struct.error) as problem:
         raise DatasetError(f"case {case}: cannot read {file}: {_advice(file, str(problem))}") from None
 

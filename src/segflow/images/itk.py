@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images.formats import FLAT_SPACING, TIFF_ENDINGS, ending_of
+from segflow.images.headers import check_header
 
 __all__ = ["captured_stderr", "read_geometry", "read_voxels", "write"]
 
@@ -35,7 +36,6 @@ _FORMATS = {
     ".tif": "TIFFImageIO",
     ".tiff": "TIFFImageIO",
 }
-_GIPL_HEADER_BYTES = 256
 _UNINFORMATIVE = ("Reason:", "Logic error")  # of exceptions; what was printed says more
 _DIGEST_FIELD = "VoxelsSHA256"  # in the header of a .mhd, which would be the same for other voxels
 _STDERR = 2
@@ -59,8 +59,6 @@ def read_voxels(file: Path) -> NDArray[Any]:
         array = array[None]
     if image.GetDimension() == 2:
         array = array[:, None]
-    if ending_of(file) == ".gipl" and file.stat().st_size < _GIPL_HEADER_BYTES + array.nbytes:
-        raise DatasetError("it ends before its last voxel; replace it, or remove the case")
     return array
 
 
@@ -139,6 +137,7 @@ def captured_stderr() -> Iterator[list[str]]:
 
 def _execute(file: Path, *, voxels: bool) -> Any:
     """An image, or a reader that knows its header only."""
+    check_header(file)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     reader.SetImageIO(_FORMATS[ending_of(file)])

@@ -10,20 +10,28 @@ import gzip
 import io
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
 from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images import itk
+from segflow.images.limits import DEFLATED, check_position, check_size, check_spacing
 
 __all__ = ["read_geometry", "read_voxels", "write"]
 
 _HEADER_BYTES: Final = 348
+_HEADER2_BYTES: Final = 540  # of NIfTI-2
+_MAGIC2: Final = b"n+2\0\r\n\x1a\n"
+_LARGEST_OFFSET: Final = 1 << 40
+_SURPLUS: Final = 1 << 24  # bytes that may follow the voxels
 _FIRST_VOXEL: Final = 352  # after the header: four bytes that say that nothing else is in between
 _GZIP: Final = b"\x1f\x8b"
 _GZIP_WBITS: Final = zlib.MAX_WBITS | 16  # how zlib is told the format
@@ -48,13 +56,11 @@ def read_voxels(file: Path) -> NDArray[Any]:
         raise DatasetError(
             f"{plain.name} lies beside it, and NIfTI libraries would take the voxels from there; move one away"
         )
-    content = _content(file)
-    header = _parse(content)
-    if header is None:  # NIfTI-2, or no NIfTI at all: SimpleITK reads it, or says what is wrong
-        return itk.read_voxels(file)
-    dtype, sizes, start = _dtype(header), _sizes(header), int(header["vox_offset"])
-    n_bits = 8 * dtype.itemsize or int(header["bitpix"])
-    if len(content) < start + math.prod(sizes) * n_bits // 8:
+    header = _checked_header(file)
+    dtype, sizes, start = header.get_data_dtype(), _sizes(header), int(header["vox_offset"])
+    end = start + math.prod(sizes) * dtype.itemsize
+    content = _content(file, end + _SURPLUS)
+    if len(content) < end:
         raise DatasetError(_CUT)
     if not _is_plain(header, dtype, sizes):
         return itk.read_voxels(file)
@@ -69,13 +75,9 @@ def read_geometry(file: Path) -> Geometry:
         ValueError: The file cannot be read.
         DatasetError: It has another number of axes.
     """
+    header = _checked_header(file)
     geometry = itk.read_geometry(file)
-    with file.open("rb") as stream:
-        is_archive = stream.read(len(_GZIP)) == _GZIP
-        stream.seek(0)
-        with gzip.open(stream) if is_archive else stream as unpacked:
-            header = _parse(unpacked.read(_HEADER_BYTES))
-    if header is None:
+    if isinstance(header, Nifti2Header):
         return geometry
     block = header.as_byteswapped("<").binaryblock
     placement = b"".join(block[part] for part in _PLACEMENT).hex()
@@ -120,31 +122,131 @@ def _is_packed(file: Path) -> bool:
     return file.name.lower().endswith(".gz")
 
 
-def _content(file: Path) -> bytes:
+def _content(file: Path, limit: int) -> bytes:
     """All of a file, unpacked, its checksums verified."""
-    packed = file.read_bytes()
-    if not (_is_packed(file) and packed.startswith(_GZIP)):
-        return packed
-    try:
+    with file.open("rb") as stream:
+        if not _is_archive(file, stream):
+            return _bounded(stream.read(limit), limit)
+        packed = stream.read()
+    with _archive_faults():
         unpacker = zlib.decompressobj(wbits=_GZIP_WBITS)  # faster than gzip, but for one part only
-        content = unpacker.decompress(packed)
+        content = _bounded(unpacker.decompress(packed, limit), limit)
         if unpacker.eof and not unpacker.unused_data.lstrip(b"\0").startswith(_GZIP):
             return content
-        with gzip.open(io.BytesIO(packed)) as stream:
-            return stream.read()
+        with gzip.open(io.BytesIO(packed)) as archive:
+            return _bounded(archive.read(limit), limit)
+
+
+def _bounded(content: bytes, limit: int) -> bytes:
+    if len(content) == limit:
+        raise DatasetError(
+            f"it goes on for more than {_SURPLUS >> 20} MiB after the last voxel that its header declares; correct the "
+            "header, or replace the file"
+        )
+    return content
+
+
+def _is_archive(file: Path, stream: BinaryIO) -> bool:
+    """Whether the file is one by name and content; the stream is left at its start."""
+    start = stream.read(len(_GZIP))
+    stream.seek(0)
+    return _is_packed(file) and start == _GZIP
+
+
+@contextmanager
+def _archive_faults() -> Iterator[None]:
+    try:
+        yield
     except EOFError:
         raise DatasetError(_CUT) from None
     except (gzip.BadGzipFile, zlib.error):
         raise DatasetError("its checksum is wrong: it was damaged or cut short; replace it") from None
 
 
-def _parse(content: bytes) -> Nifti1Header | None:
-    """The header of a NIfTI-1 file, or None."""
-    if len(content) < _HEADER_BYTES:
-        return None
-    header = Nifti1Header(content[:_HEADER_BYTES], check=False)
-    sizes_are_right = header["sizeof_hdr"] == _HEADER_BYTES and 0 < header["dim"][0] < 8
-    return header if sizes_are_right and np.isfinite(header["vox_offset"]) else None
+def _checked_header(file: Path) -> Nifti1Header:
+    """The header of a NIfTI-1 or NIfTI-2 file, if it can be right.
+
+    On some headers that cannot, SimpleITK loops for ever or writes beyond its memory; others it settles without a word.
+
+    Raises:
+        DatasetError: It is no NIfTI file, or its header contradicts itself, the file's size or the memory.
+    """
+    with file.open("rb") as stream:
+        is_archive = _is_archive(file, stream)
+        with gzip.open(stream) if is_archive else stream as unpacked, _archive_faults():
+            start = unpacked.read(_HEADER2_BYTES)
+    header = _parse(start)
+    _check_kind(header)
+    sizes, first = _sizes(header), float(header["vox_offset"])
+    stored = file.stat().st_size
+    if not 0 <= first < _LARGEST_OFFSET:
+        raise DatasetError(f"its header says that voxels begin at byte {first:g}; correct the header")
+    check_size(
+        sizes,
+        header.get_data_dtype().itemsize,
+        stored - (0 if is_archive else int(first)),
+        DEFLATED if is_archive else 1,
+    )
+    _check_scaling(header)
+    _check_placement(header, min(len(sizes), 3))
+    return header
+
+
+def _parse(start: bytes) -> Nifti1Header:
+    """A header as it is, whatever it says."""
+    for kind, n_bytes, magic in (
+        (Nifti1Header, _HEADER_BYTES, b"n+1"),
+        (Nifti2Header, _HEADER2_BYTES, _MAGIC2),
+    ):
+        for order in "<>":
+            if len(start) >= n_bytes and int(np.frombuffer(start, f"{order}i4", 1)[0]) == n_bytes:
+                header = kind(start[:n_bytes], endianness=order, check=False)  # type: ignore[no-untyped-call]
+                if header["magic"] == magic:
+                    return header
+    raise DatasetError("it is damaged or no NIfTI file (of one part); replace it, or remove the case")
+
+
+def _check_kind(header: Nifti1Header) -> None:
+    """Refuse numbers of axes and types that cannot be."""
+    n_axes = int(header["dim"][0])
+    if not 2 <= n_axes <= 7:
+        raise DatasetError(f"its header says that it has {n_axes} axes; 2 to 7 are possible: correct dim[0]")
+    try:
+        header.get_data_dtype()
+    except KeyError:
+        raise DatasetError(f"its header names the unknown data type {header['datatype']}") from None
+
+
+def _check_scaling(header: Nifti1Header) -> None:
+    """Refuse what libraries disagree on, or read from beyond their memory."""
+    slope, shift = float(header["scl_slope"]), float(header["scl_inter"])
+    is_scaled = slope not in {0.0, 1.0} and not math.isnan(slope)
+    is_shifted = shift != 0 and not math.isnan(shift)
+    if math.isinf(slope) or math.isinf(shift) or (is_scaled and math.isnan(shift)):
+        raise DatasetError(
+            f"its header holds the slope {slope:g} and the intercept {shift:g}; correct scl_slope, scl_inter"
+        )
+    if is_shifted and (slope == 0 or math.isnan(slope)):
+        raise DatasetError(
+            f"its header holds the intercept {shift:g}, but no slope; correct scl_slope "
+            "(to 1, if the intercept counts) or scl_inter"
+        )
+    is_colour = header.get_data_dtype().fields is not None
+    if is_colour and (is_scaled or is_shifted or header["intent_code"] != 0):
+        raise DatasetError(
+            "its header gives colours a slope or a meaning; save its channels as numbers, along a fourth axis"
+        )
+
+
+def _check_placement(header: Nifti1Header, n_axes: int) -> None:
+    """Refuse voxel sizes, a qform and an sform that are no numbers or beyond reason."""
+    check_position("pixdim", header["pixdim"][: header["dim"][0] + 1].tolist())
+    check_spacing(header["pixdim"][1 : 1 + n_axes].tolist())
+    if header["qform_code"] > 0:
+        names = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
+        check_position("qform", [float(header[name]) for name in names])
+    if header["sform_code"] > 0:
+        check_position("sform", [value for axis in "xyz" for value in header[f"srow_{axis}"].tolist()])
 
 
 def _sizes(header: Nifti1Header) -> tuple[int, ...]:
@@ -153,14 +255,6 @@ def _sizes(header: Nifti1Header) -> tuple[int, ...]:
     while n_axes > 3 and sizes[n_axes - 1] == 1:
         n_axes -= 1
     return tuple(sizes[:n_axes])
-
-
-def _dtype(header: Nifti1Header) -> np.dtype[Any]:
-    """The type of the voxels, with their byte order; void if the header's code is unknown."""
-    try:
-        return header.get_data_dtype()
-    except KeyError:
-        return np.dtype(np.void)
 
 
 def _is_plain(header: Nifti1Header, dtype: np.dtype[Any], sizes: tuple[int, ...]) -> bool:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from segflow.images import itk
 from segflow.images.formats import ending_of
+from segflow.images.headers import check_header
+from segflow.images.limits import UNBOUNDED, check_size
 
 __all__ = ["read_voxels"]
 
@@ -27,8 +29,10 @@ def read_voxels(file: Path) -> NDArray[Any]:
     ending = ending_of(file)
     if ending == ".png" and not _is_mask(file):  # Pillow would reduce colours of 16 bits to 8
         return itk.read_voxels(file)
+    check_header(file)
     PIL.Image.MAX_IMAGE_PIXELS = None  # the user's own pictures, large as they may be
     with PIL.Image.open(file, formats=[_FORMATS[ending]]) as picture:
+        check_size(picture.size, len(picture.getbands()), file.stat().st_size, UNBOUNDED)
         array = np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
     array = array.astype(np.uint8) if array.dtype == np.bool_ else array
     return np.moveaxis(array, -1, 0)[:, None] if array.ndim == 3 else array[None, None]

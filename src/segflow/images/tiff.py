@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segflow.contracts.errors import DatasetError
 from segflow.images import itk
+from segflow.images.limits import DEFLATED, UNBOUNDED, check_size
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -24,6 +27,7 @@ __all__ = ["read_voxels"]
 _FAULTS = (struct.error, zlib.error, ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError)
 #: Values of tags, as TIFF defines them.
 _GREY, _COLOURS, _CONTIGUOUS, _FLOATS = {0, 1}, {2}, 1, 3
+_PLAIN, _DEFLATE = 1, {8, 32946, 50013}  # kinds of compression
 
 
 def read_voxels(file: Path) -> NDArray[Any]:
@@ -38,6 +42,7 @@ def read_voxels(file: Path) -> NDArray[Any]:
             raise ValueError("it has no page")
         if len(kinds) > 1:
             raise ValueError("its pages differ in size or type")
+        _check_content(stream, file.stat().st_size)
         array = None if _suits_itk(stream.pages.first) else _read_pages(stream)
     return itk.read_voxels(file) if array is None else array
 
@@ -75,6 +80,31 @@ def _kind(page: Any) -> tuple[object, ...]:
     """What all pages of a file must have in common."""
     size = (page.imagelength, page.imagewidth, page.samplesperpixel, page.planarconfig)
     return (*size, page.bitspersample, page.sampleformat, page.photometric, page.compression, page.is_tiled)
+
+
+def _check_content(stream: TiffFile, file_bytes: int) -> None:
+    """Hold what the pages declare against what is in the file, before memory is taken.
+
+    Raises:
+        DatasetError: More is declared than the file or the memory can hold, a part of a page is missing, or the file
+            holds a stack that its list of pages does not show, as ImageJ writes it.
+    """
+    first: Any = stream.pages.first
+    sizes = (len(stream.pages), first.imagedepth, first.imagelength, first.imagewidth)
+    packing = 1.0 if first.compression == _PLAIN else DEFLATED if first.compression in _DEFLATE else UNBOUNDED
+    check_size(sizes, first.samplesperpixel * first.bitspersample / 8, file_bytes, packing)
+    for page in stream.pages:
+        parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+        n_parts = math.prod(page.chunked)
+        if len(parts) < n_parts or any(offset == 0 or count == 0 for offset, count in parts):
+            raise DatasetError(
+                f"{n_parts} parts make up a page, and some are missing; replace it, or remove the case"
+            )
+    is_described = stream.is_imagej or stream.is_shaped  # a description of the stack is in the first page
+    if is_described and len(stream.pages) == 1 and stream.series[0].size > first.size:
+        raise DatasetError(
+            "it is a stack in a list of one page, as ImageJ writes large ones; save it with one page per slice"
+        )
 
 
 def _suits_itk(page: Any) -> bool:

@@ -1,0 +1,276 @@
+"""Headers that libraries crash on, hang on or believe: one sentence, soon, and in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import tifffile
+from image_samples import read_one, save
+from own_process import outcome_of
+
+from segflow.contracts.errors import DatasetError
+from segflow.images import limits
+from segflow.images.cases import read_geometry
+
+FOUND = Path(__file__).parents[2].parent / "shared" / "faults"
+FOUND_FILES = sorted(file for file in FOUND.rglob("*") if file.suffix not in {"", ".md", ".raw"})
+ARRAY = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+NAN, INFINITY = float("nan"), float("inf")
+META = (
+    "ObjectType = Image\nNDims = 3\nDimSize = 5 4 3\nElementType = MET_UCHAR\nElementSpacing = 1 1 1\n"
+    "Offset = 0 0 0\nElementDataFile = LOCAL\n"
+)
+NRRD = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 5 4 3\nencoding: raw\nspacings: 1 1 1\n\n"
+
+
+@pytest.mark.skipif(not FOUND_FILES, reason=f"the files that were found in the field are not in {FOUND}")
+@pytest.mark.parametrize("file", FOUND_FILES, ids=lambda file: file.name)
+def test_files_that_were_mishandled(file, tmp_path):
+    said = outcome_of(file)
+    assert said.startswith(f"case a: cannot read {file}: ")
+    assert "\n" not in said
+
+
+def nifti(tmp_path, *values, array=ARRAY, ending=".nii"):
+    """A NIfTI file with changed fields of its header: each is a place, a format and its numbers."""
+    plain = save(tmp_path / "plain.nii", array)
+    content = bytearray(plain.read_bytes())
+    plain.unlink()
+    for place, kind, *numbers in values:
+        struct.pack_into(f"<{kind}", content, place, *numbers)
+    file = tmp_path / f"a_0000{ending}"
+    file.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    return file
+
+
+def refused(file, message):
+    said = outcome_of(file)
+    assert said.startswith(f"case a: cannot read {file}: ")
+    assert message in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ((284, "f", INFINITY), "in its sform"),
+        ((296, "f", NAN), "in its sform"),
+        ((292, "f", 1e30), "in its sform"),
+        ((256, "f", NAN), "in its qform"),
+        ((268, "f", -INFINITY), "in its qform"),
+        ((40, "h", 0), "0 axes"),
+        ((40, "h", 1), "1 axes"),
+        ((40, "h", 8), "8 axes"),
+        ((40, "h", -3), "-3 axes"),
+        ((44, "h", 0), "no voxels"),
+        ((44, "h", -4), "no voxels"),
+        ((42, "3h", 32767, 32767, 32767), "it ends before its last voxel"),
+        ((70, "h", 12345), "unknown data type"),
+        ((108, "f", NAN), "voxels begin at byte"),
+        ((108, "f", 1e30), "voxels begin at byte"),
+        ((112, "2f", INFINITY, 0), "slope inf"),
+        ((112, "2f", 2, NAN), "intercept nan"),
+        ((112, "2f", 0, 3), "but no slope"),
+        ((344, "4s", b"ni1\0"), "no NIfTI file"),
+        ((0, "i", 349), "no NIfTI file"),
+        ((80, "f", 0), "0 mm wide"),
+        ((84, "f", NAN), "in its pixdim"),
+        ((88, "f", INFINITY), "in its pixdim"),
+        ((88, "f", 1e30), "in its pixdim"),
+        ((88, "f", 1e-30), "1e-30 mm wide"),
+    ],
+    ids=str,
+)
+def test_nifti_headers(field, message, ending, tmp_path):
+    refused(nifti(tmp_path, (252, "2h", 1, 1), field, ending=ending), message)
+
+
+@pytest.mark.parametrize(
+    "field", [(112, "2f", 2, 0), (112, "2f", 1, 1), (68, "h", 1006), (68, "h", 1007)], ids=str
+)
+def test_colours_of_nifti_with_a_slope_or_a_meaning(field, tmp_path):
+    file = nifti(tmp_path, (70, "2h", 128, 24), (42, "h", 1), array=np.zeros((3, 4, 5), np.uint8))
+    assert outcome_of(file) == "read"
+    content = bytearray(file.read_bytes())
+    struct.pack_into(f"<{field[1]}", content, field[0], *field[2:])
+    file.write_bytes(content)
+    refused(file, "gives colours a slope or a meaning")
+
+
+def test_fields_of_nifti_that_do_not_count_may_hold_anything(tmp_path):
+    """nibabel writes a slope of NaN for none."""
+    changes = [(112, "2f", NAN, NAN), (252, "2h", 0, 0), (256, "18f", *[INFINITY] * 18), (92, "4f", *[0] * 4)]
+    file = nifti(tmp_path, *changes)
+    np.testing.assert_array_equal(read_one(file)[0][0], ARRAY)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("NDims = 3", "NDims = 12", "NDims = '12'"),
+        ("NDims = 3", "NDims = -1", "NDims = '-1'"),
+        ("NDims = 3\n", "", "no MetaImage file"),
+        ("5 4 3", "5 4", "DimSize = '5 4'"),
+        ("5 4 3", "5 4 3000000000", "ends before its last voxel"),
+        ("5 4 3", "99999999 99999999 99999999", "ends before its last voxel"),
+        ("5 4 3", "5 -4 3", "no voxels"),
+        ("MET_UCHAR", "MET_STRING", "of type STRING"),
+        ("MET_UCHAR", "MET_UCHAR\nElementNumberOfChannels = 99999999999", "ends before its last voxel"),
+        ("MET_UCHAR", "MET_UCHAR\nTransformMatrix = 1 0 0", "TransformMatrix = '1 0 0'"),
+        ("MET_UCHAR", "MET_UCHAR\nTransformMatrix = 1 0 0 0 nan 0 0 0 1", "nan in its TransformMatrix"),
+        ("1 1 1", "0 1 1", "0 mm wide"),
+        ("1 1 1", "1 nan 1", "nan mm wide"),
+        ("1 1 1", "1 1 1e30", "1e+30 mm wide"),
+        ("0 0 0", "inf 0 0", "inf in its Offset"),
+        ("LOCAL", "/etc/passwd", "in another file (/etc/passwd)"),
+        ("LOCAL", "b.raw", "in another file (b.raw)"),
+    ],
+)
+def test_headers_of_mha(old, new, message, tmp_path):
+    file = tmp_path / "a_0000.mha"
+    file.write_bytes(META.encode() + ARRAY.tobytes())
+    np.testing.assert_array_equal(read_one(file)[0][0], ARRAY)
+    file.write_bytes(META.replace(old, new).encode() + ARRAY.tobytes())
+    refused(file, message)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [("%s%n", "by a pattern"), ("b%03d.raw 1 3 1", "by a pattern"), ("../b.raw", "in another folder")],
+)
+def test_voxels_of_mhd_are_beside_it(data, message, tmp_path):
+    file = tmp_path / "in" / "a_0000.mhd"
+    file.parent.mkdir()
+    for place in ("b.raw", "in/b.raw"):
+        (tmp_path / place).write_bytes(ARRAY.tobytes())
+    file.write_text(META.replace("LOCAL", "b.raw"))
+    np.testing.assert_array_equal(read_one(file)[0][0], ARRAY)
+    file.write_text(META.replace("LOCAL", data))
+    refused(file, message)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("dimension: 3", "dimension: 99", "dimension = '99'"),
+        ("sizes: 5 4 3", "sizes: 5 4", "sizes = '5 4'"),
+        ("sizes: 5 4 3", "sizes: 5 4 99999999999", "ends before its last voxel"),
+        ("raw", "gzip", "ends before its last voxel"),
+        ("type: uchar", "type: double", "ends before its last voxel"),
+        ("1 1 1", "1 nan 1", "nan mm wide"),
+        ("1 1 1", "1 1 0", "0 mm wide"),
+        ("1 1 1", "1 1 1e30", "1e+30 mm wide"),
+        ("spacings: 1 1 1", "space: RAS\nspace directions: (1,0,0) (0,0,0) (0,0,1)", "0 mm wide"),
+        ("raw", "raw\nspace: RAS\nspace origin: (0,nan,0)", "nan in its space origin"),
+        ("raw", "raw\ndata file: b.raw", "in another file"),
+        ("raw", "raw\ndata file: /etc/passwd", "in another file"),
+    ],
+)
+def test_headers_of_nrrd(old, new, message, tmp_path):
+    file = tmp_path / "a_0000.nrrd"
+    file.write_bytes(NRRD.encode() + ARRAY.tobytes())
+    np.testing.assert_array_equal(read_one(file)[0][0], ARRAY)
+    text = NRRD.replace(old, new)
+    if "gzip" in text:
+        text = text.replace("5 4 3", "500 400 300")
+    file.write_bytes(text.encode() + ARRAY.tobytes())
+    refused(file, message)
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "value", "message"),
+    [
+        (204, "d", NAN, "nan in its origin"),
+        (212, "d", INFINITY, "inf in its origin"),
+        (10, "f", 0, "0 mm wide"),
+        (14, "f", INFINITY, "inf mm wide"),
+        (18, "f", 1e30, "1e+30 mm wide"),
+        (0, "H", 65535, "ends before its last voxel"),
+        (0, "H", 0, "no voxels"),
+    ],
+)
+def test_headers_of_gipl(place, kind, value, message, tmp_path):
+    file = save(tmp_path / "a_0000.gipl", ARRAY)
+    content = bytearray(file.read_bytes())
+    struct.pack_into(f">{kind}", content, place, value)
+    file.write_bytes(content)
+    refused(file, message)
+
+
+def png(width, height, bits, kind, content):
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)),
+        (b"IDAT", content),
+        (b"IEND", b""),
+    ]
+    parts = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(1, 0), (8, 0), (16, 2), (8, 3)])
+@pytest.mark.parametrize("width", [0, 1_000_000, 4_294_967_295])
+def test_png_that_declares_more_than_it_holds(bits, kind, width, tmp_path):
+    file = tmp_path / "a_0000.png"
+    file.write_bytes(png(width, 600_000, bits, kind, zlib.compress(bytes(100))))
+    refused(file, "ends before its last voxel" if width else "no voxels")
+
+
+@pytest.mark.parametrize("ending", [".bmp", ".jpg", ".png", ".tif", ".nii.gz", ".mha", ".nrrd"])
+def test_images_that_memory_cannot_take(ending, tmp_path, monkeypatch):
+    flat = ending in {".bmp", ".jpg"}
+    array = np.zeros((60, 50) if flat or ending == ".png" else (3, 60, 50), np.uint8)
+    file = tmp_path / f"a_0000{ending}"
+    PIL.Image.fromarray(array).save(file) if flat else save(file, array, compressed=True)
+    assert read_one(file)[0].any() is np.False_
+    monkeypatch.setattr(limits, "available_bytes", lambda: array.size * 4)
+    with pytest.raises(
+        DatasetError, match=r"a_0000.*: its header declares .* of memory, and .* are available; "
+    ):
+        read_one(file)
+
+
+@pytest.mark.parametrize(("n_bytes", "declared"), [(300 << 20, 5), (40 << 20, 5), (40 << 20, 32767)])
+def test_archives_that_unpack_to_more_than_their_header_declares(n_bytes, declared, tmp_path):
+    file = nifti(tmp_path, (42, "3h", declared, declared, declared))
+    file = file.rename(tmp_path / "b.nii")
+    bomb = tmp_path / "a_0000.nii.gz"
+    with gzip.open(bomb, "wb", 1) as archive:
+        archive.write(file.read_bytes() + bytes(n_bytes))
+    file.unlink()
+    refused(bomb, "goes on for more than" if declared == 5 else "ends before its last voxel")
+
+
+def test_a_tiff_with_a_missing_tile_or_strip(tmp_path):
+    array = np.full((64, 64), 7, np.uint8)
+    for layout, tag in (({"tile": (16, 16)}, "TileOffsets"), ({"rowsperstrip": 16}, "StripByteCounts")):
+        file = tmp_path / f"{tag}_0000.tif"
+        tifffile.imwrite(file, array, photometric="minisblack", **layout)
+        np.testing.assert_array_equal(read_one(file)[0][0, 0], array)
+        with tifffile.TiffFile(file, mode="r+") as stream:
+            place = stream.pages.first.tags[tag]
+            place.overwrite([*place.value[:-1], 0])
+        refused(file, "some are missing")
+
+
+@pytest.mark.parametrize("kind", [{"imagej": True}, {"metadata": {}}], ids=["ImageJ", "tifffile"])
+@pytest.mark.parametrize("ending", [".tif", ".tiff"])
+def test_a_stack_in_a_list_of_one_page(kind, ending, tmp_path):
+    file = tmp_path / f"a_0000{ending}"
+    array = np.arange(6000, dtype=np.uint16).reshape(3, 40, 50)
+    tifffile.imwrite(file, array, photometric="minisblack", truncate=True, **kind)
+    refused(file, "a stack in a list of one page")
+    tifffile.imwrite(file, array, photometric="minisblack", **kind)
+    np.testing.assert_array_equal(read_one(file)[0][0], array)
+
+
+def test_the_geometry_alone_is_checked_alike(tmp_path):
+    file = nifti(tmp_path, (80, "f", 0))
+    with pytest.raises(DatasetError, match=r"case a: cannot read .*a_0000\.nii: .* 0 mm wide"):
+        read_geometry(file, case="a")
