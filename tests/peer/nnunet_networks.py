@@ -64,6 +64,16 @@ def loaded(job):
     return network
 
 
+def refusal(architecture):
+    """What nnU-Net says of an architecture that it cannot build."""
+    names = ("network_class_name", "arch_kwargs", "_kw_requires_import")
+    try:
+        get_network_from_plans(*(architecture[name] for name in names), 1, 2, deep_supervision=True)
+    except TypeError as error:
+        return str(error)
+    return "built"
+
+
 def passed(network, job, precision):
     """Logits of all levels, and the gradients of their products with fixed slopes."""
     network.to(getattr(torch, precision)).zero_grad()

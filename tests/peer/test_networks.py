@@ -22,6 +22,7 @@ SHAPES = {2: (48, 32), 3: (12, 32, 24)}
 # Anisotropic ones, and residual stages that change channels without size and size without channels.
 ARCHITECTURES = {
     "plain_2d": architecture_of(["11", "22", "21"], (8, 16, 24)),
+    "bare_norms": architecture_of(["11", "22", "21"], (8, 16, 24)).model_copy(update={"norm_affine": False}),
     "plain_3d": architecture_of(["111", "122", "222"], (8, 16, 24), kernels=["133", "333", "333"]),
     "residual_2d": architecture_of(["11", "22", "11", "21"], (8, 16, 24, 24), encoder="residual"),
     "residual_3d": architecture_of(
@@ -103,6 +104,13 @@ def test_same_names_and_logits(made, name, note_difference):
     worst = max(map(relative, ours, theirs))
     note_difference(f"{name}, logits", f"{worst:.1e} of the largest")
     assert worst < TOLERANCE
+
+
+@pytest.mark.parametrize("change", [{"upsampling_bias": False}, {"head_bias": False}, {"heads": 1}], ids=str)
+def test_networks_that_nnunet_does_not_have_are_refused(nnunet, tmp_path, change):
+    entry = ARCHITECTURES["plain_2d"].model_copy(update=change).model_dump(mode="json")
+    said = nnunet.call("nnunet_networks.refusal", tmp_path, architecture=entry)
+    assert "__init__() got an unexpected keyword argument" in said
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
