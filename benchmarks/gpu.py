@@ -59,8 +59,7 @@ WARM_UP = 5  # steps in which algorithms are chosen and kernels compiled
 def main() -> None:
     options = read_options()
     if options.section:
-        if options.tiny:
-            torch.set_num_threads(1)
+        torch.set_num_threads(1 if options.tiny else torch.get_num_threads())
         print(json.dumps(list(SECTIONS[options.section][0](options))))
         return
     began, report = time.monotonic(), {"machine": machine(options.device), "sections": {}}
@@ -182,7 +181,8 @@ def predict(options):
     shape = (24, 40, 40) if options.tiny else (300, 512, 512)
     for recipe in ("nnunet", "resenc-l"):
         job = job_of(recipe, "3d_fullres", LARGE, options)
-        network = arranged(network_of(job), options.device).eval()
+        network = build_network(job.configuration.architecture, input_channels=1, output_channels=3)
+        network = arranged(network, options.device).eval()
         image = np.random.default_rng(0).standard_normal((1, *shape), np.float32)
         arguments = ([network], image, job.configuration.patch_shape, InferenceRecipe())
         began = time.perf_counter()
@@ -201,7 +201,7 @@ def learn(options):
     """25 epochs of real prepared cases, or of ones made on the spot."""
     job, reader = real_job(options) if options.prepared else made_job(options)
     began = time.perf_counter()
-    result = train(job, reader, Nowhere(), Bar())
+    result = train(job, reader, Quiet(), Quiet())
     last = result.history[-1]
     yield told(
         what=f"{job.training.epochs} epochs of {job.training.iterations} steps, "
@@ -258,10 +258,6 @@ def job_of(recipe: str, name: str, shape, options) -> TrainingJob:
     )
 
 
-def network_of(job: TrainingJob):
-    return build_network(job.configuration.architecture, input_channels=1, output_channels=LABELS.n_outputs)
-
-
 class Cases:
     """Noise around two nested ellipsoids, each case elsewhere, large enough for patches of a job."""
 
@@ -302,7 +298,7 @@ def measured_steps(job: TrainingJob, *, n: int, layout=None) -> dict:
             if len(outcomes) == 1:
                 outcomes[0].read()
                 first_s = time.perf_counter() - began
-            elif len(outcomes) > 1:
+            else:
                 outcomes[-2].read()
         outcomes[-1].read()
     times = [
@@ -368,8 +364,8 @@ def length_of(options) -> TrainingRecipe:
     return TrainingRecipe(epochs=25, iterations=250, validation_iterations=50)
 
 
-class Nowhere:
-    """Keeps the last state in memory."""
+class Quiet:
+    """Keeps the last state in memory, and shows no progress."""
 
     state = None
 
@@ -378,10 +374,6 @@ class Nowhere:
 
     def save(self, state) -> None:
         self.state = state
-
-
-class Bar:
-    """Shows nothing."""
 
     def advance(self, steps: int = 1, *, note: str = "") -> None:
         pass

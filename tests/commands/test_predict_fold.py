@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
+import torch
 from stage_calls import call, cases_in, train_words
 
 from segflow.commands import predict_fold
 from segflow.commands.main import main
 from segflow.contracts.labels import Labels
 from segflow.nnunet.parts import read_preparation
+from segflow.prediction import sliding_window
 from segflow.prediction.restore import label_map
 from segflow.prediction.sliding_window import FoldEnsemble
 from segflow.recipes.inference import InferenceRecipe
@@ -28,6 +31,25 @@ def predict_words(folder, *more):
         "--device", "cpu", "--threads", 1, "--settings", "inference.mirroring=false", *more,
     ]  # fmt: skip
     return [str(word) for word in words]
+
+
+def test_memory_that_does_not_suffice_leaves_no_half_of_a_case(ready, monkeypatch, capsys):
+    call(*train_words(ready, "out", "training.iterations=1", "training.epochs=1"))
+
+    def scores(window, batch):
+        if batch[0][0].start > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return original(window, batch)
+
+    original = sliding_window._Window._scores
+    monkeypatch.setattr(sliding_window._Window, "_scores", scores)
+    monkeypatch.setattr(sliding_window, "BATCH_VOXELS", 1)
+    assert main([*predict_words(ready), "--save-probabilities"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"case phantom_00\d: an image of [\dx ]+ voxels does not fit into the memory of", said)
+    assert not [file for file in (ready / "fold_0").rglob("*") if file.is_file()]
+    monkeypatch.undo()
+    call(*predict_words(ready), "--save-probabilities")
 
 
 def test_an_interrupted_prediction_goes_on(ready, monkeypatch):

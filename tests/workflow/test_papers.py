@@ -60,3 +60,12 @@ def test_nnunet_2018(experiment):
     assert [step["operation"] for step in found["steps"]] == found["operations"]
     assert labelled(experiment, results).GetSize()
     assert not experiment.jobs()
+
+
+def test_flare21_where_no_low_resolution_is_planned(experiment):
+    experiment.configure(folds=[0], recipe="flare21")
+    said = experiment.fail()
+    assert (
+        "configurations: the plan for data has no 3d_lowres, which recipe flare21 would train; it has 2d, "
+        "3d_fullres: name some of these" in said
+    )

@@ -28,7 +28,7 @@ def side_options(wildcards, resources):
     if wanted.workers is not None:
         options += ["--workers", str(wanted.workers)]
     if wanted.compile != "auto":
-        options.append("--compile" if wanted.compile else "--no-compile")
+        options.append("--compile-network" if wanted.compile else "--no-compile-network")
     options += ["--deterministic"] if wanted.deterministic else []
     return options + (["--tensorboard"] if wanted.tensorboard else [])
 

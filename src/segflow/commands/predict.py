@@ -234,7 +234,7 @@ def _guarded(step: Callable[[Any], Any], expected: type[Any]) -> Callable[[Any],
         try:
             return step(item)
         except SegflowError as problem:
-            return problem if identifier in str(problem) else PredictionError(f"case {identifier}: {problem}")
+            return problem
         except OSError as problem:
             return PredictionError(f"case {identifier}: {problem}")
         except (MemoryError, RuntimeError) as problem:  # torch has no class of its own for the CPU's memory

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
-from cyclopts import Parameter
 
 from segflow.commands.arguments import (
     ALONE,
@@ -69,7 +68,7 @@ def train(
     augment: Literal["workers", "device"] = "workers",
     checkpoint_minutes: float = 10.0,
     deterministic: bool = False,
-    compile_network: Annotated[bool | None, Parameter(name="compile")] = None,
+    compile_network: bool | None = None,
     tensorboard: bool = False,
     call: ThisCall = ALONE,
 ) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from segflow.contracts.arrays import LabelMap, Scores, Shape3
 from segflow.contracts.case import CaseRecord
+from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Preparation
 from segflow.prediction.threads import map_in_threads
@@ -175,8 +176,11 @@ def _resized(
         return reduce(grid.resize(_joined(chunks, i), band) for i in range(stream.labels.n_outputs))
 
     bands = ((band, window.take(band.old)) for band in grid.bands(planes))
-    with ThreadPoolExecutor(threads) as pool:
-        yield from map_in_threads(pool, work, bands, ahead=threads)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield from map_in_threads(pool, work, bands, ahead=threads)
+    except PredictionError as problem:  # of the network, which does not know the case
+        raise PredictionError(f"case {record.identifier}: {problem}") from problem
 
 
 def _joined(chunks: list[Scores], channel: int) -> NDArray[np.float32]:
