@@ -101,7 +101,19 @@ def test_colours_of_nifti_with_a_slope_or_a_meaning(field, tmp_path):
     content = bytearray(file.read_bytes())
     struct.pack_into(f"<{field[1]}", content, field[0], *field[2:])
     file.write_bytes(content)
-    refused(file, "gives colours a slope or a meaning")
+    refused(file, "gives colours or vectors a slope or a meaning")
+
+
+@pytest.mark.parametrize("scaling", [(112, "2f", 2, 0), (112, "2f", 1, 5)], ids=str)
+def test_vectors_of_nifti_with_a_slope(scaling, tmp_path):
+    """SimpleITK writes beyond its memory, or reads from there."""
+    vectors = np.zeros((3, 4, 5, 3), np.uint8)
+    file = save(tmp_path / "a_0000.nii", vectors, is_vector=True)
+    np.testing.assert_array_equal(read_one(file)[0], np.moveaxis(vectors, -1, 0))
+    content = bytearray(file.read_bytes())
+    struct.pack_into(f"<{scaling[1]}", content, scaling[0], *scaling[2:])
+    file.write_bytes(content)
+    refused(file, "gives colours or vectors a slope or a meaning")
 
 
 def test_fields_of_nifti_that_do_not_count_may_hold_anything(tmp_path):
@@ -143,7 +155,12 @@ def test_headers_of_mha(old, new, message, tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [("%s%n", "by a pattern"), ("b%03d.raw 1 3 1", "by a pattern"), ("../b.raw", "in another folder")],
+    [
+        ("%s%n", "by a pattern"),
+        ("b%03d.raw 1 3 1", "by a pattern"),
+        ("../b.raw", "in another folder"),
+        ("LIST\n../b.raw", "in another folder"),
+    ],
 )
 def test_voxels_of_mhd_are_beside_it(data, message, tmp_path):
     file = tmp_path / "in" / "a_0000.mhd"
@@ -182,6 +199,38 @@ def test_headers_of_nrrd(old, new, message, tmp_path):
         text = text.replace("5 4 3", "500 400 300")
     file.write_bytes(text.encode() + ARRAY.tobytes())
     refused(file, message)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, "i1") for name in ("signed char", "int8", "int8_t")),
+        *((name, "u1") for name in ("uchar", "unsigned char", "uint8", "uint8_t")),
+        *(
+            (name, "i2")
+            for name in ("short", "short int", "signed short", "signed short int", "int16", "int16_t")
+        ),
+        *((name, "u2") for name in ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t")),
+        *((name, "i4") for name in ("int", "signed int", "int32", "int32_t")),
+        *((name, "u4") for name in ("uint", "unsigned int", "uint32", "uint32_t")),
+        *((name, "i8") for name in ("longlong", "long long int", "signed long long", "int64", "int64_t")),
+        *((name, "u8") for name in ("ulonglong", "unsigned long long", "uint64", "uint64_t")),
+        ("float", "f4"),
+        ("double", "f8"),
+    ],
+)
+def test_types_of_nrrd(name, kind, tmp_path):
+    """Neither refused when whole, nor taken when cut."""
+    file = tmp_path / "a_0000.nrrd"
+    content = (
+        NRRD.replace("uchar", name).replace("raw", "raw\nendian: little").encode()
+        + ARRAY.astype(f"<{kind}").tobytes()
+    )
+    file.write_bytes(content)
+    np.testing.assert_array_equal(read_one(file)[0][0], ARRAY)
+    file.write_bytes(content[:-10])
+    with pytest.raises(DatasetError, match=r"a_0000\.nrrd: "):
+        read_one(file)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +279,8 @@ def test_images_that_memory_cannot_take(ending, tmp_path, monkeypatch):
     PIL.Image.fromarray(array).save(file) if flat else save(file, array, compressed=True)
     assert read_one(file)[0].any() is np.False_
     monkeypatch.setattr(limits, "available_bytes", lambda: array.size * 4)
+    assert read_one(file)[0].any() is np.False_  # so little is not asked about
+    monkeypatch.setattr(limits, "_SMALL_BYTES", 0)
     with pytest.raises(
         DatasetError, match=r"a_0000.*: its header declares .* of memory, and .* are available; "
     ):

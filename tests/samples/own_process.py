@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
+import signal
 import time
 
+import numpy as np
+
 from segflow.contracts.errors import SegflowError
+from segflow.images import itk
 from segflow.images.cases import read_image
 
 TIME_LIMIT_S = 5
@@ -40,3 +45,38 @@ def _read(file, connection):
     except SegflowError as problem:
         outcome = str(problem)
     connection.send((time.monotonic() - start, outcome))
+
+
+def crash(file):
+    """What a library does to its process when a file has damaged its memory."""
+    os.abort()
+
+
+def crash_later(file):
+    """Works once in a process, and breaks it for what is read next."""
+    if hasattr(crash_later, "was_called"):
+        os.abort()
+    crash_later.was_called = True
+    return file.name
+
+
+def hang(file):
+    """An endless loop that is deaf to signals."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    while True:
+        time.sleep(1)
+
+
+def size_of(file):
+    """The process that answers, and what the file's voxels sum up to."""
+    return os.getpid(), int(itk._read_voxels(file).sum())
+
+
+def fail(file):
+    """An error that is passed on."""
+    raise ValueError(f"{file.name} is odd")
+
+
+def big_array(file):
+    """More than what is sent at once, and not in order."""
+    return np.arange(60_000_000, dtype=">u2").reshape(3, 400, 50_000).swapaxes(0, 2)

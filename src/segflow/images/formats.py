@@ -44,8 +44,10 @@ WITHOUT_SPACING = (*FLAT_ENDINGS, *TIFF_ENDINGS)
 #: A 2D file's third spacing, or this times its largest: never resampled, always coarsest.
 FLAT_SPACING = 999.0
 _CHANNEL = re.compile(r"(?P<identifier>.+)_(?P<channel>\d{4})", re.ASCII)
-_DATA_FILE = re.compile(rb"^ElementDataFile\s*=\s*(?P<name>.*?)\s*$(?P<rest>.*)", re.MULTILINE | re.DOTALL)
-_HEADER_BYTES = 1 << 16  # more than any header of a .mhd, which is text
+_DATA_FILE = re.compile(
+    rb"^[ \t]*ElementDataFile\s*[=:]\s*(?P<name>.*?)\s*$(?P<rest>.*)", re.MULTILINE | re.DOTALL
+)
+_HEADER_BYTES = 1 << 20  # more than any header of a .mhd, which is text
 
 
 def ending_of(file: Path) -> str:

@@ -24,7 +24,14 @@ _META_AXES: Final = range(1, 11)
 _NRRD_AXES: Final = range(1, 17)
 _WITHIN: Final = ("LOCAL", "Local", "local")
 _TYPE_BYTES: Final = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
-_NRRD_BYTES: Final = {"short": 2, "16": 2, "int": 4, "32": 4, "float": 4, "64": 8, "double": 8, "long": 8}
+#: The first word that is in the name of a type tells its size; "char" has one byte.
+_NRRD_BYTES: Final = dict(
+    zip(
+        ("8", "16", "32", "64", "short", "long", "int", "float", "double"),
+        (1, 2, 4, 8, 2, 8, 4, 4, 8),
+        strict=True,
+    )
+)
 _NRRD_PACKING: Final = {"raw": 1.0, "hex": 0.5, "gz": DEFLATED, "gzip": DEFLATED}
 _NRRD_TEXT: Final = ("txt", "text", "ascii")
 _GIPL: Final = struct.Struct(">4HH4f")  # sizes, type, spacing
@@ -81,7 +88,7 @@ def _meta_fields(head: bytes) -> tuple[dict[str, str], int]:
     start = 0
     for line in head.splitlines(keepends=True):
         start += len(line)
-        name, _, value = line.decode("latin-1").partition("=")
+        name, value = (*re.split("[=:]", line.decode("latin-1"), maxsplit=1), "")[:2]
         fields[name.strip()] = value.strip()
         if name.strip() == "ElementDataFile":
             break

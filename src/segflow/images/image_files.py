@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images import itk, nifti, pictures, tiff
+from segflow.images.contained import contained
 from segflow.images.formats import (
     ENDINGS,
     FLAT_ENDINGS,
@@ -76,7 +77,8 @@ def read_geometry(file: Path, *, case: str, shape: tuple[int, ...] | None = None
     with _naming(file, case) as ending:
         if ending in WITHOUT_SPACING:
             return geometry_of_picture(file, shape or _READERS[ending](file).shape[1:])
-        geometry = (nifti if ending in NIFTI_ENDINGS else itk).read_geometry(file)
+        is_nifti = ending in NIFTI_ENDINGS
+        geometry = nifti.read_geometry(file) if is_nifti else contained(itk.read_geometry, file)
         check_geometry(geometry)
         return geometry
 

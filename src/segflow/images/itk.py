@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
+from segflow.images.contained import contained
 from segflow.images.formats import FLAT_SPACING, TIFF_ENDINGS, ending_of
-from segflow.images.headers import check_header
 
 __all__ = ["captured_stderr", "read_geometry", "read_voxels", "write"]
 
@@ -47,8 +47,12 @@ def read_voxels(file: Path) -> NDArray[Any]:
 
     Raises:
         ValueError: The file cannot be read.
-        DatasetError: It holds another number of axes, or fewer voxels than it says.
+        DatasetError: It holds another number of axes, or fewer voxels than it says, or SimpleITK crashed on it.
     """
+    return contained(_read_voxels, file)
+
+
+def _read_voxels(file: Path) -> NDArray[Any]:
     image = _execute(file, voxels=True)
     is_vector = image.GetNumberOfComponentsPerPixel() > 1
     _check_axes(image.GetDimension(), is_vector=is_vector)
@@ -137,7 +141,6 @@ def captured_stderr() -> Iterator[list[str]]:
 
 def _execute(file: Path, *, voxels: bool) -> Any:
     """An image, or a reader that knows its header only."""
-    check_header(file)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
     reader.SetImageIO(_FORMATS[ending_of(file)])

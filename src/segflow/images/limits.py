@@ -18,6 +18,7 @@ UNBOUNDED: Final = math.inf
 _START_BYTES: Final = 1024  # a file of a few bytes may be shorter than the rule says
 _SPACING_MM: Final = (1e-7, 1e6)
 _POSITION_MM: Final = 1e9
+_SMALL_BYTES: Final = 1 << 26  # so much is there, without asking
 _FLOAT_BYTES: Final = 4  # an image becomes float32, beside the voxels as they are in the file
 
 
@@ -42,8 +43,8 @@ def check_size(sizes: Sequence[int], voxel_bytes: float, stored: int, packing: f
         raise DatasetError(
             f"it ends before its last voxel: {words}, more than {stored} bytes can hold; replace it, or remove the case"
         )
-    needed, free = n_voxels * (voxel_bytes + _FLOAT_BYTES), available_bytes()
-    if needed > free:
+    needed = n_voxels * (voxel_bytes + _FLOAT_BYTES)
+    if needed > _SMALL_BYTES and needed > (free := available_bytes()):
         raise DatasetError(
             f"{words}, which need {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are available; correct the "
             "header, or crop or resample the image, or use a machine with more memory"

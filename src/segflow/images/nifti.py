@@ -31,6 +31,7 @@ _HEADER_BYTES: Final = 348
 _HEADER2_BYTES: Final = 540  # of NIfTI-2
 _MAGIC2: Final = b"n+2\0\r\n\x1a\n"
 _LARGEST_OFFSET: Final = 1 << 40
+_MOST_AXES: Final = 4  # with a fifth, voxels are vectors
 _SURPLUS: Final = 1 << 24  # bytes that may follow the voxels
 _FIRST_VOXEL: Final = 352  # after the header: four bytes that say that nothing else is in between
 _GZIP: Final = b"\x1f\x8b"
@@ -231,10 +232,14 @@ def _check_scaling(header: Nifti1Header) -> None:
             f"its header holds the intercept {shift:g}, but no slope; correct scl_slope "
             "(to 1, if the intercept counts) or scl_inter"
         )
-    is_colour = header.get_data_dtype().fields is not None
-    if is_colour and (is_scaled or is_shifted or header["intent_code"] != 0):
+    dtype, is_changed = header.get_data_dtype(), is_scaled or is_shifted
+    is_colour, is_vector = dtype.fields is not None, len(_sizes(header)) > _MOST_AXES
+    if (is_colour and (is_changed or header["intent_code"] != 0)) or (
+        is_vector and is_changed and dtype.kind != "f"
+    ):
         raise DatasetError(
-            "its header gives colours a slope or a meaning; save its channels as numbers, along a fourth axis"
+            "its header gives colours or vectors a slope or a meaning; save its channels as numbers, along a "
+            "fourth axis"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +17,13 @@ _CGROUP: Final = Path("/sys/fs/cgroup")  # of the container, or of the job that 
 def available_bytes() -> int:
     """Bytes that are free: of the machine, within the container's limit and within `ulimit -v`."""
     free: list[int] = [psutil.virtual_memory().available]
-    try:
-        limit, used = ((_CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
-        free += [int(limit) - int(used)] if limit != "max" else []
-    except (OSError, ValueError):
-        pass  # no limit that could be read
+    with suppress(OSError, ValueError, KeyError):  # there may be no limit
+        limit, used = (int((_CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+        parts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        cached = int(parts["file"]) - int(
+            parts["shmem"]
+        )  # files' content, which is given up when memory is needed
+        free.append(limit - used + cached)
     limit_of_addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit_of_addresses != resource.RLIM_INFINITY:
         free.append(limit_of_addresses - psutil.Process().memory_info().vms)

@@ -1,0 +1,156 @@
+"""Reading with native libraries, which a file may crash or hang, in a process that may die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segflow.contracts.errors import DatasetError
+from segflow.images.headers import check_header
+from segflow.processes.signals import follow_parent
+
+__all__ = ["contained", "serve"]
+
+T = TypeVar("T")
+
+_PATIENCE_S: Final = 60.0
+_SLOWEST_BYTES_PER_S: Final = 1e6  # of a file; a slower one is given up
+_CHUNK: Final = 1 << 25
+_threads = threading.local()  # each thread has a process of its own
+
+
+class _CrashError(DatasetError):
+    """The process died."""
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Announces an array, whose bytes follow."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class _Reader:
+    """A process that reads one file after the other, as long as it lives."""
+
+    def __init__(self) -> None:
+        self.connection, theirs = Pipe()
+        code = f"import sys; sys.path[:] = {sys.path!r}; import {__name__} as module; module.serve({theirs.fileno()})"
+        with theirs:
+            self.process = subprocess.Popen(  # noqa: S603  this interpreter, this module
+                [sys.executable, "-c", code],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        self.owner = os.getpid()
+        self.end = weakref.finalize(self, _end, self.process, self.connection, self.owner)
+
+    def is_usable(self) -> bool:
+        """Whether the process lives, and is this one's: a fork has the same memory."""
+        return self.owner == os.getpid() and self.process.poll() is None
+
+    def ask(self, work: Callable[[Path], Any], file: Path) -> Any:
+        """What the work returns, or the exception that it raises."""
+        self.connection.send((work, Path(os.path.abspath(file))))  # noqa: PTH100  links stay
+        limit_s = _PATIENCE_S + (file.stat().st_size / _SLOWEST_BYTES_PER_S if file.exists() else 0)
+        if not self.connection.poll(limit_s):
+            raise DatasetError(
+                f"the library that reads it was not ready after {limit_s:.0f} s; it is damaged, or its disk too slow: "
+                "replace it, or remove the case"
+            )
+        answer = self.connection.recv()
+        if not isinstance(answer, _Sizes):
+            return answer
+        array = np.empty(answer.shape, answer.dtype)
+        for part in _parts(array):
+            self.connection.recv_bytes_into(part)
+        return array
+
+
+def contained(work: Callable[[Path], T], file: Path) -> T:
+    """Apply a function of a module to a file whose header is sound, in another process.
+
+    The process is started once per thread (half a second), and again if it has died.
+
+    Raises:
+        DatasetError: The header cannot be right, or the process died or was not ready in time.
+        Exception: As `work` raises it.
+    """
+    check_header(file)
+    reader: _Reader | None = getattr(_threads, "reader", None)
+    if reader is not None and reader.is_usable():
+        with suppress(_CrashError):  # maybe an earlier file has damaged its memory: a new process decides
+            return _answer(reader, work, file)
+    return _answer(_Reader(), work, file)
+
+
+def _answer(reader: _Reader, work: Callable[[Path], T], file: Path) -> T:
+    _threads.reader = None  # until it has answered: what is left of an answer is not read
+    try:
+        answer = reader.ask(work, file)
+    except (EOFError, ConnectionError):
+        raise _CrashError(_cause_of_death(reader.process.wait())) from None
+    except BaseException:
+        reader.end()
+        raise
+    _threads.reader = reader
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def serve(descriptor: int) -> None:
+    """Read files as long as there is somebody who asks for it."""
+    follow_parent(ignore_sigterm=True)  # signals are the parent's business
+    with Connection(descriptor) as connection, suppress(EOFError):
+        while True:
+            work, file = connection.recv()
+            try:
+                answer = work(file)
+            except Exception as problem:  # noqa: BLE001  raised again in the parent
+                answer = problem
+            if not isinstance(answer, np.ndarray):
+                connection.send(answer)
+                continue
+            array = np.ascontiguousarray(answer)
+            connection.send(_Sizes(array.shape, array.dtype))
+            for part in _parts(array):
+                connection.send_bytes(part)
+            del answer, array
+
+
+def _parts(array: NDArray[Any]) -> list[memoryview]:
+    """An array's bytes, in pieces that are small beside a large image."""
+    content = array.reshape(-1).view(np.uint8).data
+    return [content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK)]
+
+
+def _cause_of_death(status: int) -> str:
+    if status == -signal.SIGKILL:
+        return (
+            "the process that read it was killed, mostly because memory ran out; try again with more memory"
+        )
+    name = signal.Signals(-status).name if status < 0 else f"status {status}"
+    return f"the library that reads it crashed ({name}): it is damaged; replace it, or remove the case"
+
+
+def _end(process: subprocess.Popen[bytes], connection: Connection, owner: int) -> None:
+    connection.close()
+    if owner == os.getpid():
+        process.kill()
+        process.wait()
