@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -100,9 +101,11 @@ def _say(found: PostProcessing, labels: Labels) -> None:
     names = dict(zip(map(target_key, labels.targets), labels.target_names, strict=True))
     for step in found.steps:
         if step.accepted:
+            gain = f"Dice {step.dice_before:.4f} to {step.dice_after:.4f}"
+            if math.isnan(step.dice_before):
+                gain = "as in the training labels, without scores"
             console.print(
-                f"{step.operation.description} of {names.get(step.target, 'the whole foreground')}: "
-                f"Dice {step.dice_before:.4f} to {step.dice_after:.4f}"
+                f"{step.operation.description} of {names.get(step.target, 'the whole foreground')}: {gain}"
             )
     if not found.operations:
         console.print(f"no post-processing improves the Dice ({len(found.steps)} tried)")
