@@ -119,6 +119,26 @@ def manifest_call(tmp_path):
     ]
 
 
+def test_ctrl_c_while_a_library_executes_text_ends_with_the_same_status(tmp_path):
+    """As `python -m segflow` runs it: a module, which CPython ends in another way than a script."""
+    script = """
+import sys
+from segflow.commands import main
+main._application = lambda words: exec("raise KeyboardInterrupt")
+sys.exit(main.main([]))
+"""
+    (tmp_path / "interrupted.py").write_text(script)
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.strip()) == (130, "segflow: interrupted")
+
+
 def test_manifest(manifest_call, tmp_path):
     assert main(manifest_call) == 0
     assert read_json(tmp_path / "prepared.json", error=ConfigurationError)["cases"] == 1

@@ -130,6 +130,7 @@ class Experiment:
     def jobs(self, *options: str) -> Counter[str]:
         """What a call runs: rule to number of jobs. With `--dry-run`, what it would run."""
         said = self.finish("--quiet", "host", "progress", *options)
+        print(said)  # noqa: T201  shown where a test fails
         return Counter(name for name in STARTED.findall(said) if name != "all")
 
 
