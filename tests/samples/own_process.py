@@ -20,14 +20,13 @@ MEMORY_LIMIT = 8_000_000_000
 
 def outcome_of(file):
     """What is said of a file that is refused, or "read" if it is not."""
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["segflow.images.cases"])
+    processes = multiprocessing.get_context("spawn")  # the server of forks is that of snakemake_calls.py
     ours, theirs = processes.Pipe(duplex=False)
     process = processes.Process(target=_read, args=(file, theirs))
     process.start()
     theirs.close()
     try:
-        assert ours.poll(TIME_LIMIT_S + 5), "it hangs"  # the first process takes a while to start
+        assert ours.poll(TIME_LIMIT_S + 5), "it hangs"  # a process takes a while to start
         taken_s, outcome = ours.recv()
         assert taken_s < TIME_LIMIT_S
         return outcome
