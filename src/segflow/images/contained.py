@@ -1,4 +1,4 @@
-"""Reading with native libraries, which a file may crash or hang, in a process that may die."""
+"""Native readers in a process of their own, since a damaged file may crash or hang them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["contained", "serve"]
 T = TypeVar("T")
 
 _PATIENCE_S: Final = 60.0
-_SLOWEST_BYTES_PER_S: Final = 1e6  # of a file; a slower one is given up
+_SLOWEST_BYTES_PER_S: Final = 1e6  # reading that is slower is given up
 _CHUNK: Final = 1 << 25
 _threads = threading.local()  # each thread has a process of its own
 
@@ -94,7 +94,7 @@ def contained(work: Callable[[Path], T], file: Path) -> T:
     check_header(file)
     reader: _Reader | None = getattr(_threads, "reader", None)
     if reader is not None and reader.is_usable():
-        with suppress(_CrashError):  # maybe an earlier file has damaged its memory: a new process decides
+        with suppress(_CrashError):  # an earlier file may have damaged its memory: a new process decides
             return _answer(reader, work, file)
     return _answer(_Reader(), work, file)
 
@@ -115,7 +115,7 @@ def _answer(reader: _Reader, work: Callable[[Path], T], file: Path) -> T:
 
 
 def serve(descriptor: int) -> None:
-    """Read files as long as there is somebody who asks for it."""
+    """Read files until the parent closes the connection."""
     follow_parent(ignore_sigterm=True)  # signals are the parent's business
     with Connection(descriptor) as connection, suppress(EOFError):
         while True:

@@ -1,4 +1,4 @@
-"""Headers of files that SimpleITK reads, checked before it sees them: it crashes on some, and believes others.
+"""Headers of files that SimpleITK reads, checked first: it crashes on some faults and accepts others.
 
 Sources: the definitions of MetaImage, NRRD, GIPL and PNG.
 """
@@ -45,7 +45,7 @@ _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 def check_header(file: Path) -> None:
     """Refuse a file whose header a library would crash on, or that contradicts the file's size or the memory.
 
-    What is no such file passes: the library says so.
+    A file that is not of the format its ending names passes; the library reports it.
 
     Raises:
         DatasetError: The header cannot be right, or names a file elsewhere.
@@ -189,7 +189,7 @@ def _numbers(name: str, text: str, count: int | None = None) -> list[float]:
     raise DatasetError(f"its header holds {name} = {text[:60]!r}; correct the header, or replace the file")
 
 
-#: What is said of each format's header.
+#: The check of each format's header.
 _CHECKS: Final[dict[str, Callable[[Path], None]]] = {
     ".mha": _check_meta,
     ".mhd": _check_meta,

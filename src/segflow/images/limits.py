@@ -1,4 +1,4 @@
-"""What a header may declare: sizes that the file can hold and memory can take, and positions that are numbers."""
+"""What a header may declare: sizes that fit into file and memory, and finite positions within reason."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["DEFLATED", "UNBOUNDED", "check_geometry", "check_position", "check_s
 #: How many bytes one byte of a file can hold: not more than 1032 in deflate (gzip, PNG); in other methods, any number.
 DEFLATED: Final = 1032.0
 UNBOUNDED: Final = math.inf
-_START_BYTES: Final = 1024  # a file of a few bytes may be shorter than the rule says
+_START_BYTES: Final = 1024  # allowance for tiny files
 _SPACING_MM: Final = (1e-7, 1e6)
 _POSITION_MM: Final = 1e9
-_SMALL_BYTES: Final = 1 << 26  # so much is there, without asking
+_SMALL_BYTES: Final = 1 << 26  # for less, free memory is not looked up
 _FLOAT_BYTES: Final = 4  # an image becomes float32, beside the voxels as they are in the file
 
 
 def check_size(sizes: Sequence[int], voxel_bytes: float, stored: int, packing: float = 1.0) -> None:
-    """Hold the size in a header against the file's content and the memory, before any is taken.
+    """Compare the size in a header with the file's and with free memory, before any is allocated.
 
     Args:
         sizes: Voxels along each axis.
@@ -52,7 +52,7 @@ def check_size(sizes: Sequence[int], voxel_bytes: float, stored: int, packing: f
 
 
 def check_spacing(spacing: Iterable[float]) -> None:
-    """Refuse voxel sizes that are zero, no numbers, or beyond reason; negative ones mean a mirrored axis.
+    """Refuse voxel sizes that are zero, not finite, or beyond reason; negative ones mean a mirrored axis.
 
     Raises:
         DatasetError: There is one.
@@ -67,7 +67,7 @@ def check_spacing(spacing: Iterable[float]) -> None:
 
 
 def check_position(what: str, values: Iterable[float]) -> None:
-    """Refuse coordinates that are no numbers or beyond reason.
+    """Refuse coordinates that are not finite or beyond reason.
 
     Args:
         what: For the message.
@@ -85,10 +85,10 @@ def check_position(what: str, values: Iterable[float]) -> None:
 
 
 def check_geometry(geometry: Geometry) -> None:
-    """Refuse a position that no image has, whatever a library made of the header.
+    """Refuse a geometry that no image has, as a library read it.
 
     Raises:
-        DatasetError: Spacing, origin or direction hold what is no number or beyond reason.
+        DatasetError: Spacing, origin or direction hold a value that is not finite or beyond reason.
     """
     check_spacing(geometry.file_spacing_mm)
     check_position("origin", geometry.origin_mm)

@@ -81,10 +81,8 @@ def squared_dice_loss(
     if mask is not None:
         p, y = p * mask, y * mask
     axes = tuple(range(0 if batch_dice else 1, p.ndim))
-    overlap, sizes = (
-        (p * y).sum(axes),
-        p.square().sum(axes) + y.sum(axes, dtype=p.dtype),
-    )  # as 0 and 1 are squares
+    overlap = (p * y).sum(axes)
+    sizes = p.square().sum(axes) + y.sum(axes, dtype=p.dtype)  # y is its own square
     if batch_dice:
         overlap, sizes = group.sum(torch.stack((overlap, sizes)))
     loss = (1 - 2 * overlap / torch.clamp(sizes, min=FLOOR)).mean()

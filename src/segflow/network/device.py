@@ -67,8 +67,8 @@ def keep_freed_memory() -> None:
 def algorithms(*, deterministic: bool) -> Iterator[None]:
     """Let CUDA use the fastest algorithms in the block, or only those that give the same bits in every run.
 
-    Deterministic ones are slower (PyTorch's documentation: "typically"; docs/how-to/gpus.md says what is known). An
-    operation that has none is named in a warning. Enter the block before the first computation on a GPU.
+    Deterministic ones are mostly slower. PyTorch warns of operations that have none. Enter the block before the first
+    computation on a GPU.
     """
     before = (
         torch.are_deterministic_algorithms_enabled(),

@@ -39,10 +39,9 @@ _LISTED: Final = re.compile(r"\s*(\d+)\s*,\s*(GPU-[\w-]+)\s*", re.ASCII)
 #: What names a GPU where nvidia-smi does not: a folder per GPU, in the order of the PCI bus, and its lines.
 _DRIVER: Final = Path("/proc/driver/nvidia/gpus")
 _DESCRIBED: Final = re.compile(r"GPU UUID:\s*(GPU-[\da-f-]+)\s.*?Device Minor:\s*(\d+)", re.ASCII | re.DOTALL)
-_NODES: Final = Path(
-    "/dev"
-)  # nvidia0, nvidia1, ...: the GPUs that this process, perhaps in a container, may open
-_WHOLE: Final = "machine"  # names all its GPUs together
+#: Has nvidia0, nvidia1, ...: the GPUs that this process, perhaps in a container, may open.
+_NODES: Final = Path("/dev")
+_WHOLE: Final = "machine"  # stands for all its GPUs together
 _SMI_TIMEOUT_S: Final = 60.0  # with a driver in trouble nvidia-smi hangs; with a slow one it takes seconds
 
 

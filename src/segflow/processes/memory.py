@@ -20,9 +20,7 @@ def available_bytes() -> int:
     with suppress(OSError, ValueError, KeyError):  # there may be no limit
         limit, used = (int((_CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
         parts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-        cached = int(parts["file"]) - int(
-            parts["shmem"]
-        )  # files' content, which is given up when memory is needed
+        cached = int(parts["file"]) - int(parts["shmem"])  # file cache, given up when memory is needed
         free.append(limit - used + cached)
     limit_of_addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit_of_addresses != resource.RLIM_INFINITY:

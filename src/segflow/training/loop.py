@@ -33,7 +33,7 @@ logger = logging.getLogger("segflow")
 #: Steps in a row whose gradients may overflow in half precision. After so many their scale, halved each time, is that
 #: of float16's smallest numbers.
 _MOST_SKIPPED: Final = 20
-#: Steps that may wait in a device's queue before this process reads what they have found.
+#: Steps that may be queued on a device before this process waits for the results of the first.
 _STEPS_AHEAD: Final = {"cpu": 0, "cuda": 1}
 
 
@@ -215,7 +215,7 @@ class _Run:
         self._counted = now
 
     def _read(self, *, leave: int = 0) -> None:
-        """Read what steps have found, but for the last ones, which the device may still be at."""
+        """Read the results of all steps but the last ones, which the device may still be computing."""
         while len(self._unread) > leave:
             outcome = self._unread.popleft()
             loss, norm, stops = outcome.read()

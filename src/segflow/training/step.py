@@ -79,9 +79,8 @@ class Learner:
             nesterov=True,
             fused=True,  # on a GPU also what lets a step be left out without asking the GPU whether to
         )
-        for (
-            parameter
-        ) in self.network.parameters():  # PyTorch leaves it undefined if the first step is left out
+        # PyTorch's fused optimiser leaves the momentum undefined if the first step is left out.
+        for parameter in self.network.parameters():
             self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self._half = self._device.type == "cuda"
         compiles = self._half and has_compiler() if job.compile is None else job.compile
@@ -126,11 +125,11 @@ class Learner:
 
         Args:
             batch: For training: this process's patches of it, on the device.
-            stop: Tell all processes of the group that the training is to stop after this step.
+            stop: Ask all processes of the group to stop after this step.
 
         Returns:
-            Of the whole batch, before the step: the loss, and the norm of the gradients; and how many processes of the
-            group have told to stop.
+            Three numbers: the loss of the whole batch before the step, the norm of its gradients, and how many
+            processes of the group asked to stop.
         """
         began = mark(self._device)
         self.network.train()
@@ -161,7 +160,7 @@ class Learner:
         return self._loss(outputs, batch.targets), outputs[0]
 
     def _logits(self, image: Tensor) -> Tensor | list[Tensor]:
-        """Of the compiled network; where it cannot be compiled though nobody asked for it, of the plain one."""
+        """Logits of the compiled network, or of the plain one if compilation was optional and has failed."""
         try:
             logits: Tensor | list[Tensor] = self._compiled(image)
         except torch._dynamo.exc.TorchDynamoException as error:

@@ -1,7 +1,7 @@
-"""Between this process and the device: batches go there ahead of time, and numbers come back when they are there.
+"""Transfers between host and GPU: batches are copied ahead of time, results are read a step later.
 
-So a GPU is never waited for within a step, and rarely waits itself: while it computes one step, the next batch is made
-and copied. On the CPU nothing is copied, and every number is there at once.
+While the GPU computes one step, this process makes and copies the next batch, so neither waits for the other within a
+step. On the CPU nothing is copied, and results are available at once.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The numbers of a step, on their way from the device.
+    """Results of a step that the device may still be computing.
 
     Attributes:
-        numbers: (n,), float32, on the CPU; valid once `ended` is reached.
+        numbers: (n,), float32, on the CPU; valid once the device has reached `ended`.
         began, ended: When the device began and ended the step.
     """
 
@@ -58,7 +58,7 @@ class Outcome:
 
 
 def mark(device: torch.device) -> Mark:
-    """The moment that the device reaches next."""
+    """A time stamp that the device sets when it has done what was queued before."""
     if device.type != "cuda":
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
