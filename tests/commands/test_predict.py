@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -273,7 +274,8 @@ def test_what_was_made_of_something_else_is_made_again(model, output, tmp_path, 
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_killed_and_resumed(model, output, how, after):
     """Stopped when so many label maps are there; only whole files are, and a second call ends with the same."""
-    command = [sys.executable, "-m", "segflow", *map(str, words(model, output, "--save-probabilities"))]
+    program = Path(sys.executable).with_name("segflow")  # not python -m: see test_main.py about Ctrl-C
+    command = [program, *map(str, words(model, output, "--save-probabilities"))]
     reference = model.parent / "with_probabilities"
     if not reference.exists():
         call(*words(model, reference, "--save-probabilities"))

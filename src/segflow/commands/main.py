@@ -98,9 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.error("%s; see segflow --help, or segflow VERB --help", str(problem).rstrip("."))  # noqa: TRY400
         return _EXIT_USAGE
     except KeyboardInterrupt:
-        # If it came while a library was executing text, CPython remembers that until text is executed again, and
-        # `python -m segflow` would end by the signal in place of the exit status.
-        exec("")  # noqa: S102
         logger.warning("interrupted")
         return _EXIT_INTERRUPTED
     return 0
