@@ -67,6 +67,18 @@ def die(number: int) -> int:
     return number
 
 
+def die_at_three(number: int) -> int:
+    time.sleep(0.01)
+    return die(number) if number in {3, 7} else number
+
+
+def die_once(file: Path) -> str:
+    if not file.exists():
+        file.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return file.name
+
+
 def leave_a_trace(file: Path) -> None:
     time.sleep(0.02)
     file.touch()
@@ -135,6 +147,18 @@ def test_a_dead_worker_is_an_error_and_no_hang(pause_s, monkeypatch):
     monkeypatch.setattr(ProcessPoolExecutor, "submit", slow_submit)
     with pytest.raises(SegflowError, match="worker process died"):
         list(map_cases(die, range(8), workers=4))
+
+
+@pytest.mark.parametrize(("n_cases", "workers"), [(1, 1), (4, 2), (30, 1), (30, 3), (200, 2)])
+def test_the_case_whose_process_dies_is_told_and_the_others_go_on(n_cases, workers):
+    found = list(map_cases(die_at_three, range(n_cases), workers=workers, if_died=lambda number: -number))
+    assert found == [-number if number in {3, 7} else number for number in range(n_cases)]
+
+
+def test_a_case_whose_process_died_is_tried_again_alone(tmp_path):
+    files = [tmp_path / str(number) for number in range(6)]
+    found = map_cases(die_once, files, workers=3, if_died=lambda file: f"{file.name} died")
+    assert list(found) == [file.name for file in files]
 
 
 @pytest.mark.skipif(multiprocessing.get_start_method() != "fork", reason="processes are not forked here")

@@ -19,7 +19,7 @@ def call(*words):
     assert main([str(word) for word in words]) == 0
 
 
-def in_this_process(work, cases, *, workers):
+def in_this_process(work, cases, *, workers, if_died=None):
     """In place of `map_cases`: here a test can watch."""
     return map(work, cases)
 

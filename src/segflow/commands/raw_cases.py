@@ -80,7 +80,7 @@ def for_each_case(
     results: dict[str, R] = {}
     faults: list[str] = []
     with progress_bar(title, len(cases)) as bar:
-        outcomes = map_cases(partial(_attempt, work), cases, workers=workers)
+        outcomes = map_cases(partial(_attempt, work), cases, workers=workers, if_died=_died)
         for case, outcome in zip(cases, outcomes, strict=True):
             if isinstance(outcome, _Fault):
                 faults.append(outcome.message)
@@ -114,3 +114,10 @@ def _attempt(work: Callable[[Case], R], case: Case) -> R | _Fault:
         return work(case)
     except DatasetError as problem:
         return _Fault(str(problem))
+
+
+def _died(case: Case) -> _Fault:
+    return _Fault(
+        f"case {case.identifier}: the process that worked on it died, mostly because memory ran out; try again with "
+        "more memory, or remove the case"
+    )
