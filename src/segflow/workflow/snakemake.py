@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -96,7 +97,8 @@ def stop_jobs_when_interrupted() -> None:
 
     def stop(number: int, frame: FrameType | None) -> None:
         for job in psutil.Process().children():
-            job.send_signal(signal.SIGTERM)
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                job.send_signal(signal.SIGTERM)
         signal.default_int_handler(number, frame)
 
     signal.signal(signal.SIGINT, stop)
