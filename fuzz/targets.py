@@ -1,0 +1,80 @@
+"""The table of targets: everything that reads a file which a user may have damaged or made up.
+
+To add one, write a function that takes a path and reads it, add a row to `TARGETS`, and put one or more small files
+that it reads into `fuzz/seeds/NAME/` (made by us, a few hundred bytes). `tests/fuzz` reads all seeds, and fuzzes every
+target for a few seconds. The function may return anything, or raise a SegflowError of one line; any other exception, a
+process that dies or an input that takes longer than 10 s is an escape. Once that is mended, its input
+becomes a seed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from fuzz import nifti
+from segflow.images.cases import read_image
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is fuzzed.
+
+    Attributes:
+        file: The name that an input is given, as endings decide.
+        parse: Reads it, alone in a folder.
+        unpack, pack: To and from what mutations change in half of the inputs, where checksums would refuse all others.
+        make: Makes an input, instead of mutations of seeds.
+    """
+
+    file: str
+    parse: Callable[[Path], object]
+    unpack: Callable[[bytes], bytes] | None = None
+    pack: Callable[[bytes], bytes] | None = None
+    make: Callable[[Random], bytes] | None = None
+
+
+def _image(file: Path) -> object:
+    return read_image([file], case="a")
+
+
+def _header_and_voxels(file: Path) -> object:
+    file.with_name("b.raw").write_bytes(bytes(120))
+    return _image(file)
+
+
+def _gunzip(content: bytes) -> bytes:
+    with suppress(OSError, EOFError, zlib.error):
+        return gzip.decompress(content)
+    return content
+
+
+def _png_checksums(content: bytes) -> bytes:
+    """The same chunks, with checksums that are right."""
+    fixed, place = bytearray(content), 8
+    while place + 12 <= len(content):
+        (size,) = struct.unpack_from(">I", content, place)
+        end = place + 8 + size
+        if end + 4 <= len(content):
+            struct.pack_into(">I", fixed, end, zlib.crc32(content[place + 4 : end]))
+        place = end + 4
+    return bytes(fixed)
+
+
+TARGETS: dict[str, Target] = {
+    **{
+        ending: Target(f"a_0000.{ending}", _image)
+        for ending in ("nii", "mha", "nrrd", "gipl", "tif", "bmp", "jpg")
+    },
+    "nii_gz": Target("a_0000.nii.gz", _image, _gunzip, partial(gzip.compress, mtime=0)),
+    "png": Target("a_0000.png", _image, bytes, _png_checksums),
+    "mhd": Target("a_0000.mhd", _header_and_voxels),
+    "nifti_compared": Target("a_0000.nii", nifti.compare, make=nifti.make),
+}
