@@ -69,7 +69,7 @@ def test_killed(undisturbed, tmp_path, verb, name, target):
 def test_killed_at_random_moments(tmp_path):
     """One call after the other is struck, until the results are there; then it begins anew."""
     undisturbed = undisturbed_experiment(tmp_path / "undisturbed", configurations=["2d"])
-    random, struck = Random(int(os.environ.get("SEGFLOW_SEED", "0"))), []  # noqa: S311
+    random, struck = Random(int(os.environ.get("SEGFLOW_SEED", "0"))), []
     while len(struck) < KILLS:
         experiment = undisturbed.copy(tmp_path / "experiment")
         shutil.rmtree(experiment.output)

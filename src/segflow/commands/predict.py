@@ -34,7 +34,7 @@ from segflow.images.dataset import Inputs, find_inputs
 from segflow.images.formats import digest_of_image, ending_of, label_ending
 from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
-from segflow.storage.files import digest_of, key_of, read_contract, versions, write_text
+from segflow.storage.files import key_of, read_contract, versions, write_text
 from segflow.storage.probabilities import write_probabilities
 from segflow.storage.results import Entry, ResultFolder, open_journal
 
@@ -172,10 +172,9 @@ def predict(
     if not resume:
         report.unlink(missing_ok=True)
         shutil.rmtree(unfinished, ignore_errors=True)
-    digest = key_of(*map(digest_of, predictor.files))
     common = key_of(
         call.code,
-        digest,
+        predictor.digest,
         predictor.recipe.to_json(),
         *(f"{name} {number}" for name, number in versions().items()),
         f"{predictor.device} {save_probabilities}",
@@ -190,7 +189,7 @@ def predict(
         )
         done, failed = _worked_through(job, inputs, ahead)
         made = Prediction(
-            model=digest,
+            model=predictor.digest,
             data=predictor.card.dataset,
             candidate=predictor.card.selection.best.name,
             folds=tuple(folds or predictor.card.folds),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -145,7 +147,7 @@ def train(
             logger.info("another process, perhaps left by a workflow that was killed, has done this training")
             return
         store = CaseStore(prepared.parent, previous_stage=previous_stage and previous_stage.parent)
-        result = _trained(job, store, folder, watch, what, devices)
+        result = _trained(job, _checked(store, digests, threads), folder, watch, what, devices)
         card = NetworkCard(
             configuration=job.configuration,
             input_channels=job.input_channels,
@@ -160,6 +162,12 @@ def train(
         write_text(history, _table(result.history, labels).to_csv(index=False))
         save_network(output, card, result.weights)
     logger.info("%s: done on %s", what, ", ".join(devices))
+
+
+def _checked(store: CaseStore, digests: Mapping[str, str], threads: int) -> CaseStore:
+    with ThreadPoolExecutor(threads) as pool:
+        deque(pool.map(store.check, digests, digests.values()), maxlen=0)  # raises what one raises
+    return store
 
 
 def _trained(
