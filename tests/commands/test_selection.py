@@ -167,7 +167,7 @@ def test_folds_that_were_evaluated_differently(folder, capsys):
     files = [folder / "first.json", folder / "evaluation" / "2d" / "summary.json"]
     second = json.loads(files[1].read_text())
     for case in second["metric_per_case"]:
-        case["reference_file"] += "_again"
+        case["prediction_file"] += "_again"
     files[1].write_text(json.dumps(second))
     assert main([str(word) for word in [*merge, "--summaries", *files]]) == 1
     assert "has other metrics than" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from segflow.commands.arguments import DEFAULTS, DatasetFile, InputFile, OutputFolder, ResultFile, Settings
@@ -68,7 +69,8 @@ def _plan_input(file: Path) -> PlanInput:
     if not isinstance(declared, int) or declared < 1:
         raise DatasetError(f"{file}: numTraining must be the number of training cases, found {declared!r}")
     return PlanInput(
-        name=file.resolve().parent.name,  # by which nnU-Net finds the data set's folders
+        # By which nnU-Net finds the data set's folders; a link has a name of its own.
+        name=Path(os.path.abspath(file)).parent.name,  # noqa: PTH100
         channel_names=tuple(description["channel_names"].values()),
         n_cases=declared,
         n_outputs=labels.n_entries,

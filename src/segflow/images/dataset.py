@@ -80,7 +80,7 @@ def read_dataset(folder: Path) -> Dataset:
     folds_file = folder / "splits_final.json"
     return Dataset(
         folder=folder,
-        name=str(description.get("name", folder.resolve().name)),
+        name=str(description.get("name", Path(os.path.abspath(folder)).name)),  # noqa: PTH100  a link's own name
         channel_names=names,
         labels=labels,
         file_ending=ending,
