@@ -159,15 +159,11 @@ REGIONS = {"background": 0, "whole": [1, 2], "core": 2}
         (stray, "label file {folder}/labelsTr/nobody.nii.gz has no image and is left out"),
         (describe(labels={"background": 0, "a": 1, "b": 2, "c": 3}), "label 3 (c) occurs in no case"),
         (
-            describe(overwrite_image_reader_writer="NibabelIOWithReorient"),
-            "{folder}/dataset.json: overwrite_image_reader",
-        ),
-        (
             describe(labels=REGIONS, regions_class_order=[2, 1]),
             "region 'core' unites [2], but 'regions_class_order'",
         ),
     ],
-    ids=["empty", "repeat", "move", "stray", "absent", "reader", "order"],
+    ids=["empty", "repeat", "move", "stray", "absent", "order"],
 )
 def test_warnings(spoil, message, dataset, capfd):
     folder = dataset()

@@ -104,3 +104,11 @@ def test_a_folder_without_folds(exported, tmp_path, capsys):
         shutil.rmtree(fold)
     assert main(["import-nnunet", "--folders", str(exported), "--output", str(tmp_path / "back")]) == 1
     assert "has no folds" in capsys.readouterr().err
+
+
+def test_a_model_whose_images_were_re_oriented(exported, tmp_path, capsys):
+    file = exported / "plans.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"image_reader_writer": "NibabelIOWithReorient"}))
+    assert main(["import-nnunet", "--folders", str(exported), "--output", str(tmp_path / "back")]) == 1
+    assert "image_reader_writer is NibabelIOWithReorient, but" in " ".join(capsys.readouterr().err.split())

@@ -153,7 +153,7 @@ def test_a_case_of_the_fold_that_is_not_prepared(ready, capsys):
 def test_killed_at_three_random_moments(ready):
     """Saved ten times a second, so that most moments lie between two checkpoints within an epoch."""
     call(*train_words(ready, "straight"))
-    moments = random.Random(0)  # noqa: S311
+    moments = random.Random(0)
     behind = []
 
     def saved():

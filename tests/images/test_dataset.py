@@ -13,7 +13,6 @@ from segflow.images.dataset import (
     list_files,
     read_dataset,
     read_description,
-    reader_warnings,
     stray_labels,
 )
 
@@ -255,10 +254,6 @@ def test_a_side_file_is_listed_once(make):
     assert list_files(folder)["a"][3:] == sides
 
 
-def test_no_warning_without_a_named_reader(make):
-    assert reader_warnings(make()) == ()
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -271,13 +266,16 @@ def test_no_warning_without_a_named_reader(make):
             "is NibabelIOWithReorient, but images are never re-oriented here: axes are taken",
         ),
         ("SimpleITKIOWithReorient", "is SimpleITKIOWithReorient, but images are never re-oriented"),
-        ("MyReader", "is 'MyReader', which is unknown and ignored; file_ending chooses the reader"),
+        ("MyReader", "is 'MyReader', which is no reader of nnU-Net's that reads as segflow does"),
+        (["SimpleITKIO"], "is ['SimpleITKIO'], which is no reader"),
     ],
+    ids=str,
 )
 def test_readers_that_dataset_json_names(name, message, make):
     folder = make(overwrite_image_reader_writer=name)
-    warnings = reader_warnings(folder)
-    assert len(warnings) == (message is not None)
-    for warning in warnings:
-        assert warning.startswith(f"{folder / 'dataset.json'}: overwrite_image_reader_writer {message}")
-    assert len(read_dataset(folder).cases) == 2
+    if message is None:
+        assert len(read_dataset(folder).cases) == 2
+        return
+    where = re.escape(f"{folder / 'dataset.json'}: overwrite_image_reader_writer {message}")
+    with pytest.raises(DatasetError, match=where):
+        read_dataset(folder)

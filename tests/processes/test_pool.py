@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import multiprocessing
 import os
@@ -10,12 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from segflow.contracts.errors import DatasetError, SegflowError
+from segflow.processes import pool
 from segflow.processes.pool import map_cases
 
 
@@ -64,6 +65,32 @@ def read_no_json(number: int) -> int:
 
 def die(number: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def die_in_a_message(number: int) -> bytes:
+    threading.Timer(0.3, lambda: die(number)).start()
+    return bytes(50_000_000)  # more than a pipe takes
+
+
+def die_with_the_lock(number: int) -> int:
+    """As one that dies while it takes a case: the others wait for its lock."""
+    queue = inspect.currentframe().f_back.f_locals["queue"]
+    queue.taken.get_lock().acquire()
+    return die(number)
+
+
+def spin_at_one(number: int) -> int:
+    time.sleep(0.1)  # more than a batch, so that 0 is sent
+    while number == 1:
+        pass
+    return number
+
+
+def stop_at_one(number: int) -> int:
+    time.sleep(0.1)
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
     return number
 
 
@@ -135,18 +162,23 @@ def test_cases_that_have_not_begun_are_dropped_when_the_caller_stops(tmp_path):
     assert 0 < sum(file.exists() for file in files) < len(files)
 
 
-@pytest.mark.parametrize("pause_s", [0, 0.1])
-def test_a_dead_worker_is_an_error_and_no_hang(pause_s, monkeypatch):
-    """Also if it dies while work is still handed out."""
-    submit = ProcessPoolExecutor.submit
-
-    def slow_submit(*arguments):
-        time.sleep(pause_s)
-        return submit(*arguments)
-
-    monkeypatch.setattr(ProcessPoolExecutor, "submit", slow_submit)
+@pytest.mark.parametrize("work", [die, die_in_a_message, die_with_the_lock])
+def test_a_dead_worker_is_an_error_and_no_hang(work):
     with pytest.raises(SegflowError, match="worker process died"):
-        list(map_cases(die, range(8), workers=4))
+        list(map_cases(work, range(8), workers=4))
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("work", [spin_at_one, stop_at_one])
+def test_a_worker_that_does_not_end_is_not_waited_for(work, monkeypatch):
+    """It spins, or is stopped, when the caller has had enough."""
+    monkeypatch.setattr(pool, "_LEAVE_S", 0.5)
+    found = map_cases(work, range(8), workers=2)
+    assert next(found) == 0
+    start = time.monotonic()
+    found.close()
+    assert time.monotonic() - start < 5
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize(("n_cases", "workers"), [(1, 1), (4, 2), (30, 1), (30, 3), (200, 2)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -182,18 +183,45 @@ class TestAssumptions:
 
 # The lock.
 
-HOLD = "from segflow.workflow.snakemake import hold_folder; x = hold_folder(); print('held', flush=True); input()"
+HOLD = """
+import sys
+from pathlib import Path
+from segflow.workflow.snakemake import hold_results
+locks = hold_results(Path(sys.argv[1]))
+print("held", flush=True)
+input()
+"""
 
 
-def test_a_second_call_in_a_folder_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize(
+    ("folder", "results", "words"),
+    [
+        (".", "other", "at work in this folder (process"),
+        ("elsewhere", "../results", "at work in ../results (process"),
+        ("elsewhere", "link", "at work in link (process"),
+    ],
+)
+def test_a_second_call_in_a_folder_or_on_results_is_refused(folder, results, words, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link").symlink_to(tmp_path / "results")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", HOLD], **pipes) as first:
+    with subprocess.Popen([sys.executable, "-c", HOLD, "results"], cwd=tmp_path, **pipes) as first:
         assert first.stdout.readline() == b"held\n"
-        with pytest.raises(ConfigurationError, match="another call is at work in this folder"):
-            snakemake.hold_folder()
+        monkeypatch.chdir(tmp_path / folder)
+        with pytest.raises(ConfigurationError, match=re.escape(words)):
+            snakemake.hold_results(Path(results))
         first.kill()
-    snakemake.hold_folder().release()
+    for lock in snakemake.hold_results(Path(results)):
+        lock.release()
+
+
+def test_a_lock_that_is_a_link_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "segflow.lock").symlink_to("precious")
+    with pytest.raises(ConfigurationError, match=r"results/segflow\.lock cannot be used as a lock"):
+        snakemake.hold_results(Path("results"))
+    assert not (tmp_path / "precious").exists()
 
 
 # Settling.

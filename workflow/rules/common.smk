@@ -13,7 +13,7 @@ from segflow.workflow.datasets import read_sources
 from segflow.workflow.recipes import read_plans, read_recipes
 from segflow.workflow.snakemake import (
     granted,
-    hold_folder,
+    hold_results as hold,
     recover_records,
     search_programs,
     settle as settle_results,
@@ -101,10 +101,10 @@ if workflow.is_main_process:
 
 
 def hold_results():
-    """Keep other calls away from this folder until this one ends."""
-    global results_lock
+    """Keep other calls away from these results until this one ends."""
+    global locks
     try:
-        results_lock = hold_folder()
+        locks = hold(Path(RESULTS))
     except SegflowError as problem:
         raise WorkflowError(str(problem)) from None
     unsettle(Path(RESULTS))

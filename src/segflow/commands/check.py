@@ -15,7 +15,7 @@ from segflow.contracts.folds import check_folds, held_out_twice
 from segflow.fingerprint.consistency import dataset_warnings
 from segflow.fingerprint.integrity import case_warnings, check_label_values
 from segflow.images.cases import read_case
-from segflow.images.dataset import read_dataset, reader_warnings, stray_labels
+from segflow.images.dataset import read_dataset, stray_labels
 from segflow.images.formats import digest_of_image
 from segflow.nnunet.folds import read_folds
 from segflow.storage.files import write_text
@@ -45,13 +45,7 @@ def check(
     warnings = [warning for _, of_case in sound.values() for warning in of_case]
     if chunk[0] == 0:  # once per data set
         strays = [f"label file {file} has no image and is left out" for file in stray_labels(found)]
-        warnings = [
-            *strays,
-            *split_warnings,
-            *reader_warnings(found.folder),
-            *found.labels.warnings,
-            *warnings,
-        ]
+        warnings = [*strays, *split_warnings, *found.labels.warnings, *warnings]
     if chunk[1] == 1:  # one chunk does not know what occurs in another: `fingerprint` does
         warnings += dataset_warnings(found, checked)
         if not any(set(case.label_values) & set(found.labels.foreground_values) for case in checked):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import Field
+
 from segflow.contracts.arrays import Image, LabelMap, Shape3, SpacingMm, Voxels
 from segflow.contracts.codec import Contract
 from segflow.contracts.labels import Labels, Target
@@ -69,6 +71,7 @@ class Geometry(Contract):
         file_spacing_mm, origin_mm: As in the file, x first.
         direction: As in the file, row by row.
         nifti_placement: These fields of a NIfTI header as bytes, since decimal numbers would not be exact.
+        remarks: Contradictions in the file that were settled; not stored.
     """
 
     shape: Shape3
@@ -78,6 +81,7 @@ class Geometry(Contract):
     origin_mm: tuple[float, ...]
     direction: tuple[float, ...]
     nifti_placement: str = ""
+    remarks: tuple[str, ...] = Field(default=(), exclude=True)
 
 
 class CaseRecord(Contract):

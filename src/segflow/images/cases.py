@@ -58,6 +58,7 @@ def read_case(case: Case, *, channels: int) -> RawCase:
     if case.label is not None:
         labels = read_labels(case.label, case=case.identifier)
         found = read_geometry(case.label, case=case.identifier, shape=labels.shape)
+        warnings += _remarks(case.label, found, case.identifier)
         warnings += _compare(case.label, found, case.images[0], geometry, case.identifier)
     return RawCase(case.identifier, image, labels, geometry, tuple(warnings))
 
@@ -147,14 +148,14 @@ def _read_channels(files: Sequence[Path], case: str) -> tuple[Image, Geometry, l
         raise DatasetError(f"case {case}: no image file")
     array = read_voxels(files[0], case=case)
     geometry = read_geometry(files[0], case=case, shape=array.shape[1:])
-    warnings = _missing_spacing(files[0], geometry, case)
+    warnings = [*_missing_spacing(files[0], geometry, case), *_remarks(files[0], geometry, case)]
     image = np.empty((len(array) * len(files), *geometry.shape), np.float32)
     used = 0
     for file in files:
         if used:
             array = read_voxels(file, case=case)
             found = read_geometry(file, case=case, shape=array.shape[1:])
-            warnings += _compare(file, found, files[0], geometry, case)
+            warnings += [*_remarks(file, found, case), *_compare(file, found, files[0], geometry, case)]
         end = used + len(array)
         if end > len(image):
             image = np.concatenate([image[:used], np.empty((len(array), *geometry.shape), np.float32)])
@@ -182,6 +183,10 @@ def _missing_spacing(file: Path, geometry: Geometry, case: str) -> list[str]:
         f"case {case}: there is no {name}.json with the spacing of {file.name}, so it is taken for "
         "1 mm along all axes"
     ]
+
+
+def _remarks(file: Path, geometry: Geometry, case: str) -> list[str]:
+    return [f"case {case}: {file}: {remark}" for remark in geometry.remarks]
 
 
 def _compare(file: Path, found: Geometry, first_file: Path, first: Geometry, case: str) -> list[str]:

@@ -66,20 +66,27 @@ class _Reader:
 
     def ask(self, work: Callable[[Path], Any], file: Path) -> Any:
         """What the work returns, or the exception that it raises."""
-        self.connection.send((work, Path(os.path.abspath(file))))  # noqa: PTH100  links stay
         limit_s = _PATIENCE_S + (file.stat().st_size / _SLOWEST_BYTES_PER_S if file.exists() else 0)
+        try:
+            self.connection.send((work, Path(os.path.abspath(file))))  # noqa: PTH100  links stay
+            self._wait(limit_s)
+            answer = self.connection.recv()
+            if not isinstance(answer, _Sizes):
+                return answer
+            array = np.empty(answer.shape, answer.dtype)
+            for part in _parts(array):
+                self._wait(limit_s)
+                self.connection.recv_bytes_into(part)
+        except (EOFError, OSError):  # even in the middle of a message
+            raise _CrashError(_cause_of_death(self.process.wait(_PATIENCE_S))) from None
+        return array
+
+    def _wait(self, limit_s: float) -> None:
         if not self.connection.poll(limit_s):
             raise DatasetError(
                 f"the library that reads it was not ready after {limit_s:.0f} s; it is damaged, or its disk too slow: "
                 "replace it, or remove the case"
             )
-        answer = self.connection.recv()
-        if not isinstance(answer, _Sizes):
-            return answer
-        array = np.empty(answer.shape, answer.dtype)
-        for part in _parts(array):
-            self.connection.recv_bytes_into(part)
-        return array
 
 
 def contained(work: Callable[[Path], T], file: Path) -> T:
@@ -103,8 +110,6 @@ def _answer(reader: _Reader, work: Callable[[Path], T], file: Path) -> T:
     _threads.reader = None  # until it has answered: what is left of an answer is not read
     try:
         answer = reader.ask(work, file)
-    except (EOFError, ConnectionError):
-        raise _CrashError(_cause_of_death(reader.process.wait())) from None
     except BaseException:
         reader.end()
         raise

@@ -18,11 +18,11 @@ from segflow.storage.files import read_json
 
 __all__ = [
     "Inputs",
+    "check_reader",
     "find_inputs",
     "list_files",
     "read_dataset",
     "read_description",
-    "reader_warnings",
     "stray_labels",
 ]
 
@@ -52,13 +52,14 @@ def read_dataset(folder: Path) -> Dataset:
         The data set, its cases sorted by identifier. No image is opened.
 
     Raises:
-        DatasetError: dataset.json is missing or wrong; a channel or a label file is missing; the number of
-            cases is not `numTraining`.
+        DatasetError: dataset.json is missing or wrong, or names a reader that reads in another way; a channel or a
+            label file is missing; the number of cases is not `numTraining`.
 
     Source: method.md sections 2, 4.
     """
     file = folder / "dataset.json"
     description, labels = read_description(file)
+    check_reader(description.get(_READER_KEY), f"{file}: {_READER_KEY}")
     names = tuple(description["channel_names"].values())
     ending = description["file_ending"]
     if "dataset" in description:
@@ -160,23 +161,28 @@ def stray_labels(dataset: Dataset) -> tuple[Path, ...]:
     return tuple(file for file in files if file not in known)
 
 
-def reader_warnings(folder: Path) -> tuple[str, ...]:
-    """A warning if `overwrite_image_reader_writer` of a data set's dataset.json cannot be followed.
+def check_reader(name: object, where: str) -> None:
+    """Refuse a reader of nnU-Net's that reads images in another way than segflow.
+
+    Args:
+        name: Of the class.
+        where: The file and the key that name it, for the message.
+
+    Raises:
+        DatasetError: It re-orients images, or is unknown.
 
     Source: method.md sections 2, 3.
     """
-    file = folder / "dataset.json"
-    name = str(read_description(file)[0].get(_READER_KEY))
-    if name in {"None", *_READERS}:
-        return ()
     if name in _REORIENTING_READERS:
-        return (
-            f"{file}: {_READER_KEY} is {name}, but images are never re-oriented here: axes are taken in the order of "
-            "the files; if cases differ in orientation, re-orient images and labels on disk",
+        raise DatasetError(
+            f"{where} is {name}, but images are never re-oriented here: axes are taken in the order of the files; "
+            "re-orient images and labels on disk, and remove the key"
         )
-    return (
-        f"{file}: {_READER_KEY} is {name!r}, which is unknown and ignored; file_ending chooses the reader",
-    )
+    if str(name) not in {"None", *_READERS}:
+        raise DatasetError(
+            f"{where} is {name!r}, which is no reader of nnU-Net's that reads as segflow does "
+            f"({', '.join(_READERS)}); if the images can be read by their ending, remove the key"
+        )
 
 
 def list_files(folder: Path) -> dict[str, tuple[Path, ...]]:

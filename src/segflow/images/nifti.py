@@ -1,7 +1,7 @@
-"""NIfTI: voxels and headers with nibabel, spacing, origin and direction with SimpleITK.
+"""NIfTI: voxels and headers with nibabel, as SimpleITK reads them where it reads them well.
 
-SimpleITK alone takes missing, NaN and infinite voxels for zeros, ignores most checksums, and changes directions by 1e-8
-when it writes (decision 0016).
+SimpleITK alone takes missing, NaN and infinite voxels for zeros, ignores most checksums, changes directions by 1e-8
+when it writes (decision 0016), and loops for ever on some headers.
 """
 
 from __future__ import annotations
@@ -18,36 +18,42 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
+from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images import itk
+from segflow.images.contained import contained
 from segflow.images.limits import DEFLATED, check_position, check_size, check_spacing
+from segflow.images.placement import placed, remarks
 
 __all__ = ["read_geometry", "read_voxels", "write"]
 
 _HEADER_BYTES: Final = 348
 _HEADER2_BYTES: Final = 540  # of NIfTI-2
-_MAGIC2: Final = b"n+2\0\r\n\x1a\n"
 _LARGEST_OFFSET: Final = 1 << 40
 _MOST_AXES: Final = 4  # with a fifth, voxels are vectors
 _SURPLUS: Final = 1 << 24  # bytes that may follow the voxels
-_FIRST_VOXEL: Final = 352  # after the header: four bytes that say that nothing else is in between
+_NO_EXTENSION: Final = bytes(4)  # between header and voxels
 _GZIP: Final = b"\x1f\x8b"
 _GZIP_WBITS: Final = zlib.MAX_WBITS | 16  # how zlib is told the format
 _GZIP_LEVEL: Final = 6
 _CUT: Final = "it ends before its last voxel; replace it, or remove the case"
 _DISPLACEMENT: Final = 1006  # intent code: vectors of a deformation
-#: The bytes of a header that `Geometry.nifti_placement` holds: pixdim of x, y, z; xyzt_units; qform and sform.
-_PLACEMENT: Final = (slice(76, 92), slice(123, 124), slice(252, 328))
+_VECTORS: Final = (1004, 1005, 1007)  # intent codes that change which axes count: matrices and vectors
+#: The bytes of a header that `Geometry.nifti_placement` holds: pixdim of x, y, z; xyzt_units; qform and sform. The
+#: rest of pixdim is about axes that a label map does not have.
+_PLACEMENT: Final[dict[type[Nifti1Header], tuple[slice, ...]]] = {
+    Nifti1Header: (slice(76, 92), slice(123, 124), slice(252, 328)),
+    Nifti2Header: (slice(104, 136), slice(500, 504), slice(344, 496)),
+}
 
 
 def read_voxels(file: Path) -> NDArray[Any]:
     """Read voxels, (c, z, y, x) of the file's own type.
 
-    SimpleITK reads what is not plain numbers behind a NIfTI-1 header: scaled values, vectors, colours, mirrored axes,
-    NIfTI-2.
+    SimpleITK reads what is not plain numbers behind a NIfTI-1 header: scaled values, vectors, colours, mirrored axes.
 
     Raises:
         ValueError: The file cannot be read.
@@ -63,9 +69,12 @@ def read_voxels(file: Path) -> NDArray[Any]:
     content = _content(file, end + _SURPLUS)
     if len(content) < end:
         raise DatasetError(_CUT)
-    if not _is_plain(header, dtype, sizes):
+    is_scaled = float(header["scl_slope"]) not in {0, 1} or header["scl_inter"] != 0
+    if not isinstance(header, Nifti2Header) and (is_scaled or not _is_plain(header)):
         return itk.read_voxels(file)
     array = np.frombuffer(content, dtype, math.prod(sizes), start).reshape(sizes[::-1])
+    if is_scaled:
+        array = apply_read_scaling(array, *header.get_slope_inter())
     return array[(None,) * (4 - array.ndim)]
 
 
@@ -77,12 +86,12 @@ def read_geometry(file: Path) -> Geometry:
         DatasetError: It has another number of axes.
     """
     header = _checked_header(file)
-    geometry = itk.read_geometry(file)
-    if isinstance(header, Nifti2Header):
-        return geometry
+    sizes = _sizes(header)
+    is_plain = _is_plain(header) and header["intent_code"] not in _VECTORS
+    geometry = (placed(header, sizes) if is_plain else None) or contained(itk.read_geometry, file)
     block = header.as_byteswapped("<").binaryblock
-    placement = b"".join(block[part] for part in _PLACEMENT).hex()
-    return geometry.model_copy(update={"nifti_placement": placement})
+    placement = b"".join(block[part] for part in _PLACEMENT[type(header)]).hex()
+    return geometry.model_copy(update={"nifti_placement": placement, "remarks": remarks(header, sizes)})
 
 
 def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
@@ -99,15 +108,23 @@ def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
     if not geometry.nifti_placement:
         itk.write(file, volume, geometry)
         return
-    header = Nifti1Header(endianness="<")
+    placement = io.BytesIO(bytes.fromhex(geometry.nifti_placement))
+    kind = next(
+        kind
+        for kind, parts in _PLACEMENT.items()
+        if sum(part.stop - part.start for part in parts) == len(placement.getvalue())
+    )
+    header = kind(endianness="<")
     header.set_data_dtype(volume.dtype)
     header.set_data_shape(volume.shape[::-1])
-    header["pixdim"], header["regular"], header["magic"] = 0, b"r", b"n+1"
-    header["vox_offset"], header["scl_slope"], header["scl_inter"] = _FIRST_VOXEL, 1, 0
-    start = bytearray(header.binaryblock.ljust(_FIRST_VOXEL, b"\0"))
-    with io.BytesIO(bytes.fromhex(geometry.nifti_placement)) as placement:
-        for part in _PLACEMENT:
-            start[part] = placement.read(part.stop - part.start)
+    header["pixdim"], header["scl_slope"], header["scl_inter"] = 0, 1, 0
+    if kind is Nifti1Header:
+        header["regular"] = b"r"
+    start = bytearray(header.binaryblock + _NO_EXTENSION)
+    header["vox_offset"] = len(start)
+    start = bytearray(header.binaryblock + _NO_EXTENSION)
+    for part in _PLACEMENT[kind]:
+        start[part] = placement.read(part.stop - part.start)
     voxels = np.ascontiguousarray(volume, volume.dtype.newbyteorder("<")).data
     with file.open("wb") as target:
         if not _is_packed(file):
@@ -190,20 +207,24 @@ def _checked_header(file: Path) -> Nifti1Header:
     )
     _check_scaling(header)
     _check_placement(header, min(len(sizes), 3))
+    if isinstance(header, Nifti2Header) and not (_is_plain(header) and header["intent_code"] not in _VECTORS):
+        raise DatasetError(
+            "it is NIfTI-2, of which colours, vectors, mirrored axes and numbers of more than 64 bits are not read; "
+            "save it as NIfTI-1, or its channels along a fourth axis"
+        )
     return header
 
 
 def _parse(start: bytes) -> Nifti1Header:
     """A header as it is, whatever it says."""
-    for kind, n_bytes, magic in (
-        (Nifti1Header, _HEADER_BYTES, b"n+1"),
-        (Nifti2Header, _HEADER2_BYTES, _MAGIC2),
+    for kind, n_bytes, place, magic in (
+        (Nifti1Header, _HEADER_BYTES, 344, b"n+1\0"),
+        (Nifti2Header, _HEADER2_BYTES, 4, b"n+2\0\r\n\x1a\n"),
     ):
-        for order in "<>":
-            if len(start) >= n_bytes and int(np.frombuffer(start, f"{order}i4", 1)[0]) == n_bytes:
-                header = kind(start[:n_bytes], endianness=order, check=False)  # type: ignore[no-untyped-call]
-                if header["magic"] == magic:
-                    return header
+        if len(start) >= n_bytes and start[place:].startswith(magic):
+            for order in "<>":
+                if int(np.frombuffer(start, f"{order}i4", 1)[0]) == n_bytes:
+                    return kind(start[:n_bytes], endianness=order, check=False)  # type: ignore[no-untyped-call]
     raise DatasetError("it is damaged or no NIfTI file (of one part); replace it, or remove the case")
 
 
@@ -262,17 +283,14 @@ def _sizes(header: Nifti1Header) -> tuple[int, ...]:
     return tuple(sizes[:n_axes])
 
 
-def _is_plain(header: Nifti1Header, dtype: np.dtype[Any], sizes: tuple[int, ...]) -> bool:
-    """Whether the voxels are one or several images of two or three axes, stored as the numbers that they are."""
+def _is_plain(header: Nifti1Header) -> bool:
+    """Whether the voxels are one or several images of two or three axes, stored as numbers."""
+    dtype, sizes = header.get_data_dtype(), _sizes(header)
     return bool(
         dtype.kind in "uif"
         and 0 < dtype.itemsize <= 8
-        and header["magic"] == b"n+1"
-        and float(header["scl_slope"]) in {0, 1}
-        and header["scl_inter"] == 0
         and header["intent_code"] != _DISPLACEMENT
         and len(sizes) in {2, 3, 4}
-        and min(sizes) > 0
         and header["pixdim"][1 : 1 + min(len(sizes), 3)].min() > 0
-        and header["vox_offset"] > _HEADER_BYTES
+        and header["vox_offset"] > len(header.binaryblock)
     )

@@ -12,7 +12,7 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.model import ModelCard, NetworkCard
 from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.scores import Candidate, PostProcessing, Selection
-from segflow.images.dataset import read_description
+from segflow.images.dataset import check_reader, read_description
 from segflow.network.unet import build_network
 from segflow.network.weights import load_weights_
 from segflow.nnunet.checkpoints import NNUNET_TRAINER, load_nnunet_checkpoint, save_nnunet_checkpoint
@@ -83,7 +83,7 @@ def import_folders(
         checkpoint: Name of the checkpoint in each fold's folder.
 
     Raises:
-        DatasetError: dataset.json cannot be used.
+        DatasetError: dataset.json cannot be used, or plans.json names a reader that reads in another way.
         PlanError: plans.json cannot be used.
         PredictionError: There are no folds, a checkpoint cannot be used, or a previous stage is missing.
         TrainingError: A network is one that segflow does not have, or not that of the plan.
@@ -91,6 +91,7 @@ def import_folders(
     description, labels = read_description(folders[0] / "dataset.json")
     channels = len(description["channel_names"])
     plan = read_plan(folders[0] / "plans.json")
+    check_reader(plan.image_reader_writer, f"{folders[0] / 'plans.json'}: image_reader_writer")
     numbers = tuple(folds) or _folds(folders[0])
     mirroring = True
     names = []

@@ -23,7 +23,7 @@ from segflow.contracts.errors import ConfigurationError
 from segflow.processes.locks import holder_of, try_lock
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from filelock import BaseFileLock
 
 __all__ = ["leased_gpus"]
 
@@ -118,7 +118,7 @@ def _lock_file(folder: Path, key: str) -> Path:
     return folder / f"{key.replace('/', '_')}.lock"
 
 
-def _wait_for(devices: Mapping[str, str], count: int, folder: Path) -> dict[str, FileLock]:
+def _wait_for(devices: Mapping[str, str], count: int, folder: Path) -> dict[str, BaseFileLock]:
     began = time.monotonic()
     has_warned = False
     while not (locks := _try_locks(devices, count, folder)):
@@ -137,13 +137,13 @@ def _wait_for(devices: Mapping[str, str], count: int, folder: Path) -> dict[str,
     return locks
 
 
-def _try_locks(devices: Mapping[str, str], count: int, folder: Path) -> dict[str, FileLock]:
+def _try_locks(devices: Mapping[str, str], count: int, folder: Path) -> dict[str, BaseFileLock]:
     """Lock as many devices as are wanted, or none: jobs that held one while waiting for another could deadlock.
 
     In a folder where everybody may write, another user may have put links. They are not followed, and as nothing is
     ever written to a lock file, a second name of some other file does no harm.
     """
-    locks: dict[str, FileLock] = {}
+    locks: dict[str, BaseFileLock] = {}
     path = folder
     umask = os.umask(0)  # all may add and lock files; nobody may remove another's (the sticky bit)
     try:

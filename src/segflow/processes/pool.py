@@ -5,11 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, Final, TypeVar
 
 from segflow.contracts.errors import SegflowError
@@ -22,7 +22,11 @@ R = TypeVar("R")
 
 _LOOK_S: Final = 0.1  # between two looks at the signals received
 _BATCH_S: Final = 0.05  # a process returns results this often: returning them costs as much as a small case
-_AHEAD: Final = 2  # batches requested per process, so that none has to wait
+_LEAVE_S: Final = 20.0  # for cases in progress when the caller stops; then their processes are killed
+
+
+class _DiedError(Exception):
+    """A process died."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,9 @@ def map_cases(
 ) -> Iterator[R]:
     """Apply `work` to every case, in processes, and yield the results in order.
 
-    After Ctrl-C or an error, cases that have not begun are dropped and those in progress are finished; no process is
-    left. `work`, the cases and the results must be picklable; errors that `work` raises are raised here.
+    After Ctrl-C or an error, cases that have not begun are dropped and those in progress are finished, if that takes
+    seconds; no process is left. `work`, the cases and the results must be picklable; errors that `work` raises are
+    raised here.
 
     Args:
         work: Called once per case; again if a process died meanwhile.
@@ -72,8 +77,8 @@ def map_cases(
     """
     if not cases:
         return
-    # An exception raised by a signal handler can come anywhere, also where the pool starts or ends a process, and then
-    # the pool waits for ever for a process that it does not know of. So signals are looked at between results only.
+    # An exception raised by a signal handler can come anywhere, also where a process is started or ended, which then
+    # nobody knows of. So signals are looked at between results only.
     with collect_signals() as received, closing(_results(work, cases, workers, if_died)) as arriving:
         results: dict[int, Any] = {}
         for index in range(len(cases)):
@@ -108,7 +113,7 @@ def _results(
                 for found in batches:
                     came |= {chosen[place] for place in found}
                     yield {chosen[place]: result for place, result in found.items()}
-        except BrokenProcessPool:
+        except _DiedError:
             begun = [
                 index for index, state in zip(chosen, states, strict=True) if state and index not in came
             ]
@@ -127,57 +132,87 @@ def _run(queue: _Queue, processes: int) -> Generator[dict[int, Any], None, None]
     """Results by the case's place in the queue, as they come; {} from time to time.
 
     Raises:
-        BrokenProcessPool: A process died, and the others were ended.
+        _DiedError: A process died, and the others were ended.
+        SegflowError: One cannot be started.
     """
-    pool = ProcessPoolExecutor(processes, initializer=_start_worker, initargs=(queue,))
+    pool: dict[Connection, BaseProcess] = {}
+    patience_s = _LEAVE_S
     try:
-        batches = _first_batches(pool, _AHEAD * processes)
-        while batches:
-            ended, batches = wait(batches, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+        while len(pool) < processes:
+            line, process = _start_worker(queue)
+            pool[line] = process
+        working = set(pool)
+        while working:
+            arrived = wait(working, timeout=_LOOK_S)
             yield {}
-            for found in map(Future.result, ended):
-                batches |= {pool.submit(_work_on_batch)} if found else set()  # else no case is left
+            for line in working.intersection(arrived):
+                found = _received(line)
+                working -= set() if found else {line}  # which finds no case left
                 yield found
+    except (_DiedError, SegflowError):
+        patience_s = 0.0  # the others may wait for what the dead one held
+        raise
     finally:
         queue.closed.value = 1
-        pool.shutdown(wait=True, cancel_futures=True)
+        _end(pool, patience_s)
 
 
-def _first_batches(pool: ProcessPoolExecutor, count: int) -> set[Future[dict[int, Any]]]:
-    """Start the processes. If one cannot be started, the pool would never end those that it has started before."""
-    before = multiprocessing.active_children()
+def _start_worker(queue: _Queue) -> tuple[Connection, BaseProcess]:
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.Process(target=_work, args=(queue, theirs), daemon=True)
     try:
-        return {pool.submit(_work_on_batch) for _ in range(count)}
+        process.start()
     except OSError as problem:
-        for process in set(multiprocessing.active_children()).difference(before):
-            process.kill()
-            process.join()
         raise SegflowError(
             f"a worker process cannot be started ({problem}); try again with fewer --workers"
         ) from None
+    theirs.close()  # so that the pipe ends when the process does
+    return ours, process
 
 
-_queue: _Queue  # of a worker process
+def _received(line: Connection) -> dict[int, Any]:
+    try:
+        found: dict[int, Any] = line.recv()
+    except (EOFError, OSError):  # even in the middle of a message
+        raise _DiedError from None
+    return found
 
 
-def _start_worker(queue: _Queue) -> None:
-    global _queue  # noqa: PLW0603  where a process of the pool keeps what it is given
-    _queue = queue
+def _end(pool: Mapping[Connection, BaseProcess], patience_s: float) -> None:
+    """Leave no process: those that end in time have finished their cases; what they still send is dropped."""
+    end, lines = time.monotonic() + patience_s, set(pool)
+    while lines and (left_s := end - time.monotonic()) > 0:
+        for line in lines.intersection(wait(lines, timeout=left_s)):
+            try:
+                line.recv_bytes()
+            except (EOFError, OSError):
+                lines.remove(line)
+    for line, process in pool.items():
+        process.kill()
+        process.join()
+        line.close()
+
+
+def _work(queue: _Queue, line: Connection) -> None:
+    """What runs in a process."""
     follow_parent()
+    while found := _batch(queue):
+        line.send(found)
+    line.send({})
 
 
-def _work_on_batch() -> dict[int, Any]:
-    """Results of as many cases as fit into the time, but of one at least; none after a failure."""
+def _batch(queue: _Queue) -> dict[int, Any]:
+    """Results of as many cases as fit into the time, but of one at least; nothing if no case is left."""
     end = time.monotonic() + _BATCH_S
     results: dict[int, Any] = {}
-    while (index := _queue.take()) is not None:
+    while (index := queue.take()) is not None:
         try:
-            results[index] = _queue.work(_queue.cases[index])
+            results[index] = queue.work(queue.cases[index])
         except Exception as problem:  # noqa: BLE001  raised again in the parent
             results[index] = _failure(problem)
             break
         finally:
-            _queue.in_progress[index] = 0
+            queue.in_progress[index] = 0
         if time.monotonic() >= end:
             break
     return results

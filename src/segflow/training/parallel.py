@@ -39,6 +39,7 @@ logger = logging.getLogger("segflow")
 
 #: How long a rank that has lost another keeps that to itself, since the other one may yet report why it ended.
 _CAUSE_S: Final = 10.0
+_LOOK_S: Final = 1.0  # between two looks at the ranks themselves
 _LEAVE_S: Final = 60.0  # to close the connections in good order, when all is done
 _LONGEST: Final = 10_000  # characters of a traceback, of which the end says most
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -125,8 +126,9 @@ def _serve(ranks: Mapping[Connection, BaseProcess], progress: Progress, stop: St
     """Answer the ranks until all have ended, or raise the first error; whether they were interrupted."""
     running, interrupted = dict(ranks), False
     while running:
-        wait(running)
-        for line in list(filter(Connection.poll, running)):
+        wait(running, timeout=_LOOK_S)
+        ready = [line for line, process in running.items() if line.poll() or not process.is_alive()]
+        for line in ready:
             match _received(line, running[line]):
                 case (steps, note):
                     progress.advance(steps, note=note)
@@ -148,14 +150,15 @@ def _received(line: Connection, process: BaseProcess) -> Any:
     Raises:
         TrainingError, torch.OutOfMemoryError: The rank reports it, or has died.
     """
-    try:
-        message = line.recv()
-    except (EOFError, OSError):  # even in the middle of a message
-        process.join()
+    message = None
+    with suppress(EOFError, OSError):  # even in the middle of a message
+        message = line.recv() if line.poll() else None  # what a dead rank has started may hold its pipe open
+    if message is None:
+        process.join(_LEAVE_S)
         raise TrainingError(
             f"{process.name} (process id {process.pid}) died (exit code {process.exitcode}; -9 mostly "
             "means that memory ran out); training can be resumed from its last checkpoint"
-        ) from None
+        )
     if isinstance(message, Exception):
         raise message
     return message

@@ -26,15 +26,15 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.processes.locks import try_lock
+from segflow.processes.locks import named, try_lock
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from filelock import BaseFileLock
 
 __all__ = [
     "PlannedJobs",
     "granted",
-    "hold_folder",
+    "hold_results",
     "keep_records",
     "planned_jobs",
     "recover_records",
@@ -81,20 +81,31 @@ def search_programs(workflow: Any, launcher: Path) -> None:
     os.environ["PATH"] = os.pathsep.join(folders)
 
 
-def hold_folder() -> FileLock:
-    """Keep other calls away from this folder until this one ends, however it ends.
+def hold_results(results: Path) -> list[BaseFileLock]:
+    """Keep other calls away from this folder and from the results until this one ends, however it ends.
 
     The kernel's lock needs no `--unlock` after a crash, which is why the profiles turn Snakemake's own off. It is free
     again when nothing refers to it any more.
 
     Raises:
-        ConfigurationError: Another call holds it.
+        ConfigurationError: Another call holds one of them, or there can be no lock.
     """
-    _LOCK.parent.mkdir(exist_ok=True)
-    lock = try_lock(_LOCK)
-    if lock is None:
-        raise ConfigurationError("another call is at work in this folder; wait for it, or stop it")
-    return lock
+    locks = []
+    for what, file in (("this folder", _LOCK), (str(results), results / _LOCK.name)):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = try_lock(file)
+        except OSError as problem:
+            raise ConfigurationError(
+                f"{file} cannot be used as a lock ({problem.strerror}); make its folder writable, and remove it if it "
+                "is a link"
+            ) from None
+        if lock is None:
+            raise ConfigurationError(
+                f"another call is at work in {what}{named(file)}; wait for it, or stop it"
+            )
+        locks.append(lock)
+    return locks
 
 
 def stop_jobs_when_interrupted() -> None:
@@ -102,7 +113,8 @@ def stop_jobs_when_interrupted() -> None:
 
     def stop(number: int, frame: FrameType | None) -> None:
         for job in psutil.Process().children():
-            job.send_signal(signal.SIGTERM)
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                job.send_signal(signal.SIGTERM)
         signal.default_int_handler(number, frame)
 
     signal.signal(signal.SIGINT, stop)
