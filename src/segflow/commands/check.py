@@ -13,8 +13,8 @@ from segflow.contracts.case import Case, Dataset
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.folds import check_folds, held_out_twice
 from segflow.fingerprint.consistency import dataset_warnings
-from segflow.fingerprint.integrity import case_warnings, check_label_values
-from segflow.images.cases import read_case
+from segflow.fingerprint.integrity import case_warnings
+from segflow.images.cases import check_label_values, read_case
 from segflow.images.dataset import read_dataset, stray_labels
 from segflow.images.formats import digest_of_image
 from segflow.nnunet.folds import read_folds
@@ -71,7 +71,9 @@ def _check_split(dataset: Dataset) -> list[str]:
 def _check(case: Case, *, dataset: Dataset) -> tuple[CheckedCase, tuple[str, ...]]:
     """A sound case, and its warnings."""
     raw = read_case(case, channels=len(dataset.channel_names))
-    found = check_label_values(raw, case, dataset.labels)
+    found: tuple[int, ...] = ()
+    if raw.labels is not None and case.label is not None:
+        found = check_label_values(raw.labels, case.label, dataset.labels, case=case.identifier)
     checked = CheckedCase(
         identifier=case.identifier,
         images={os.path.relpath(file, dataset.folder): digest_of_image(file) for file in case.images},
