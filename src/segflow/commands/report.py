@@ -130,17 +130,15 @@ def _overlays(outcome: Outcome, dataset: Dataset, n: int) -> tuple[Overlay, ...]
     ending = label_ending(str(outcome.description["file_ending"]))
     found = []
     for rank, scores in representative_cases(outcome.summary, n):
-        case = cases[Path(scores.prediction_file).name.removesuffix(ending)]
+        case = cases[scores.file_name.removesuffix(ending)]
         found.append(_overlay(outcome, case, scores, rank))
     return tuple(found)
 
 
 def _overlay(outcome: Outcome, case: Case, scores: CaseScores, rank: str) -> Overlay:
     image, geometry = read_image(case.images, case=case.identifier)
-    prediction, reference = (
-        read_labels(Path(file), case=case.identifier)
-        for file in (scores.prediction_file, scores.reference_file)
-    )
+    files = (outcome.folder / "final" / scores.file_name, case.label or Path(scores.reference_file))
+    prediction, reference = (read_labels(file, case=case.identifier) for file in files)
     pair = cut_slice(image, prediction, reference, outcome.labels, spacing_mm=geometry.spacing_mm)
     png = draw_overlay(pair, outcome.labels)
     return Overlay(case.identifier, rank, mean_dice(scores), png, pair.note)
