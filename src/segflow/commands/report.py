@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from segflow.reporting.data import History, Overlay, ReportData
 from segflow.reporting.overlay import cut_slice, draw_overlay
 from segflow.reporting.page import render_report
 from segflow.reporting.text import cautions, mean_dice, representative_cases
+from segflow.reporting.training import diagnoses
 from segflow.storage.files import read_contract, write_text
 
 
@@ -75,7 +77,7 @@ def report(
         overlays=_overlays(outcome, source, overlays),
         stages=stage_times(folder),
         provenance=_provenance(outcome, networks),
-        warnings=(*_warnings(check, results, source), *qualified),
+        warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
     )
     write_text(output, render_report(data))
 
@@ -97,11 +99,31 @@ def _of_trainings(outcome: Outcome, name: str) -> list[Path]:
 def _histories(outcome: Outcome) -> tuple[History, ...]:
     found = []
     for file in _of_trainings(outcome, "training.csv"):
-        with file.open(newline="") as lines:
-            rows = list(csv.DictReader(lines))
         fold = file.parts[-2].removeprefix("fold_")
-        found.append(History.from_rows(file.parts[-3], int(fold) if fold.isdecimal() else "all", rows))
+        found.append(History.from_rows(file.parts[-3], int(fold) if fold.isdecimal() else "all", _rows(file)))
     return tuple(found)
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _diagnoses(outcome: Outcome) -> tuple[str, ...]:
+    """What seems wrong with the trainings; each sentence once, with those that it is about."""
+    names, concerned = outcome.labels.target_names, defaultdict[str, list[str]](list)
+    for file in _of_trainings(outcome, "training.csv"):
+        records = [
+            {
+                "train_loss": float(row["train_loss"] or "nan"),
+                "validation_loss": float(row["validation_loss"] or "nan"),
+                "pseudo_dice": [float(row[f"pseudo_dice_{name}"] or "nan") for name in names],
+            }
+            for row in _rows(file)
+        ]
+        for sentence in diagnoses(records, names, epochs=len(records)):
+            concerned[sentence].append(f"{file.parts[-3]} {file.parts[-2].replace('_', ' ')}")
+    return tuple(f"{', '.join(trainings)}: {sentence}." for sentence, trainings in concerned.items())
 
 
 def _overlays(outcome: Outcome, dataset: Dataset, n: int) -> tuple[Overlay, ...]:
