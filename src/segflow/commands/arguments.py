@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from cyclopts import Parameter, Token, validators
 
+from segflow.contracts.codec import path_text
 from segflow.contracts.errors import ConfigurationError
 
 __all__ = [
@@ -30,12 +31,15 @@ __all__ = [
     "InputFile",
     "InputFolder",
     "InputPath",
+    "Minutes",
     "ModelPackage",
     "OutputFile",
     "OutputFolder",
+    "Positive",
     "Reads",
     "Result",
     "ResultFile",
+    "Seed",
     "Settings",
     "Shard",
     "ThisCall",
@@ -181,7 +185,12 @@ def _package(_type: Any, tokens: Sequence[Token]) -> Path:
 def _path(tokens: Sequence[Token]) -> tuple[Path, str]:
     """The path, and the option's name for messages."""
     token = tokens[0]
-    return Path(token.value), "" if token.keyword is None else f"{token.keyword}: "
+    named = "" if token.keyword is None else f"{token.keyword}: "
+    if any("\ud800" <= character <= "\udfff" for character in token.value):
+        raise ConfigurationError(
+            f"{named}{token.value!a} is not UTF-8; rename it, as not every library can open it"
+        )
+    return Path(path_text(token.value)), named
 
 
 def _chunk(_type: Any, tokens: Sequence[Token]) -> tuple[int, int]:
@@ -225,6 +234,9 @@ Chunk = Annotated[tuple[int, int], Parameter(converter=_chunk, n_tokens=1, metav
 Shard = Annotated[tuple[int, int], Parameter(converter=_shard, n_tokens=1, metavar="I/N")]
 Device = Literal["auto", "cpu", "cuda"]
 Ahead = Annotated[int, Parameter(validator=validators.Number(gte=0))]
+Minutes = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=2**31))]
+Positive = Annotated[int, Parameter(validator=validators.Number(gte=1, lt=2**31))]
+Seed = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**63))]
 Threads = Annotated[int, Parameter(show_default="all cores", validator=validators.Number(gte=1))]
 Workers = Threads
 ThisCall = Annotated[Call, Parameter(parse=False)]

@@ -11,10 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, AliasPath, ConfigDict, Field, GetCoreSchemaHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    model_serializer,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from segflow.contracts.codec import Amount, Contract, Count
+from segflow.contracts.codec import Amount, Contract, Count, nfc
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import IntensityProperties
 
@@ -34,6 +42,7 @@ __all__ = [
     "LabelInterpolation",
     "Normalization",
     "Plan",
+    "PlanName",
     "Preparation",
     "fold_of",
     "in_order",
@@ -43,6 +52,7 @@ __all__ = [
 SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 #: One of those below, or one that somebody has added to a plan.
 ConfigurationName = Annotated[str, Field(pattern=SAFE_NAME)]
+PlanName = ConfigurationName
 
 #: The planner's configurations, simpler first: ties in model selection go to the first.
 CONFIGURATION_NAMES: tuple[str, ...] = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
@@ -59,11 +69,14 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 N_FOLDS = 5
 
 
+Identifier = Annotated[str, AfterValidator(nfc)]
+
+
 class Fold(Contract):
     """Identifiers of the cases a network is trained on, and of those held out."""
 
-    train: tuple[str, ...]
-    val: tuple[str, ...]
+    train: tuple[Identifier, ...]
+    val: tuple[Identifier, ...]
 
 
 #: The number of a fold, or that of all cases: a network trained on every one, with none held out.

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from segflow.contracts.case import Geometry
+from segflow.contracts.codec import nfc
 from segflow.contracts.errors import DatasetError
 from segflow.storage.files import digest_of, key_of
 
@@ -29,6 +30,7 @@ __all__ = [
     "label_ending",
     "side_content",
     "side_file",
+    "spelled",
     "split_name",
 ]
 
@@ -43,7 +45,7 @@ ENDINGS = (*NIFTI_ENDINGS, ".nrrd", ".mha", ".mhd", ".gipl", *FLAT_ENDINGS, *TIF
 WITHOUT_SPACING = (*FLAT_ENDINGS, *TIFF_ENDINGS)
 #: A 2D file's third spacing, or this times its largest: never resampled, always coarsest.
 FLAT_SPACING = 999.0
-_CHANNEL = re.compile(r"(?P<identifier>.+)_(?P<channel>\d{4})", re.ASCII)
+_CHANNEL = re.compile(r"(?P<identifier>.+)_(?P<channel>\d{4})", re.ASCII | re.DOTALL)
 _DATA_FILE = re.compile(
     rb"^[ \t]*ElementDataFile\s*[=:]\s*(?P<name>.*?)\s*$(?P<rest>.*)", re.MULTILINE | re.DOTALL
 )
@@ -57,10 +59,20 @@ def ending_of(file: Path) -> str:
 
 
 def split_name(file: Path) -> tuple[str, int | None]:
-    """The identifier and the channel that an image's name holds: CASE and 0 of CASE_0000.nii.gz, None without one."""
-    stem = file.name[: len(file.name) - len(ending_of(file))]
+    """The identifier and the channel that an image's name holds: CASE and 0 of CASE_0000.nii.gz, None without one.
+
+    The identifier is spelled in one way (NFC), whatever that of the file; `spelled` finds files by it.
+    """
+    stem = nfc(file.name[: len(file.name) - len(ending_of(file))])
     match = _CHANNEL.fullmatch(stem)
     return (match["identifier"], int(match["channel"])) if match else (stem, None)
+
+
+def spelled(file: Path) -> Path:
+    """The existing file of this name in any spelling (NFC, NFD), or the path as it is."""
+    if file.exists() or file.name.isascii() or not file.parent.is_dir():
+        return file
+    return next((other for other in file.parent.iterdir() if nfc(other.name) == nfc(file.name)), file)
 
 
 def label_ending(ending: str) -> str:
@@ -71,6 +83,8 @@ def label_ending(ending: str) -> str:
 def side_file(file: Path) -> Path | None:
     """The JSON file that holds an image's spacing, if the format needs one and it is there.
 
+    Other programs (labelme, BIDS) put JSON files of the same name beside images: without "spacing", it is not ours.
+
     Args:
         file: An image, as in `CASE_0000.tif`, or a label map, as in `CASE.tif`; the side file is `CASE.json`.
 
@@ -80,7 +94,18 @@ def side_file(file: Path) -> Path | None:
     if ending not in WITHOUT_SPACING:
         return None
     names = dict.fromkeys((file.name[: -len(ending)], split_name(file)[0]))
-    return next((path for name in names if (path := file.with_name(f"{name}.json")).exists()), None)
+    return next((path for name in names if _is_side_file(path := file.with_name(f"{name}.json"))), None)
+
+
+def _is_side_file(file: Path) -> bool:
+    """Whether it is there and not a JSON object without a spacing; one that cannot be read is, and refused later."""
+    if not file.is_file():
+        return False
+    try:
+        found = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError):
+        return True
+    return not isinstance(found, dict) or "spacing" in found
 
 
 def has_spacing(file: Path) -> bool:
@@ -146,8 +171,8 @@ def digest_of_image(file: Path) -> str:
 
 def _read_side_file(file: Path) -> tuple[float, float, float]:
     try:
-        z, y, x = (float(value) for value in json.loads(file.read_text(encoding="utf-8"))["spacing"])
-    except (KeyError, TypeError, ValueError):
+        z, y, x = (float(value) for value in json.loads(file.read_text(encoding="utf-8-sig"))["spacing"])
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         z = y = x = 0.0
     if not all(0 < value < float("inf") for value in (z, y, x)):
         raise DatasetError(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DAMAGE",
+    "cell_text",
     "changed_file",
     "checked_digests",
     "copy_file",
@@ -73,6 +74,11 @@ def copy_file(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
+def cell_text(text: str) -> str:
+    """Text as a cell of a CSV file, in which spreadsheets would take some names for formulas."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write plain data as indented JSON, atomically."""
     write_text(path, json.dumps(data, indent=2) + "\n")
@@ -101,7 +107,7 @@ def read_json(path: Path, *, error: type[SegflowError]) -> Any:
 def parse_json(text: str | bytes, where: Path, *, error: type[SegflowError]) -> Any:
     """JSON of a file; errors as `read_json`."""
     try:
-        return json.loads(text if isinstance(text, str) else text.decode("utf-8"))
+        return json.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as problem:  # also numbers of more digits than Python reads
         raise error(f"{where} is not valid JSON: {problem}") from None
 
