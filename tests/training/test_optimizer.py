@@ -71,7 +71,7 @@ def test_heads_biases_and_norms_are_trained_by_adam(name, shape):
     start = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
     optimizer = Muon([(name, ours)], momentum=0.95, weight_decay=0.1)
-    adam = torch.optim.Adam([theirs], lr=0.3 * 0.02, betas=(0.9, 0.99))
+    adam = torch.optim.Adam([theirs], lr=0.3 * 0.02, betas=(0.9, 0.99), eps=1e-5)
     for group in optimizer.param_groups:
         group["lr"] = 0.02
     for step in range(5):

@@ -18,9 +18,21 @@ from segflow.processes.pool import map_cases
 from segflow.storage.files import read_contract
 from segflow.workflow.chunks import chunk_of
 
-__all__ = ["CaseDigests", "cases_of_chunk", "checked_cases", "for_each_case", "warn"]
+__all__ = [
+    "MAX_ERRORS_SHOWN",
+    "CaseDigests",
+    "Fault",
+    "attempt",
+    "cases_of_chunk",
+    "checked_cases",
+    "first_of",
+    "for_each_case",
+    "refuse",
+    "warn",
+]
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 MAX_ERRORS_SHOWN = 10
 MAX_WARNINGS_SHOWN = 10
@@ -80,16 +92,21 @@ def for_each_case(
     results: dict[str, R] = {}
     faults: list[str] = []
     with progress_bar(title, len(cases)) as bar:
-        outcomes = map_cases(partial(_attempt, work), cases, workers=workers, if_died=_died)
+        outcomes = map_cases(partial(attempt, work), cases, workers=workers, if_died=_died)
         for case, outcome in zip(cases, outcomes, strict=True):
-            if isinstance(outcome, _Fault):
+            if isinstance(outcome, Fault):
                 faults.append(outcome.message)
             else:
                 results[case.identifier] = outcome
             bar.advance()
+    refuse(faults)
+    return results
+
+
+def refuse(faults: Sequence[str]) -> None:
+    """Raise a DatasetError of all faults, if there are any, up to ten in words."""
     if faults:
         raise DatasetError("\n".join(first_of(faults, MAX_ERRORS_SHOWN)))
-    return results
 
 
 def warn(lines: Sequence[str]) -> None:
@@ -105,19 +122,22 @@ def first_of(lines: Sequence[str], most: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Fault:
+class Fault:
+    """Why there is no result of a case."""
+
     message: str
 
 
-def _attempt(work: Callable[[Case], R], case: Case) -> R | _Fault:
+def attempt(work: Callable[[T], R], case: T) -> R | Fault:
+    """What `work` gives, or why the case is refused."""
     try:
         return work(case)
     except DatasetError as problem:
-        return _Fault(str(problem))
+        return Fault(str(problem))
 
 
-def _died(case: Case) -> _Fault:
-    return _Fault(
+def _died(case: Case) -> Fault:
+    return Fault(
         f"case {case.identifier}: the process that worked on it died, mostly because memory ran out; try again with "
         "more memory, or remove the case"
     )

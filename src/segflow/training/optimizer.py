@@ -24,7 +24,8 @@ _FLOOR: Final = 1e-7
 #: Learning rate of the parameters that Muon leaves to Adam, relative to that of the kernels.
 _ADAM_SHARE: Final = 0.3
 _ADAM_BETAS: Final = (0.9, 0.99)
-_ADAM_EPS: Final = 1e-8
+#: Far above the gradients, mere rounding errors, of biases that a norm cancels, so that these stay where they are.
+_ADAM_EPS: Final = 1e-5
 
 
 def learning_rate(recipe: TrainingRecipe, epoch: int, iteration: int = 0) -> float:
