@@ -24,9 +24,8 @@ def assert_same(found, expected):
 
 def test_first_step_is_clipped_sgd_with_nesterov_momentum():
     """The head of the coarsest output has no gradient, and stays as it is."""
-    job = make_job(recipe={"learning_rate": 0.01})
+    job = make_job()
     learner, plain, batch = Learner(job), Learner(job), batch_of(job)
-    learner.begin_step(0, 0)
     loss, _ = plain._forward(batch)
     loss.backward()
     gradients = {name: p.grad for name, p in plain.network.named_parameters() if p.grad is not None}
@@ -58,8 +57,6 @@ def test_a_step_whose_gradients_overflow_is_left_out_even_the_first(optimizer):
     """As on a GPU, but with a scaler for the CPU: the step after it is the one that would have been the first."""
     job = make_job(recipe={"optimizer": optimizer, "momentum": 0.9})
     learner, plain, batch = Learner(job), Learner(job), batch_of(job)
-    for one in (learner, plain):
-        one.begin_step(0, 0)
     learner.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     before = learner.weights()
     hook = next(learner.network.parameters()).register_hook(lambda gradient: gradient * float("inf"))

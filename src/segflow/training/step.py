@@ -66,6 +66,7 @@ class Learner:
         self._group = group
         self._recipe = recipe
         self.optimizer = build_optimizer(recipe, self.network)
+        self.begin_step(0, 0)
         self._half = self._device.type == "cuda"
         compiles = self._half and has_compiler() if job.compile is None else job.compile
         self._compiled = torch.compile(self.network) if compiles else self.network
