@@ -93,12 +93,14 @@ def test_as_a_module():
     [
         (["phantom", "x", "--devise", "cpu"], "Unknown option: --devise"),
         (["manifest", "--output", "x"], "--chunks"),
+        (["check", "-data"], "write ./-data for this path"),
         (["chekc"], 'Did you mean "check"?'),
         (["phantom", "x", "--cases", "many"], "--cases"),
     ],
 )
 def test_a_command_line_that_cannot_be_understood(words, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("-data").mkdir()
     assert main(words) == 2
     shown = capsys.readouterr().err
     assert said in shown

@@ -95,7 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.error("%s", problem)  # noqa: TRY400  a sentence, no traceback
         return _EXIT_USER_ERROR
     except CycloptsError as problem:
-        logger.error("%s; see segflow --help, or segflow VERB --help", str(problem).rstrip("."))  # noqa: TRY400
+        name = next((word for word in words if word.startswith("-") and Path(word).exists()), None)
+        hint = (
+            "see segflow --help, or segflow VERB --help" if name is None else f"write ./{name} for this path"
+        )
+        logger.error("%s; %s", str(problem).rstrip("."), hint)  # noqa: TRY400
         return _EXIT_USAGE
     except KeyboardInterrupt:
         logger.warning("interrupted")
