@@ -79,7 +79,7 @@ def test_two_processes_learn_what_one_does(trained, name):
     alone = train(JOBS[name], Reader(), Store(), Bar())
     first, second = trained[name]
     np.testing.assert_allclose(np.array(first["losses"]), np.array(table(alone.history)), rtol=1e-5)
-    atol = 1e-4 if name == "muon" else 1e-5  # which divides small gradients by their size, and so their rounding
+    atol = 1e-4 if name == "muon" else 1e-5  # it divides small gradients, and their rounding, by their size
     assert_same_weights(first["weights"], alone.weights, atol=atol)
     np.testing.assert_array_equal(first["losses"], second["losses"])
     assert_same_weights(first["weights"], second["weights"])
