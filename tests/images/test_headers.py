@@ -16,7 +16,7 @@ from own_process import outcome_of
 
 from segflow.contracts.errors import DatasetError
 from segflow.images import limits
-from segflow.images.cases import read_geometry
+from segflow.images.cases import read_geometry, read_labels
 
 FOUND = Path(__file__).parents[2].parent / "shared" / "faults"
 FOUND_FILES = sorted(file for file in FOUND.rglob("*") if file.suffix not in {"", ".md", ".raw"})
@@ -269,6 +269,29 @@ def test_png_that_declares_more_than_it_holds(bits, kind, width, tmp_path):
     file = tmp_path / "a_0000.png"
     file.write_bytes(png(width, 600_000, bits, kind, zlib.compress(bytes(100))))
     refused(file, "ends before its last voxel" if width else "no voxels")
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("LA", {}), ("L", {"transparency": 3}), ("I;16", {"transparency": 3})],
+    ids=["alpha", "transparent grey", "16 bits"],
+)
+def test_grey_pictures_with_transparency(mode, options, tmp_path):
+    file = tmp_path / "a_0000.png"
+    grey = np.zeros((6, 5, 2) if mode == "LA" else (6, 5), "u2" if mode == "I;16" else "u1")
+    PIL.Image.fromarray(grey).save(file, **options)
+    refused(file, "of a kind that is not read, such as grey values with transparency (alpha)")
+
+
+@pytest.mark.parametrize("ending", [".png", ".bmp"])
+def test_label_maps_of_a_palette(ending, tmp_path):
+    picture = PIL.Image.fromarray(np.eye(5, dtype=np.uint8)).convert("P")
+    picture.putpalette([0, 0, 0, 128, 0, 0])
+    picture.save(tmp_path / f"a{ending}")
+    with pytest.raises(
+        DatasetError, match=r"has 3 channels; .* the colours are read: save its indices as grey"
+    ):
+        read_labels(tmp_path / f"a{ending}", case="a")
 
 
 @pytest.mark.parametrize("ending", [".bmp", ".jpg", ".png", ".tif", ".nii.gz", ".mha", ".nrrd"])

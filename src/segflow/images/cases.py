@@ -99,8 +99,10 @@ def read_labels(file: Path, *, case: str) -> LabelMap:
             f"{label_ending(ending_of(file))}"
         )
     if len(array) != 1:
+        colours = " (of a picture with a palette, the colours are read: save its indices as grey values)"
         raise DatasetError(
             f"case {case}: label file {file} has {len(array)} channels; it must have one, of label values"
+            f"{colours if ending_of(file) in FLAT_ENDINGS else ''}"
         )
     labels = array[0]
     smallest, largest = labels.min().item(), labels.max().item()  # NaN if there is one

@@ -19,7 +19,8 @@ _START_BYTES: Final = 1024  # allowance for tiny files
 _SPACING_MM: Final = (1e-7, 1e6)
 _POSITION_MM: Final = 1e9
 _SMALL_BYTES: Final = 1 << 26  # for less, free memory is not looked up
-_FLOAT_BYTES: Final = 4  # an image becomes float32, beside the voxels as they are in the file
+_COPIES: Final = 2  # of the voxels as they are in the file, which libraries hold
+_FLOAT_BYTES: Final = 4  # an image becomes float32, beside them
 
 
 def check_size(sizes: Sequence[int], voxel_bytes: float, stored: int, packing: float = 1.0) -> None:
@@ -43,7 +44,7 @@ def check_size(sizes: Sequence[int], voxel_bytes: float, stored: int, packing: f
         raise DatasetError(
             f"it ends before its last voxel: {words}, more than {stored} bytes can hold; replace it, or remove the case"
         )
-    needed = n_voxels * (voxel_bytes + _FLOAT_BYTES)
+    needed = n_voxels * (_COPIES * max(voxel_bytes, 1) + _FLOAT_BYTES)
     if needed > _SMALL_BYTES and needed > (free := available_bytes()):
         raise DatasetError(
             f"{words}, which need {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are available; correct the "
