@@ -15,8 +15,8 @@ from image_samples import read_one, save
 from own_process import outcome_of
 
 from segflow.contracts.errors import DatasetError
-from segflow.images import limits
-from segflow.images.cases import read_geometry, read_labels
+from segflow.images.cases import read_geometry, read_image, read_labels
+from segflow.processes import memory
 
 FOUND = Path(__file__).parents[2].parent / "shared" / "faults"
 FOUND_FILES = sorted(file for file in FOUND.rglob("*") if file.suffix not in {"", ".md", ".raw"})
@@ -301,13 +301,24 @@ def test_images_that_memory_cannot_take(ending, tmp_path, monkeypatch):
     file = tmp_path / f"a_0000{ending}"
     PIL.Image.fromarray(array).save(file) if flat else save(file, array, compressed=True)
     assert read_one(file)[0].any() is np.False_
-    monkeypatch.setattr(limits, "available_bytes", lambda: array.size * 4)
+    monkeypatch.setattr(memory, "available_bytes", lambda: array.size * 4)
     assert read_one(file)[0].any() is np.False_  # so little is not asked about
-    monkeypatch.setattr(limits, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(memory, "_SMALL_BYTES", 0)
     with pytest.raises(
         DatasetError, match=r"a_0000.*: its header declares .* of memory, and .* are available; "
     ):
         read_one(file)
+
+
+def test_channels_that_memory_cannot_take_together(tmp_path, monkeypatch):
+    files = [save(tmp_path / f"a_000{number}.nii", ARRAY) for number in range(4)]
+    monkeypatch.setattr(memory, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 6 * ARRAY.size)
+    read_image(files[:1], case="a")
+    with pytest.raises(
+        DatasetError, match=r"^case a: it has 4 channels of \(3, 4, 5\) voxels .* of memory, and"
+    ):
+        read_image(files, case="a")
 
 
 @pytest.mark.parametrize(("n_bytes", "declared"), [(300 << 20, 5), (40 << 20, 5), (40 << 20, 32767)])

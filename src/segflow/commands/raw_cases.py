@@ -12,7 +12,7 @@ from typing import TypeVar
 from segflow.commands.console import logger, progress_bar
 from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.case import Case
-from segflow.contracts.errors import DatasetError
+from segflow.contracts.errors import DatasetError, MemoryShortageError
 from segflow.images.formats import digest_of_image
 from segflow.processes.pool import map_cases
 from segflow.storage.files import read_contract
@@ -65,6 +65,8 @@ def for_each_case(
 ) -> dict[str, R]:
     """Do something with every case; a case that fails stops no other, and is named at the end.
 
+    Cases that do not fit into memory beside the others are tried again, one at a time.
+
     Args:
         title: For the progress bar.
         work: Picklable.
@@ -77,19 +79,22 @@ def for_each_case(
     Raises:
         DatasetError: Of all cases that failed, up to ten in words.
     """
-    results: dict[str, R] = {}
-    faults: list[str] = []
+    outcomes: dict[str, R | _Fault] = {}
     with progress_bar(title, len(cases)) as bar:
-        outcomes = map_cases(partial(_attempt, work), cases, workers=workers, if_died=_died)
-        for case, outcome in zip(cases, outcomes, strict=True):
-            if isinstance(outcome, _Fault):
-                faults.append(outcome.message)
-            else:
-                results[case.identifier] = outcome
+        attempt = partial(_attempt, work)
+        for case, outcome in zip(
+            cases, map_cases(attempt, cases, workers=workers, if_died=_died), strict=True
+        ):
+            outcomes[case.identifier] = outcome
+            bar.advance(0 if workers > 1 and _is_short(outcome) else 1)
+        again = [case for case in cases if workers > 1 and _is_short(outcomes[case.identifier])]
+        for case, outcome in zip(again, map_cases(attempt, again, workers=1, if_died=_died), strict=True):
+            outcomes[case.identifier] = outcome
             bar.advance()
+    faults = [outcome.message for outcome in outcomes.values() if isinstance(outcome, _Fault)]
     if faults:
         raise DatasetError("\n".join(first_of(faults, MAX_ERRORS_SHOWN)))
-    return results
+    return {name: outcome for name, outcome in outcomes.items() if not isinstance(outcome, _Fault)}
 
 
 def warn(lines: Sequence[str]) -> None:
@@ -107,13 +112,18 @@ def first_of(lines: Sequence[str], most: int) -> list[str]:
 @dataclass(frozen=True)
 class _Fault:
     message: str
+    is_short: bool = False  # of memory
+
+
+def _is_short(outcome: object) -> bool:
+    return isinstance(outcome, _Fault) and outcome.is_short
 
 
 def _attempt(work: Callable[[Case], R], case: Case) -> R | _Fault:
     try:
         return work(case)
     except DatasetError as problem:
-        return _Fault(str(problem))
+        return _Fault(str(problem), isinstance(problem, MemoryShortageError))
 
 
 def _died(case: Case) -> _Fault:

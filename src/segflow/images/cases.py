@@ -24,6 +24,7 @@ from segflow.images.formats import (
     split_name,
 )
 from segflow.images.image_files import read_geometry, read_voxels, write_image
+from segflow.processes.memory import check_memory
 
 __all__ = ["read_case", "read_geometry", "read_image", "read_labels", "write_labels"]
 
@@ -151,6 +152,11 @@ def _read_channels(files: Sequence[Path], case: str) -> tuple[Image, Geometry, l
     array = read_voxels(files[0], case=case)
     geometry = read_geometry(files[0], case=case, shape=array.shape[1:])
     warnings = [*_missing_spacing(files[0], geometry, case), *_remarks(files[0], geometry, case)]
+    if len(files) > 1:
+        needed = len(files) * array.size * np.dtype(np.float32).itemsize
+        check_memory(
+            needed, f"case {case}: it has {len(files)} channels of {geometry.shape} voxels (z, y, x)"
+        )
     image = np.empty((len(array) * len(files), *geometry.shape), np.float32)
     used = 0
     for file in files:

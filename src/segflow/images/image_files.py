@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
-from segflow.contracts.errors import DatasetError
+from segflow.contracts.errors import DatasetError, MemoryShortageError
 from segflow.images import itk, nifti, pictures, tiff
 from segflow.images.contained import contained
 from segflow.images.formats import (
@@ -152,9 +152,9 @@ def _naming(file: Path, case: str) -> Iterator[str]:
     try:
         yield _known_ending(file)
     except DatasetError as problem:
-        raise DatasetError(f"case {case}: cannot read {file}: {problem}") from None
+        raise type(problem)(f"case {case}: cannot read {file}: {problem}") from None
     except (MemoryError, OverflowError):
-        raise DatasetError(
+        raise MemoryShortageError(
             f"case {case}: cannot read {file}: it declares more voxels than memory can hold; correct its header, or "
             "use a machine with more memory"
         ) from None
