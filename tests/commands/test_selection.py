@@ -82,6 +82,65 @@ def test_by_default_it_is_the_peers_file(folder, capsys):
     assert "(4)" in said  # class 2 is in four of them
 
 
+def change(file, new):
+    """Other values in the same place, or another place of the same values."""
+    image = sitk.ReadImage(str(file))
+    changed = new(image)
+    sitk.WriteImage(image if changed is None else changed, str(file))
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "new", "said"),
+    [
+        (
+            "data/labelsTr",
+            lambda image: image * 100,
+            "labelsTr/phantom_003.nii.gz holds the value 100, which",
+        ),
+        ("predictions", lambda image: image + 7, "predictions/phantom_003.nii.gz holds the value 7, which"),
+        (
+            "predictions",
+            lambda image: image.SetSpacing((1, 1, 9)),
+            "predictions/phantom_003.nii.gz has spacing",
+        ),
+        ("predictions", lambda image: image[1:], "predictions/phantom_003.nii.gz has shape"),
+    ],
+)
+def test_label_maps_that_do_not_fit_are_refused_by_name(spoiled, new, said, folder, capsys):
+    for number in (1, 3):
+        change(folder / spoiled / f"phantom_00{number}.nii.gz", new)
+    assert main([str(word) for word in words(folder)]) == 1
+    message = capsys.readouterr().err
+    assert said in message
+    assert "case phantom_001.nii.gz: " in message
+    assert not (folder / "evaluation" / "2d" / "summary.json").exists()
+
+
+def test_label_maps_that_lie_elsewhere_are_scored_with_a_warning(folder, capsys):
+    call(*words(folder))
+    before = summary_of(folder)
+    change(folder / "predictions" / "phantom_001.nii.gz", lambda image: image.SetOrigin((5, 0, 0)))
+    capsys.readouterr()
+    call(*words(folder))
+    assert "case phantom_001.nii.gz: " in (said := capsys.readouterr().err)
+    assert "differ in origin" in said
+    assert summary_of(folder) == before
+
+
+def test_cases_without_a_prediction(folder, capsys):
+    for number in (0, 4):
+        (folder / "predictions" / f"phantom_00{number}.nii.gz").unlink()
+    absent = "2 of 5 cases have no prediction (phantom_000.nii.gz, phantom_004.nii.gz)"
+    call(*words(folder))
+    assert f"{absent}; the mean is over the others" in capsys.readouterr().err
+    references = ("--references", folder / "data" / "labelsTr")
+    assert main([str(word) for word in words(folder, *references)]) == 1
+    assert f"{absent}; predict them, or score the others with --partial" in capsys.readouterr().err
+    call(*words(folder, *references, "--partial"))
+    assert absent in capsys.readouterr().err
+    assert len(summary_of(folder)["metric_per_case"]) == 3
+
+
 def test_surface_distances_are_further_keys(folder, capsys):
     call(*words(folder, "--metrics", "dice", "nsd", "assd", "hd95", "--tolerance-mm", 1.5))
     found = summary_of(folder)
@@ -167,7 +226,7 @@ def test_folds_that_were_evaluated_differently(folder, capsys):
     files = [folder / "first.json", folder / "evaluation" / "2d" / "summary.json"]
     second = json.loads(files[1].read_text())
     for case in second["metric_per_case"]:
-        case["reference_file"] += "_again"
+        case["prediction_file"] += "_again"
     files[1].write_text(json.dumps(second))
     assert main([str(word) for word in [*merge, "--summaries", *files]]) == 1
     assert "has other metrics than" in capsys.readouterr().err

@@ -40,11 +40,20 @@ def clock(monkeypatch):
     return now
 
 
+def make_watch(folder, *, logs=None, table=lambda history: None):
+    picture = folder / "out" / "progress.png"
+    return Watch("train 2d fold 0", ["a", "b"], epochs=10, picture=picture, table=table, logs=logs)
+
+
+def state(n, losses=()):
+    return {"history": history(n), "losses": list(losses)}
+
+
 def test_not_more_often_than_every_half_minute(tmp_path, drawn, clock):
-    watch = Watch(tmp_path / "out" / "progress.png", ["a", "b"], logs=None)
+    watch = make_watch(tmp_path)
     for time, n in ((1000, 0), (1000, 1), (1010, 2), (1029, 3), (1031, 4), (1040, 4), (1100, 4), (1101, 5)):
         clock.time = float(time)
-        watch({"history": history(n)})
+        watch(state(n))
     assert drawn == [1, 4, 5]
     watch.show(history(6))
     assert drawn == [1, 4, 5, 6]
@@ -53,8 +62,8 @@ def test_not_more_often_than_every_half_minute(tmp_path, drawn, clock):
 
 def test_what_goes_wrong_ends_no_training(tmp_path, drawn, clock, caplog, monkeypatch):
     monkeypatch.setattr(watching.logger, "propagate", True)
-    (tmp_path / "progress.png").mkdir()
-    Watch(tmp_path / "progress.png", ["a", "b"], logs=None)({"history": history(1)})
+    (tmp_path / "out" / "progress.png").mkdir(parents=True)
+    make_watch(tmp_path)(state(1))
     assert "the progress of the training cannot be shown" in caplog.text
 
 
@@ -83,10 +92,10 @@ def writers(monkeypatch):
 
 
 def test_tensorboard_gets_every_epoch_once(tmp_path, drawn, clock, writers):
-    watch = copy.deepcopy(Watch(tmp_path / "p.png", ["a", "b"], logs=tmp_path / "logs"))
+    watch = copy.deepcopy(make_watch(tmp_path, logs=tmp_path / "logs"))
     assert writers == []
     for n in (2, 2, 3, 3, 4):  # resumed after two epochs, and saved within the third
-        watch({"history": history(n)})
+        watch(state(n))
     (writer,) = writers
     assert (writer.folder, writer.purge_step) == (str(tmp_path / "logs"), 0)
     assert [step for name, _, step in writer.scalars if name == "ema"] == [0, 1, 2, 3]
@@ -96,6 +105,51 @@ def test_tensorboard_gets_every_epoch_once(tmp_path, drawn, clock, writers):
 
 def test_tensorboard_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    Watch(tmp_path / "p.png", ["a"], logs=None)
+    make_watch(tmp_path)
     with pytest.raises(ConfigurationError, match="package tensorboard is not installed"):
-        Watch(tmp_path / "p.png", ["a"], logs=tmp_path)
+        make_watch(tmp_path, logs=tmp_path)
+
+
+def test_a_line_and_a_row_per_epoch_also_without_a_terminal(
+    tmp_path, drawn, clock, capsys, caplog, monkeypatch
+):
+    monkeypatch.setattr(watching.logger, "propagate", True)
+    caplog.set_level("INFO")
+    written = []
+    watch = make_watch(tmp_path, table=lambda records: written.append(len(records)))
+    for now in (state(1), state(1, [0.5]), state(2), state(4)):
+        watch(now)
+    watch.show(history(4))  # at the end
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[1].strip() for line in lines] == [f"epoch {n}/10" for n in (1, 2, 3, 4)]
+    assert caplog.messages == lines
+    assert lines[1] == (
+        "train 2d fold 0: epoch 2/10: loss -0.100 (held out -0.100), pseudo-Dice a 0.500, b 0.250; mean 0.375, "
+        "moving 0.300; learning rate 0.01; 2.0 s, 16.0 s left"
+    )
+    assert written == [1, 2, 4, 4]
+
+
+@pytest.mark.parametrize(("resumed", "told"), [(state(4), [4]), (state(3, [0.5]), [])])
+def test_after_an_interruption_no_epoch_is_told_twice(tmp_path, drawn, clock, capsys, resumed, told):
+    watch = make_watch(tmp_path)
+    watch(resumed)
+    watch.show(resumed["history"])
+    assert [int(line.split()[5].split("/")[0]) for line in capsys.readouterr().out.splitlines()] == told
+
+
+def test_a_bar_is_shown_instead_on_a_terminal(tmp_path, drawn, clock, capsys, monkeypatch):
+    monkeypatch.setattr(watching.console, "_force_terminal", True)
+    make_watch(tmp_path)(state(1))
+    assert capsys.readouterr().out == ""
+
+
+def test_what_seems_wrong_is_said_once(tmp_path, drawn, clock, capsys):
+    watch = make_watch(tmp_path)
+    for n in (3, 6, 7):
+        watch(state(n))
+    said = [line for line in capsys.readouterr().out.splitlines() if ": epoch" not in line]
+    assert said == [
+        "train 2d fold 0: the loss has not fallen since the first epoch (-0.100): see whether the labels fit the "
+        "images, or lower the learning rate"
+    ]

@@ -54,7 +54,8 @@ REGIONS = {"background": 0, "w": [1, 2], "c": 2}
         (REGIONS, [1], "one label value for each of the 2 regions, found 1"),
         (REGIONS, None, "'regions_class_order' .* found 0"),
         ({"background": 0, "a": None}, None, "'a' must be a whole number or a list of them, found None"),
-        ({"background": 0, "a": [1, "2"]}, None, "label 'a' must be"),
+        ({"background": 0, "a": [1, "2b"]}, None, "label 'a' must be"),
+        ({"background": 0, "a": 1.5}, None, "label 'a' must be"),
         ({"0": "background", "1": "a"}, None, r'the wrong way round: write {"background": 0, "a": 1}, names'),
         ({"background": 0, "a": 1, "b": 1}, None, r"'a' and 'b' stand for the same values \[1\]; remove one"),
         ({"background": 0, "none": [0], "a": 1}, None, "labels 'background' and 'none' stand for the same"),
@@ -72,6 +73,28 @@ REGIONS = {"background": 0, "w": [1, 2], "c": 2}
 def test_wrong(entries, order, message):
     with pytest.raises(DatasetError, match=rf"^dataset\.json: .*{message}"):
         Labels.from_json(entries, order, where="dataset.json")
+
+
+@pytest.mark.parametrize(
+    ("entries", "order", "plain", "odd"),
+    [
+        ({"background": "0", "a": "1"}, None, {"background": 0, "a": 1}, "'0' is read as 0"),
+        (
+            {"background": 0, "a": 1.0, "ignore": 2},
+            None,
+            {"background": 0, "a": 1, "ignore": 2},
+            "1.0 is read as 1",
+        ),
+        ({"background": 0, "w": [1, " 2"], "c": 2}, [1, 2], REGIONS, "' 2' is read as 2"),
+        (REGIONS, [1, "2"], REGIONS, "'2' is read as 2"),
+    ],
+)
+def test_whole_numbers_that_are_written_otherwise_are_read_with_a_warning(entries, order, plain, odd):
+    found = Labels.from_json(entries, order, where="d.json")
+    usual = Labels.from_json(plain, order and [1, 2], where="d.json")
+    assert (found, repr(found), found.as_json) == (usual, repr(usual), usual.as_json)
+    assert found.warnings == (f"d.json: the label value {odd}; write it so",)
+    assert usual.warnings == ()
 
 
 def test_a_region_written_as_a_value_outside_it():

@@ -14,7 +14,8 @@ from segflow.contracts.case import Case, Dataset
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
 from segflow.fingerprint.consistency import absent_labels, dataset_warnings, equal_images, unusual_spacings
-from segflow.fingerprint.integrity import case_warnings, check_label_values
+from segflow.fingerprint.integrity import case_warnings
+from segflow.images.cases import check_label_values
 
 CLASSES = Labels((("background", 0), ("a", 1)))
 IGNORE = Labels((("background", 0), ("a", 1), ("ignore", 2)))
@@ -42,7 +43,7 @@ def raw(values):
 )
 def test_label_values_and_a_warning_without_foreground(values, labels, only):
     case = raw(values)
-    found = check_label_values(case, CASE, labels)
+    found = () if values is None else check_label_values(case.labels, CASE.label, labels, case="one")
     assert found == tuple(sorted(set(values or [])))
     message = f"case one: label file labelsTr/one.nii.gz has no foreground, only {only}"
     assert case_warnings(case, CASE, found, labels) == (() if only is None else (message,))
@@ -51,7 +52,7 @@ def test_label_values_and_a_warning_without_foreground(values, labels, only):
 @pytest.mark.parametrize(("values", "found"), [([0, 1, 2], 2), ([0, -1, 1], -1)])
 def test_other_values_are_refused(values, found):
     with pytest.raises(DatasetError, match=rf"case one: label file labelsTr/one\.nii\.gz .*value {found},"):
-        check_label_values(raw(values), CASE, CLASSES)
+        check_label_values(raw(values).labels, CASE.label, CLASSES, case="one")
 
 
 def test_warnings_of_the_reader_are_passed_on():

@@ -157,6 +157,23 @@ def test_a_wrong_side_file(tmp_path):
             read()
 
 
+@pytest.mark.parametrize("odd", [0.9999999, -1.5, float("nan"), 2.0**40])
+def test_label_values_that_are_not_whole_are_named(odd, tmp_path):
+    values = np.ones((2, 3, 4))
+    values[1, 2, 3] = odd
+    with pytest.raises(DatasetError, match=rf"not whole 32-bit numbers, such as {odd!r}; round them"):
+        read_labels(save(tmp_path / "a.nii.gz", values), case="a")
+
+
+def test_a_flat_label_map_beside_a_volume_of_one_slice(tmp_path):
+    image = save(tmp_path / "a_0000.nii.gz", STACK[:1])
+    case = Case("a", (image,), save(tmp_path / "a.nii.gz", STACK[0]))
+    with pytest.raises(
+        DatasetError, match=r"a\.nii\.gz is a 2D image, but .*a_0000\.nii\.gz is a volume of one slice"
+    ):
+        read_case(case, channels=1)
+
+
 def test_labels_in_jpeg(tmp_path):
     file = save(tmp_path / "a.jpg", np.zeros((4, 5), np.uint8))
     with pytest.raises(

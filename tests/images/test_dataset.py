@@ -49,6 +49,21 @@ def test_other_files_are_ignored(make):
     assert (found.name, found.folds_file) == ("MRI", folder / "splits_final.json")
 
 
+@pytest.mark.parametrize("declared", ["2", 2.0])
+def test_a_number_of_cases_that_is_written_otherwise_is_read_with_a_warning(declared, make):
+    folder = make(numTraining=declared)
+    found = read_dataset(folder)
+    assert (found.n_declared, type(found.n_declared)) == (2, int)
+    (warning,) = found.labels.warnings
+    assert warning == f"{folder / 'dataset.json'}: numTraining {declared!r} is read as 2; write it so"
+
+
+@pytest.mark.parametrize("declared", ["many", 0, -2, 1.5, None, [2]])
+def test_a_number_of_cases_that_is_none(declared, make):
+    with pytest.raises(DatasetError, match=r"numTraining must be the number of training cases, found"):
+        read_description(make(numTraining=declared) / "dataset.json")
+
+
 def test_odd_identifiers_in_order(make):
     names = ("b", "B", "a_10", "a_2", "a b", "a.b", "ünï-ç", "b_0000", "c.nii.gz", "x_12")
     files = [f"imagesTr/{name}_000{channel}" for name in names for channel in (0, 1)]
@@ -124,7 +139,7 @@ def test_a_gap_in_the_channel_numbers(make):
     [
         ("numTraining", 3, "numTraining is 3, but 2 cases were found"),
         ("labels", {"organ": 1}, 'labels must contain "background": 0'),
-        ("labels", {"background": 0, "organ": 1.0}, "label 'organ' must be a whole number"),
+        ("labels", {"background": 0, "organ": 1.25}, "label 'organ' must be a whole number"),
         (
             "labels",
             {"background": 0, "whole": [1, 2], "core": 2},
@@ -138,6 +153,11 @@ def test_a_gap_in_the_channel_numbers(make):
         ("dataset", {"a": A_IMAGES}, '"dataset" must map identifiers to'),
         ("dataset", {"a": {"images": 1, "label": A_LABEL}}, '"dataset" must map identifiers to'),
         ("dataset", {"a": {"images": A_IMAGES}}, '"dataset" must map identifiers to'),
+        (
+            "dataset",
+            {"a": {"images": A_LABEL, "label": A_LABEL}},
+            r'"images" of a is the text .*; write a list',
+        ),
         ("dataset", {"a": {"images": [1], "label": A_LABEL}}, '1 under "dataset" is no path'),
         (
             "dataset",

@@ -87,6 +87,16 @@ def test_spacing_of_a_side_file(tmp_path):
     assert has_spacing(tmp_path / "a_0000.tif")
 
 
+@pytest.mark.parametrize("content", ['{"shapes": [], "imagePath": "a.tif"}', '{"EchoTime": 0.03}', "{}"])
+def test_a_json_file_of_another_program_is_no_side_file(content, tmp_path):
+    """Such as labelme's and those of BIDS."""
+    (tmp_path / "a.json").write_text(content)
+    assert not has_spacing(tmp_path / "a_0000.png")
+    assert geometry_of_picture(tmp_path / "a.tif", (3, 4, 5)).spacing_mm == (1, 1, 1)
+    (tmp_path / "a_0000.json").write_text('\ufeff{"spacing": [3, 2, 1]}')  # with a byte-order mark
+    assert geometry_of_picture(tmp_path / "a_0000.tif", (3, 4, 5)).spacing_mm == (3, 2, 1)
+
+
 @pytest.mark.parametrize(
     "content",
     [

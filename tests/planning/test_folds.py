@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 
-from segflow.contracts.errors import ConfigurationError, PlanError
+from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.plan import Fold, fold_of
-from segflow.planning.folds import check_folds, make_folds
+from segflow.planning.folds import make_folds
 
 
 @pytest.mark.parametrize("n", [5, 7, 20, 131])
@@ -66,19 +66,3 @@ def test_published_folds(name, shared):
 def published_cases(file):
     cases = json.loads(file.read_text())["metric_per_case"]
     return sorted(re.search(r"([^/]+)\.nii\.gz$", case["prediction_file"])[1] for case in cases)
-
-
-@pytest.mark.parametrize(
-    ("fold", "message"),
-    [
-        (Fold(train=("a", "x"), val=("b",)), "fold 1 names x, which is not a case"),
-        (Fold(train=("a", "b"), val=("b",)), "fold 1 trains on b"),
-        (Fold(train=("a", "b"), val=()), "fold 1 has no training or no held-out"),
-        (Fold(train=(), val=("a",)), "fold 1 has no training or no held-out"),
-    ],
-)
-def test_folds_that_do_not_fit(fold, message):
-    good = Fold(train=("a",), val=("b", "c"))
-    check_folds([good], "abc", where="splits_final.json")
-    with pytest.raises(PlanError, match=rf"^splits_final\.json: {message}"):
-        check_folds([good, fold], "abc", where="splits_final.json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
 
@@ -19,12 +18,12 @@ MODELS = {name: Recipe.model_fields[name].annotation for name in SECTIONS}
 EXTREMES = [
     ("planning", PlannerRecipe(spacing_mm=(0.1, 1e-17, 1e300), memory_3d=5e-324, gpu_memory_gb=1 / 3)),
     ("planning", PlannerRecipe(encoder="residual", encoder_blocks=(1,) * 99, full_batch_must_fit=True)),
-    ("planning", PlannerRecipe(plans_name='my plan\'s "name" = a.b \\ ä\n$HOME {x}', data_name="a b")),
-    *(("planning", PlannerRecipe(plans_name=text)) for text in ("", "12", "null")),
-    ("training", TrainingRecipe(epochs=10**30, base_width=1, learning_rate=0.1 + 0.2)),
+    ("planning", PlannerRecipe(planner='my plan\'s "name" = a.b \\ ä\n$HOME {x}')),
+    *(("planning", PlannerRecipe(planner=text)) for text in ("", "12", "null")),
+    ("training", TrainingRecipe(epochs=2**31 - 1, base_width=1, learning_rate=0.1 + 0.2)),
     ("training", TrainingRecipe(batch_size={"3d_fullres": 2, "2d": 12, "3d_cascade_fullres": 1})),
-    ("training", TrainingRecipe(gradient_clip_norm=math.inf, momentum=-0.0)),
-    ("augmentation", AugmentationRecipe(scaling=(0.0, 1e-9), p_rotation=1)),
+    ("training", TrainingRecipe(gradient_clip_norm=1e300, momentum=-0.0)),
+    ("augmentation", AugmentationRecipe(scaling=(1e-9, 1e9), p_rotation=1)),
     ("inference", InferenceRecipe(step=1, mirroring=False)),
     ("inference", InferenceRecipe(mirroring=("y", "x"))),
     ("planning", PlannerRecipe(normalization="ct", label_interpolation="nearest", patch_3d=(8, 16, 32))),

@@ -77,6 +77,7 @@ def pretrained(experiment: Experiment) -> None:
 
 FORESEEN = {
     "nothing": (settings(), set()),
+    "the folders, written otherwise": (settings(dataset="./data/", output="results//"), set()),
     "learning rate": (settings(training={"learning_rate": 0.02}), since("train")),
     "the loss": (settings(training={"loss": "dice_topk"}), since("train")),
     "the form of Dice": (settings(training={"dice": "squared"}), since("train")),

@@ -87,7 +87,7 @@ def test_scores_that_cannot_be_computed_or_combined():
         score_case(np.zeros((1, 1, 2), int), np.zeros((1, 1, 1), int), CLASSES, **FILES)
     with pytest.raises(PredictionError, match="p/a has no score for 2"):
         summarise([case("a", HALF)], CLASSES)
-    with pytest.raises(PredictionError, match="more than one fold: r/a"):
+    with pytest.raises(PredictionError, match="more than one fold: a;"):
         merge_folds([summarise([case("a", HALF, HALF)], CLASSES)] * 2, CLASSES)
 
 

@@ -94,6 +94,14 @@ def test_the_commented_file_changes_no_value_of_the_recipe(section, commented):
         ({"datasets": ["a/data", "b/data"]}, "two data sets have the same folder name"),
         ({"datasets": ["data", "data"]}, "two data sets have the same folder name"),
         ({"datasets": ["data", "b/data/"]}, "two data sets have the same folder name"),
+        ({"dataset": "a/benchmarks"}, "a data set's folder cannot be called 'benchmarks'"),
+        ({"configurations": "2d"}, r".*'configurations': it must be a list: write \[2d\] \(found '2d'\)"),
+        ({"folds": 0}, r".*'folds': it must be a list: write \[0\] \(found 0\)"),
+        ({"recipes": "resenc"}, r"'recipes': it must be a list: write \[resenc\]"),
+        ({"output": ""}, "'output': String should have at least 1 character"),
+        ({"seed": 2**63}, "'seed'"),
+        ({"resources": {"checkpoint_minutes": float("inf")}}, r"'resources\.checkpoint_minutes'"),
+        ({"resources": {"mem_mb": 10**12}}, r"'resources\.mem_mb'"),
         ({"dataset": ".."}, "a data set needs a folder with a name"),
     ],
 )
@@ -110,6 +118,21 @@ def test_values_that_are_refused(data, message):
         ("training", {"batch_size": {"4 d": 2}}, r"'training\.batch_size\.4 d"),
         ("planning", {"spacing_mm": [1, 1]}, r"'planning\.spacing_mm\.2': "),
         ("augmentation", {"p_rotate": 1}, r"unknown key 'augmentation\.p_rotate': did you mean 'p_rotation'"),
+        *(("augmentation", {name: 2}, rf"'augmentation\.{name}': ") for name in ("p_noise", "p_mirror_axis")),
+        ("augmentation", {"blur_sigma": [0, 1e9]}, r"'augmentation\.blur_sigma\.1': "),
+        ("augmentation", {"gamma_split": [1.5, 0.7]}, r"'augmentation\.gamma_split': .* swap them"),
+        ("augmentation", {"scaling": [0, 1]}, r"'augmentation\.scaling\.0': "),
+        ("training", {"epochs": 10**30}, r"'training\.epochs': "),
+        ("training", {"momentum": 1}, r"'training\.momentum': "),
+        *(
+            ("training", {name: float(value)}, rf"'training\.{name}': ")
+            for name in ("learning_rate", "weight_decay", "gradient_clip_norm", "schedule_exponent")
+            for value in ("inf", "nan", "-1")
+        ),
+        ("inference", {"step": 1e-9}, r"'inference\.step': "),
+        ("inference", {"gaussian_sigma": 0}, r"'inference\.gaussian_sigma': "),
+        ("planning", {"plans_name": "../x"}, r"'planning\.plans_name': a name must be of letters, digits"),
+        ("planning", {"data_name": "a b"}, r"'planning\.data_name': a name must be of letters, digits"),
         ("postprocessing", {"remove_below_mm3": [20, 5]}, r".*_below_mm3 must be ascending .*20\.0, 5\.0"),
     ],
 )
@@ -117,6 +140,15 @@ def test_values_no_recipe_can_have(section, changes, message):
     config = parse({**NEEDED, section: changes})
     with pytest.raises(ConfigurationError, match=rf"^configuration: {message}"):
         read_recipes(config)
+
+
+def test_paths_are_those_that_their_user_means(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = parse({"datasets": ["~/a/", "./b//c"], "output": "-x", "plan": None, "recipe": "~/r.yaml"})
+    assert config.dataset_folders == (f"{tmp_path}/a", "b/c")
+    assert (config.output, config.recipe_names) == (str(Path("-x").absolute()), (f"{tmp_path}/r.yaml",))
+    recipe = recipe_named("nnunet").training.parse({"pretrained": "~/w"}, where="", error=ConfigurationError)
+    assert recipe.pretrained_file("2d") == f"{tmp_path}/w"
 
 
 def test_lists_go_before_single_entries():

@@ -129,7 +129,11 @@ def test_meaning_changes_with_channels_labels_and_the_order_of_regions(lay_out):
 
 
 def split_into_two(folder):
-    (folder / "splits_final.json").write_text(json.dumps([{"train": CASES, "val": []}] * 2))
+    write_folds(folder, [{"train": CASES[:2], "val": CASES[2:4]}, {"train": CASES[2:4], "val": CASES[:2]}])
+
+
+def write_folds(folder, folds):
+    (folder / "splits_final.json").write_text(json.dumps(folds))
 
 
 def test_five_folds_unless_it_has_its_own(lay_out):
@@ -142,6 +146,17 @@ def test_five_folds_unless_it_has_its_own(lay_out):
     (folder / "splits_final.json").write_text("[{]")
     with pytest.raises(PlanError, match=r"splits_final\.json is not valid JSON"):
         sources()
+
+
+def test_folds_that_do_not_fit_are_refused_before_any_job(lay_out):
+    folder = lay_out()
+    write_folds(folder, [{"train": CASES[:2], "val": CASES[2:4]}] * 3)
+    with pytest.raises(ConfigurationError, match=r"splits_final\.json: folds 0, 2 hold case_02 out 2 times"):
+        sources(folds=[0, 2])
+    assert sources(folds=[2])["data"].folds == [2]
+    write_folds(folder, [{"train": ["case_2"], "val": CASES[2:4]}])
+    with pytest.raises(PlanError, match=r"splits_final\.json: fold 0 names case_2, which is not a case"):
+        sources(folds=[0])
 
 
 def test_a_fold_that_one_of_them_does_not_have(lay_out):

@@ -217,6 +217,35 @@ def test_files_touched_and_a_description_that_decides_nothing(finished):
 
 
 @pytest.mark.slow
+def test_a_data_set_named_by_another_path_is_only_checked(finished):
+    (finished.folder / "elsewhere").mkdir()
+    finished.dataset.rename(finished.folder / "elsewhere" / "data")
+    finished.configure(**BASE, dataset=str(finished.folder / "elsewhere" / "data"))
+    said = set(finished.jobs("--dry-run"))
+    assert said <= {"check", "fingerprint", "plan"}
+    assert set(finished.jobs()) == {"check"}
+    assert not finished.jobs()
+    finished.configure(**BASE, dataset="elsewhere/data", postprocessing={"fill_holes": True})
+    assert set(finished.jobs()) >= {"check"} | since("postprocess_search")
+
+
+@pytest.mark.slow
+def test_results_that_are_copied_with_their_data_set(finished, tmp_path):
+    """In files of another age, under other names, from another folder, with another learning rate."""
+    other = Experiment(tmp_path / "other")
+    other.folder.mkdir()
+    shutil.copytree(finished.dataset, other.dataset, copy_function=shutil.copyfile)
+    shutil.copytree(finished.output, other.folder / "moved", copy_function=shutil.copyfile)
+    shutil.rmtree(finished.folder)
+    other.configure(**BASE, output=str(other.folder / "moved"))
+    assert set(other.jobs()) <= {"check"}
+    other.configure(**BASE, output="moved")
+    assert not other.jobs()
+    other.configure(**BASE, output="moved", training={**TINY["training"], "learning_rate": 0.02})
+    assert set(other.jobs("--dry-run")) == since("train")
+
+
+@pytest.mark.slow
 def test_a_large_raw_file_touched(finished):
     """Snakemake takes no digest of files over 1 MB; the check does, and what follows is left alone."""
     with image_of(finished, "phantom_000").open("ab") as file:

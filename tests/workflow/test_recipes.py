@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fingerprint_samples import fingerprint_of
@@ -22,6 +23,7 @@ from segflow.workflow.recipes import (
     pretrained_words,
     read_plans,
     read_recipes,
+    too_many_gpus,
     training_words,
 )
 
@@ -249,6 +251,32 @@ def test_the_plans_whose_prepared_cases_are_used(recipes, spacing_mm, expected, 
         assert plans.planning["nnUNetPlans"] == default
 
 
+def test_a_recipe_that_is_called_as_a_folder_of_the_results(tmp_path):
+    file = tmp_path / "plans.yaml"
+    file.write_text("training: {epochs: 2}")
+    with pytest.raises(ConfigurationError, match=r"plans\.yaml: a recipe cannot be called 'plans'"):
+        plans_of(recipes=[str(file)])
+
+
+def test_batches_that_are_smaller_than_the_number_of_gpus():
+    planned = {"2d": SimpleNamespace(batch_size=12), "3d_fullres": SimpleNamespace(batch_size=2)}
+
+    def said(**changes):
+        config = WorkflowConfig(dataset="data", output="results", **{"resources": {"gpus": 3}, **changes})
+        return too_many_gpus(config, read_recipes(config)["nnunet"], planned)
+
+    assert said().startswith("resources.gpus is 3, and a batch of 3d_fullres is of 2 patches")
+    assert said(training={"batch_size": {"2d": 2, "3d_fullres": 4}}).startswith(
+        "resources.gpus is 3, and a batch of 2d"
+    )
+    for enough in (
+        {"training": {"batch_size": {"3d_fullres": 3}}},
+        {"device": "cpu"},
+        {"resources": {"gpus": 2}},
+    ):
+        assert said(**enough) is None
+
+
 # Edited plans.
 
 
@@ -259,7 +287,7 @@ def edited(tmp_path):
     dataset = PlanInput(name="x", channel_names=("CT",), n_cases=40, n_outputs=2)
 
     def write(*, without=(), plans_name="nnUNetPlans", **added):
-        data = plan_to_json(make_plan(fingerprint, dataset, PlannerRecipe(plans_name=plans_name)))
+        data = plan_to_json(make_plan(fingerprint, dataset, PlannerRecipe())) | {"plans_name": plans_name}
         del data["configurations"]["3d_lowres"]["next_stage"]
         entries = data["configurations"] | added
         data["configurations"] = {name: entry for name, entry in entries.items() if name not in without}
@@ -345,7 +373,7 @@ def test_a_configuration_that_the_edited_plan_lacks(edited):
         ({"selection": {"configurations": ["4d"]}}, r"'selection\.configurations': there is no .* '4d'"),
         ({"pretrained": "nowhere.pt"}, r"'training\.pretrained': there is no file nowhere\.pt"),
         ({"pretrained": {"2d": "nowhere.pt"}}, r"'training\.pretrained': there is no file nowhere\.pt"),
-        ({"pretrained": {"2d": ""}}, r"'training\.pretrained': there is no file "),
+        ({"pretrained": {"2d": ""}}, r"'training\.pretrained\.2d': String should have at least 1 char"),
     ],
 )
 def test_names_that_no_plan_can_have_and_files_that_are_missing(settings, message):

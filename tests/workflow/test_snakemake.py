@@ -256,13 +256,16 @@ def test_results_get_one_age_unless_they_are_made_from_files_of_others(tmp_path,
 # Records.
 
 
-def record(result: str, content: str) -> None:
+LONG = f"{'very/long/name/' * 30}model.pt"
+
+
+def record(result: str, ended: object, *inputs: str) -> None:
     """A record as Snakemake names it; long names are broken into folders."""
     name = base64.urlsafe_b64encode(result.encode()).decode()
-    parts = [name[start : start + 20] for start in range(0, len(name), 20)]
+    parts = [name[start : start + 254] for start in range(0, len(name), 254)]
     file = Path(".snakemake", "metadata", *(f"@{part}" for part in parts[:-1]), parts[-1])
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(content)
+    file.write_text(json.dumps({"endtime": ended, "input": inputs}) if ended != "unfinished" else "{")
 
 
 def contents(folder: str) -> dict[str, str]:
@@ -272,25 +275,57 @@ def contents(folder: str) -> dict[str, str]:
 
 def test_records_are_kept_beside_the_results_and_recovered_if_there_are_none_of_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    snakemake.recover_records(Path("results"))
+    results = Path("results")
+    snakemake.recover_records(results)
     assert not list(tmp_path.iterdir())
 
-    record("results/a.json", "a")
-    record("results/models/a/very/long/name/that/is/broken/model.pt", "model")
+    record("results/a.json", 1, "raw.nii")
+    record(f"results/{LONG}", 1, "results/a.json")
     own = contents(".snakemake/metadata")
-    record("elsewhere/b.json", "of others")
-    snakemake.keep_records(Path("results"))
-    assert contents("results/records") == own
+    record("elsewhere/b.json", 1)
+    record("results/b.json", "unfinished")  # such as a record that is being written
+    snakemake.keep_records(results)
     shutil.rmtree(".snakemake")
-    record("elsewhere/b.json", "of others")
+    record("elsewhere/b.json", 2)
     others = contents(".snakemake/metadata")
-    snakemake.recover_records(Path("results"))
+    snakemake.recover_records(results)
     assert contents(".snakemake/metadata") == own | others
 
-    record("results/a.json", "newer")
-    snakemake.recover_records(Path("results"))
-    snakemake.keep_records(Path("results"))
-    assert set(contents("results/records").values()) == {"newer", "model"}
+    record("results/a.json", 2)  # which a call has made anew that did not end well
+    newer = contents(".snakemake/metadata")
+    snakemake.recover_records(results)
+    assert contents(".snakemake/metadata") == newer
+    snakemake.keep_records(results)
+    record("results/a.json", 1)  # a call in another folder has made what is there now
+    snakemake.recover_records(results)
+    assert contents(".snakemake/metadata") == newer
+
+
+@pytest.mark.parametrize("at_work", [True, False])
+def test_results_that_are_moved_keep_their_records_and_if_they_are_settled_one_age(
+    at_work, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    record("results/a.json", 1, "data/results/raw.nii")
+    record(f"results/{LONG}", 1, "results/a.json")
+    old, new = Path("results"), tmp_path / "o't\\her" / "plä ce"
+    for number, name in enumerate(("a.json", LONG)):
+        (old / name).parent.mkdir(parents=True, exist_ok=True)
+        (old / name).touch()
+        os.utime(old / name, (number, number))
+    snakemake.keep_records(old)
+    if at_work:
+        snakemake.unsettle(old)
+    shutil.copytree(old, new)
+    shutil.rmtree(".snakemake")
+    snakemake.recover_records(new)
+    found = dict(snakemake._read_records(Path(".snakemake/metadata")))
+    assert [json.loads(text)["input"] for text in (found[new / "a.json"], found[new / LONG])] == [
+        ["data/results/raw.nii"],
+        [f"{new}/a.json"],
+    ]
+    assert (new / "a.json").stat().st_mtime == 0
+    assert ((new / LONG).stat().st_mtime == 1) == at_work
 
 
 # The reasons of a dry run, in this project's terms.

@@ -18,6 +18,7 @@ from segflow.workflow.snakemake import (
     search_programs,
     settle as settle_results,
     stop_jobs_when_interrupted,
+    unsettle,
 )
 
 search_programs(workflow, launcher=Path(workflow.current_basedir).parent / "bin")
@@ -106,6 +107,7 @@ def hold_results():
         locks = hold(Path(RESULTS))
     except SegflowError as problem:
         raise WorkflowError(str(problem)) from None
+    unsettle(Path(RESULTS))
 
 
 def settle():

@@ -4,7 +4,6 @@
 checkpoint check:
     """Files, geometry and label values of a chunk of cases; a digest of every file."""
     input:
-        description=description,
         files=lambda wildcards: SOURCES[wildcards.dataset].chunks[int(wildcards.chunk)],
     output:
         report=CHECK,
@@ -21,7 +20,7 @@ checkpoint check:
     params:
         *code("check"),
         meaning=meaning,
-        dataset=of_dataset("folder"),
+        dataset=dataset_folder,
         chunks=of_dataset("n_chunks"),
     shell:
         "exec segflow check --job {params.dataset:q} --chunk {wildcards.chunk}/{params.chunks}"
@@ -31,7 +30,6 @@ checkpoint check:
 rule fingerprint:
     """Shapes, spacings and foreground intensities."""
     input:
-        description=description,
         check=check_reports,
     output:
         fingerprint=FINGERPRINT,
@@ -48,7 +46,7 @@ rule fingerprint:
     params:
         *code("fingerprint"),
         meaning=meaning,
-        dataset=of_dataset("folder"),
+        dataset=dataset_folder,
         cases=f"{DATASET}/fingerprint",
     shell:
         "exec segflow fingerprint --job {params.dataset:q} --check {input.check:q} --cases {params.cases:q}"
@@ -58,7 +56,6 @@ rule fingerprint:
 checkpoint plan:
     """Spacing, patch, batch and network of every configuration; a part for each stage that reads it."""
     input:
-        description=description,
         fingerprint=FINGERPRINT,
         edited=[CONFIG.plan] if CONFIG.plan else [],
         settled=check_reports,
@@ -75,18 +72,18 @@ checkpoint plan:
         "../../envs/cpu.yaml"
     params:
         *code("plan"),
+        description=description,
         meaning=meaning,
         how=planning_option,
         parts=subpath(output.plan, parent=True),
     shell:
-        "exec segflow plan --job --dataset {input.description:q} --fingerprint {input.fingerprint:q}"
+        "exec segflow plan --job --dataset {params.description:q} --fingerprint {input.fingerprint:q}"
         " {params.how:q} --parts {params.parts:q} --output {output.plan:q} --log {log:q}"
 
 
 checkpoint folds:
     """The cross-validation split."""
     input:
-        description=description,
         own=of_dataset("own_folds"),
     output:
         folds=FOLDS,
@@ -100,7 +97,7 @@ checkpoint folds:
     params:
         *code("folds"),
         cases=of_dataset("cases"),
-        dataset=of_dataset("folder"),
+        dataset=dataset_folder,
     shell:
         "exec segflow folds --job {params.dataset:q} --output {output.folds:q} --log {log:q}"
 
@@ -108,7 +105,6 @@ checkpoint folds:
 rule preprocess:
     """A chunk of cases, cropped, normalised and resampled for one configuration."""
     input:
-        description=description,
         preparation=PREPARATION,
         check=CHECK,
     output:
@@ -126,7 +122,7 @@ rule preprocess:
     params:
         *code("preprocess"),
         meaning=meaning,
-        dataset=of_dataset("folder"),
+        dataset=dataset_folder,
         folder=subpath(output.manifest, ancestor=2),
         chunks=of_dataset("n_chunks"),
     shell:

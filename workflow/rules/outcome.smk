@@ -4,7 +4,6 @@
 rule package:
     """The chosen networks, with all that is needed to use them."""
     input:
-        description=description,
         fingerprint=FINGERPRINT,
         plan=of_plan(f"{PLAN}/plans.json"),
         selection=SELECTION,
@@ -22,13 +21,14 @@ rule package:
         "../../envs/cpu.yaml"
     params:
         *code("package"),
+        description=description,
         meaning=meaning,
         recipe=lambda wildcards: f"--recipe={wildcards.recipe}",
         settings=settings("inference"),
         models=f"{EXPERIMENT}/models",
         folds=of_dataset("folds"),
     shell:
-        "exec segflow package --job --dataset {input.description:q} --fingerprint {input.fingerprint:q}"
+        "exec segflow package --job --dataset {params.description:q} --fingerprint {input.fingerprint:q}"
         " --plan {input.plan:q} --selection {input.selection:q}"
         " --postprocessing {input.postprocessing:q} --models {params.models:q} --folds {params.folds}"
         " {params.recipe:q} --settings {params.settings:q} --output {output.card:q} --log {log:q}"
@@ -60,7 +60,7 @@ rule report:
     params:
         *code("report"),
         folder=subpath(output.report, parent=True),
-        dataset=of_dataset("folder"),
+        dataset=dataset_folder,
         overlays=f"--overlays {CONFIG.report.overlays}",
     shell:
         "exec segflow report --job {params.folder:q} --dataset {params.dataset:q} --check {input.check:q}"

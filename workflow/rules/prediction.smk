@@ -4,7 +4,6 @@
 rule predict_fold:
     """Label maps of the cases a network has never seen."""
     input:
-        description=description,
         preparation=of_cases(PREPARATION),
         folds=FOLDS,
         prepared=of_cases(CASES),
@@ -25,6 +24,7 @@ rule predict_fold:
         runtime=CONFIG.resources.runtime_min,
     params:
         *code("predict_fold"),
+        description=description,
         meaning=meaning,
         settings=settings("inference"),
         previous=previous_stage_option,
@@ -32,7 +32,7 @@ rule predict_fold:
         probabilities=keeps_probabilities,
         hardware=hardware,
     shell:
-        "exec segflow predict-fold --job --dataset {input.description:q}"
+        "exec segflow predict-fold --job --dataset {params.description:q}"
         " --preparation {input.preparation:q} --folds {input.folds:q} --fold {wildcards.fold}"
         " --prepared {input.prepared:q} {params.previous:q} --model {input.model:q}"
         " --output {params.folder:q} --manifest {output.manifest:q} --settings {params.settings:q}"
@@ -43,7 +43,6 @@ rule predict_fold:
 rule ensemble:
     """Label maps from the averaged probabilities of two configurations."""
     input:
-        description=description,
         preparation=of_cases(PREPARATION, "first"),
         folds=FOLDS,
         prepared=of_cases(CASES, "first"),
@@ -63,12 +62,13 @@ rule ensemble:
         runtime=120,
     params:
         *code("ensemble"),
+        description=description,
         meaning=meaning,
         first=subpath(input.first, parent=True),
         second=subpath(input.second, parent=True),
         folder=subpath(output.manifest, parent=True),
     shell:
-        "exec segflow ensemble --job --dataset {input.description:q} --preparation {input.preparation:q}"
+        "exec segflow ensemble --job --dataset {params.description:q} --preparation {input.preparation:q}"
         " --folds {input.folds:q} --fold {wildcards.fold} --prepared {input.prepared:q}"
         " --members {params.first:q} {params.second:q} --output {params.folder:q}"
         " --manifest {output.manifest:q} --log {log:q}"
@@ -77,7 +77,6 @@ rule ensemble:
 rule evaluate:
     """Scores of one candidate on one fold's held-out cases."""
     input:
-        description=description,
         check=check_reports,
         predictions=PREDICTIONS,
         settled=settled,
@@ -95,17 +94,17 @@ rule evaluate:
         runtime=60,
     params:
         *code("evaluate"),
+        description=description,
         meaning=meaning,
         folder=subpath(input.predictions, parent=True),
     shell:
-        "exec segflow evaluate --job --predictions {params.folder:q} --dataset {input.description:q}"
+        "exec segflow evaluate --job --predictions {params.folder:q} --dataset {params.description:q}"
         " --output {output.summary:q} --workers {threads} --log {log:q}"
 
 
 rule crossvalidate:
     """Scores of one candidate over all folds."""
     input:
-        description=description,
         folds=all_folds(SCORES),
         settled=settled,
     output:
@@ -119,7 +118,8 @@ rule crossvalidate:
         "../../envs/cpu.yaml"
     params:
         *code("crossvalidate"),
+        description=description,
         meaning=meaning,
     shell:
-        "exec segflow crossvalidate --job --summaries {input.folds:q} --dataset {input.description:q}"
+        "exec segflow crossvalidate --job --summaries {input.folds:q} --dataset {params.description:q}"
         " --output {output.summary:q} --log {log:q}"

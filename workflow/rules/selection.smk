@@ -26,7 +26,6 @@ rule select:
 rule postprocess_search:
     """Operations that raise the chosen candidate's out-of-fold score."""
     input:
-        description=description,
         check=check_reports,
         selection=SELECTION,
         predictions=all_of(PREDICTIONS),
@@ -45,18 +44,18 @@ rule postprocess_search:
         runtime=240,
     params:
         *code("postprocess_search"),
+        description=description,
         meaning=meaning,
         settings=settings("postprocessing"),
     shell:
         "exec segflow postprocess-search --job --selection {input.selection:q}"
-        " --dataset {input.description:q} --settings {params.settings:q}"
+        " --dataset {params.description:q} --settings {params.settings:q}"
         " --output {output.postprocessing:q} --workers {threads} --log {log:q}"
 
 
 rule postprocess:
     """The chosen candidate's out-of-fold label maps as a user would get them."""
     input:
-        description=description,
         postprocessing=POSTPROCESSING,
         selection=SELECTION,
         predictions=all_of(PREDICTIONS),
@@ -75,13 +74,14 @@ rule postprocess:
         runtime=120,
     params:
         *code("postprocess"),
+        description=description,
         meaning=meaning,
         predictions=f"{EXPERIMENT}/predictions",
         folds=of_dataset("folds"),
         folder=subpath(output.manifest, parent=True),
     shell:
         "exec segflow postprocess --job --postprocessing {input.postprocessing:q}"
-        " --dataset {input.description:q} --selection {input.selection:q}"
+        " --dataset {params.description:q} --selection {input.selection:q}"
         " --predictions {params.predictions:q} --folds {params.folds} --output {params.folder:q}"
         " --manifest {output.manifest:q} --workers {threads} --log {log:q}"
 
@@ -89,7 +89,6 @@ rule postprocess:
 use rule evaluate as evaluate_final with:
     # The scores a user may expect: out-of-fold, after post-processing.
     input:
-        description=description,
         check=check_reports,
         predictions=FINAL,
         settled=settled,

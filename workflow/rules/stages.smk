@@ -2,12 +2,13 @@
 
 A result is made again when a parameter of its rule changes. So each rule is given just the words its stage reads, each
 with its name in it, and a word per module of code that can change the result. A function that takes `resources` or
-`input` gives what decides no result: Snakemake does not record it.
+`input` gives what decides no result: Snakemake does not record it. Where a data set lies (`description`, dataset.json,
+and `dataset_folder`) is given in that way: what decides are the digests that `check` writes, and the keys of dataset.json
+that bear on images and labels (`meaning`).
 
-Two kinds of inputs are read by no command, or do not count:
-* `description`, dataset.json, is ancient: what decides in it are the keys that bear on images and labels (`meaning`).
-* `settled` are all checkpoints that a result rests on, not only those next to it. Only then does Snakemake decide
-  again whether a job is needed when a checkpoint has run and its result is as before. `check` is one of them.
+`settled` are read by no command: all checkpoints that a result rests on, not only those next to it. Only then does
+Snakemake decide again whether a job is needed when a checkpoint has run and its result is as before. `check` is one of
+them.
 """
 
 from segflow.nnunet.plans import read_plan
@@ -19,6 +20,7 @@ from segflow.workflow.recipes import (
     LOW_RESOLUTION,
     forms_pairs,
     pretrained_words,
+    too_many_gpus,
     training_words,
 )
 
@@ -29,8 +31,16 @@ def code(verb):
 
 
 def of_dataset(attribute):
-    """What is known of the data set: its folder, dataset.json, cases ..."""
+    """What is known of the data set: its cases, folds, ..."""
     return lambda wildcards: getattr(SOURCES[wildcards.dataset], attribute)
+
+
+def description(wildcards, input):
+    return SOURCES[wildcards.dataset].description
+
+
+def dataset_folder(wildcards, input):
+    return SOURCES[wildcards.dataset].folder
 
 
 def all_chunks(template):
@@ -40,7 +50,6 @@ def all_chunks(template):
     )
 
 
-description = ancient(of_dataset("description"))
 meaning = of_dataset("meaning")
 check_reports = all_chunks(CHECK)
 
@@ -103,7 +112,10 @@ def planned_configurations(wildcards):
             f"configurations: the plan for {wildcards.dataset} has no {absent[0]}, which recipe"
             f" {wildcards.recipe} would train; it has {', '.join(planned)}: name some of these"
         )
-    return [name for name in PLANS.names if name in wanted]
+    used = {name: planned[name] for name in PLANS.names if name in wanted}
+    if shortage := too_many_gpus(CONFIG, RECIPES[wildcards.recipe], used):
+        raise WorkflowError(shortage)
+    return list(used)
 
 
 def all_of(*templates):

@@ -4,7 +4,6 @@
 rule train:
     """The weights of one configuration, trained on all but one fold's held-out cases."""
     input:
-        description=description,
         network=of_plan(NETWORK),
         folds=FOLDS,
         prepared=of_cases(CASES),
@@ -25,6 +24,7 @@ rule train:
         runtime=CONFIG.resources.runtime_min,
     params:
         *code("train"),
+        description=description,
         meaning=meaning,
         settings=training_settings,
         seed=f"--seed {CONFIG.seed}",
@@ -35,7 +35,7 @@ rule train:
         hardware=hardware,
         aside=side_options,
     shell:
-        "exec segflow train --job --dataset {input.description:q}"
+        "exec segflow train --job --dataset {params.description:q}"
         " --network {input.network:q} --folds {input.folds:q} --fold {wildcards.fold}"
         " --prepared {input.prepared:q} {params.previous:q} {params.pretrained:q}"
         " --output {output.model:q}"
@@ -46,7 +46,6 @@ rule train:
 checkpoint previous_stage:
     """Low-resolution out-of-fold predictions, on the cascade's grid."""
     input:
-        description=description,
         preparation=of_cases(PREPARATION, CASCADE),
         folds=FOLDS,
         predictions=low_resolution_predictions,
@@ -65,10 +64,11 @@ checkpoint previous_stage:
         runtime=120,
     params:
         *code("previous_stage"),
+        description=description,
         meaning=meaning,
         predictions=f"{EXPERIMENT}/predictions/{LOW_RESOLUTION}",
     shell:
-        "exec segflow previous-stage --job --dataset {input.description:q}"
+        "exec segflow previous-stage --job --dataset {params.description:q}"
         " --preparation {input.preparation:q} --folds {input.folds:q}"
         " --predictions {params.predictions:q} --prepared {input.prepared:q}"
         " --manifest {output.manifest:q} --log {log:q}"

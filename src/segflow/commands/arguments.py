@@ -30,12 +30,15 @@ __all__ = [
     "InputFile",
     "InputFolder",
     "InputPath",
+    "Minutes",
     "ModelPackage",
     "OutputFile",
     "OutputFolder",
+    "Positive",
     "Reads",
     "Result",
     "ResultFile",
+    "Seed",
     "Settings",
     "Shard",
     "ThisCall",
@@ -225,6 +228,9 @@ Chunk = Annotated[tuple[int, int], Parameter(converter=_chunk, n_tokens=1, metav
 Shard = Annotated[tuple[int, int], Parameter(converter=_shard, n_tokens=1, metavar="I/N")]
 Device = Literal["auto", "cpu", "cuda"]
 Ahead = Annotated[int, Parameter(validator=validators.Number(gte=0))]
+Minutes = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=2**31))]
+Positive = Annotated[int, Parameter(validator=validators.Number(gte=1, lt=2**31))]
+Seed = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**63))]
 Threads = Annotated[int, Parameter(show_default="all cores", validator=validators.Number(gte=1))]
 Workers = Threads
 ThisCall = Annotated[Call, Parameter(parse=False)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
+from functools import partial as bind
 from pathlib import Path
 from typing import Literal
 
@@ -19,11 +20,14 @@ from segflow.commands.arguments import (
     Workers,
 )
 from segflow.commands.console import console, progress_bar
+from segflow.commands.raw_cases import MAX_ERRORS_SHOWN, Fault, attempt, first_of, refuse, warn
 from segflow.commands.score_table import score_table, write_scores
+from segflow.contracts.arrays import LabelMap
+from segflow.contracts.case import Geometry
 from segflow.contracts.errors import ConfigurationError, DatasetError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores
-from segflow.images.cases import read_geometry, read_labels
+from segflow.images.cases import check_label_values, compare_geometry, read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
 from segflow.images.formats import label_ending
 from segflow.processes.pool import map_cases
@@ -68,6 +72,7 @@ def evaluate(
     dataset: DatasetFile,
     references: InputFolder | None = None,
     output: ResultFile,
+    partial: bool = False,
     metrics: tuple[_Metric, ...] = ("dice", "iou"),
     tolerance_mm: float = 1.0,
     workers: Workers = CORES,
@@ -80,6 +85,7 @@ def evaluate(
         dataset: The data set's folder or dataset.json.
         references: Folder of the true label maps, same names (default: the data set's labels).
         output: summary.json; summary.csv is written beside it.
+        partial: Score the cases that have a prediction, though others of the references have none.
         metrics: What to measure and show; dice, iou and the counts are always written.
         tolerance_mm: Of nsd.
         workers: Processes.
@@ -88,9 +94,10 @@ def evaluate(
     Raises:
         ConfigurationError: A tolerance that is not a length.
         PredictionError: There is no label map, or two are of the same name.
-        DatasetError: A label map has no reference.
+        DatasetError: A label map has no reference, or a reference no label map; a pair differs in shape or spacing, or
+            holds values that dataset.json does not name. Up to ten faults are listed.
 
-    Source: method.md section 20.
+    Source: method.md section 20; nnU-Net compares neither spacings nor values with dataset.json.
     """
     if not 0 <= tolerance_mm < math.inf:
         raise ConfigurationError(f"--tolerance-mm must be 0 or more, found {tolerance_mm}")
@@ -102,6 +109,8 @@ def evaluate(
         workers=workers,
         code=call.code,
     )
+    if not call.job:
+        _check_complete(predictions, how, partial=partial)
     notes = output.with_name(f"{output.stem}.unfinished")
     score_candidates({output: predictions}, notes, how, show=not call.job)
 
@@ -118,7 +127,7 @@ def score_candidates(
         show: Print a table for each.
 
     Raises:
-        DatasetError: As in `evaluate`.
+        DatasetError: As in `evaluate`, except for references without a label map.
 
     Source: method.md section 20.
     """
@@ -159,15 +168,40 @@ def _score_all(
         else:
             cases = [CaseScores.model_validate(case) for case in entry.data]
             scores.update({(file, reference): case for file, case in zip(files, cases, strict=True)})
+    faults, warnings = [], []
     with progress_bar("evaluate", len(pairs)) as bar:
         bar.advance(len(scores))
-        work = partial(_score, labels=labels, asked=asked)
-        found = map_cases(work, [group for _, group in missing], workers=how.workers)
-        for (key, (reference, files)), cases in zip(missing, found, strict=True):
+        work = bind(attempt, bind(_score, labels=labels, asked=asked))
+        outcomes = map_cases(work, [group for _, group in missing], workers=how.workers)
+        for (key, (reference, files)), outcome in zip(missing, outcomes, strict=True):
+            bar.advance(len(files))
+            if isinstance(outcome, Fault):
+                faults.append(outcome.message)
+                continue
+            cases, said = outcome
+            warnings += said
             journal.note(key, key, data=[case.model_dump(mode="json", by_alias=True) for case in cases])
             scores.update({(file, reference): case for file, case in zip(files, cases, strict=True)})
-            bar.advance(len(files))
+    warn(warnings)
+    refuse(faults)
     return scores
+
+
+def _check_complete(folders: Sequence[Path], how: Scoring, *, partial: bool) -> None:
+    """Refuse references without a prediction, or warn of cases of the data set: a mean over the others is too good."""
+    ending = label_ending(str(read_description(how.dataset)[0]["file_ending"]))
+    predicted = {file.name for file in list_label_maps(folders, ending)}
+    if how.references is None:
+        wanted = {f"{name}{ending}" for name in _dataset_labels(how.dataset.parent)}
+    else:
+        wanted = {file.name for file in list_label_maps([how.references], ending)}
+    absent = sorted(wanted - predicted)
+    if not absent or any((folder / "manifest.json").exists() for folder in folders):
+        return
+    said = f"{len(absent)} of {len(wanted)} cases have no prediction ({', '.join(first_of(absent, MAX_ERRORS_SHOWN))})"
+    if how.references is not None and not partial:
+        raise DatasetError(f"{said}; predict them, or score the others with --partial")
+    warn([f"{said}; the mean is over the others"])
 
 
 def _reference(file: Path, how: Scoring, ending: str) -> Path:
@@ -186,22 +220,24 @@ def _dataset_labels(folder: Path) -> dict[str, Path]:
     return {case.identifier: case.label for case in read_dataset(folder).cases if case.label is not None}
 
 
-def _score(group: _Group, *, labels: Labels, asked: tuple[tuple[str, ...], float]) -> list[CaseScores]:
-    """Scores of all label maps with the same reference."""
+def _score(
+    group: _Group, *, labels: Labels, asked: tuple[tuple[str, ...], float]
+) -> tuple[list[CaseScores], list[str]]:
+    """Scores of all label maps with the same reference, and warnings."""
     file, predictions = group
     metrics, tolerance_mm = asked
-    surfaces = None
-    if metrics:
-        surfaces = Surfaces(metrics, tolerance_mm, read_geometry(file, case=file.name).spacing_mm)
-    reference = read_labels(file, case=file.name)
-    return [
-        score_case(
-            read_labels(prediction, case=prediction.name),
-            reference,
-            labels,
-            prediction_file=str(prediction),
-            reference_file=str(file),
-            surfaces=surfaces,
-        )
-        for prediction in predictions
-    ]
+    reference, geometry = _read(file, labels)
+    surfaces = Surfaces(metrics, tolerance_mm, geometry.spacing_mm) if metrics else None
+    scores, warnings = [], []
+    for prediction in predictions:
+        found, where = _read(prediction, labels)
+        warnings += compare_geometry(prediction, where, file, geometry, prediction.name)
+        names = {"prediction_file": str(prediction), "reference_file": str(file)}
+        scores.append(score_case(found, reference, labels, **names, surfaces=surfaces))
+    return scores, warnings
+
+
+def _read(file: Path, labels: Labels) -> tuple[LabelMap, Geometry]:
+    found = read_labels(file, case=file.name)
+    check_label_values(found, file, labels, case=file.name)
+    return found, read_geometry(file, case=file.name, shape=found.shape)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from segflow.commands.arguments import DatasetFile, ResultFile
+from segflow.contracts.folds import check_folds
 from segflow.images.dataset import read_dataset
 from segflow.nnunet.folds import read_folds, write_folds
-from segflow.planning.folds import check_folds, make_folds
+from segflow.planning.folds import make_folds
 
 
 def folds(dataset: DatasetFile, *, output: ResultFile) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segflow.commands.arguments import OutputFolder
+from segflow.commands.arguments import OutputFolder, Positive, Seed
 from segflow.commands.console import console, progress_bar
 from segflow.contracts.errors import DatasetError
 from segflow.images.cases import write_labels
@@ -13,7 +13,7 @@ from segflow.storage.files import write_json
 ENDING = ".nii.gz"
 
 
-def phantom(folder: OutputFolder, *, cases: int = 12, seed: int = 0) -> None:
+def phantom(folder: OutputFolder, *, cases: Positive = 12, seed: Seed = 0) -> None:
     """Write a small synthetic data set.
 
     Args:

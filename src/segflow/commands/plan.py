@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from segflow.commands.arguments import DEFAULTS, DatasetFile, InputFile, OutputFolder, ResultFile, Settings
 from segflow.commands.console import console
-from segflow.contracts.errors import ConfigurationError, DatasetError, PlanError
+from segflow.contracts.errors import ConfigurationError, PlanError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.plan import Plan
 from segflow.images.dataset import read_description
@@ -64,13 +65,11 @@ def plan(
 
 def _plan_input(file: Path) -> PlanInput:
     description, labels = read_description(file)
-    declared = description["numTraining"]
-    if not isinstance(declared, int) or declared < 1:
-        raise DatasetError(f"{file}: numTraining must be the number of training cases, found {declared!r}")
     return PlanInput(
-        name=file.resolve().parent.name,  # by which nnU-Net finds the data set's folders
+        # By which nnU-Net finds the data set's folders; a link has a name of its own.
+        name=Path(os.path.abspath(file)).parent.name,  # noqa: PTH100
         channel_names=tuple(description["channel_names"].values()),
-        n_cases=declared,
+        n_cases=description["numTraining"],
         n_outputs=labels.n_entries,
         file_ending=str(description["file_ending"]),
         reader=description.get("overwrite_image_reader_writer"),

@@ -25,6 +25,7 @@ from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 from segflow.images.cases import read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
+from segflow.images.formats import label_ending
 from segflow.metrics.overlap import target_key
 from segflow.processes.pool import map_cases
 from segflow.recipes.selection import PostprocessingRecipe
@@ -69,16 +70,28 @@ def postprocess_search(
         write_text(output, nothing.to_json())
         return
     measured = bool(recipe.remove_below_mm3)
-    cases = [
-        partial(_load, Path(case.prediction_file), Path(case.reference_file), measured=measured)
-        for case in summary.metric_per_case
-    ]
+    pairs = _pairs(summary, selection.parent / "predictions" / file.parent.name, dataset)
+    cases = [partial(_load, *pair, measured=measured) for pair in pairs]
     spread = partial(map_cases, workers=workers)
     single = _single(dataset, labels, spread) if by_labels else ()
     with progress_bar("post-processing", len(cases)) as bar:
         found = search(cases, labels, recipe, single=single, on_case=bar.advance, mapper=spread)
     write_text(output, found.to_json())
     _say(found, labels)
+
+
+def _pairs(summary: Summary, predictions: Path, dataset: Path) -> list[tuple[Path, Path]]:
+    """Label maps and references, which may have been moved since they were scored."""
+    source = read_dataset(dataset.parent)
+    ending = label_ending(source.file_ending)
+    labels = {f"{case.identifier}{ending}": case.label for case in source.cases}
+    found = []
+    for case in summary.metric_per_case:
+        scored = Path(case.prediction_file)
+        moved = predictions / scored.parent.name / scored.name
+        reference = labels.get(case.file_name) or Path(case.reference_file)
+        found.append((moved if moved.exists() else scored, reference))
+    return found
 
 
 def _single(dataset: Path, labels: Labels, mapper: Callable[..., Iterable[Any]]) -> tuple[Target, ...]:

@@ -18,9 +18,21 @@ from segflow.processes.pool import map_cases
 from segflow.storage.files import read_contract
 from segflow.workflow.chunks import chunk_of
 
-__all__ = ["CaseDigests", "cases_of_chunk", "checked_cases", "for_each_case", "warn"]
+__all__ = [
+    "MAX_ERRORS_SHOWN",
+    "CaseDigests",
+    "Fault",
+    "attempt",
+    "cases_of_chunk",
+    "checked_cases",
+    "first_of",
+    "for_each_case",
+    "refuse",
+    "warn",
+]
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 MAX_ERRORS_SHOWN = 10
 MAX_WARNINGS_SHOWN = 10
@@ -79,22 +91,24 @@ def for_each_case(
     Raises:
         DatasetError: Of all cases that failed, up to ten in words.
     """
-    outcomes: dict[str, R | _Fault] = {}
+    outcomes: dict[str, R | Fault] = {}
     with progress_bar(title, len(cases)) as bar:
-        attempt = partial(_attempt, work)
-        for case, outcome in zip(
-            cases, map_cases(attempt, cases, workers=workers, if_died=_died), strict=True
-        ):
+        tried = partial(attempt, work)
+        for case, outcome in zip(cases, map_cases(tried, cases, workers=workers, if_died=_died), strict=True):
             outcomes[case.identifier] = outcome
             bar.advance(0 if workers > 1 and _is_short(outcome) else 1)
         again = [case for case in cases if workers > 1 and _is_short(outcomes[case.identifier])]
-        for case, outcome in zip(again, map_cases(attempt, again, workers=1, if_died=_died), strict=True):
+        for case, outcome in zip(again, map_cases(tried, again, workers=1, if_died=_died), strict=True):
             outcomes[case.identifier] = outcome
             bar.advance()
-    faults = [outcome.message for outcome in outcomes.values() if isinstance(outcome, _Fault)]
+    refuse([outcome.message for outcome in outcomes.values() if isinstance(outcome, Fault)])
+    return {name: outcome for name, outcome in outcomes.items() if not isinstance(outcome, Fault)}
+
+
+def refuse(faults: Sequence[str]) -> None:
+    """Raise a DatasetError of all faults, if there are any, up to ten in words."""
     if faults:
         raise DatasetError("\n".join(first_of(faults, MAX_ERRORS_SHOWN)))
-    return {name: outcome for name, outcome in outcomes.items() if not isinstance(outcome, _Fault)}
 
 
 def warn(lines: Sequence[str]) -> None:
@@ -110,24 +124,27 @@ def first_of(lines: Sequence[str], most: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Fault:
+class Fault:
+    """Why there is no result of a case."""
+
     message: str
     is_short: bool = False  # of memory
 
 
 def _is_short(outcome: object) -> bool:
-    return isinstance(outcome, _Fault) and outcome.is_short
+    return isinstance(outcome, Fault) and outcome.is_short
 
 
-def _attempt(work: Callable[[Case], R], case: Case) -> R | _Fault:
+def attempt(work: Callable[[T], R], case: T) -> R | Fault:
+    """What `work` gives, or why the case is refused."""
     try:
         return work(case)
     except DatasetError as problem:
-        return _Fault(str(problem), isinstance(problem, MemoryShortageError))
+        return Fault(str(problem), isinstance(problem, MemoryShortageError))
 
 
-def _died(case: Case) -> _Fault:
-    return _Fault(
+def _died(case: Case) -> Fault:
+    return Fault(
         f"case {case.identifier}: the process that worked on it died, mostly because memory ran out; try again with "
         "more memory, or remove the case"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from segflow.reporting.data import History, Overlay, ReportData
 from segflow.reporting.overlay import cut_slice, draw_overlay
 from segflow.reporting.page import render_report
 from segflow.reporting.text import cautions, mean_dice, representative_cases
+from segflow.reporting.training import diagnoses
 from segflow.storage.files import read_contract, write_text
 
 
@@ -74,7 +76,7 @@ def report(
         overlays=_overlays(outcome, source, overlays),
         stages=stage_times(folder),
         provenance=_provenance(outcome, networks),
-        warnings=(*_warnings(check, results, source), *qualified),
+        warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
     )
     write_text(output, render_report(data))
 
@@ -96,11 +98,31 @@ def _of_trainings(outcome: Outcome, name: str) -> list[Path]:
 def _histories(outcome: Outcome) -> tuple[History, ...]:
     found = []
     for file in _of_trainings(outcome, "training.csv"):
-        with file.open(newline="") as lines:
-            rows = list(csv.DictReader(lines))
         fold = file.parts[-2].removeprefix("fold_")
-        found.append(History.from_rows(file.parts[-3], int(fold) if fold.isdecimal() else "all", rows))
+        found.append(History.from_rows(file.parts[-3], int(fold) if fold.isdecimal() else "all", _rows(file)))
     return tuple(found)
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _diagnoses(outcome: Outcome) -> tuple[str, ...]:
+    """What seems wrong with the trainings; each sentence once, with those that it is about."""
+    names, concerned = outcome.labels.target_names, defaultdict[str, list[str]](list)
+    for file in _of_trainings(outcome, "training.csv"):
+        records = [
+            {
+                "train_loss": float(row["train_loss"] or "nan"),
+                "validation_loss": float(row["validation_loss"] or "nan"),
+                "pseudo_dice": [float(row[f"pseudo_dice_{name}"] or "nan") for name in names],
+            }
+            for row in _rows(file)
+        ]
+        for sentence in diagnoses(records, names, epochs=len(records)):
+            concerned[sentence].append(f"{file.parts[-3]} {file.parts[-2].replace('_', ' ')}")
+    return tuple(f"{', '.join(trainings)}: {sentence}." for sentence, trainings in concerned.items())
 
 
 def _overlays(outcome: Outcome, dataset: Dataset, n: int) -> tuple[Overlay, ...]:
@@ -108,17 +130,15 @@ def _overlays(outcome: Outcome, dataset: Dataset, n: int) -> tuple[Overlay, ...]
     ending = label_ending(str(outcome.description["file_ending"]))
     found = []
     for rank, scores in representative_cases(outcome.summary, n):
-        case = cases[Path(scores.prediction_file).name.removesuffix(ending)]
+        case = cases[scores.file_name.removesuffix(ending)]
         found.append(_overlay(outcome, case, scores, rank))
     return tuple(found)
 
 
 def _overlay(outcome: Outcome, case: Case, scores: CaseScores, rank: str) -> Overlay:
     image, geometry = read_image(case.images, case=case.identifier)
-    prediction, reference = (
-        read_labels(Path(file), case=case.identifier)
-        for file in (scores.prediction_file, scores.reference_file)
-    )
+    files = (outcome.folder / "final" / scores.file_name, case.label or Path(scores.reference_file))
+    prediction, reference = (read_labels(file, case=case.identifier) for file in files)
     pair = cut_slice(image, prediction, reference, outcome.labels, spacing_mm=geometry.spacing_mm)
     png = draw_overlay(pair, outcome.labels)
     return Overlay(case.identifier, rank, mean_dice(scores), png, pair.note)

@@ -7,7 +7,7 @@ import io
 import math
 import statistics
 from collections.abc import Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from rich.table import Table
 
@@ -75,7 +75,7 @@ def write_scores(path: Path, summary: Summary, labels: Labels) -> None:
             metrics = case.metrics[target_key(target)]
             cells = [getattr(metrics, name) for name in asked]
             shown = ["" if math.isnan(value) else value for value in cells]
-            writer.writerow([PurePath(case.reference_file).name, target_key(target), title, *shown])
+            writer.writerow([case.file_name, target_key(target), title, *shown])
     write_text(path, text.getvalue())
 
 

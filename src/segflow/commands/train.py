@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -13,12 +14,15 @@ from segflow.commands.arguments import (
     ALONE,
     CORES,
     DEFAULTS,
+    Ahead,
     DatasetFile,
     Device,
     InputFile,
+    Minutes,
     OutputFile,
     OutputFolder,
     ResultFile,
+    Seed,
     Settings,
     ThisCall,
     Threads,
@@ -45,7 +49,6 @@ if TYPE_CHECKING:  # these need torch, and the command line's help does not
     from segflow.commands.watching import Watch
     from segflow.training.job import Pretrained, TrainingJob
     from segflow.training.loop import TrainingResult
-    from segflow.training.monitor import EpochRecord
 
 
 def train(
@@ -61,12 +64,12 @@ def train(
     history: OutputFile,
     work: OutputFolder,
     values: Settings = DEFAULTS,
-    seed: int = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = CORES,
-    workers: int | None = None,
+    workers: Ahead | None = None,
     augment: Literal["workers", "device"] = "workers",
-    checkpoint_minutes: float = 10.0,
+    checkpoint_minutes: Minutes = 10.0,
     deterministic: bool = False,
     compile_network: bool | None = None,
     tensorboard: bool = False,
@@ -83,7 +86,7 @@ def train(
         previous_stage: Manifest of the previous stage's labels (cascade).
         pretrained: Weights to begin with: segflow's model.pt or nnU-Net's checkpoint.
         output: Weights file.
-        history: training.csv, a row per epoch.
+        history: training.csv, a row per epoch; it grows while the network is trained.
         work: Folder for checkpoints of an unfinished training.
         values: Sections "training" and "augmentation".
         seed: Another seed gives another training.
@@ -132,12 +135,15 @@ def train(
         deterministic=deterministic,
         compile=compile_network,
     )
+    what = f"train {job.configuration.name} fold {fold}"
     watch = Watch(
-        history.with_name("progress.png"),
+        what,
         labels.target_names,
+        epochs=recipe.epochs,
+        picture=history.with_name("progress.png"),
+        table=partial(_write_table, history, labels),
         logs=history.with_name("tensorboard") if tensorboard else None,
     )
-    what = f"train {job.configuration.name} fold {fold}"
     waited: list[str] = []
     key = key_of(*job.parts.values(), job.device, *digests.values(), call.code)
     with unfinished_folder(work / key[:16], on_wait=lambda: _say_waiting(waited, what)) as folder:
@@ -157,7 +163,7 @@ def train(
         )
         watch.show([asdict(record) for record in result.history])
         write_text(output.with_name("card.json"), card.to_json())
-        write_text(history, _table(result.history, labels).to_csv(index=False))
+        _write_table(history, labels, [asdict(record) for record in result.history])
         save_network(output, card, result.weights)
     logger.info("%s: done on %s", what, ", ".join(devices))
 
@@ -237,14 +243,11 @@ def _default_workers(threads: int, devices: Sequence[str]) -> int:
     return 0 if devices[0] == "cpu" else max(1, threads - len(devices))
 
 
-def _table(history: Iterable[EpochRecord], labels: Labels) -> pd.DataFrame:
+def _write_table(file: Path, labels: Labels, history: Iterable[Mapping[str, Any]]) -> None:
     names = {"mean": "mean_pseudo_dice", "ema": "ema_pseudo_dice"}
     rows = []
     for record in history:
-        row = asdict(record)
-        dice = row.pop("pseudo_dice")
-        rows.append(
-            row
-            | {f"pseudo_dice_{name}": value for name, value in zip(labels.target_names, dice, strict=True)}
-        )
-    return pd.DataFrame(rows).rename(columns=names)
+        dice = zip(labels.target_names, record["pseudo_dice"], strict=True)
+        row = {key: value for key, value in record.items() if key != "pseudo_dice"}
+        rows.append(row | {f"pseudo_dice_{name}": value for name, value in dice})
+    write_text(file, pd.DataFrame(rows).rename(columns=names).to_csv(index=False))

@@ -1,4 +1,4 @@
-"""What is written beside a training while it runs, for people: a picture, and TensorBoard's logs.
+"""What people see of a training while it runs: a line and a row of its table per epoch, a picture, TensorBoard's logs.
 
 Nothing here decides a result, and nothing that goes wrong here ends a training. So a change of this module, or of what
 it imports, trains nothing anew (`segflow.workflow.code`).
@@ -7,14 +7,16 @@ it imports, trains nothing anew (`segflow.workflow.code`).
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from segflow.commands.console import logger
+from segflow.commands.console import console, logger
 from segflow.contracts.errors import ConfigurationError
 from segflow.reporting.progress import draw_progress
+from segflow.reporting.training import diagnoses, epoch_line
 from segflow.storage.files import open_atomically
 
 __all__ = ["Watch"]
@@ -25,32 +27,59 @@ _SCALARS: Final = ("learning_rate", "train_loss", "validation_loss", "mean", "em
 
 
 class Watch:
-    """Is shown the state of a training whenever it is saved. A copy in another process writes to the same place."""
+    """Is shown the state of a training whenever it is saved. A copy in another process writes to the same place.
 
-    def __init__(self, picture: Path, target_names: Sequence[str], *, logs: Path | None) -> None:
-        self._picture = picture
+    Args:
+        what: Of the training, before every line.
+        target_names: One per entry of `pseudo_dice`.
+        epochs: Planned length of training.
+        picture: PNG file.
+        table: Writes the history so far to a file.
+        logs: Folder for TensorBoard.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        target_names: Sequence[str],
+        *,
+        epochs: int,
+        picture: Path,
+        table: Callable[[Sequence[Mapping[str, Any]]], object],
+        logs: Path | None,
+    ) -> None:
+        self._what = what
         self._target_names = tuple(target_names)
+        self._epochs = epochs
+        self._picture = picture
+        self._table = table
         self._logs = logs
         self._writer: Any = None
         self._drawn = -math.inf
-        self._seen = 0
+        self._seen: int | None = None
+        self._said: set[str] = set()
         if logs is not None:
             _import_writer()
 
     def __call__(self, state: Mapping[str, Any]) -> None:
-        """Draw, unless that was done a moment ago, and log the epochs that have not been logged yet."""
+        """Tell about the epochs since the last call, and draw unless that was done a moment ago."""
         history = state["history"]
+        if self._seen is None:
+            unfinished = bool(state["losses"])  # saved within an epoch
+            self._seen = max(len(history) - (not unfinished), 0)  # others were told before an interruption
         if len(history) > self._seen:
             self.show(history, redraw=time.monotonic() - self._drawn >= _REDRAW_S)
 
     def show(self, history: Sequence[Mapping[str, Any]], *, redraw: bool = True) -> None:
-        """Draw and log a training as it is now.
+        """Tell about, write, draw and log a training as it is now.
 
         Args:
             history: A record per epoch, as plain data.
             redraw: Make a new picture.
         """
         try:
+            self._tell(history)
+            self._table(history)
             if self._logs is not None:
                 self._log(history)
             if redraw:
@@ -62,12 +91,27 @@ class Watch:
             logger.warning("the progress of the training cannot be shown: %s", problem)
         self._seen = len(history)
 
+    def _tell(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """A line per new epoch, in the log and, where no bar is shown, on the standard output."""
+        lines = [
+            epoch_line(history[: n + 1], self._target_names, epochs=self._epochs)
+            for n in range(len(history) if self._seen is None else self._seen, len(history))
+        ]
+        found = diagnoses(history, self._target_names, epochs=self._epochs) if lines else ()
+        new = [sentence for sentence in found if sentence not in self._said]
+        self._said.update(new)
+        for line in (*lines, *new):
+            logger.info("%s: %s", self._what, line)
+            if not console.is_terminal:
+                sys.stdout.write(f"{self._what}: {line}\n")
+                sys.stdout.flush()
+
     def _log(self, history: Sequence[Mapping[str, Any]]) -> None:
         """The first time from the beginning: an interrupted training may have logged epochs that were lost."""
         if self._writer is None:
             self._writer = _import_writer()(str(self._logs), purge_step=0)
             self._seen = 0
-        for record in history[self._seen :]:
+        for record in history[self._seen or 0 :]:
             for name in _SCALARS:
                 self._writer.add_scalar(name, record[name], record["epoch"])
             for name, dice in zip(self._target_names, record["pseudo_dice"], strict=True):

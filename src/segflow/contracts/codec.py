@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from segflow.contracts.errors import SegflowError
 
-__all__ = ["Amount", "Contract", "Count"]
+__all__ = ["Amount", "Contract", "Count", "PathText", "path_text", "whole_number"]
 
-#: Whole numbers from 1, and finite numbers above 0.
-Count = Annotated[int, Field(ge=1)]
+#: Whole numbers from 1 to 2**31 - 1, and finite numbers above 0.
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def path_text(given: str) -> str:
+    """A path as its user means it: `~` is their home, and one that begins with `-` is no option of a command."""
+    path = Path(os.path.expanduser(given))  # noqa: PTH111  a user that does not exist is no fault: it may be a name
+    return str(path.absolute() if str(path).startswith("-") else path)
+
+
+def whole_number(value: object) -> int | None:
+    """A whole number, also one written as text ("2") or with a point (2.0), as other programs do; None for all else."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value):
+        return int(value)
+    is_whole = type(value) is int or (isinstance(value, float) and value.is_integer())
+    return int(value) if is_whole else None  # type: ignore[call-overload]
+
+
+PathText = Annotated[str, Field(min_length=1), AfterValidator(path_text)]
+
+_UNSAFE = "'{path}': a name must be of letters, digits, '_', '.' and '-', as files are named after it (found {found!r})"
+#: What pydantic adds to the path of a key, where there are several forms of its value.
+_FORM = re.compile(r"(function-|constrained-|tuple\[|dict\[|literal\[|nullable\[)")
 
 _NEAREST_CUTOFF = 0.5  # difflib's ratio, below which a suggestion would be misleading
 
@@ -49,9 +73,13 @@ class Contract(BaseModel):
 
 
 def _explain(model: type[BaseModel], fault: Any) -> str:
-    path = ".".join(str(part) for part in fault["loc"])
+    path = ".".join(str(part) for part in fault["loc"] if not _FORM.match(str(part)))
     if fault["type"] == "value_error" and not path:  # raised by a validator of the contract itself
         return str(fault["ctx"]["error"])
+    if fault["type"] in {"tuple_type", "list_type"} and isinstance(fault["input"], str | int):
+        return f"'{path}': it must be a list: write [{fault['input']}] (found {fault['input']!r})"
+    if fault["type"] == "string_pattern_mismatch":
+        return _UNSAFE.format(path=path.removesuffix(".[key]"), found=fault["input"])
     if fault["type"] != "extra_forbidden":
         return f"'{path}': {fault['msg']} (found {fault['input']!r})"
     key = str(fault["loc"][-1])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from segflow.contracts.codec import whole_number
 from segflow.contracts.errors import DatasetError
 
 __all__ = ["Labels", "Target", "members"]
@@ -26,10 +27,12 @@ class Labels:
     Attributes:
         entries: (name, target) pairs in file order, background and ignore included.
         regions_class_order: The label value written for each region, later ones over earlier ones; or empty.
+        notes: Warnings about how the file is written.
     """
 
     entries: tuple[tuple[str, Target], ...]
     regions_class_order: tuple[int, ...] = ()
+    notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def from_json(cls, labels: Mapping[str, Any], regions_class_order: Any, *, where: str) -> Labels:
@@ -51,7 +54,8 @@ class Labels:
                 "without quotation marks"
             )
         entries = tuple((str(name), _target(name, value, where)) for name, value in labels.items())
-        result = cls(entries, _order(regions_class_order, where))
+        order = _order(regions_class_order, where)
+        result = cls(entries, order, _notes([*labels.values(), regions_class_order or []], where))
         for fault in result._faults():
             raise DatasetError(f"{where}: {fault}")
         return result
@@ -90,6 +94,15 @@ class Labels:
                 )
 
     @property
+    def as_json(self) -> dict[str, Any]:
+        """The keys of dataset.json, with values as they are read."""
+        values = {
+            name: list(target) if isinstance(target, tuple) else target for name, target in self.entries
+        }
+        order = {"regions_class_order": list(self.regions_class_order)} if self.regions_class_order else {}
+        return {"labels": values, **order}
+
+    @property
     def has_regions(self) -> bool:
         """True if any entry unites several label values."""
         return any(isinstance(target, tuple) and len(target) > 1 for _, target in self.entries)
@@ -122,11 +135,11 @@ class Labels:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Regions that are written as a value that is not part of them, which is allowed but unusual."""
+        """Values that are written oddly, and regions written as a value that is not part of them."""
         if not self.has_regions:
-            return ()
+            return self.notes
         regions = zip(self.target_names, self.targets, self.regions_class_order, strict=True)
-        return tuple(
+        return self.notes + tuple(
             f"region '{name}' unites {list(members(target))}, but 'regions_class_order' writes it as {value}"
             for name, target, value in regions
             if value not in members(target)
@@ -149,18 +162,31 @@ class Labels:
         return len(self.entries)
 
 
+def _notes(values: list[Any], where: str) -> tuple[str, ...]:
+    """A warning if a label value is a whole number, but not written as one."""
+    single = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+    odd = next((value for value in single if type(value) is not int), None)
+    return (
+        ()
+        if odd is None
+        else (f"{where}: the label value {odd!r} is read as {whole_number(odd)}; write it so",)
+    )
+
+
 def _order(value: Any, where: str) -> tuple[int, ...]:
     if value is None:
         return ()
-    if not isinstance(value, list | tuple) or not all(type(v) is int for v in value):
+    found = [whole_number(v) for v in value] if isinstance(value, list | tuple) else [None]
+    if None in found:
         raise DatasetError(f"{where}: 'regions_class_order' must be a list of whole numbers, found {value!r}")
-    return tuple(value)
+    return tuple(v for v in found if v is not None)
 
 
 def _target(name: object, value: Any, where: str) -> Target:
     values = value if isinstance(value, list | tuple) else [value]
-    if not values or not all(type(v) is int for v in values):
+    found = tuple(v for v in map(whole_number, values) if v is not None)
+    if not values or len(found) < len(values):
         raise DatasetError(
             f"{where}: label '{name}' must be a whole number or a list of them, found {value!r}"
         )
-    return tuple(values) if isinstance(value, list | tuple) else int(value)
+    return found if isinstance(value, list | tuple) else found[0]

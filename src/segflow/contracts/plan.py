@@ -34,6 +34,7 @@ __all__ = [
     "LabelInterpolation",
     "Normalization",
     "Plan",
+    "PlanName",
     "Preparation",
     "fold_of",
     "in_order",
@@ -43,6 +44,7 @@ __all__ = [
 SAFE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 #: One of those below, or one that somebody has added to a plan.
 ConfigurationName = Annotated[str, Field(pattern=SAFE_NAME)]
+PlanName = ConfigurationName
 
 #: The planner's configurations, simpler first: ties in model selection go to the first.
 CONFIGURATION_NAMES: tuple[str, ...] = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")

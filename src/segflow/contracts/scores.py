@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -56,11 +57,19 @@ class Metrics(_Sparse):
 
 
 class CaseScores(Contract):
-    """Metrics of one case per target, with keys such as "1" or "(1, 2)"."""
+    """Metrics of one case per target, with keys such as "1" or "(1, 2)".
+
+    The files are where they were when the case was scored; `file_name` is the case's in any folder.
+    """
 
     metrics: dict[str, Metrics]
     prediction_file: str
     reference_file: str
+
+    @property
+    def file_name(self) -> str:
+        """Of its label map, such as "CASE.nii.gz"."""
+        return PurePath(self.prediction_file).name
 
 
 class Summary(_Sparse):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from segflow.contracts.arrays import Image, LabelMap
 from segflow.contracts.case import Case, Geometry, RawCase
 from segflow.contracts.errors import DatasetError
+from segflow.contracts.labels import Labels
 from segflow.images.formats import (
     FLAT_ENDINGS,
     LOSSY_ENDINGS,
@@ -26,7 +27,15 @@ from segflow.images.formats import (
 from segflow.images.image_files import read_geometry, read_voxels, write_image
 from segflow.processes.memory import check_memory
 
-__all__ = ["read_case", "read_geometry", "read_image", "read_labels", "write_labels"]
+__all__ = [
+    "check_label_values",
+    "compare_geometry",
+    "read_case",
+    "read_geometry",
+    "read_image",
+    "read_labels",
+    "write_labels",
+]
 
 SPACING_TOLERANCE_MM = 1e-4
 ORIGIN_TOLERANCE_MM = 1e-3
@@ -60,7 +69,7 @@ def read_case(case: Case, *, channels: int) -> RawCase:
         labels = read_labels(case.label, case=case.identifier)
         found = read_geometry(case.label, case=case.identifier, shape=labels.shape)
         warnings += _remarks(case.label, found, case.identifier)
-        warnings += _compare(case.label, found, case.images[0], geometry, case.identifier)
+        warnings += compare_geometry(case.label, found, case.images[0], geometry, case.identifier)
     return RawCase(case.identifier, image, labels, geometry, tuple(warnings))
 
 
@@ -112,9 +121,39 @@ def read_labels(file: Path, *, case: str) -> LabelMap:
     if not (-limit <= smallest and largest <= limit) or not (
         exact or np.array_equal(labels, np.rint(labels))
     ):
-        raise DatasetError(f"case {case}: label file {file} holds values that are not whole 32-bit numbers")
+        fits = (labels == np.rint(labels)) & (labels >= -limit) & (labels <= limit)
+        odd = labels[~fits][0].item()
+        raise DatasetError(
+            f"case {case}: label file {file} holds values that are not whole 32-bit numbers, such as {odd!r}; "
+            "round them and save them as integers"
+        )
     small = np.iinfo(np.int16)
     return labels.astype(np.int16 if small.min <= smallest and largest <= small.max else np.int32)
+
+
+def check_label_values(found: LabelMap, file: Path, labels: Labels, *, case: str) -> tuple[int, ...]:
+    """The label values that occur, ascending.
+
+    Args:
+        found: As read.
+        file: For the message.
+        labels: Those of the data set.
+        case: For the message.
+
+    Raises:
+        DatasetError: There is a value that dataset.json does not name.
+
+    Source: method.md section 4.
+    """
+    allowed = {*labels.values, *([] if labels.ignore is None else [labels.ignore])}
+    values = tuple(int(value) for value in np.unique(found))
+    unknown = [value for value in values if value not in allowed]
+    if unknown:
+        raise DatasetError(
+            f"case {case}: label file {file} holds the value {unknown[0]}, which dataset.json does not name (it names "
+            f"{sorted(allowed)}); correct the label file or add the value to 'labels'"
+        )
+    return values
 
 
 def write_labels(path: Path, labels: LabelMap, geometry: Geometry) -> None:
@@ -163,7 +202,10 @@ def _read_channels(files: Sequence[Path], case: str) -> tuple[Image, Geometry, l
         if used:
             array = read_voxels(file, case=case)
             found = read_geometry(file, case=case, shape=array.shape[1:])
-            warnings += [*_remarks(file, found, case), *_compare(file, found, files[0], geometry, case)]
+            warnings += [
+                *_remarks(file, found, case),
+                *compare_geometry(file, found, files[0], geometry, case),
+            ]
         end = used + len(array)
         if end > len(image):
             image = np.concatenate([image[:used], np.empty((len(array), *geometry.shape), np.float32)])
@@ -197,7 +239,7 @@ def _remarks(file: Path, geometry: Geometry, case: str) -> list[str]:
     return [f"case {case}: {file}: {remark}" for remark in geometry.remarks]
 
 
-def _compare(file: Path, found: Geometry, first_file: Path, first: Geometry, case: str) -> list[str]:
+def compare_geometry(file: Path, found: Geometry, first_file: Path, first: Geometry, case: str) -> list[str]:
     """Warnings if a file lies elsewhere than the first one of its case; other shapes or spacings are errors."""
     if found.shape != first.shape:
         raise DatasetError(
@@ -206,6 +248,12 @@ def _compare(file: Path, found: Geometry, first_file: Path, first: Geometry, cas
         )
     if not has_spacing(file):  # it has that of the first file
         return []
+    if found.file_dimensions != first.file_dimensions and not np.allclose(found.spacing_mm, first.spacing_mm):
+        kinds = {2: "a 2D image", 3: "a volume of one slice"}
+        raise DatasetError(
+            f"case {case}: {file} is {kinds[found.file_dimensions]}, but {first_file} is "
+            f"{kinds[first.file_dimensions]}; save both in the same way, with the same spacing"
+        )
     if not np.allclose(found.spacing_mm, first.spacing_mm, atol=SPACING_TOLERANCE_MM):
         raise DatasetError(
             f"case {case}: {file} has spacing {found.spacing_mm} mm (z, y, x), but {first_file} has "

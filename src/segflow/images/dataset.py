@@ -6,11 +6,12 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from segflow.contracts.case import Case, Dataset
+from segflow.contracts.codec import whole_number
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
 from segflow.images.formats import ENDINGS, LOSSY_ENDINGS, companions, ending_of, label_ending, split_name
@@ -81,7 +82,7 @@ def read_dataset(folder: Path) -> Dataset:
     folds_file = folder / "splits_final.json"
     return Dataset(
         folder=folder,
-        name=str(description.get("name", folder.resolve().name)),
+        name=str(description.get("name", Path(os.path.abspath(folder)).name)),  # noqa: PTH100  a link's own name
         channel_names=names,
         labels=labels,
         file_ending=ending,
@@ -118,7 +119,16 @@ def read_description(file: Path) -> tuple[dict[str, Any], Labels]:
     if not isinstance(ending, str) or ending.lower() not in ENDINGS:
         raise DatasetError(f"{file}: file_ending is {ending!r}; it must be one of {', '.join(ENDINGS)}")
     labels = Labels.from_json(description["labels"], description.get("regions_class_order"), where=str(file))
-    return description | {"channel_names": _channel_names(description["channel_names"], file)}, labels
+    declared = whole_number(description["numTraining"])
+    if declared is None or declared < 1:
+        raise DatasetError(
+            f"{file}: numTraining must be the number of training cases, found {description['numTraining']!r}"
+        )
+    if type(description["numTraining"]) is not int:
+        note = f"{file}: numTraining {description['numTraining']!r} is read as {declared}; write it so"
+        labels = replace(labels, notes=(*labels.notes, note))
+    names = _channel_names(description["channel_names"], file)
+    return description | labels.as_json | {"channel_names": names, "numTraining": declared}, labels
 
 
 def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
@@ -312,7 +322,11 @@ def _listed_cases(listing: Any, folder: Path, file: Path) -> tuple[Case, ...]:
         raise DatasetError(
             f'{file}: "dataset" must map identifiers to {{"images": [...], "label": ...}}'
         ) from None
-    for name in listed:
+    for name, (images, _) in listed.items():
+        if isinstance(listing[name]["images"], str):
+            raise DatasetError(
+                f'{file}: "images" of {name} is the text {"".join(images)!r}; write a list, with a file per channel'
+            )
         if not _IDENTIFIER.fullmatch(name):
             raise DatasetError(
                 f'{file}: {name!r} under "dataset" cannot be a case\'s name, because files are named after it; '

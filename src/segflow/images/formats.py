@@ -71,6 +71,8 @@ def label_ending(ending: str) -> str:
 def side_file(file: Path) -> Path | None:
     """The JSON file that holds an image's spacing, if the format needs one and it is there.
 
+    Other programs (labelme, BIDS) put JSON files of the same name beside images: without "spacing", it is not ours.
+
     Args:
         file: An image, as in `CASE_0000.tif`, or a label map, as in `CASE.tif`; the side file is `CASE.json`.
 
@@ -80,7 +82,18 @@ def side_file(file: Path) -> Path | None:
     if ending not in WITHOUT_SPACING:
         return None
     names = dict.fromkeys((file.name[: -len(ending)], split_name(file)[0]))
-    return next((path for name in names if (path := file.with_name(f"{name}.json")).exists()), None)
+    return next((path for name in names if _is_side_file(path := file.with_name(f"{name}.json"))), None)
+
+
+def _is_side_file(file: Path) -> bool:
+    """Whether it is there and not a JSON object without a spacing; one that cannot be read is, and refused later."""
+    if not file.is_file():
+        return False
+    try:
+        found = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError):
+        return True
+    return not isinstance(found, dict) or "spacing" in found
 
 
 def has_spacing(file: Path) -> bool:
@@ -146,8 +159,8 @@ def digest_of_image(file: Path) -> str:
 
 def _read_side_file(file: Path) -> tuple[float, float, float]:
     try:
-        z, y, x = (float(value) for value in json.loads(file.read_text(encoding="utf-8"))["spacing"])
-    except (KeyError, TypeError, ValueError):
+        z, y, x = (float(value) for value in json.loads(file.read_text(encoding="utf-8-sig"))["spacing"])
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         z = y = x = 0.0
     if not all(0 < value < float("inf") for value in (z, y, x)):
         raise DatasetError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import PlanError
@@ -22,8 +23,15 @@ def read_folds(path: Path) -> tuple[Fold, ...]:
     Raises:
         PlanError: The file is missing or cannot be understood.
     """
-    data = {"folds": read_json(path, error=PlanError)}
+    found = read_json(path, error=PlanError)
+    if isinstance(found, list):  # other keys, such as "test", are ignored, as in nnU-Net
+        found = [_of_a_fold(fold) if isinstance(fold, dict) else fold for fold in found]
+    data = {"folds": found}
     return _Folds.parse(data, where=str(path), error=PlanError).folds
+
+
+def _of_a_fold(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key in Fold.model_fields}
 
 
 def write_folds(path: Path, folds: tuple[Fold, ...]) -> None:

@@ -296,6 +296,8 @@ def _check_lengths(configuration: Configuration, plan: Plan, where: str) -> None
 def _check_network(configuration: Configuration, where: str) -> None:
     """Feature maps must match after each stage, and the patch must be divisible by the strides."""
     network = configuration.architecture
+    if len(network.strides) < 2:
+        raise PlanError(f"{where}: strides has a single stage; a U-Net needs at least two")
     if any(step != 1 for step in network.strides[0]):
         raise PlanError(
             f"{where}: the first of strides must be 1 along every axis, as segflow's networks have it"

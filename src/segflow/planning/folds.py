@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segflow.contracts.errors import PlanError
 from segflow.contracts.plan import N_FOLDS, Fold
 
-__all__ = ["check_folds", "make_folds"]
+__all__ = ["make_folds"]
 
 _SEED = 12345
 
@@ -31,24 +30,6 @@ def make_folds(identifiers: Sequence[str]) -> tuple[Fold, ...]:
         Fold(train=_pick(names, np.setdiff1d(order, held_out)), val=_pick(names, held_out))
         for held_out in np.array_split(order, N_FOLDS)
     )
-
-
-def check_folds(folds: Sequence[Fold], identifiers: Sequence[str], *, where: str) -> None:
-    """Refuse folds of a file (`where`, for messages) that do not fit the data set.
-
-    Raises:
-        PlanError: A fold names a case that does not exist, is empty, or trains on a case that it holds out.
-    """
-    known = set(identifiers)
-    for number, fold in enumerate(folds):
-        unknown = sorted({*fold.train, *fold.val} - known)
-        if unknown:
-            raise PlanError(f"{where}: fold {number} names {unknown[0]}, which is not a case of the data set")
-        shared = sorted(set(fold.train) & set(fold.val))
-        if shared:
-            raise PlanError(f"{where}: fold {number} trains on {shared[0]}, which it also holds out")
-        if not fold.train or not fold.val:
-            raise PlanError(f"{where}: fold {number} has no training or no held-out cases")
 
 
 def _pick(names: np.ndarray, positions: np.ndarray) -> tuple[str, ...]:

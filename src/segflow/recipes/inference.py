@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from segflow.contracts.codec import Contract
+from segflow.contracts.codec import Amount, Contract
 
 __all__ = ["Axis", "InferenceRecipe", "Precision"]
 
@@ -29,8 +29,8 @@ class InferenceRecipe(Contract):
             labels at borders.
     """
 
-    step: Annotated[float, Field(gt=0, le=1)] = 0.5
-    gaussian_sigma: float = 0.125
+    step: Annotated[float, Field(ge=0.01, le=1)] = 0.5
+    gaussian_sigma: Amount = 0.125
     mirroring: bool | Annotated[tuple[Axis, ...], Field(min_length=1)] = True
     average: Literal["logits", "probabilities"] = "logits"
     precision: Precision = "auto"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from segflow.contracts.codec import Amount, Contract, Count
-from segflow.contracts.plan import Encoder, LabelInterpolation, Normalization
+from segflow.contracts.plan import Encoder, LabelInterpolation, Normalization, PlanName
 
 __all__ = ["PlannerRecipe"]
 
@@ -55,9 +55,9 @@ class PlannerRecipe(Contract):
         separate_z: Resample anisotropic images slice by slice, with the nearest slice in between (section 8.2).
     """
 
-    plans_name: str = "nnUNetPlans"
+    plans_name: PlanName = "nnUNetPlans"
     planner: str = "ExperimentPlanner"
-    data_name: str | None = None
+    data_name: PlanName | None = None
     encoder: Encoder = "plain"
     budget: Literal["activations", "voxels"] = "activations"
     counts_channels: bool = False

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from segflow.contracts.codec import Contract, Count
+from segflow.contracts.codec import Amount, Contract, Count, PathText
 from segflow.contracts.plan import ConfigurationName
 
 __all__ = ["AugmentationRecipe", "LossName", "TrainingRecipe"]
 
 LossName = Literal["dice_ce", "dice_topk", "ce", "dice"]
-Range = tuple[float, float]
+
+
+def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"a range must not begin at {ends[0]} and end at {ends[1]}; swap them")
+    return ends
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Degrees = Annotated[float, Field(ge=0, le=360)]
+#: In voxels of a patch; larger ones would need too much memory.
+Voxels = Annotated[float, Field(ge=0, le=100)]
+Ascending = AfterValidator(_ascending)
+Range = Annotated[tuple[Weight, Weight], Ascending]
+PositiveRange = Annotated[tuple[Amount, Amount], Ascending]
+VoxelRange = Annotated[tuple[Voxels, Voxels], Ascending]
+ShareRange = Annotated[tuple[PositiveShare, PositiveShare], Ascending]
 #: Distance of the nodes of a deformation, as a share of the longest edge; smaller ones would need too many nodes.
 NodeDistance = Annotated[float, Field(ge=0.02, le=1)]
 #: Displacement of a node, as a share of that distance; with larger ones a deformation could fold.
@@ -36,39 +52,39 @@ class AugmentationRecipe(Contract):
         cascade_remove_max_share: Only components smaller than this share of the patch are removed.
     """
 
-    rotation_3d_deg: float = 30.0
-    rotation_2d_deg: float = 180.0
-    rotation_2d_elongated_deg: float = 15.0
-    elongated_ratio: float = 1.5
-    anisotropy_ratio: float = 3.0
-    p_rotation: float = 0.2
-    p_scaling: float = 0.2
-    scaling: Range = (0.7, 1.4)
+    rotation_3d_deg: Degrees = 30.0
+    rotation_2d_deg: Degrees = 180.0
+    rotation_2d_elongated_deg: Degrees = 15.0
+    elongated_ratio: Amount = 1.5
+    anisotropy_ratio: Amount = 3.0
+    p_rotation: Share = 0.2
+    p_scaling: Share = 0.2
+    scaling: PositiveRange = (0.7, 1.4)
     p_elastic: Share = 0.0
-    elastic_scale: tuple[NodeDistance, NodeDistance] = (0.1, 0.25)
-    elastic_magnitude: tuple[NodeShift, NodeShift] = (0.0, 0.25)
-    p_noise: float = 0.1
+    elastic_scale: Annotated[tuple[NodeDistance, NodeDistance], Ascending] = (0.1, 0.25)
+    elastic_magnitude: Annotated[tuple[NodeShift, NodeShift], Ascending] = (0.0, 0.25)
+    p_noise: Share = 0.1
     noise_std: Range = (0.0, 0.1)
-    p_blur: float = 0.2
-    p_blur_channel: float = 0.5
-    blur_sigma: Range = (0.5, 1.0)
-    p_brightness: float = 0.15
-    brightness_split: Range = (0.75, 1.25)
-    p_contrast: float = 0.15
-    contrast_split: Range = (0.75, 1.25)
-    p_low_resolution: float = 0.25
-    p_low_resolution_channel: float = 0.5
-    low_resolution: Range = (0.5, 1.0)
-    p_gamma_inverted: float = 0.1
-    p_gamma: float = 0.3
-    gamma_split: Range = (0.7, 1.5)
-    p_mirror_axis: float = 0.5
-    p_cascade_morphology: float = 0.4
-    p_cascade_morphology_label: float = 0.5
-    cascade_radius: Range = (1.0, 8.0)
-    p_cascade_remove: float = 0.2
-    p_cascade_remove_label: float = 0.5
-    cascade_remove_max_share: float = 0.15
+    p_blur: Share = 0.2
+    p_blur_channel: Share = 0.5
+    blur_sigma: VoxelRange = (0.5, 1.0)
+    p_brightness: Share = 0.15
+    brightness_split: PositiveRange = (0.75, 1.25)
+    p_contrast: Share = 0.15
+    contrast_split: PositiveRange = (0.75, 1.25)
+    p_low_resolution: Share = 0.25
+    p_low_resolution_channel: Share = 0.5
+    low_resolution: ShareRange = (0.5, 1.0)
+    p_gamma_inverted: Share = 0.1
+    p_gamma: Share = 0.3
+    gamma_split: PositiveRange = (0.7, 1.5)
+    p_mirror_axis: Share = 0.5
+    p_cascade_morphology: Share = 0.4
+    p_cascade_morphology_label: Share = 0.5
+    cascade_radius: VoxelRange = (1.0, 8.0)
+    p_cascade_remove: Share = 0.2
+    p_cascade_remove_label: Share = 0.5
+    cascade_remove_max_share: Share = 0.15
 
 
 class TrainingRecipe(Contract):
@@ -104,22 +120,22 @@ class TrainingRecipe(Contract):
     schedule_epochs: Count | None = None
     patience: Count | None = None
     iterations: Count = 250
-    validation_iterations: Annotated[int, Field(ge=0)] = 50
-    learning_rate: Annotated[float, Field(gt=0)] = 0.01
-    schedule_exponent: float = 0.9
-    momentum: float = 0.99
-    weight_decay: float = 3e-5
-    gradient_clip_norm: float = 12.0
-    foreground_share: float = 0.33
+    validation_iterations: Annotated[int, Field(ge=0, lt=2**31)] = 50
+    learning_rate: Amount = 0.01
+    schedule_exponent: Weight = 0.9
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    weight_decay: Weight = 3e-5
+    gradient_clip_norm: Amount = 12.0
+    foreground_share: Share = 0.33
     loss: LossName = "dice_ce"
-    top_k_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    top_k_share: PositiveShare = 0.1
     dice: Literal["mean", "squared"] = "mean"
     entropy_per_class: bool = False
     deep_supervision: bool = True
     deep_supervision_weights: Annotated[tuple[Weight, ...], Field(min_length=1)] | None = None
     base_width: Count | None = None
     batch_size: dict[ConfigurationName, Count] = Field(default_factory=dict)
-    pretrained: str | dict[ConfigurationName, str] | None = None
+    pretrained: PathText | dict[ConfigurationName, PathText] | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -6,7 +6,6 @@ import base64
 import math
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ def _results(data: ReportData) -> dict[str, Any]:
     keys = [target_key(target) for target in data.labels.targets]
     cases = [
         (
-            PurePosixPath(case.reference_file).name.removesuffix(data.file_ending),
+            case.file_name.removesuffix(data.file_ending),
             [case.metrics[key].dice for key in keys],
             mean_dice(case),
         )

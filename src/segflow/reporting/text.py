@@ -110,7 +110,7 @@ def representative_cases(summary: Summary, n: int = 3) -> tuple[tuple[str, CaseS
         (rank in words, scores) pairs without repetition; cases without any defined Dice are left out.
     """
     scored = [case for case in summary.metric_per_case if not math.isnan(mean_dice(case))]
-    ranked = sorted(scored, key=lambda case: (-mean_dice(case), case.reference_file))
+    ranked = sorted(scored, key=lambda case: (-mean_dice(case), case.file_name))
     last = len(ranked) - 1
     wanted = min(n, len(ranked))
     places = [0] if wanted == 1 else [round(i * last / (wanted - 1)) for i in range(wanted)]

@@ -148,7 +148,7 @@ def _dice(summaries: Mapping[str, Summary]) -> NDArray[np.float64]:
     tables = []
     expected: list[str] | None = None
     for name, summary in summaries.items():
-        files = sorted(case.reference_file for case in summary.metric_per_case)
+        files = sorted(case.file_name for case in summary.metric_per_case)
         expected = expected or files
         if files != expected:
             odd = sorted(set(files) ^ set(expected)) or ["a case that occurs twice"]
@@ -156,7 +156,7 @@ def _dice(summaries: Mapping[str, Summary]) -> NDArray[np.float64]:
                 f"candidate {name} was scored on other cases than the first candidate (see {odd[0]}); "
                 "a comparison needs the same ones: evaluate all candidates on the same folds"
             )
-        cases = sorted(summary.metric_per_case, key=lambda case: case.reference_file)
+        cases = sorted(summary.metric_per_case, key=lambda case: case.file_name)
         tables.append([[case.metrics[key].dice for key in summary.mean] for case in cases])
     return np.array(tables, dtype=np.float64)
 

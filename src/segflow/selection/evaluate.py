@@ -113,7 +113,7 @@ def summarise(
     Without cases, as where all are trained on, all means are NaN.
 
     Args:
-        cases: In any order; sorted by reference file in the summary.
+        cases: In any order; sorted by file name in the summary.
         labels: Their vocabulary.
         nsd_tolerance_mm: Tolerance of the normalised surface Dice, where it was measured.
 
@@ -139,7 +139,7 @@ def summarise(
     return Summary(
         foreground_mean=mean_metrics(list(mean.values())),
         mean=mean,
-        metric_per_case=tuple(sorted(cases, key=lambda case: case.reference_file)),
+        metric_per_case=tuple(sorted(cases, key=lambda case: case.file_name)),
         nsd_tolerance_mm=nsd_tolerance_mm,
     )
 
@@ -153,7 +153,7 @@ def merge_folds(folds: Sequence[Summary], labels: Labels) -> Summary:
     Source: method.md section 22.
     """
     cases = [case for fold in folds for case in fold.metric_per_case]
-    times = Counter(case.reference_file for case in cases)
+    times = Counter(case.file_name for case in cases)
     twice = sorted(name for name, n in times.items() if n > 1)
     if twice:
         raise PredictionError(

@@ -87,7 +87,7 @@ def read_json(path: Path, *, error: type[SegflowError]) -> Any:
         SegflowError: (of class `error`) The file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise error(f"{path} does not exist") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as problem:

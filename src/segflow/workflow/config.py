@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from segflow.contracts.codec import Contract
+from segflow.contracts.codec import Amount, Contract, Count, PathText
 from segflow.contracts.plan import ConfigurationName
 
 __all__ = ["WorkflowConfig"]
 
-Positive = Annotated[int, Field(ge=1)]
+#: Names in the folder of the results that no data set's results can have.
+_OURS = {"comparison.csv", "logs", "benchmarks", "records", "records.new"}
 #: Null, as of a section whose lines are all commented out, changes nothing.
 Changes = dict[str, Any] | None
 
@@ -20,29 +21,29 @@ Changes = dict[str, Any] | None
 class ChunksConfig(Contract):
     """How per-case work is cut into jobs."""
 
-    cases: Positive = 16
-    most: Positive = 32
+    cases: Count = 16
+    most: Count = 32
 
 
 class ResourcesConfig(Contract):
     """What a training or prediction job asks for; nothing here changes a result, except for rounding."""
 
-    gpus: Positive = 1
-    threads: Positive | None = None
-    workers: Annotated[int, Field(ge=0)] | None = None
+    gpus: Count = 1
+    threads: Count | None = None
+    workers: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     augment: Literal["workers", "device"] = "workers"
-    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10
+    checkpoint_minutes: Amount = 10
     deterministic: bool = False
     compile: Literal["auto"] | bool = "auto"
     tensorboard: bool = False
-    mem_mb: Positive = 8000
-    runtime_min: Positive = 2880
+    mem_mb: Count = 8000
+    runtime_min: Count = 2880
 
 
 class ReportConfig(Contract):
     """What the report shows."""
 
-    overlays: Annotated[int, Field(ge=0)] = 3
+    overlays: Annotated[int, Field(ge=0, lt=2**31)] = 3
 
 
 class WorkflowConfig(Contract):
@@ -51,19 +52,19 @@ class WorkflowConfig(Contract):
     `planning` to `postprocessing` change values of the recipe; they are checked with it, by `segflow.workflow.recipes`.
     """
 
-    dataset: str | None = None
-    datasets: tuple[str, ...] | None = None
-    output: str
-    recipe: str | None = None
-    recipes: tuple[str, ...] | None = None
-    plan: str | None = None
+    dataset: PathText | None = None
+    datasets: tuple[PathText, ...] | None = None
+    output: PathText
+    recipe: PathText | None = None
+    recipes: tuple[PathText, ...] | None = None
+    plan: PathText | None = None
     configurations: Literal["auto"] | Annotated[tuple[ConfigurationName, ...], Field(min_length=1)] = "auto"
     folds: Literal["all"] | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (
         0, 1, 2, 3, 4,
     )  # fmt: skip
     ensembles: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     planning: Changes = None
     training: Changes = None
     augmentation: Changes = None
@@ -81,6 +82,10 @@ class WorkflowConfig(Contract):
         names = [Path(folder).name for folder in self.dataset_folders]
         if not all(names) or ".." in names:
             raise ValueError("a data set needs a folder with a name, as it is the name of its results")
+        if taken := _OURS & set(names):
+            raise ValueError(
+                f"a data set's folder cannot be called '{min(taken)}', as its results would be; rename it"
+            )
         if len(set(names)) != len(names):
             raise ValueError(
                 "two data sets have the same folder name, which names their results; rename one of the folders"

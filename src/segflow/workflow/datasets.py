@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segflow.contracts.errors import ConfigurationError
-from segflow.contracts.plan import N_FOLDS, FoldName
+from segflow.contracts.folds import check_folds, held_out_twice
+from segflow.contracts.plan import N_FOLDS, Fold, FoldName
 from segflow.images.dataset import list_files, read_description
 from segflow.nnunet.folds import read_folds
 from segflow.workflow.chunks import chunk_count, chunk_of
@@ -61,8 +63,9 @@ def read_sources(config: WorkflowConfig) -> dict[str, SourceData]:
 
     Raises:
         DatasetError: A dataset.json is missing or wrong, or there are no images.
-        ConfigurationError: A fold is named that a data set does not have, or all cases are to be trained on and a
-            splits_final.json holds some out.
+        PlanError: A splits_final.json does not fit its data set.
+        ConfigurationError: A fold is named that a data set does not have, a case is held out by two of those named, or
+            all cases are to be trained on and a splits_final.json holds some out.
     """
     return {Path(folder).name: _read(Path(folder), config) for folder in config.dataset_folders}
 
@@ -75,30 +78,40 @@ def _read(folder: Path, config: WorkflowConfig) -> SourceData:
         chunks[chunk_of(identifier, count)] += map(str, names)
     content, _ = read_description(folder / "dataset.json")
     own = folder / "splits_final.json"
-    n_folds = len(read_folds(own)) if own.exists() else N_FOLDS
+    split = read_folds(own) if own.exists() else ()
+    if own.exists():
+        check_folds(split, files, where=str(own))
     return SourceData(
         folder=str(folder),
         description=str(folder / "dataset.json"),
         chunks=chunks,
         cases=f"cases={len(files)}:{hashlib.sha256(json.dumps(list(files)).encode()).hexdigest()[:12]}",
         meaning=[f"{key}={json.dumps(content[key])}" for key in _MEANING if key in content],
-        n_folds=n_folds,
-        folds=_folds(config, folder, n_folds, can_hold_out=own.exists() or len(files) >= N_FOLDS),
+        n_folds=len(split) or N_FOLDS,
+        folds=_folds(config, folder, split, can_hold_out=own.exists() or len(files) >= N_FOLDS),
         own_folds=[str(own)] if own.exists() else [],
     )
 
 
-def _folds(config: WorkflowConfig, folder: Path, n_folds: int, *, can_hold_out: bool) -> list[FoldName]:
+def _folds(
+    config: WorkflowConfig, folder: Path, own: Sequence[Fold], *, can_hold_out: bool
+) -> list[FoldName]:
     """The folds to train."""
-    if config.folds == "all" and (folder / "splits_final.json").exists():
+    if config.folds == "all" and own:
         raise ConfigurationError(
             f"folds: all trains on every case, but {folder} has a splits_final.json that holds some out; "
             "name its folds, or remove it"
         )
     if config.folds == "all" or not can_hold_out:
         return ["all"]
+    n_folds = len(own) or N_FOLDS
     if max(config.folds) >= n_folds:
         raise ConfigurationError(
             f"folds: there is no fold {max(config.folds)}; the folds of {folder.name} are 0 to {n_folds - 1}"
+        )
+    twice = held_out_twice({number: own[number] for number in config.folds}) if own else None
+    if twice:
+        raise ConfigurationError(
+            f"{folder / 'splits_final.json'}: {twice}; name one of these folds, or mend the file"
         )
     return list(config.folds)

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from segflow.contracts.errors import ConfigurationError, PlanError
-from segflow.contracts.plan import CONFIGURATION_NAMES, SAFE_NAME, Plan, in_order
+from segflow.contracts.plan import CONFIGURATION_NAMES, SAFE_NAME, Configuration, Plan, in_order
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.recipe import SECTIONS, Recipe, changed, find_recipe, recipe_named
@@ -25,11 +25,14 @@ __all__ = [
     "pretrained_words",
     "read_plans",
     "read_recipes",
+    "too_many_gpus",
     "training_words",
 ]
 
 CASCADE, LOW_RESOLUTION, FULL_RESOLUTION = "3d_cascade_fullres", "3d_lowres", "3d_fullres"
 _DIGITS = 12
+#: Folders beside those of the recipes: what they share.
+_SHARED = {"check", "fingerprint", "plans", "preprocessed", "logs", "benchmarks"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ def read_recipes(config: WorkflowConfig) -> dict[str, Recipe]:
     found: dict[str, Recipe] = {}
     for entry in config.recipe_names:
         recipe = find_recipe(entry)
+        if recipe.name in _SHARED:
+            raise ConfigurationError(
+                f"{entry}: a recipe cannot be called '{recipe.name}', as its results would be; rename the file"
+            )
         if recipe.name in found:
             raise ConfigurationError(f"recipes: two are called '{recipe.name}'; rename one of the files")
         found[recipe.name] = _with_changes(recipe, config)
@@ -118,6 +125,19 @@ def forms_pairs(recipe: Recipe, config: WorkflowConfig) -> bool:
     """Whether pairs of configurations are averaged, for which probabilities are kept."""
     names = recipe.selection.configurations
     return config.ensembles and (names is None or len(names) > 1)
+
+
+def too_many_gpus(config: WorkflowConfig, recipe: Recipe, planned: Mapping[str, Configuration]) -> str | None:
+    """Why some of a plan's configurations cannot share their batches among as many GPUs, or None."""
+    gpus = 1 if config.device == "cpu" else config.resources.gpus
+    for name, configuration in planned.items():
+        batch = recipe.training.batch_size.get(name, configuration.batch_size)
+        if gpus > batch:
+            return (
+                f"resources.gpus is {gpus}, and a batch of {name} is of {batch} patches, which cannot be shared among "
+                f"more GPUs than that: set resources.gpus to {batch} at most, or a larger training.batch_size"
+            )
+    return None
 
 
 def pretrained_words(recipe: Recipe, configuration: str) -> list[str]:

@@ -8,6 +8,7 @@ is why `planned_jobs` reads a dry run.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -40,10 +41,14 @@ __all__ = [
     "search_programs",
     "settle",
     "stop_jobs_when_interrupted",
+    "unsettle",
 ]
 
 _RECORDS = Path(".snakemake", "metadata")
 _LOCK = Path(".snakemake", "segflow.lock")
+#: Stands for the folder of the results in copies of records.
+_HERE = "{results}"
+_AT_WORK = "at_work"
 
 _HEAD = re.compile(r"^(?:local)?(?P<kind>rule|checkpoint) (?P<rule>\w+):$")
 _REASON = re.compile(r"^ {4}reason: (?P<reason>.+)$")
@@ -143,36 +148,74 @@ def settle(workflow: Any, results: Path) -> None:
 # Snakemake's records: parameters, code and inputs of each result.
 
 
+def unsettle(results: Path) -> None:
+    """Note that a call is at work on these results, so that their ages count until `settle` has run."""
+    (results / "records").mkdir(parents=True, exist_ok=True)
+    (results / "records" / _AT_WORK).touch()
+
+
 def keep_records(results: Path) -> None:
-    """Copy the records of these results to their folder `records`."""
+    """Copy the records of these results to their folder `records`, in such a way that it can be moved with them."""
     kept, fresh = results / "records", results / "records.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    _copy_records(_RECORDS, fresh, results)
+    for result, text in _read_records(_RECORDS):
+        if result.is_relative_to(results):
+            _write_record(fresh, result.relative_to(results), _moved(text, str(results), _HERE))
     shutil.rmtree(kept, ignore_errors=True)
     fresh.rename(kept)
 
 
 def recover_records(results: Path) -> None:
-    """Give Snakemake the copy of these results' records back, if it has none of them: else, changes would go unseen."""
-    if next(_records(_RECORDS, results), None) is None:
-        _copy_records(results / "records", _RECORDS, results)
+    """Give Snakemake the copy of these results' records back where it has none or older ones: else, changes go unseen.
+
+    Copied files have any age. Where Snakemake knew nothing of these results, and no call has been at work on them since
+    they were settled, they get one age again.
+    """
+    kept = dict(_read_records(results / "records"))
+    own = {result: text for result, text in _read_records(_RECORDS) if result.is_relative_to(results)}
+    settled = not own and not (results / "records" / _AT_WORK).exists()
+    now = time.time()
+    for name, text in kept.items():
+        file = results / name
+        if _ended(own.get(file)) < _ended(text):
+            _write_record(_RECORDS, file, _moved(text, _HERE, str(results)))
+        if settled and file.exists() and all(of.startswith(f"{_HERE}/") for of in json.loads(text)["input"]):
+            os.utime(file, (now, now))
 
 
-def _copy_records(source: Path, target: Path, results: Path) -> None:
-    for name in _records(source, results):
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name, target / name)
+def _moved(text: str, old: str, new: str) -> str:
+    """A record with the paths below one folder as paths below another."""
+    old, new = (json.dumps(folder)[1:-1] for folder in (old, new))
+    return re.sub(rf"(?<![\w./~-]){re.escape(old)}/", lambda _: f"{new}/", text)
 
 
-def _records(folder: Path, results: Path) -> Iterator[Path]:
-    """The records of these results, relative to the folder."""
-    names = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
-    return (name for name in names if _result_of(name).is_relative_to(results))
+def _ended(record: str | None) -> float:
+    return 0.0 if record is None else float(json.loads(record).get("endtime") or 0)
+
+
+def _read_records(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Results and their records, which are JSON; one that is not complete counts as absent, as for Snakemake."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            text = file.read_text(encoding="utf-8", errors="replace")
+            with suppress(ValueError):
+                if isinstance(json.loads(text), dict):
+                    yield _result_of(file.relative_to(folder)), text
+
+
+def _write_record(folder: Path, result: Path, text: str) -> None:
+    """A record is named by its result, in base 64; long names are broken into folders that begin with @."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = base64.urlsafe_b64encode(str(result).encode()).decode()
+    length = os.pathconf(folder, "PC_NAME_MAX") - 1
+    parts = [name[start : start + length] for start in range(0, len(name), length)]
+    file = folder.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
 
 
 def _result_of(record: Path) -> Path:
-    """A record is named by its result, in base 64; long names are broken into folders that begin with @."""
     text = "".join(part.removeprefix("@") for part in record.parts)
     try:
         return Path(base64.urlsafe_b64decode(text).decode())
