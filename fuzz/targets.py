@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from fuzz import nifti
+from fuzz import nifti, texts
 from segflow.images.cases import read_image
 
 
@@ -76,5 +76,11 @@ TARGETS: dict[str, Target] = {
     "nii_gz": Target("a_0000.nii.gz", _image, _gunzip, partial(gzip.compress, mtime=0)),
     "png": Target("a_0000.png", _image, bytes, _png_checksums),
     "mhd": Target("a_0000.mhd", _header_and_voxels),
+    "dataset": Target("dataset.json", texts.description),
+    "folds": Target("splits_final.json", texts.folds),
+    "config": Target("config.yaml", texts.configuration),
+    "recipe": Target("own.yaml", texts.recipe),
+    "plans": Target("plans.json", texts.plan),
+    "command": Target("words", texts.command),
     "nifti_compared": Target("a_0000.nii", nifti.compare, make=nifti.make),
 }
