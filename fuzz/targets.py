@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from fuzz import nifti
+from fuzz import nifti, texts
 from segflow.images.cases import read_image
 from segflow.images.formats import geometry_of_picture
 
@@ -82,5 +82,11 @@ TARGETS: dict[str, Target] = {
     "png": Target("a_0000.png", _image, bytes, _png_checksums),
     "side_file": Target("a.json", _side_file),
     "mhd": Target("a_0000.mhd", _header_and_voxels),
+    "dataset": Target("dataset.json", texts.description),
+    "folds": Target("splits_final.json", texts.folds),
+    "config": Target("config.yaml", texts.configuration),
+    "recipe": Target("own.yaml", texts.recipe),
+    "plans": Target("plans.json", texts.plan),
+    "command": Target("words", texts.command),
     "nifti_compared": Target("a_0000.nii", nifti.compare, make=nifti.make),
 }

@@ -6,7 +6,8 @@ import pickle
 import shutil
 
 import pytest
-from stage_calls import call, cases_in, plan_words, preprocess_words
+from score_calls import read, write_like
+from stage_calls import call, cases_in, plan_words, preprocess_words, without
 
 from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
 from segflow.contracts.plan import Plan
@@ -71,4 +72,20 @@ def ready(project):
     manifest = project / "2d" / "manifest" / "chunk_0.json"
     call("manifest", "--chunks", manifest, "--output", project / "2d" / "prepared.json")
     assert read_prepared(project / "2d" / "prepared.json") == cases_in(manifest)
+    return project
+
+
+@pytest.fixture
+def folder(project):
+    """With label maps to score: the truth, but for a far speck in one case, a missing class and an empty map."""
+    predictions = project / "predictions"
+    shutil.copytree(project / "data" / "labelsTr", predictions)
+    speck = read(predictions / "phantom_000.nii.gz")
+    speck[0, 0, :2] = 1
+    write_like(predictions / "phantom_000.nii.gz", speck)
+    without(predictions / "phantom_001.nii.gz", 2)
+    for number in (2, 3):  # class 2 is nowhere in case 2
+        without(project / "data" / "labelsTr" / "phantom_002.nii.gz", 2)
+        without(predictions / f"phantom_00{number}.nii.gz", 2)
+    without(predictions / "phantom_003.nii.gz", 1)
     return project

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
@@ -100,6 +101,21 @@ def test_a_model_is_named_by_its_package_or_its_experiment(word, tmp_path, monke
     Path("experiment/model").mkdir(parents=True)
     Path("experiment/model/model.json").write_text("{}")
     assert parsed(ModelPackage, word) == Path("experiment/model")
+
+
+def test_a_path_that_no_library_can_open(capsys):
+    assert main(["check", os.fsdecode(b"M\xfcller")]) == 1
+    assert "'M\\udcfcller' is not UTF-8; rename it" in capsys.readouterr().err
+
+
+def test_a_path_is_the_one_that_its_user_means(tmp_path, monkeypatch, capsys):
+    """Shells leave the ~ in --output=~/x."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert main(["phantom", "~/data", "--cases", "1"]) == 0
+    assert (tmp_path / "data" / "dataset.json").exists()
+    assert main(["phantom", "./-data", "--cases", "1"]) == 0
+    assert (tmp_path / "-data" / "dataset.json").exists()
 
 
 @pytest.mark.parametrize("text", ["3/3", "1", "a/b", "0/0", "1/2/3", "1.0/2", " 1/2"])

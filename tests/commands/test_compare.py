@@ -57,6 +57,12 @@ def test_a_row_per_experiment(finish, tmp_path):
     assert list(table["post_processing"]) == ["no", "yes"]
 
 
+@pytest.mark.parametrize("name", ["=1+1", "@x", "-2"])
+def test_names_are_no_formulas_of_a_spreadsheet(name, finish, tmp_path):
+    assert main(["compare", finish(name, name, [0.5]), "--output", str(tmp_path / "c.csv")]) == 0
+    assert (tmp_path / "c.csv").read_text().splitlines()[1].startswith(f"'{name},'{name},2d,")
+
+
 def test_on_the_screen(finish, capsys):
     assert main(["compare", finish("liver", "nnunet", [0.5, 0.7])]) == 0
     said = capsys.readouterr().out

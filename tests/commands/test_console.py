@@ -7,8 +7,10 @@ import re
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from segflow.commands import console
+from segflow.commands.console import console as progress_console
 from segflow.commands.console import progress_bar
 
 
@@ -38,6 +40,19 @@ def test_a_long_note_leaves_room_for_the_rest(screen):
     line = screen()
     assert re.fullmatch(r"train 3d_fullres fold 0 \S{16} 4/4 0:00:00 +[\d.]+ samples/s ep.*…", line)
     assert len(line) <= 80
+
+
+@pytest.mark.parametrize("text", ["fold [/x]", "a [bold] :smile:"])
+def test_text_of_the_user_is_shown_as_it_is(text, screen, capsys):
+    with progress_bar(text, 1) as bar:
+        bar.advance(note=text)
+    assert screen().count(text) == 2
+    table = Table("x", title=text)
+    table.add_row(text)
+    for target in (console.answers, progress_console):
+        target.print(table, text)
+    captured = capsys.readouterr()
+    assert captured.out.count(text) == captured.err.count(text) == 3
 
 
 def test_without_items_no_throughput(screen):

@@ -93,12 +93,14 @@ def test_as_a_module():
     [
         (["phantom", "x", "--devise", "cpu"], "Unknown option: --devise"),
         (["manifest", "--output", "x"], "--chunks"),
+        (["check", "-data"], "write ./-data for this path"),
         (["chekc"], 'Did you mean "check"?'),
         (["phantom", "x", "--cases", "many"], "--cases"),
     ],
 )
 def test_a_command_line_that_cannot_be_understood(words, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("-data").mkdir()
     assert main(words) == 2
     shown = capsys.readouterr().err
     assert said in shown
@@ -125,7 +127,7 @@ def test_ctrl_c_while_a_library_executes_text(tmp_path):
     script.write_text("""
 import sys
 from segflow.commands import main
-main._application = lambda words: exec("raise KeyboardInterrupt")
+main.application = lambda words: exec("raise KeyboardInterrupt")
 sys.exit(main.main([]))
 """)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -15,6 +16,7 @@ from segflow.images.dataset import (
     read_description,
     stray_labels,
 )
+from segflow.nnunet.folds import read_folds
 
 A_IMAGES = ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"]
 A_LABEL = "labelsTr/a.nii.gz"
@@ -62,6 +64,37 @@ def test_a_number_of_cases_that_is_written_otherwise_is_read_with_a_warning(decl
 def test_a_number_of_cases_that_is_none(declared, make):
     with pytest.raises(DatasetError, match=r"numTraining must be the number of training cases, found"):
         read_description(make(numTraining=declared) / "dataset.json")
+
+
+NFC, NFD = "Müller", "Mu\u0308ller"
+
+
+def test_the_spellings_of_a_name_are_one_name(make):
+    files = [f"imagesTr/{NFD}_0000", f"imagesTr/{NFC}_0001", f"labelsTr/{NFD}"]
+    folder = make(files=files, numTraining=1)
+    (case,) = read_dataset(folder).cases
+    assert case.identifier == NFC
+    found = [*case.images, case.label]
+    assert [str(file.relative_to(folder)) for file in found] == [f"{name}.nii.gz" for name in files]
+    assert list_files(folder) == {NFC: tuple(found)}
+    assert stray_labels(read_dataset(folder)) == ()
+    (folder / "splits_final.json").write_text(f'[{{"train": ["{NFD}"], "val": ["x"]}}]')
+    assert read_folds(folder / "splits_final.json")[0].train == (NFC,)
+    (folder / "imagesTr" / f"{NFC}_0000.nii.gz").touch()
+    with pytest.raises(DatasetError, match=f"are both channel 0 of a case {NFC}"):
+        find_inputs([folder / f"imagesTr/{name}_0000.nii.gz" for name in (NFC, NFD)], ".nii.gz", 1)
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"M\xfcller"), "a\x1b[31mb", "two\nlines"])
+def test_names_that_are_no_text(name, make):
+    folder = make(
+        files=(*FILES, *(f"imagesTr/{name}_000{channel}" for channel in (0, 1)), f"labelsTr/{name}")
+    )
+    for read in (read_dataset, list_files):
+        with pytest.raises(DatasetError, match=rf"^case {re.escape(ascii(name))}: its name is not UTF-8"):
+            read(folder)
+    inputs = find_inputs([folder / "imagesTr"], ".nii.gz", 2)
+    assert (list(inputs.cases), list(inputs.faults)) == (["a", "b"], [name])
 
 
 def test_odd_identifiers_in_order(make):

@@ -49,6 +49,11 @@ def test_any_training_can_be_drawn(records):
     assert pixels(records).shape == (700, 1100, 3)
 
 
+@pytest.mark.parametrize("name", [r"$\frac$", "$a$ and $b", "a_{b}^"])
+def test_names_are_no_formulas(name):
+    assert draw_progress([record(0)], (name, "other")).startswith(b"\x89PNG")
+
+
 def test_each_panel_shows_its_values():
     before = pixels([record(epoch) for epoch in range(6)])
     # Two panels per picture; the values lie within the range, so that the axes stay the same.

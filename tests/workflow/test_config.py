@@ -98,6 +98,11 @@ def test_the_commented_file_changes_no_value_of_the_recipe(section, commented):
         ({"configurations": "2d"}, r".*'configurations': it must be a list: write \[2d\] \(found '2d'\)"),
         ({"folds": 0}, r".*'folds': it must be a list: write \[0\] \(found 0\)"),
         ({"recipes": "resenc"}, r"'recipes': it must be a list: write \[resenc\]"),
+        *(
+            ({key: "a/{x}/b"}, rf"'{key}': .*a/{{x}}/b has a brace in it")
+            for key in ("output", "dataset", "plan")
+        ),
+        ({"recipes": ["nnunet", "b{.yaml"]}, r"'recipes\.1': .*b{\.yaml has a brace in it"),
         ({"output": ""}, "'output': String should have at least 1 character"),
         ({"seed": 2**63}, "'seed'"),
         ({"resources": {"checkpoint_minutes": float("inf")}}, r"'resources\.checkpoint_minutes'"),

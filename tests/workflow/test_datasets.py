@@ -159,6 +159,13 @@ def test_folds_that_do_not_fit_are_refused_before_any_job(lay_out):
         sources(folds=[0])
 
 
+@pytest.mark.parametrize("case", ["a{b}", "x}"])
+def test_names_that_snakemake_would_take_for_wildcards(case, lay_out):
+    lay_out(cases=[case])
+    with pytest.raises(DatasetError, match=r"_0000\.nii\.gz has a brace in it, which Snakemake takes"):
+        sources()
+
+
 def test_a_fold_that_one_of_them_does_not_have(lay_out):
     lay_out("five")
     split_into_two(lay_out("two"))

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from cyclopts import Parameter, Token, validators
 
+from segflow.contracts.codec import path_text
 from segflow.contracts.errors import ConfigurationError
 
 __all__ = [
@@ -184,7 +185,12 @@ def _package(_type: Any, tokens: Sequence[Token]) -> Path:
 def _path(tokens: Sequence[Token]) -> tuple[Path, str]:
     """The path, and the option's name for messages."""
     token = tokens[0]
-    return Path(token.value), "" if token.keyword is None else f"{token.keyword}: "
+    named = "" if token.keyword is None else f"{token.keyword}: "
+    if any("\ud800" <= character <= "\udfff" for character in token.value):
+        raise ConfigurationError(
+            f"{named}{token.value!a} is not UTF-8; rename it, as not every library can open it"
+        )
+    return Path(path_text(token.value)), named
 
 
 def _chunk(_type: Any, tokens: Sequence[Token]) -> tuple[int, int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from segflow.commands.arguments import ExperimentFolder, ResultFile
+from segflow.commands.console import answers
 from segflow.commands.outcome import read_outcome
 from segflow.reporting.text import mean_dice
-from segflow.storage.files import write_text
+from segflow.storage.files import cell_text, write_text
 
 _WORDS = ("dataset", "recipe", "best_model", "post_processing")
 
@@ -25,14 +25,18 @@ def compare(experiments: list[ExperimentFolder], *, output: ResultFile | None = 
     """
     rows = [_row(folder) for folder in experiments]
     if output is not None:
-        write_text(output, pd.DataFrame(rows).to_csv(index=False))
+        cells = [
+            {name: cell_text(value) if isinstance(value, str) else value for name, value in row.items()}
+            for row in rows
+        ]
+        write_text(output, pd.DataFrame(cells).to_csv(index=False))
         return
     table = Table(title="comparison")
     for name in rows[0]:
         table.add_column(name.replace("_", " "), justify="left" if name in _WORDS else "right")
     for row in rows:
         table.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console().print(table)
+    answers.print(table)
 
 
 def _row(folder: Path) -> dict[str, str | int | float]:

@@ -20,10 +20,13 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-__all__ = ["Bar", "console", "logger", "progress_bar"]
+__all__ = ["Bar", "answers", "console", "logger", "progress_bar"]
 
 logger = logging.getLogger("segflow")
-console = Console(stderr=True)
+#: Names of files and labels are shown as they are: no markup, no emoji.
+console = Console(stderr=True, markup=False, emoji=False)
+#: What a verb is asked for.
+answers = Console(markup=False, emoji=False)
 
 _BAR_CHARACTERS = 16
 
@@ -69,13 +72,14 @@ def progress_bar(label: str, total: int, *, per_step: int = 1, item: str = "") -
     """
     throughput = (_Throughput(per_step, item),) if item else ()
     columns = (
-        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=_BAR_CHARACTERS),
         MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=len(f"{total}/{total}"))),
         TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7)),
         *throughput,
         TextColumn(
             "{task.fields[note]}",
+            markup=False,
             style="dim",
             table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),  # what the others leave
         ),

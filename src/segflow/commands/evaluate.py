@@ -24,12 +24,13 @@ from segflow.commands.raw_cases import MAX_ERRORS_SHOWN, Fault, attempt, first_o
 from segflow.commands.score_table import score_table, write_scores
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import Geometry
+from segflow.contracts.codec import nfc
 from segflow.contracts.errors import ConfigurationError, DatasetError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores
 from segflow.images.cases import check_label_values, compare_geometry, read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
-from segflow.images.formats import label_ending
+from segflow.images.formats import label_ending, spelled
 from segflow.processes.pool import map_cases
 from segflow.selection.evaluate import SURFACE_METRICS, Surfaces, score_case, summarise
 from segflow.storage.files import digest_of, key_of, write_text
@@ -190,11 +191,11 @@ def _score_all(
 def _check_complete(folders: Sequence[Path], how: Scoring, *, partial: bool) -> None:
     """Refuse references without a prediction, or warn of cases of the data set: a mean over the others is too good."""
     ending = label_ending(str(read_description(how.dataset)[0]["file_ending"]))
-    predicted = {file.name for file in list_label_maps(folders, ending)}
+    predicted = {nfc(file.name) for file in list_label_maps(folders, ending)}
     if how.references is None:
         wanted = {f"{name}{ending}" for name in _dataset_labels(how.dataset.parent)}
     else:
-        wanted = {file.name for file in list_label_maps([how.references], ending)}
+        wanted = {nfc(file.name) for file in list_label_maps([how.references], ending)}
     absent = sorted(wanted - predicted)
     if not absent or any((folder / "manifest.json").exists() for folder in folders):
         return
@@ -206,9 +207,9 @@ def _check_complete(folders: Sequence[Path], how: Scoring, *, partial: bool) -> 
 
 def _reference(file: Path, how: Scoring, ending: str) -> Path:
     if how.references is not None:
-        reference = how.references / file.name
+        reference = spelled(how.references / file.name)
     else:
-        identifier = file.name.removesuffix(ending)
+        identifier = nfc(file.name.removesuffix(ending))
         reference = _dataset_labels(how.dataset.parent).get(identifier, Path(f"label of {identifier}"))
     if not reference.exists():
         raise DatasetError(f"{file} has no reference: {reference} does not exist")

@@ -21,6 +21,7 @@ from segflow.commands.arguments import (
 )
 from segflow.commands.console import console, progress_bar
 from segflow.contracts.arrays import LabelMap, SpacingMm
+from segflow.contracts.codec import nfc
 from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 from segflow.images.cases import read_geometry, read_labels
@@ -89,7 +90,7 @@ def _pairs(summary: Summary, predictions: Path, dataset: Path) -> list[tuple[Pat
     for case in summary.metric_per_case:
         scored = Path(case.prediction_file)
         moved = predictions / scored.parent.name / scored.name
-        reference = labels.get(case.file_name) or Path(case.reference_file)
+        reference = labels.get(nfc(case.file_name)) or Path(case.reference_file)
         found.append((moved if moved.exists() else scored, reference))
     return found
 

@@ -12,6 +12,7 @@ from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.case import Case, Dataset
+from segflow.contracts.codec import nfc
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
@@ -130,7 +131,7 @@ def _overlays(outcome: Outcome, dataset: Dataset, n: int) -> tuple[Overlay, ...]
     ending = label_ending(str(outcome.description["file_ending"]))
     found = []
     for rank, scores in representative_cases(outcome.summary, n):
-        case = cases[scores.file_name.removesuffix(ending)]
+        case = cases[nfc(scores.file_name.removesuffix(ending))]
         found.append(_overlay(outcome, case, scores, rank))
     return tuple(found)
 

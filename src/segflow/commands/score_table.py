@@ -14,7 +14,7 @@ from rich.table import Table
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Metrics, Summary
 from segflow.metrics.overlap import target_key
-from segflow.storage.files import write_text
+from segflow.storage.files import cell_text, write_text
 
 __all__ = ["score_table", "write_scores"]
 
@@ -75,7 +75,8 @@ def write_scores(path: Path, summary: Summary, labels: Labels) -> None:
             metrics = case.metrics[target_key(target)]
             cells = [getattr(metrics, name) for name in asked]
             shown = ["" if math.isnan(value) else value for value in cells]
-            writer.writerow([case.file_name, target_key(target), title, *shown])
+            names_of_row = map(cell_text, (case.file_name, target_key(target), title))
+            writer.writerow([*names_of_row, *shown])
     write_text(path, text.getvalue())
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from segflow.commands.arguments import ExperimentFolder
+from segflow.commands.console import answers
 from segflow.commands.outcome import read_outcome, stage_times
 from segflow.reporting.terminal import terminal_summary
 
@@ -17,6 +16,6 @@ def summary(results: ExperimentFolder) -> None:
     """
     outcome = read_outcome(results)
     stages = stage_times(outcome.folder)
-    Console().print(
+    answers.print(
         terminal_summary(outcome.card, outcome.summary, outcome.labels, folder=outcome.folder, stages=stages)
     )

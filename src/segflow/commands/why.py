@@ -7,9 +7,9 @@ import sys
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 
+from segflow.commands.console import answers
 from segflow.contracts.errors import ConfigurationError
 from segflow.workflow.snakemake import PlannedJobs, planned_jobs
 
@@ -32,10 +32,10 @@ def why(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
     if done.returncode != 0:
         raise ConfigurationError(f"snakemake cannot say what it would do:\n{said.strip()}")
     jobs = planned_jobs(said)
-    Console().print(_table(jobs) if jobs else "Nothing would be run: all results are up to date.")
+    answers.print(_table(jobs) if jobs else "Nothing would be run: all results are up to date.")
     undecided = sorted({job.rule for job in jobs if job.is_checkpoint})
     if undecided:
-        Console().print(
+        answers.print(
             f"What follows from {', '.join(undecided)} is decided when its result is there: "
             "it is left alone where the result is the same as before."
         )

@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
@@ -15,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from segflow.contracts.errors import SegflowError
 
-__all__ = ["Amount", "Contract", "Count", "PathText", "path_text", "whole_number"]
+__all__ = ["Amount", "Contract", "Count", "PathText", "nfc", "path_text", "whole_number"]
 
 #: Whole numbers from 1 to 2**31 - 1, and finite numbers above 0.
 Count = Annotated[int, Field(ge=1, lt=2**31)]
@@ -26,6 +27,11 @@ def path_text(given: str) -> str:
     """A path as its user means it: `~` is their home, and one that begins with `-` is no option of a command."""
     path = Path(os.path.expanduser(given))  # noqa: PTH111  a user that does not exist is no fault: it may be a name
     return str(path.absolute() if str(path).startswith("-") else path)
+
+
+def nfc(name: str) -> str:
+    """The one spelling of a name whose accents may be characters of their own, as macOS writes them (NFD)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def whole_number(value: object) -> int | None:

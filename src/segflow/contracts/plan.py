@@ -11,10 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, AliasPath, ConfigDict, Field, GetCoreSchemaHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    model_serializer,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from segflow.contracts.codec import Amount, Contract, Count
+from segflow.contracts.codec import Amount, Contract, Count, nfc
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import IntensityProperties
 
@@ -61,11 +69,14 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 N_FOLDS = 5
 
 
+Identifier = Annotated[str, AfterValidator(nfc)]
+
+
 class Fold(Contract):
     """Identifiers of the cases a network is trained on, and of those held out."""
 
-    train: tuple[str, ...]
-    val: tuple[str, ...]
+    train: tuple[Identifier, ...]
+    val: tuple[Identifier, ...]
 
 
 #: The number of a fold, or that of all cases: a network trained on every one, with none held out.

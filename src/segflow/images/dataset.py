@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from segflow.contracts.case import Case, Dataset
-from segflow.contracts.codec import whole_number
+from segflow.contracts.codec import nfc, whole_number
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
-from segflow.images.formats import ENDINGS, LOSSY_ENDINGS, companions, ending_of, label_ending, split_name
+from segflow.images.formats import (
+    ENDINGS,
+    LOSSY_ENDINGS,
+    companions,
+    ending_of,
+    label_ending,
+    spelled,
+    split_name,
+)
 from segflow.storage.files import read_json
 
 __all__ = [
@@ -219,7 +228,8 @@ def list_files(folder: Path) -> dict[str, tuple[Path, ...]]:
     else:
         ending = description["file_ending"]
         for name, images in _files_by_case(folder / "imagesTr", ending).items():
-            label = folder / "labelsTr" / f"{name}{label_ending(ending)}"
+            _check_name(name)
+            label = spelled(folder / "labelsTr" / f"{name}{label_ending(ending)}")
             found[name] = [images[channel] for channel in sorted(images)] + [label] * label.exists()
     return {
         name: (*files, *dict.fromkeys(path for file in files for path in companions(file)))
@@ -240,7 +250,7 @@ def _files_by_case(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
     if not folder.is_dir():
         raise DatasetError(f"{folder} does not exist; images belong there as IDENTIFIER_0000{ending}")
     # not hidden files: ._CASE_0000.nii.gz is what macOS leaves beside a file
-    pattern = re.compile(rf"[^.].*_[0-9]{{4}}{re.escape(ending)}")
+    pattern = re.compile(rf"[^.].*_[0-9]{{4}}{re.escape(ending)}", re.DOTALL)
     found = _group_by_case(file for file in folder.iterdir() if pattern.fullmatch(file.name))
     if not found:
         raise DatasetError(f"{folder} holds no file named IDENTIFIER_0000{ending}")
@@ -270,11 +280,24 @@ def _group_by_case(files: Iterable[Path]) -> dict[str, dict[int, Path]]:
     return found
 
 
+def _entries(images: Any) -> Any:
+    return images if isinstance(images, str) else list(images)
+
+
+def _check_name(identifier: str) -> None:
+    """Refuse names that are no text: libraries and JSON files cannot hold them."""
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in identifier):
+        raise DatasetError(
+            f"case {identifier!a}: its name is not UTF-8, or has control characters; rename its files"
+        )
+
+
 def _channel_files(identifier: str, files: Mapping[int, Path], channels: int) -> tuple[Path, ...]:
     """A case's files in the order of channels; one file may hold all of them.
 
     Source: method.md section 2; gaps in the channel numbers, which nnU-Net overlooks, are errors here.
     """
+    _check_name(identifier)
     expected = range(channels if len(files) > 1 else 1)
     missing = [number for number in expected if number not in files]
     surplus = [number for number in files if number not in expected]
@@ -293,7 +316,7 @@ def _channel_files(identifier: str, files: Mapping[int, Path], channels: int) ->
 
 
 def _label_file(identifier: str, ending: str, folder: Path) -> Path:
-    file = folder / f"{identifier}{label_ending(ending)}"
+    file = spelled(folder / f"{identifier}{label_ending(ending)}")
     if file.exists():
         return file
     lossy = folder / f"{identifier}{ending}"
@@ -317,15 +340,18 @@ def _listed_cases(listing: Any, folder: Path, file: Path) -> tuple[Case, ...]:
         return found
 
     try:
-        listed = {str(name): (list(entry["images"]), entry["label"]) for name, entry in listing.items()}
+        listed = {
+            nfc(str(name)): (_entries(entry["images"]), entry["label"]) for name, entry in listing.items()
+        }
     except (AttributeError, KeyError, TypeError):
         raise DatasetError(
             f'{file}: "dataset" must map identifiers to {{"images": [...], "label": ...}}'
         ) from None
     for name, (images, _) in listed.items():
-        if isinstance(listing[name]["images"], str):
+        _check_name(name)
+        if isinstance(images, str):
             raise DatasetError(
-                f'{file}: "images" of {name} is the text {"".join(images)!r}; write a list, with a file per channel'
+                f'{file}: "images" of {name} is the text {images!r}; write a list, with a file per channel'
             )
         if not _IDENTIFIER.fullmatch(name):
             raise DatasetError(

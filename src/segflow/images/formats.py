@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from segflow.contracts.case import Geometry
+from segflow.contracts.codec import nfc
 from segflow.contracts.errors import DatasetError
 from segflow.storage.files import digest_of, key_of
 
@@ -29,6 +30,7 @@ __all__ = [
     "label_ending",
     "side_content",
     "side_file",
+    "spelled",
     "split_name",
 ]
 
@@ -43,7 +45,7 @@ ENDINGS = (*NIFTI_ENDINGS, ".nrrd", ".mha", ".mhd", ".gipl", *FLAT_ENDINGS, *TIF
 WITHOUT_SPACING = (*FLAT_ENDINGS, *TIFF_ENDINGS)
 #: A 2D file's third spacing, or this times its largest: never resampled, always coarsest.
 FLAT_SPACING = 999.0
-_CHANNEL = re.compile(r"(?P<identifier>.+)_(?P<channel>\d{4})", re.ASCII)
+_CHANNEL = re.compile(r"(?P<identifier>.+)_(?P<channel>\d{4})", re.ASCII | re.DOTALL)
 _DATA_FILE = re.compile(
     rb"^[ \t]*ElementDataFile\s*[=:]\s*(?P<name>.*?)\s*$(?P<rest>.*)", re.MULTILINE | re.DOTALL
 )
@@ -57,10 +59,20 @@ def ending_of(file: Path) -> str:
 
 
 def split_name(file: Path) -> tuple[str, int | None]:
-    """The identifier and the channel that an image's name holds: CASE and 0 of CASE_0000.nii.gz, None without one."""
-    stem = file.name[: len(file.name) - len(ending_of(file))]
+    """The identifier and the channel that an image's name holds: CASE and 0 of CASE_0000.nii.gz, None without one.
+
+    The identifier is spelled in one way (NFC), whatever that of the file; `spelled` finds files by it.
+    """
+    stem = nfc(file.name[: len(file.name) - len(ending_of(file))])
     match = _CHANNEL.fullmatch(stem)
     return (match["identifier"], int(match["channel"])) if match else (stem, None)
+
+
+def spelled(file: Path) -> Path:
+    """The existing file of this name in any spelling (NFC, NFD), or the path as it is."""
+    if file.exists() or file.name.isascii() or not file.parent.is_dir():
+        return file
+    return next((other for other in file.parent.iterdir() if nfc(other.name) == nfc(file.name)), file)
 
 
 def label_ending(ending: str) -> str:

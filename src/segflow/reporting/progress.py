@@ -53,7 +53,7 @@ def _draw_dice(axes: Axes, columns: Mapping[str, Sequence[Any]], target_names: S
     rows = columns.get("pseudo_dice", ())
     for number, name in enumerate(target_names):
         values = [row[number] for row in rows]
-        _line(axes, columns, values, color=class_colour(number), label=name, **_PALE)
+        _line(axes, columns, values, color=class_colour(number), label=name.replace("$", r"\$"), **_PALE)
     _line(axes, columns, columns.get("ema", ()), color="#000000", lw=1.8, label="mean, moving average")
     style_epochs(axes, "pseudo-Dice of held-out patches")
     axes.legend(loc="lower right", **_LEGEND)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "cell_text",
     "changed_file",
     "copy_file",
     "digest_of",
@@ -65,6 +66,11 @@ def copy_file(source: Path, target: Path) -> None:
     """Copy a file atomically."""
     with open_atomically(target) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def cell_text(text: str) -> str:
+    """Text as a cell of a CSV file, in which spreadsheets would take some names for formulas."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -5,12 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from segflow.contracts.codec import Amount, Contract, Count, PathText
 from segflow.contracts.plan import ConfigurationName
 
-__all__ = ["WorkflowConfig"]
+__all__ = ["WorkflowConfig", "without_braces"]
+
+
+def without_braces(path: str) -> str:
+    """A path or name that Snakemake, for which braces hold wildcards, takes as it is.
+
+    Raises:
+        ValueError: It holds a brace.
+    """
+    if set("{}") & set(path):
+        raise ValueError(f"{path} has a brace in it, which Snakemake takes for a wildcard; rename it")
+    return path
+
+
+PlainPath = Annotated[PathText, AfterValidator(without_braces)]
 
 #: Names in the folder of the results that no data set's results can have.
 _OURS = {"comparison.csv", "logs", "benchmarks", "records", "records.new"}
@@ -52,12 +66,12 @@ class WorkflowConfig(Contract):
     `planning` to `postprocessing` change values of the recipe; they are checked with it, by `segflow.workflow.recipes`.
     """
 
-    dataset: PathText | None = None
-    datasets: tuple[PathText, ...] | None = None
-    output: PathText
-    recipe: PathText | None = None
-    recipes: tuple[PathText, ...] | None = None
-    plan: PathText | None = None
+    dataset: PlainPath | None = None
+    datasets: tuple[PlainPath, ...] | None = None
+    output: PlainPath
+    recipe: PlainPath | None = None
+    recipes: tuple[PlainPath, ...] | None = None
+    plan: PlainPath | None = None
     configurations: Literal["auto"] | Annotated[tuple[ConfigurationName, ...], Field(min_length=1)] = "auto"
     folds: Literal["all"] | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (
         0, 1, 2, 3, 4,

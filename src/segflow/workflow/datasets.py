@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segflow.contracts.errors import ConfigurationError
+from segflow.contracts.errors import ConfigurationError, DatasetError
 from segflow.contracts.folds import check_folds, held_out_twice
 from segflow.contracts.plan import N_FOLDS, Fold, FoldName
 from segflow.images.dataset import list_files, read_description
 from segflow.nnunet.folds import read_folds
 from segflow.workflow.chunks import chunk_count, chunk_of
-from segflow.workflow.config import WorkflowConfig
+from segflow.workflow.config import WorkflowConfig, without_braces
 
 __all__ = ["SourceData", "read_sources"]
 
@@ -75,7 +75,7 @@ def _read(folder: Path, config: WorkflowConfig) -> SourceData:
     count = chunk_count(len(files), cases=config.chunks.cases, most=config.chunks.most)
     chunks: list[list[str]] = [[] for _ in range(count)]
     for identifier, names in files.items():
-        chunks[chunk_of(identifier, count)] += map(str, names)
+        chunks[chunk_of(identifier, count)] += map(_plain, names)
     content, _ = read_description(folder / "dataset.json")
     own = folder / "splits_final.json"
     split = read_folds(own) if own.exists() else ()
@@ -91,6 +91,13 @@ def _read(folder: Path, config: WorkflowConfig) -> SourceData:
         folds=_folds(config, folder, split, can_hold_out=own.exists() or len(files) >= N_FOLDS),
         own_folds=[str(own)] if own.exists() else [],
     )
+
+
+def _plain(file: Path) -> str:
+    try:
+        return without_braces(str(file))
+    except ValueError as problem:
+        raise DatasetError(str(problem)) from None
 
 
 def _folds(
