@@ -127,7 +127,7 @@ def test_ctrl_c_while_a_library_executes_text(tmp_path):
     script.write_text("""
 import sys
 from segflow.commands import main
-main._application = lambda words: exec("raise KeyboardInterrupt")
+main.application = lambda words: exec("raise KeyboardInterrupt")
 sys.exit(main.main([]))
 """)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)

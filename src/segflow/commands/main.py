@@ -18,7 +18,7 @@ from segflow import __version__
 from segflow.commands.arguments import Call, OutputFile, Settings
 from segflow.contracts.errors import SegflowError
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "application", "main"]
 
 logger = logging.getLogger("segflow")
 
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     _log_to(None)
     try:
-        app = _application(words)
+        app = application(words)
         app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
     except SegflowError as problem:
         logger.error("%s", problem)  # noqa: TRY400  a sentence, no traceback
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _application(words: Sequence[str]) -> App:
+def application(words: Sequence[str]) -> App:
     """All verbs, and the options of every verb.
 
     Only a verb that is not called needs a line of help from here: that of the one called is its docstring.

@@ -91,8 +91,8 @@ def _read(file: Path) -> Recipe:
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except OSError as problem:
         raise ConfigurationError(f"recipe file {file} cannot be read: {problem.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise ConfigurationError(f"{file} is not valid YAML: {problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: also of dates and numbers
+        raise ConfigurationError(f"{file} is not valid YAML: {' '.join(str(problem).split())}") from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{file} must contain sections such as 'training'")
     if "name" in content:
