@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -147,8 +148,9 @@ def strike_at_random(experiment: Experiment, random: Random, longest_s: float) -
         name = random.choice(list(SIGNALS))
         struck = {"job": jobs[:1], "snakemake": [call], "both": [call, *jobs], "worker": workers[:1]}[target]
         for one in struck or [call]:
-            one.send_signal(SIGNALS[name])
-        process.wait(LIMIT_S)
+            with suppress(psutil.NoSuchProcess):
+                one.send_signal(SIGNALS[name])
+        process.wait(5 * LIMIT_S)  # what does not depend on the job goes on
         return f"{name} to {target}, {len(jobs)} jobs"
     else:
         assert process.returncode == 0, (experiment.folder / "said.txt").read_text()

@@ -13,7 +13,7 @@ from segflow.contracts.case import CaseRecord, PreparedCase, TrainingCase
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import DatasetError, PlanError
 from segflow.contracts.labels import Target
-from segflow.storage.files import changed_file, digest_of, write_array
+from segflow.storage.files import DAMAGE, changed_file, digest_of, write_array
 from segflow.storage.results import ResultFolder
 
 __all__ = ["CaseStore"]
@@ -132,6 +132,8 @@ def _open_map(path: Path) -> NDArray[Any]:
         return np.asarray(np.lib.format.open_memmap(path, mode="r")).view(np.ndarray)
     except FileNotFoundError:
         raise PlanError(f"{path} does not exist; run the preprocessing of this case again") from None
+    except DAMAGE as problem:
+        raise PlanError(f"{path} is damaged ({problem}); run the preprocessing of this case again") from None
 
 
 #: Opening a map costs more than cutting a small patch out of one that is open. Each holds a file descriptor.

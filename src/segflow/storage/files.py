@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from segflow import __version__
@@ -42,7 +43,19 @@ __all__ = [
 C = TypeVar("C", bound=Contract)
 
 #: What Python and NumPy raise for files that are not what they should be.
-DAMAGE: Final = (ArithmeticError, AssertionError, EOFError, LookupError, SyntaxError, TypeError, ValueError)
+DAMAGE: Final = (
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RecursionError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+)
 
 _LIBRARIES = ("torch", "numpy", "scipy", "SimpleITK", "batchgenerators", "snakemake")
 
@@ -58,6 +71,10 @@ def open_atomically(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as problem:
+        if problem.filename is None or str(problem.filename) == str(temporary):
+            problem.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -102,7 +102,7 @@ def _damage_named(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise PredictionError(f"{path} does not exist; predict again with probabilities") from None
-    except (*DAMAGE, NotImplementedError, zipfile.BadZipFile, zlib.error) as problem:
+    except (*DAMAGE, zipfile.BadZipFile, zlib.error) as problem:
         raise PredictionError(f"{path} is damaged ({problem}); predict again with probabilities") from None
 
 

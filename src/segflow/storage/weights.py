@@ -24,8 +24,14 @@ _DAMAGE = (EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
     """Save tensors, numbers, strings, lists and dicts, atomically; equal content gives equal bytes."""
-    with open_atomically(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)  # given a name instead, torch would put it into the file
+    with open_atomically(path) as temporary:
+        try:
+            with temporary.open("wb") as file:
+                torch.save(content, file)  # given a name instead, torch would put it into the file
+        except RuntimeError as problem:
+            if isinstance(problem.__context__, OSError):  # torch notices a full disk later than Python
+                raise problem.__context__ from None
+            raise
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
