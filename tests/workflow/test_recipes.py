@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from zipfile import ZipFile
 
 import pytest
 from fingerprint_samples import fingerprint_of
@@ -387,9 +389,16 @@ def test_the_content_of_weights_counts_and_neither_name_nor_age(file):
         return pretrained_words(recipe, configuration)
 
     weights = file("weights", "model.pt")
+    with pytest.raises(
+        ConfigurationError, match=r"'training\.pretrained': .*model\.pt is damaged or holds no weights"
+    ):
+        plans_of(training={"pretrained": {"2d": weights}})
+    with ZipFile(weights, "w") as archive:
+        archive.writestr("weights", "1")
     plans_of(training={"pretrained": {"2d": weights}})
     expected = [f"training.pretrained={digest_of(Path(weights))[:12]}"]
     assert words(None) == words({"2d": weights}, "3d_fullres") == []
     assert words(weights) == words({"2d": weights}) == words(weights, "3d_fullres") == expected
     os.utime(weights, (1, 1))
-    assert words(file("weights", "copy.pt")) == expected != words(file("others", "other.pt"))
+    copy = shutil.copy(weights, Path(weights).with_name("copy.pt"))
+    assert words(str(copy)) == expected != words(file("others", "other.pt"))
