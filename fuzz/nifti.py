@@ -82,7 +82,8 @@ def compare(file: Path) -> None:
     else:
         ours = geometry.model_copy(update={"nifti_placement": "", "remarks": ()})
         assert repr(ours) == repr(theirs), f"SimpleITK: {theirs}"
-        np.testing.assert_allclose(image, itk.read_voxels(file), rtol=1e-6, err_msg="SimpleITK")
+        if geometry.file_dimensions == 3 or abs(np.linalg.det(np.reshape(geometry.direction, (2, 2)))) > 1e-3:
+            np.testing.assert_allclose(image, itk.read_voxels(file), rtol=1e-6, err_msg="SimpleITK")
     array = np.asarray(nibabel.Nifti1Image.from_filename(file).dataobj)
     array = array.reshape(*array.shape, *[1] * (3 - array.ndim)).T
     np.testing.assert_allclose(np.squeeze(image), np.squeeze(array), rtol=1e-6, err_msg="nibabel")

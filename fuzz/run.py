@@ -44,8 +44,9 @@ class Outcome:
 
 
 def seeds_of(name: str) -> list[Path]:
-    """The seeds of a target, sorted."""
-    return sorted((FOLDER / "seeds" / name).glob("*"))
+    """The seeds of a target, sorted; and files of its format that were mishandled once, if they are here."""
+    found = sorted((FOLDER.parent.parent / "shared" / "faults").glob(f"*{Path(TARGETS[name].file).suffix}"))
+    return [*sorted((FOLDER / "seeds" / name).glob("*")), *found]
 
 
 def replay(name: str) -> Outcome:

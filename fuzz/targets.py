@@ -21,6 +21,7 @@ from random import Random
 
 from fuzz import nifti, texts
 from segflow.images.cases import read_image
+from segflow.images.formats import geometry_of_picture
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Target:
         file: The name that an input is given, as endings decide.
         parse: Reads it, alone in a folder.
         unpack, pack: To and from what mutations change in half of the inputs, where checksums would refuse all others.
-        make: Makes an input, instead of mutations of seeds.
+        make: Makes an input, instead of mutations; seeds are what it found.
     """
 
     file: str
@@ -48,6 +49,10 @@ def _image(file: Path) -> object:
 def _header_and_voxels(file: Path) -> object:
     file.with_name("b.raw").write_bytes(bytes(120))
     return _image(file)
+
+
+def _side_file(file: Path) -> object:
+    return geometry_of_picture(file.with_name("a_0000.tif"), (3, 4, 5))
 
 
 def _gunzip(content: bytes) -> bytes:
@@ -75,6 +80,7 @@ TARGETS: dict[str, Target] = {
     },
     "nii_gz": Target("a_0000.nii.gz", _image, _gunzip, partial(gzip.compress, mtime=0)),
     "png": Target("a_0000.png", _image, bytes, _png_checksums),
+    "side_file": Target("a.json", _side_file),
     "mhd": Target("a_0000.mhd", _header_and_voxels),
     "dataset": Target("dataset.json", texts.description),
     "folds": Target("splits_final.json", texts.folds),

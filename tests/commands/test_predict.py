@@ -170,6 +170,26 @@ def test_a_failing_case_among_good_ones(model, output, tmp_path, capsys):
     assert {name: (output / name).read_bytes() for name in NAMES} == {name: expected[name] for name in NAMES}
 
 
+def test_voxel_sizes_far_from_those_of_the_training_cases(model, output, tmp_path, capsys):
+    """One would need more memory than any machine has, another is labelled with a warning; the others go on."""
+    files = [shutil.copy(image(model, 0), tmp_path)]
+    for name, factor in (("huge", 5000), ("tiny", 0.001)):
+        one = sitk.ReadImage(str(image(model, 0)))
+        one.SetSpacing([factor * mm for mm in one.GetSpacing()])
+        files.append(tmp_path / f"{name}_0000.nii.gz")
+        sitk.WriteImage(one, str(files[-1]))
+    assert main([str(word) for word in words(model, output, images=files)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    for name in ("huge", "tiny"):
+        assert f"case {name}: its voxels measure " in said
+    assert "case phantom_000" not in said
+    failed = json.loads((output / "prediction.json").read_text())["failed"]
+    assert list(failed) == ["huge"]
+    assert "GB of memory" in failed["huge"]
+    assert sorted(file.name for file in output.glob("*.nii.gz")) == [NAMES[0], "tiny.nii.gz"]
+    assert (output / NAMES[0]).read_bytes() == (model.parent / "straight" / NAMES[0]).read_bytes()
+
+
 def test_memory_that_does_not_suffice_is_the_case_s_fault(model, output, monkeypatch, capsys):
     original = Predictor.label
 

@@ -13,7 +13,7 @@ from segflow.contracts.artefacts import CheckedCase
 from segflow.contracts.case import Case, Dataset
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
-from segflow.fingerprint.consistency import absent_labels, dataset_warnings, equal_images
+from segflow.fingerprint.consistency import absent_labels, dataset_warnings, equal_images, unusual_spacings
 from segflow.fingerprint.integrity import case_warnings
 from segflow.images.cases import check_label_values
 
@@ -100,3 +100,26 @@ def test_absent_labels():
     cases = [checked("a", "x", values=(0, 1)), checked("b", "y", values=(0, 2, 5))]
     assert absent_labels(cases, labels) == ("label 3 occurs in no case", "label 4 (b) occurs in no case")
     assert absent_labels([*cases, checked("c", "z", values=(3, 4))], labels) == ()
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "is_unusual"),
+    [
+        ((3, 1, 1), False),
+        ((12, 0.4, 0.4), False),
+        ((400, 400, 400), True),
+        ((0.001, 0.001, 0.001), True),
+        ((3, 1, 0.1), True),
+    ],
+)
+def test_unusual_spacings(spacing_mm, is_unusual):
+    known = [(3, 1, 1), (2.5, 0.8, 0.8), (5, 1, 1), (3, 1, 1.1)]
+    lines = unusual_spacings({"a": spacing_mm, "b": (3, 1, 1)}, known)
+    assert len(lines) == is_unusual
+    for line in lines:
+        assert line.startswith("case a: its voxels measure ")
+        assert "mostly 3 x 1 x 1; correct the header" in line
+
+
+def test_nothing_is_unusual_where_nothing_is_known():
+    assert unusual_spacings({"a": (400, 1, 1)}, ()) == ()

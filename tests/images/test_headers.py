@@ -15,8 +15,8 @@ from image_samples import read_one, save
 from own_process import outcome_of
 
 from segflow.contracts.errors import DatasetError
-from segflow.images import limits
-from segflow.images.cases import read_geometry
+from segflow.images.cases import read_geometry, read_image, read_labels
+from segflow.processes import memory
 
 FOUND = Path(__file__).parents[2].parent / "shared" / "faults"
 FOUND_FILES = sorted(file for file in FOUND.rglob("*") if file.suffix not in {"", ".md", ".raw"})
@@ -271,6 +271,29 @@ def test_png_that_declares_more_than_it_holds(bits, kind, width, tmp_path):
     refused(file, "ends before its last voxel" if width else "no voxels")
 
 
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("LA", {}), ("L", {"transparency": 3}), ("I;16", {"transparency": 3})],
+    ids=["alpha", "transparent grey", "16 bits"],
+)
+def test_grey_pictures_with_transparency(mode, options, tmp_path):
+    file = tmp_path / "a_0000.png"
+    grey = np.zeros((6, 5, 2) if mode == "LA" else (6, 5), "u2" if mode == "I;16" else "u1")
+    PIL.Image.fromarray(grey).save(file, **options)
+    refused(file, "of a kind that is not read, such as grey values with transparency (alpha)")
+
+
+@pytest.mark.parametrize("ending", [".png", ".bmp"])
+def test_label_maps_of_a_palette(ending, tmp_path):
+    picture = PIL.Image.fromarray(np.eye(5, dtype=np.uint8)).convert("P")
+    picture.putpalette([0, 0, 0, 128, 0, 0])
+    picture.save(tmp_path / f"a{ending}")
+    with pytest.raises(
+        DatasetError, match=r"has 3 channels; .* the colours are read: save its indices as grey"
+    ):
+        read_labels(tmp_path / f"a{ending}", case="a")
+
+
 @pytest.mark.parametrize("ending", [".bmp", ".jpg", ".png", ".tif", ".nii.gz", ".mha", ".nrrd"])
 def test_images_that_memory_cannot_take(ending, tmp_path, monkeypatch):
     flat = ending in {".bmp", ".jpg"}
@@ -278,13 +301,24 @@ def test_images_that_memory_cannot_take(ending, tmp_path, monkeypatch):
     file = tmp_path / f"a_0000{ending}"
     PIL.Image.fromarray(array).save(file) if flat else save(file, array, compressed=True)
     assert read_one(file)[0].any() is np.False_
-    monkeypatch.setattr(limits, "available_bytes", lambda: array.size * 4)
+    monkeypatch.setattr(memory, "available_bytes", lambda: array.size * 4)
     assert read_one(file)[0].any() is np.False_  # so little is not asked about
-    monkeypatch.setattr(limits, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(memory, "_SMALL_BYTES", 0)
     with pytest.raises(
         DatasetError, match=r"a_0000.*: its header declares .* of memory, and .* are available; "
     ):
         read_one(file)
+
+
+def test_channels_that_memory_cannot_take_together(tmp_path, monkeypatch):
+    files = [save(tmp_path / f"a_000{number}.nii", ARRAY) for number in range(4)]
+    monkeypatch.setattr(memory, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 6 * ARRAY.size)
+    read_image(files[:1], case="a")
+    with pytest.raises(
+        DatasetError, match=r"^case a: it has 4 channels of \(3, 4, 5\) voxels .* of memory, and"
+    ):
+        read_image(files, case="a")
 
 
 @pytest.mark.parametrize(("n_bytes", "declared"), [(300 << 20, 5), (40 << 20, 5), (40 << 20, 32767)])

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import SimpleITK as sitk
-from image_samples import read_one, somewhere
+from image_samples import read_one, save, somewhere
 
 from segflow.contracts.errors import DatasetError
 from segflow.images import image_files
@@ -87,7 +87,20 @@ def test_label_maps_of_pictures(ending, spacing_mm, tmp_path):
     assert read_geometry(out, case="a") == geometry
     names = {f"a{ending}"} | ({"a.json"} if spacing_mm else set())
     assert {path.name for path in out.parent.iterdir()} == names
-    assert np.array_equal(np.asarray(PIL.Image.open(out)), labels[0])  # others can read it too
+    with PIL.Image.open(out) as picture:
+        assert np.array_equal(np.asarray(picture), labels[0])  # others can read it too
+        assert picture.info.get("dpi", (1, 1)) == (1, 1)  # no resolution, as the image has none
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (4, 5, 3), (2, 4, 4), (2, 1, 1)], ids=str)
+def test_slices_are_pages_also_where_they_could_be_colours(shape, tmp_path):
+    labels = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    geometry = read_one(save(tmp_path / "a_0000.mha", labels))[1]
+    write_labels(tmp_path / "a.ome.tif", labels, geometry)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.ome.tif", case="a"), labels)
+    with PIL.Image.open(tmp_path / "a.ome.tif") as picture:
+        assert picture.n_frames == shape[0]
+        assert 270 not in picture.tag_v2  # no description
 
 
 @pytest.mark.parametrize(

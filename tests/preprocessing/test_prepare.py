@@ -9,8 +9,10 @@ import pytest
 from case_samples import CLASSES, INTENSITIES, configuration_of, preparation_of, raw_case
 from skimage.transform import resize
 
+from segflow.contracts.errors import MemoryShortageError
 from segflow.contracts.labels import Labels
 from segflow.preprocessing.prepare import prepare_case, prepare_labels, target_grid
+from segflow.processes import memory
 
 
 def body(shape=(12, 10, 9), margin=2, seed=0):
@@ -238,3 +240,16 @@ def test_resampled_first_training_and_prediction_agree():
         for labels in (None, np.zeros(image.shape[1:]))
     ]
     np.testing.assert_array_equal(*images)
+
+
+@pytest.mark.parametrize(("spacing_mm", "copies"), [((400, 400, 400), 1), ((400, 20, 2000), 50)])
+def test_an_image_that_would_grow_beyond_memory_is_refused_before_it_does(spacing_mm, copies, monkeypatch):
+    """A header that is wrong makes 20 cubic centimetres a building."""
+    monkeypatch.setattr(memory, "available_bytes", lambda: 5 * 10**9)
+    raw = raw_case(np.ones((1, 3, 10, 10)), spacing_mm=spacing_mm)
+    preparation = preparation_of(configuration_of((3.0, 2.0, 2.0)))
+    words = f"case one: its voxels of {spacing_mm[0]} x {spacing_mm[1]} x {spacing_mm[2]} mm become 400 x "
+    with pytest.raises(
+        MemoryShortageError, match=rf"^{words}.*of 3 x 2 x 2 mm, which need .*, and 5\.0 GB are"
+    ):
+        prepare_case(raw, preparation, CLASSES, copies=copies)

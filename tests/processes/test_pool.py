@@ -100,7 +100,8 @@ def die_at_three(number: int) -> int:
 
 
 def die_once(file: Path) -> str:
-    if not file.exists():
+    """The third case does, beside others: one that dies alone at first would not be tried again."""
+    if file.name == "2" and not file.exists():
         file.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return file.name

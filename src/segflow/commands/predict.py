@@ -24,11 +24,13 @@ from segflow.commands.arguments import (
     Threads,
 )
 from segflow.commands.console import console, logger, progress_bar
-from segflow.contracts.arrays import LabelMap
+from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.case import Case, CaseRecord
 from segflow.contracts.errors import ConfigurationError, PredictionError, SegflowError
+from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.model import PredictedCase, Prediction
 from segflow.contracts.plan import FoldName
+from segflow.fingerprint.consistency import unusual_spacings
 from segflow.images.cases import read_case, write_labels
 from segflow.images.dataset import Inputs, find_inputs
 from segflow.images.formats import digest_of_image, ending_of, label_ending
@@ -68,6 +70,7 @@ class _Job:
         save_probabilities: Write them, too.
         common: Key of all that the cases share.
         journal: What this call makes, and earlier ones made.
+        spacings: Of the training cases, if they are known.
     """
 
     predictor: Predictor
@@ -75,6 +78,7 @@ class _Job:
     save_probabilities: bool
     common: str
     journal: ResultFolder
+    spacings: tuple[SpacingMm, ...]
 
     def read(self, case: Case) -> _Ready | PredictedCase:
         """The case, network-ready; or what is there already."""
@@ -83,7 +87,8 @@ class _Job:
         if made is not None:
             return PredictedCase(key=key, files=made.files)
         raw = read_case(case, channels=self.predictor.channels)
-        for warning in raw.warnings:
+        unusual = unusual_spacings({case.identifier: raw.geometry.spacing_mm}, self.spacings)
+        for warning in (*raw.warnings, *unusual):
             logger.warning("%s", warning)
         return _Ready(case, key, self.predictor.prepare(raw))
 
@@ -187,6 +192,7 @@ def predict(
             save_probabilities=save_probabilities,
             common=common,
             journal=journal,
+            spacings=_spacings(predictor),
         )
         done, failed = _worked_through(job, inputs, ahead)
         made = Prediction(
@@ -268,6 +274,12 @@ def _keep_apart(inputs: Inputs, output: Path) -> None:
         file = _label_file(output, case)
         if file.resolve() in images:
             raise ConfigurationError(f"{file} is an image; name another folder with --output")
+
+
+def _spacings(predictor: Predictor) -> tuple[SpacingMm, ...]:
+    """Those of the training cases; none where a package has no fingerprint."""
+    file = predictor.files[0].with_name("dataset_fingerprint.json")
+    return read_contract(Fingerprint, file, error=PredictionError).spacings if file.exists() else ()
 
 
 def _known(output: Path) -> dict[str, Entry]:

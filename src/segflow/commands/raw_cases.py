@@ -12,7 +12,7 @@ from typing import TypeVar
 from segflow.commands.console import logger, progress_bar
 from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.case import Case
-from segflow.contracts.errors import DatasetError
+from segflow.contracts.errors import DatasetError, MemoryShortageError
 from segflow.images.formats import digest_of_image
 from segflow.processes.pool import map_cases
 from segflow.storage.files import read_contract
@@ -77,6 +77,8 @@ def for_each_case(
 ) -> dict[str, R]:
     """Do something with every case; a case that fails stops no other, and is named at the end.
 
+    Cases that do not fit into memory beside the others are tried again, one at a time.
+
     Args:
         title: For the progress bar.
         work: Picklable.
@@ -89,18 +91,18 @@ def for_each_case(
     Raises:
         DatasetError: Of all cases that failed, up to ten in words.
     """
-    results: dict[str, R] = {}
-    faults: list[str] = []
+    outcomes: dict[str, R | Fault] = {}
     with progress_bar(title, len(cases)) as bar:
-        outcomes = map_cases(partial(attempt, work), cases, workers=workers, if_died=_died)
-        for case, outcome in zip(cases, outcomes, strict=True):
-            if isinstance(outcome, Fault):
-                faults.append(outcome.message)
-            else:
-                results[case.identifier] = outcome
+        tried = partial(attempt, work)
+        for case, outcome in zip(cases, map_cases(tried, cases, workers=workers, if_died=_died), strict=True):
+            outcomes[case.identifier] = outcome
+            bar.advance(0 if workers > 1 and _is_short(outcome) else 1)
+        again = [case for case in cases if workers > 1 and _is_short(outcomes[case.identifier])]
+        for case, outcome in zip(again, map_cases(tried, again, workers=1, if_died=_died), strict=True):
+            outcomes[case.identifier] = outcome
             bar.advance()
-    refuse(faults)
-    return results
+    refuse([outcome.message for outcome in outcomes.values() if isinstance(outcome, Fault)])
+    return {name: outcome for name, outcome in outcomes.items() if not isinstance(outcome, Fault)}
 
 
 def refuse(faults: Sequence[str]) -> None:
@@ -126,6 +128,11 @@ class Fault:
     """Why there is no result of a case."""
 
     message: str
+    is_short: bool = False  # of memory
+
+
+def _is_short(outcome: object) -> bool:
+    return isinstance(outcome, Fault) and outcome.is_short
 
 
 def attempt(work: Callable[[T], R], case: T) -> R | Fault:
@@ -133,7 +140,7 @@ def attempt(work: Callable[[T], R], case: T) -> R | Fault:
     try:
         return work(case)
     except DatasetError as problem:
-        return Fault(str(problem))
+        return Fault(str(problem), isinstance(problem, MemoryShortageError))
 
 
 def _died(case: Case) -> Fault:

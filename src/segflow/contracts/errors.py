@@ -6,6 +6,7 @@ __all__ = [
     "ConfigurationError",
     "DatasetError",
     "Interrupted",
+    "MemoryShortageError",
     "PlanError",
     "PredictionError",
     "SegflowError",
@@ -23,6 +24,10 @@ class Interrupted(Exception):  # noqa: N818  nothing is wrong
 
 class DatasetError(SegflowError):
     """Something is wrong with the raw data set: a file, a label, a geometry."""
+
+
+class MemoryShortageError(DatasetError):
+    """A case needs more memory than there is now; it may fit alone."""
 
 
 class ConfigurationError(SegflowError):

@@ -6,18 +6,23 @@ Apart from `integrity`, which concerns single cases: a change there repeats only
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
+from segflow.contracts.arrays import SpacingMm
 from segflow.contracts.artefacts import CheckedCase
 from segflow.contracts.case import Dataset
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import N_FOLDS
 
-__all__ = ["absent_labels", "dataset_warnings", "equal_images"]
+__all__ = ["absent_labels", "dataset_warnings", "equal_images", "unusual_spacings"]
+
+_FAR = 5.0  # times the middle half of the cases
 
 
 def dataset_warnings(dataset: Dataset, checked: Sequence[CheckedCase]) -> tuple[str, ...]:
-    """A line if there are few cases, for each set of identical ones and for each absent label.
+    """A line if there are few cases, for each case of unusual spacing, set of identical ones and absent label.
 
     There is none until all cases have been checked.
 
@@ -30,7 +35,31 @@ def dataset_warnings(dataset: Dataset, checked: Sequence[CheckedCase]) -> tuple[
     if len(cases) < len(dataset.cases):
         return ()
     few = [] if dataset.folds_file or len(cases) >= N_FOLDS else [_few_cases(len(cases))]
-    return (*few, *equal_images(cases), *absent_labels(cases, dataset.labels))
+    spacings = {case.identifier: case.spacing_mm for case in cases}
+    unusual = unusual_spacings(spacings, tuple(spacings.values()))
+    return (*few, *unusual, *equal_images(cases), *absent_labels(cases, dataset.labels))
+
+
+def unusual_spacings(cases: Mapping[str, SpacingMm], known: Sequence[SpacingMm]) -> tuple[str, ...]:
+    """Cases whose voxels are far larger or smaller than those of most others, so that their header may be wrong.
+
+    Args:
+        cases: Spacing along z, y, x by identifier.
+        known: Those of a data set; far is five times beyond their middle half. Nothing is unusual if there are none.
+    """
+    if not cases or not known:
+        return ()
+    low, median, high = np.percentile(np.array(known), [25, 50, 75], axis=0)
+    return tuple(
+        f"case {name}: its voxels measure {_lengths(spacing_mm)} mm (z, y, x), but those of the data set mostly "
+        f"{_lengths(median)}; correct the header if it is wrong"
+        for name, spacing_mm in cases.items()
+        if (spacing_mm < low / _FAR).any() or (spacing_mm > high * _FAR).any()
+    )
+
+
+def _lengths(values: Iterable[float]) -> str:
+    return " x ".join(f"{value:g}" for value in values)
 
 
 def _few_cases(n: int) -> str:

@@ -26,6 +26,7 @@ from segflow.images.formats import (
     split_name,
 )
 from segflow.images.image_files import read_geometry, read_voxels, write_image
+from segflow.processes.memory import check_memory
 
 __all__ = [
     "check_label_values",
@@ -109,8 +110,10 @@ def read_labels(file: Path, *, case: str) -> LabelMap:
             f"{label_ending(ending_of(file))}"
         )
     if len(array) != 1:
+        colours = " (of a picture with a palette, the colours are read: save its indices as grey values)"
         raise DatasetError(
             f"case {case}: label file {file} has {len(array)} channels; it must have one, of label values"
+            f"{colours if ending_of(file) in FLAT_ENDINGS else ''}"
         )
     labels = array[0]
     smallest, largest = labels.min().item(), labels.max().item()  # NaN if there is one
@@ -189,6 +192,11 @@ def _read_channels(files: Sequence[Path], case: str) -> tuple[Image, Geometry, l
     array = read_voxels(files[0], case=case)
     geometry = read_geometry(files[0], case=case, shape=array.shape[1:])
     warnings = [*_missing_spacing(files[0], geometry, case), *_remarks(files[0], geometry, case)]
+    if len(files) > 1:
+        needed = len(files) * array.size * np.dtype(np.float32).itemsize
+        check_memory(
+            needed, f"case {case}: it has {len(files)} channels of {geometry.shape} voxels (z, y, x)"
+        )
     image = np.empty((len(array) * len(files), *geometry.shape), np.float32)
     used = 0
     for file in files:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
-from segflow.contracts.errors import DatasetError
+from segflow.contracts.errors import DatasetError, MemoryShortageError
 from segflow.images import itk, nifti, pictures, tiff
 from segflow.images.contained import contained
 from segflow.images.formats import (
@@ -39,6 +39,13 @@ _READERS: dict[str, Callable[[Path], NDArray[Any]]] = {
     **dict.fromkeys(NIFTI_ENDINGS, nifti.read_voxels),
     **dict.fromkeys(FLAT_ENDINGS, pictures.read_voxels),
     **dict.fromkeys(TIFF_ENDINGS, tiff.read_voxels),
+}
+#: Writes one channel, (z, y, x), or (y, x) for a file of two axes.
+_WRITERS: dict[str, Callable[[Path, NDArray[Any], Geometry], None]] = {
+    **dict.fromkeys(ENDINGS, itk.write),
+    **dict.fromkeys(NIFTI_ENDINGS, nifti.write),
+    **dict.fromkeys(TIFF_ENDINGS, tiff.write),
+    ".bmp": pictures.write_bmp,
 }
 
 
@@ -105,8 +112,7 @@ def write_image(path: Path, volume: NDArray[Any], geometry: Geometry) -> None:
         raise DatasetError(f"{path} cannot be written: {ending} is for 2D images, and this one has 3 axes")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _temporary_file(path) as file:
-        write = nifti.write if ending in NIFTI_ENDINGS else itk.write
-        write(file, volume[0] if geometry.file_dimensions == 2 else volume, geometry)
+        _WRITERS[ending](file, volume[0] if geometry.file_dimensions == 2 else volume, geometry)
         _publish(file, path, geometry)
 
 
@@ -146,9 +152,9 @@ def _naming(file: Path, case: str) -> Iterator[str]:
     try:
         yield _known_ending(file)
     except DatasetError as problem:
-        raise DatasetError(f"case {case}: cannot read {file}: {problem}") from None
+        raise type(problem)(f"case {case}: cannot read {file}: {problem}") from None
     except (MemoryError, OverflowError):
-        raise DatasetError(
+        raise MemoryShortageError(
             f"case {case}: cannot read {file}: it declares more voxels than memory can hold; correct its header, or "
             "use a machine with more memory"
         ) from None
@@ -166,10 +172,15 @@ def _known_ending(file: Path) -> str:
 
 
 def _advice(file: Path, reason: str) -> str:
+    if "Unknown PixelType" in reason:
+        return (
+            "its voxels are of a kind that is not read, such as grey values with transparency (alpha) or tensors; save "
+            "them as plain numbers, colours or channels"
+        )
     if "orthonormal" in reason or "determinant" in reason:
         return (
-            f"{reason} The axes in its header (of NIfTI: sform, qform) are no rotation: resample it to perpendicular "
-            "axes, or correct the header"
+            "the axes in its header (of NIfTI: sform, qform) are no rotation; resample it to perpendicular axes, or "
+            "correct the header"
         )
     return (
         f"{reason}. Unless this says more: it is damaged or no {ending_of(file)} file; replace it, or remove the "

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images.contained import contained
-from segflow.images.formats import FLAT_SPACING, TIFF_ENDINGS, ending_of
+from segflow.images.formats import FLAT_SPACING, ending_of
 
 __all__ = ["captured_stderr", "read_geometry", "read_voxels", "write"]
 
@@ -109,13 +109,7 @@ def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
         image.SetMetaData(_DIGEST_FIELD, hashlib.sha256(volume.tobytes()).hexdigest())
     with captured_stderr():
         try:
-            sitk.WriteImage(
-                image,
-                str(file),
-                useCompression=True,
-                imageIO=_FORMATS[ending],
-                compressor="Deflate" if ending in TIFF_ENDINGS else "",
-            )
+            sitk.WriteImage(image, str(file), useCompression=True, imageIO=_FORMATS[ending])
         except RuntimeError as problem:
             reason = str(problem).strip().splitlines()[-1]
             raise DatasetError(f"{file.name} cannot be written: {reason}") from None
@@ -154,7 +148,8 @@ def _execute(file: Path, *, voxels: bool) -> Any:
 
 def _reason(fault: str, printed: Sequence[str]) -> str:
     """The line that says most: the exception's last one, or what was printed if that one says nothing."""
-    last = fault.strip().splitlines()[-1].strip()
+    lines = [line.strip() for line in fault.strip().splitlines()]
+    last = next((line for line in lines if "determinant" in line), lines[-1])  # a matrix follows
     if printed and any(word in last for word in _UNINFORMATIVE):
         return printed[0]
     return last.removeprefix("ITK ERROR: ").removeprefix("sitk::ERROR: ")

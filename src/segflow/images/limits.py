@@ -8,7 +8,7 @@ from typing import Final
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
-from segflow.processes.memory import available_bytes
+from segflow.processes.memory import check_memory
 
 __all__ = ["DEFLATED", "UNBOUNDED", "check_geometry", "check_position", "check_size", "check_spacing"]
 
@@ -18,8 +18,8 @@ UNBOUNDED: Final = math.inf
 _START_BYTES: Final = 1024  # allowance for tiny files
 _SPACING_MM: Final = (1e-7, 1e6)
 _POSITION_MM: Final = 1e9
-_SMALL_BYTES: Final = 1 << 26  # for less, free memory is not looked up
-_FLOAT_BYTES: Final = 4  # an image becomes float32, beside the voxels as they are in the file
+_COPIES: Final = 2  # of the voxels as they are in the file, which libraries hold
+_FLOAT_BYTES: Final = 4  # an image becomes float32, beside them
 
 
 def check_size(sizes: Sequence[int], voxel_bytes: float, stored: int, packing: float = 1.0) -> None:
@@ -32,7 +32,8 @@ def check_size(sizes: Sequence[int], voxel_bytes: float, stored: int, packing: f
         packing: How many bytes one of them can hold at most.
 
     Raises:
-        DatasetError: There are no voxels, or more than the file or the memory can hold.
+        DatasetError: There are no voxels, or more than the file can hold.
+        MemoryShortageError: They are more than the memory can hold.
     """
     if not sizes or min(sizes) <= 0:
         raise DatasetError("it has no voxels; replace it, or remove the case")
@@ -43,12 +44,7 @@ def check_size(sizes: Sequence[int], voxel_bytes: float, stored: int, packing: f
         raise DatasetError(
             f"it ends before its last voxel: {words}, more than {stored} bytes can hold; replace it, or remove the case"
         )
-    needed = n_voxels * (voxel_bytes + _FLOAT_BYTES)
-    if needed > _SMALL_BYTES and needed > (free := available_bytes()):
-        raise DatasetError(
-            f"{words}, which need {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are available; correct the "
-            "header, or crop or resample the image, or use a machine with more memory"
-        )
+    check_memory(n_voxels * (_COPIES * max(voxel_bytes, 1) + _FLOAT_BYTES), words)
 
 
 def check_spacing(spacing: Iterable[float]) -> None:

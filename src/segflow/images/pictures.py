@@ -1,4 +1,7 @@
-"""Pictures that Pillow reads better than SimpleITK, which takes cut files for whole and grey BMP for colours."""
+"""Pictures that Pillow reads better than SimpleITK, which takes cut files for whole and grey BMP for colours.
+
+SimpleITK would write a resolution into BMP files, which no reader here looks at.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from segflow.contracts.case import Geometry
 from segflow.images import itk
 from segflow.images.formats import ending_of
 from segflow.images.headers import check_header
 from segflow.images.limits import UNBOUNDED, check_size
 
-__all__ = ["read_voxels"]
+__all__ = ["read_voxels", "write_bmp"]
 
 _FORMATS = {".png": "PNG", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _GREY_OF_ONE_BIT = b"\x01\x00"  # bytes 24 and 25 of a PNG; SimpleITK stretches such values to 255
@@ -36,6 +40,11 @@ def read_voxels(file: Path) -> NDArray[Any]:
         array = np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
     array = array.astype(np.uint8) if array.dtype == np.bool_ else array
     return np.moveaxis(array, -1, 0)[:, None] if array.ndim == 3 else array[None, None]
+
+
+def write_bmp(file: Path, image: NDArray[Any], _: Geometry) -> None:
+    """Write one channel, (y, x), of 8 bits, without a resolution."""
+    PIL.Image.fromarray(image).save(file, "BMP", dpi=(0, 0))
 
 
 def _is_mask(file: Path) -> bool:

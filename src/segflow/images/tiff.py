@@ -1,4 +1,7 @@
-"""TIFF: pages and rarer kinds with tifffile; plain strips with SimpleITK, which knows all compressions."""
+"""TIFF: pages and rarer kinds with tifffile; plain strips with SimpleITK, which knows all compressions.
+
+SimpleITK would write a resolution, which no reader here looks at.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images import itk
 from segflow.images.limits import DEFLATED, UNBOUNDED, check_size
@@ -21,7 +25,7 @@ from segflow.images.limits import DEFLATED, UNBOUNDED, check_size
 if TYPE_CHECKING:
     from tifffile import TiffFile
 
-__all__ = ["read_voxels"]
+__all__ = ["read_voxels", "write"]
 
 #: What tifffile raises for damaged files, beside ValueError.
 _FAULTS = (struct.error, zlib.error, ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError)
@@ -45,6 +49,15 @@ def read_voxels(file: Path) -> NDArray[Any]:
         _check_content(stream, file.stat().st_size)
         array = None if _suits_itk(stream.pages.first) else _read_pages(stream)
     return itk.read_voxels(file) if array is None else array
+
+
+def write(file: Path, volume: NDArray[Any], _: Geometry) -> None:
+    """Write one channel, (z, y, x) or (y, x), compressed, a page per slice, without a resolution."""
+    import tifffile  # noqa: PLC0415  only for data sets of TIFF files
+
+    tifffile.imwrite(
+        file, volume, photometric="minisblack", compression="zlib", metadata=None, software=False, ome=False
+    )
 
 
 @contextmanager

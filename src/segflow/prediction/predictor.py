@@ -35,6 +35,8 @@ from segflow.volumes.crop import uncrop_probabilities
 
 __all__ = ["Predictor", "ReadyCase"]
 
+_COPIES = 2  # of a prepared image: it is padded to be predicted
+
 
 @dataclass(frozen=True)
 class ReadyCase:
@@ -200,6 +202,7 @@ class Predictor:
 
         Raises:
             PredictionError: The number of channels is not the model's.
+            MemoryShortageError: It would not fit into memory.
 
         Source: method.md section 9.1.
         """
@@ -209,7 +212,7 @@ class Predictor:
             )
         return ReadyCase(
             {
-                name: prepare_case(raw, self.plan.preparation(name), self.labels)
+                name: prepare_case(raw, self.plan.preparation(name), self.labels, copies=_COPIES)
                 for name in (*self.card.configurations, *self.card.stages)
             }
         )

@@ -15,6 +15,7 @@ from segflow.contracts.case import CaseRecord, PreparedCase, RawCase
 from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.plan import Preparation
 from segflow.preprocessing.normalise import normalise
+from segflow.processes.memory import check_memory
 from segflow.volumes.crop import crop, crop_mask, mark_outside, nonzero_voxels, reorder, transpose_spatial
 from segflow.volumes.resample import (
     resample_image,
@@ -30,6 +31,7 @@ MAX_VOXELS = 10_000
 MIN_SHARE = 0.01
 _SEED = 1234
 _INT8_MAX = 127
+_LABEL_BYTES = 2  # of a voxel of the resampled label map or mask
 
 
 def target_locations(label_map: LabelMap, labels: Labels) -> dict[Target, Voxels]:
@@ -73,8 +75,17 @@ def _draw(pool: NDArray[np.intp], random: np.random.RandomState) -> NDArray[np.i
     return pool[random.choice(len(pool), wanted, replace=False)]
 
 
-def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> PreparedCase:
+def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels, *, copies: int = 1) -> PreparedCase:
     """Transpose, crop to non-zero, normalise and resample (or resample and normalise), and locate the targets.
+
+    Args:
+        raw: The case.
+        preparation: How.
+        labels: Those of the data set.
+        copies: How many copies of the prepared image its user will hold at once.
+
+    Raises:
+        MemoryShortageError: What is prepared would be larger than the memory.
 
     Source: method.md section 9.1; section 26 for the other order.
     """
@@ -82,6 +93,12 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels) -> Prep
     box, mask = crop_mask(nonzero_voxels(image))
     spacing_mm = reorder(raw.geometry.spacing_mm, preparation.transpose_forward)
     shape, target_mm = target_grid(mask.shape, spacing_mm, preparation)
+    voxel_bytes = copies * image.itemsize * len(image) + _LABEL_BYTES
+    check_memory(
+        math.prod(shape) * voxel_bytes + mask.size * image.itemsize,
+        f"case {raw.identifier}: its voxels of {_lengths(spacing_mm)} mm become {' x '.join(map(str, shape))} voxels "
+        f"of {_lengths(target_mm)} mm",
+    )
     axis = separate_axis(spacing_mm, target_mm, allowed=preparation.separate_z)
     label_map = None
     if raw.labels is not None:
@@ -174,3 +191,7 @@ def _small(labels: LabelMap) -> LabelMap:
     """A copy as int8 if the values fit, since labels are read far more often than written."""
     dtype = np.int8 if labels.max(initial=0) <= _INT8_MAX else np.int16
     return labels.astype(dtype, order="C")
+
+
+def _lengths(values: tuple[float, ...]) -> str:
+    return " x ".join(f"{value:g}" for value in values)

@@ -1,16 +1,21 @@
-"""How much memory this process may still take."""
+"""How much memory this process may still take, also beside others that work on cases at the same time."""
 
 from __future__ import annotations
 
+import os
 import resource
 from contextlib import suppress
+from multiprocessing import Lock, RawArray
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-__all__ = ["available_bytes"]
+from segflow.contracts.errors import MemoryShortageError
 
+__all__ = ["Claims", "available_bytes", "check_memory"]
+
+_SMALL_BYTES: Final = 1 << 26  # for less, free memory is not looked up
 _CGROUP: Final = Path("/sys/fs/cgroup")  # of the container, or of the job that a cluster's scheduler runs
 
 
@@ -26,3 +31,62 @@ def available_bytes() -> int:
     if limit_of_addresses != resource.RLIM_INFINITY:
         free.append(limit_of_addresses - psutil.Process().memory_info().vms)
     return max(min(free), 0)
+
+
+class Claims:
+    """What processes that work on cases at the same time are about to take."""
+
+    def __init__(self, places: int) -> None:
+        self._owners, self._goals = RawArray("q", places), RawArray("q", places)
+        self._lock = Lock()
+
+    def begin(self, place: int) -> None:
+        """From here on, `check_memory` counts for the case at a place, and in this process."""
+        global _claims, _place
+        _claims, _place = self, place
+        self._owners[place] = os.getpid()
+
+    def end(self, place: int) -> None:
+        """The case is done."""
+        self._goals[place] = 0
+
+    def available_bytes(self, needed: float, place: int) -> int:
+        """What the others leave; if it is enough, it is claimed."""
+        with self._lock:
+            free = available_bytes() - self._of_others(place)
+            if needed <= free:
+                self._goals[place] = psutil.Process().memory_info().rss + int(needed)
+            return free
+
+    def _of_others(self, place: int) -> int:
+        """Bytes that they have claimed and do not hold yet."""
+        total = 0
+        for other, goal in enumerate(self._goals):
+            if goal and other != place:
+                with suppress(psutil.Error):
+                    total += max(0, goal - psutil.Process(self._owners[other]).memory_info().rss)
+        return total
+
+
+_claims: Claims | None = None
+_place = 0
+
+
+def check_memory(needed: float, words: str) -> None:
+    """Compare what is needed with what is available, before it is taken.
+
+    Args:
+        needed: Bytes.
+        words: What needs them; such as "its header declares 3 x 4 x 5 voxels".
+
+    Raises:
+        MemoryShortageError: There is less, also because others are about to take it.
+    """
+    if needed <= _SMALL_BYTES:
+        return
+    free = available_bytes() if _claims is None else _claims.available_bytes(needed, _place)
+    if needed > free:
+        raise MemoryShortageError(
+            f"{words}, which need {needed / 1e9:.1f} GB of memory, and {max(free, 0) / 1e9:.1f} GB are available; "
+            "correct the header, or crop or resample the image, or use a machine with more memory"
+        )

@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Final, TypeVar
 
 from segflow.contracts.errors import SegflowError
+from segflow.processes.memory import Claims
 from segflow.processes.signals import collect_signals, exit_for, follow_parent
 
 __all__ = ["map_cases"]
@@ -39,6 +40,7 @@ class _Queue:
         taken: How many have been taken; the next one has this index.
         closed: Not zero once no more are to be taken. Without a lock, which a process that died may hold.
         in_progress: By case, whether it is.
+        claims: By case, the memory that it is about to take.
     """
 
     work: Callable[[Any], object]
@@ -46,6 +48,7 @@ class _Queue:
     taken: Any
     closed: Any
     in_progress: Any
+    claims: Claims
 
     def take(self) -> int | None:
         with self.taken.get_lock():
@@ -106,6 +109,7 @@ def _results(
             multiprocessing.Value("q", 0),
             multiprocessing.RawValue("b", 0),
             states,
+            Claims(len(chosen)),
         )
         came: set[int] = set()
         try:
@@ -206,12 +210,14 @@ def _batch(queue: _Queue) -> dict[int, Any]:
     end = time.monotonic() + _BATCH_S
     results: dict[int, Any] = {}
     while (index := queue.take()) is not None:
+        queue.claims.begin(index)
         try:
             results[index] = queue.work(queue.cases[index])
         except Exception as problem:  # noqa: BLE001  raised again in the parent
             results[index] = _failure(problem)
             break
         finally:
+            queue.claims.end(index)
             queue.in_progress[index] = 0
         if time.monotonic() >= end:
             break
