@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from zipfile import ZipFile
 
 import pytest
@@ -25,7 +24,6 @@ from segflow.workflow.recipes import (
     pretrained_words,
     read_plans,
     read_recipes,
-    too_many_gpus,
     training_words,
 )
 
@@ -258,25 +256,6 @@ def test_a_recipe_that_is_called_as_a_folder_of_the_results(tmp_path):
     file.write_text("training: {epochs: 2}")
     with pytest.raises(ConfigurationError, match=r"plans\.yaml: a recipe cannot be called 'plans'"):
         plans_of(recipes=[str(file)])
-
-
-def test_batches_that_are_smaller_than_the_number_of_gpus():
-    planned = {"2d": SimpleNamespace(batch_size=12), "3d_fullres": SimpleNamespace(batch_size=2)}
-
-    def said(**changes):
-        config = WorkflowConfig(dataset="data", output="results", **{"resources": {"gpus": 3}, **changes})
-        return too_many_gpus(config, read_recipes(config)["nnunet"], planned)
-
-    assert said().startswith("resources.gpus is 3, and a batch of 3d_fullres is of 2 patches")
-    assert said(training={"batch_size": {"2d": 2, "3d_fullres": 4}}).startswith(
-        "resources.gpus is 3, and a batch of 2d"
-    )
-    for enough in (
-        {"training": {"batch_size": {"3d_fullres": 3}}},
-        {"device": "cpu"},
-        {"resources": {"gpus": 2}},
-    ):
-        assert said(**enough) is None
 
 
 # Edited plans.
