@@ -39,6 +39,9 @@ FIRST_GENERATION = PlannerRecipe(
 )  # fmt: skip
 #: Other recipes: every section that differs from nnunet's.
 OTHERS = {
+    "swift": {
+        "training": TrainingRecipe(optimizer="muon", learning_rate=0.02, momentum=0.95, schedule_per="step")
+    },
     "flare21": {
         "planning": FIRST_GENERATION.model_copy(update={
             "plans_name": "nnUNetPlansFLARE21", "planner": "flare21", "patch_3d": (80, 192, 160),
@@ -141,7 +144,7 @@ def test_files_contain_only_what_differs(file):
 def test_an_unknown_name_lists_the_known(name):
     message = (
         f"there is no recipe '{name}'; choose one of nnunet, flare21, nnunet-2018, nnunet-2021, resenc, "
-        "resenc-l, resenc-m, resenc-xl, or name"
+        "resenc-l, resenc-m, resenc-xl, swift, or name"
     )
     for find in (recipe_named, find_recipe):
         with pytest.raises(ConfigurationError, match=message):

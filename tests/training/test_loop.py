@@ -99,6 +99,21 @@ def test_stopped_after_any_step_and_resumed(store, straight, step, workers):
     assert all(record.seconds > 0 for record in resumed.history)
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"optimizer": "muon", "schedule_per": "step", "warmup": 0.5},
+        {"optimizer": "adamw", "schedule": "cosine"},
+        {"optimizer": "muon", "schedule": "trapezoid", "weight_decay": 0.1},
+    ],
+    ids=lambda recipe: " ".join(map(str, recipe.values())),
+)
+def test_every_optimizer_and_schedule_stopped_and_resumed(store, recipe):
+    job = make_job(recipe=SHORT | recipe)
+    stop_after(2, job, store)
+    assert_same(run(job, store), run(job))
+
+
 @pytest.fixture(scope="module")
 def on_device():
     """A training whose patches are augmented on its device."""

@@ -38,6 +38,10 @@ JOBS = {
         training=TrainingRecipe(**SHORT, loss="dice_topk", deep_supervision_weights=(2.0, 1.0)),
     ),
     "regions": short(3, batch_dice=True, labels=REGIONS),
+    "muon": replace(
+        short(3, batch_dice=False, seed=2),
+        training=TrainingRecipe(**SHORT, optimizer="muon", momentum=0.9, schedule_per="step", warmup=0.2),
+    ),
 }
 
 
@@ -75,7 +79,8 @@ def test_two_processes_learn_what_one_does(trained, name):
     alone = train(JOBS[name], Reader(), Store(), Bar())
     first, second = trained[name]
     np.testing.assert_allclose(np.array(first["losses"]), np.array(table(alone.history)), rtol=1e-5)
-    assert_same_weights(first["weights"], alone.weights, atol=1e-5)
+    atol = 1e-4 if name == "muon" else 1e-5  # it divides small gradients, and their rounding, by their size
+    assert_same_weights(first["weights"], alone.weights, atol=atol)
     np.testing.assert_array_equal(first["losses"], second["losses"])
     assert_same_weights(first["weights"], second["weights"])
 

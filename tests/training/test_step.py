@@ -8,10 +8,9 @@ import torch
 from tiny_problem import Reader, make_job
 
 from segflow.contracts.errors import TrainingError
-from segflow.recipes.training import TrainingRecipe
 from segflow.training.batches import BatchMaker
 from segflow.training.job import Pretrained
-from segflow.training.step import Learner, learning_rate
+from segflow.training.step import Learner
 from segflow.training.transfer import load
 
 
@@ -21,21 +20,6 @@ def batch_of(job, number=0):
 
 def assert_same(found, expected):
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("epoch", "expected", "recipe"),
-    [
-        (0, 0.01, {}),
-        (500, 0.01 * 0.5**0.9, {}),
-        (999, 0.01 * 0.001**0.9, {}),
-        (1, 0.01 * 0.9**0.9, {"epochs": 2, "schedule_epochs": 10}),  # a part of a longer schedule
-    ],
-)
-def test_polynomial_decay_of_the_learning_rate(epoch, expected, recipe):
-    assert learning_rate(TrainingRecipe(**recipe), epoch) == pytest.approx(expected)
-    learner = Learner(make_job(recipe={"epochs": 1000} | recipe))
-    assert learner.begin_epoch(epoch) == learner.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
 
 
 def test_first_step_is_clipped_sgd_with_nesterov_momentum():
@@ -68,9 +52,11 @@ def test_validation_changes_nothing():
     assert_same(learner.weights(), before)
 
 
-def test_a_step_whose_gradients_overflow_is_left_out_even_the_first():
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_a_step_whose_gradients_overflow_is_left_out_even_the_first(optimizer):
     """As on a GPU, but with a scaler for the CPU: the step after it is the one that would have been the first."""
-    learner, plain, batch = Learner(make_job()), Learner(make_job()), batch_of(make_job())
+    job = make_job(recipe={"optimizer": optimizer, "momentum": 0.9})
+    learner, plain, batch = Learner(job), Learner(job), batch_of(job)
     learner.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     before = learner.weights()
     hook = next(learner.network.parameters()).register_hook(lambda gradient: gradient * float("inf"))

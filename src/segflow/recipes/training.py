@@ -12,6 +12,8 @@ from segflow.contracts.plan import ConfigurationName
 __all__ = ["AugmentationRecipe", "LossName", "TrainingRecipe"]
 
 LossName = Literal["dice_ce", "dice_topk", "ce", "dice"]
+OptimizerName = Literal["sgd", "adamw", "muon"]
+ScheduleName = Literal["polynomial", "cosine", "trapezoid"]
 
 
 def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
@@ -96,10 +98,15 @@ class TrainingRecipe(Contract):
         patience: End when the moving mean of the pseudo-Dice has not risen for this many epochs; null: never.
         iterations: Training batches per epoch.
         validation_iterations: Batches of held-out cases scored per epoch.
-        learning_rate: At epoch 0.
-        schedule_exponent: Exponent of the polynomial decay (1 - epoch / length) ** exponent.
-        momentum: Of SGD with Nesterov momentum.
-        weight_decay: On all parameters.
+        optimizer: sgd (with Nesterov momentum), adamw, or muon (the steps of convolution kernels are orthogonalised).
+        learning_rate: At the beginning, or at the end of the warm-up.
+        schedule: polynomial ((1 - t) ** exponent, where t is the part of the schedule that is over), cosine, or
+            trapezoid (constant, in the second half linear to 0).
+        schedule_exponent: Exponent of the polynomial schedule.
+        schedule_per: Whether the learning rate changes with every epoch or with every step.
+        warmup: Share of training during which the learning rate rises linearly from 0.
+        momentum: Weight of past gradients; with adamw, its first beta.
+        weight_decay: On all parameters; with muon, on kernels.
         gradient_clip_norm: Gradients are scaled down to this norm.
         foreground_share: Share of a batch's patches that are centred on a foreground voxel.
         loss: dice_ce (Dice and cross-entropy, equal weights), dice_topk (Dice and the cross-entropy of the voxels with
@@ -121,8 +128,12 @@ class TrainingRecipe(Contract):
     patience: Count | None = None
     iterations: Count = 250
     validation_iterations: Annotated[int, Field(ge=0, lt=2**31)] = 50
+    optimizer: OptimizerName = "sgd"
     learning_rate: Amount = 0.01
+    schedule: ScheduleName = "polynomial"
     schedule_exponent: Weight = 0.9
+    schedule_per: Literal["epoch", "step"] = "epoch"
+    warmup: Share = 0.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
     weight_decay: Weight = 3e-5
     gradient_clip_norm: Amount = 12.0

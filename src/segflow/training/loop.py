@@ -20,6 +20,7 @@ from segflow.network.group import Group
 from segflow.training.batches import BatchMaker
 from segflow.training.job import TrainingJob, check_job
 from segflow.training.monitor import EpochRecord, is_over, moving_mean, pseudo_dice
+from segflow.training.optimizer import learning_rate
 from segflow.training.parallel import run_ranks
 from segflow.training.state import TrainingState, make_checkpoint, state_of
 from segflow.training.step import Learner
@@ -178,8 +179,8 @@ class _Run:
         """Train, score the validation patches, and add both to the state."""
         self._counted = time.perf_counter()
         epoch, state = len(self.state.history), self.state
-        learning_rate = self.learner.begin_epoch(epoch)
-        for _ in range(len(state.losses), self.maker.iterations):
+        for iteration in range(len(state.losses), self.maker.iterations):
+            self.learner.begin_step(epoch, iteration)
             self._unread.append(self.learner.learn(next(self.batches), stop=self.stop()))
             self._read(leave=_STEPS_AHEAD[torch.device(self.group.device).type])
             self._count_seconds()
@@ -198,7 +199,7 @@ class _Run:
         finite = [loss for loss in state.losses if math.isfinite(loss)]
         record = EpochRecord(
             epoch=epoch,
-            learning_rate=learning_rate,
+            learning_rate=learning_rate(self.job.training, epoch),
             train_loss=sum(finite) / len(finite) if finite else math.nan,
             validation_loss=validation_loss,
             pseudo_dice=dice,

@@ -19,20 +19,14 @@ from segflow.network.device import has_compiler
 from segflow.network.group import SINGLE, Group
 from segflow.network.unet import arranged, build_network, memory_format
 from segflow.network.weights import load_weights_
-from segflow.recipes.training import TrainingRecipe
 from segflow.training.job import TrainingJob
 from segflow.training.monitor import count_overlap
+from segflow.training.optimizer import build_optimizer, learning_rate
 from segflow.training.transfer import Loaded, Outcome, mark
 
-__all__ = ["Learner", "learning_rate"]
+__all__ = ["Learner"]
 
 logger = logging.getLogger("segflow")
-
-
-def learning_rate(recipe: TrainingRecipe, epoch: int) -> float:
-    """The polynomial schedule: initial * (1 - epoch / epochs) ^ exponent, with epochs counted from 0."""
-    epochs = recipe.schedule_epochs or recipe.epochs
-    return float(recipe.learning_rate * (1 - epoch / epochs) ** recipe.schedule_exponent)
 
 
 class Learner:
@@ -71,17 +65,8 @@ class Learner:
         self._labels = job.labels
         self._group = group
         self._recipe = recipe
-        self.optimizer = torch.optim.SGD(
-            self.network.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=True,
-            fused=True,  # on a GPU also what lets a step be left out without asking the GPU whether to
-        )
-        # PyTorch's fused optimiser leaves the momentum undefined if the first step is left out.
-        for parameter in self.network.parameters():
-            self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        self.optimizer = build_optimizer(recipe, self.network)
+        self.begin_step(0, 0)
         self._half = self._device.type == "cuda"
         compiles = self._half and has_compiler() if job.compile is None else job.compile
         self._compiled = torch.compile(self.network) if compiles else self.network
@@ -108,12 +93,10 @@ class Learner:
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.scaler.load_state_dict(checkpoint["scaler"])
 
-    def begin_epoch(self, epoch: int) -> float:
-        """Give the optimiser the learning rate of an epoch, and return it."""
-        rate = learning_rate(self._recipe, epoch)
+    def begin_step(self, epoch: int, iteration: int) -> None:
+        """Give the optimiser the learning rate of a step."""
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = rate
-        return rate
+            parameters["lr"] = learning_rate(self._recipe, epoch, iteration)
 
     @property
     def may_skip(self) -> bool:

@@ -1,0 +1,165 @@
+"""How the weights follow their gradients: the optimisers of a recipe and their learning rate.
+
+Source: method.md section 15 (SGD). Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from segflow.recipes.training import TrainingRecipe
+
+__all__ = ["Muon", "build_optimizer", "learning_rate", "orthogonalised"]
+
+#: A quintic p(x) = a x + b x^3 + c x^5 that takes numbers between 0 and 1 close to 1 when it is applied five times.
+_QUINTIC: Final = (3.4445, -4.7750, 2.0315)
+_ITERATIONS: Final = 5
+_FLOOR: Final = 1e-7
+
+#: Learning rate of the parameters that Muon leaves to Adam, relative to that of the kernels.
+_ADAM_SHARE: Final = 0.3
+_ADAM_BETAS: Final = (0.9, 0.99)
+#: Far above the gradients, mere rounding errors, of biases that a norm cancels, so that these stay where they are.
+_ADAM_EPS: Final = 1e-5
+
+
+def learning_rate(recipe: TrainingRecipe, epoch: int, iteration: int = 0) -> float:
+    """The learning rate of a step: initial * f(t), where t is the part of the schedule that is over.
+
+        polynomial: f(t) = (1 - t) ^ exponent
+        cosine:     f(t) = (1 + cos(pi t)) / 2
+        trapezoid:  f(t) = min(1, 2 (1 - t))
+
+    During the warm-up it is multiplied by the part of the warm-up that is over.
+
+    Args:
+        recipe: Schedule and lengths.
+        epoch: From 0.
+        iteration: Step within the epoch, from 0; matters if the rate changes with every step.
+    """
+    within = iteration / recipe.iterations if recipe.schedule_per == "step" else 0
+    t = (epoch + within) / (recipe.schedule_epochs or recipe.epochs)
+    rate = recipe.learning_rate * _SCHEDULES[recipe.schedule](t, recipe.schedule_exponent)
+    warmup = recipe.warmup * recipe.epochs * recipe.iterations
+    step = epoch * recipe.iterations + iteration + 1
+    return float(rate * min(1.0, step / warmup) if warmup else rate)
+
+
+_SCHEDULES: Final[dict[str, Callable[[float, float], float]]] = {
+    "polynomial": lambda t, exponent: (1 - t) ** exponent,
+    "cosine": lambda t, _: (1 + math.cos(math.pi * t)) / 2,
+    "trapezoid": lambda t, _: min(1.0, 2 * (1 - t)),
+}
+
+
+def build_optimizer(recipe: TrainingRecipe, network: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimiser of a network's parameters.
+
+    With a gradient scaler all leave out a step whose gradients are not finite, without the host having to ask the
+    device for it.
+    """
+    parameters = list(network.parameters())
+    if recipe.optimizer == "muon":
+        return Muon(network.named_parameters(), momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    if recipe.optimizer == "adamw":
+        betas = (recipe.momentum, _ADAM_BETAS[1])
+        return torch.optim.AdamW(parameters, betas=betas, weight_decay=recipe.weight_decay, fused=True)
+    optimizer = torch.optim.SGD(
+        parameters,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=True,
+        fused=True,
+    )
+    # PyTorch's fused optimiser leaves the momentum undefined if the first step is left out.
+    for parameter in parameters:
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+class Muon(torch.optim.Optimizer):
+    """SGD with Nesterov momentum whose steps are orthogonalised: all directions of a kernel move equally far.
+
+    A kernel of shape (m, n, *size) counts as a matrix of m rows. The heads, biases and what norms multiply and add,
+    which are no such maps from features to features, are trained by Adam with 0.3 times the learning rate.
+
+    Args:
+        named: The parameters of a network by their names.
+        momentum: Of the kernels, as the weight of the past in a moving mean of their gradients.
+        weight_decay: Of the kernels, per step and learning rate.
+    """
+
+    _step_supports_amp_scaling = True  # `grad_scale` and `found_inf` are set by torch.amp.GradScaler
+
+    def __init__(
+        self, named: Iterable[tuple[str, nn.Parameter]], *, momentum: float, weight_decay: float
+    ) -> None:
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for name, parameter in named:
+            groups[parameter.ndim > 1 and "seg_layers" not in name].append(parameter)
+        parts = [{"params": parameters, "kernels": kernels} for kernels, parameters in groups.items()]
+        super().__init__(parts, {"lr": 0.0, "momentum": momentum, "weight_decay": weight_decay})
+        for parameter in groups[True]:
+            self.state[parameter]["mean"] = torch.zeros_like(parameter)
+        for parameter in groups[False]:
+            for name in ("mean", "square"):
+                self.state[parameter][name] = torch.zeros_like(parameter)
+            self.state[parameter]["steps"] = torch.zeros((), device=parameter.device)
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """Change the parameters that have a gradient, unless `found_inf` says that one is not finite."""
+        found = getattr(self, "found_inf", None)
+        for group in self.param_groups:
+            move = self._turn_ if group["kernels"] else self._adam_
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                gradient, kept = parameter.grad, 1.0
+                if found is not None:
+                    kept = 1 - found
+                    gradient = torch.where(found > 0, 0, gradient)
+                move(parameter, gradient, kept, group)
+
+    def _turn_(
+        self, parameter: Tensor, gradient: Tensor, kept: Tensor | float, group: dict[str, Any]
+    ) -> None:
+        mean, momentum = self.state[parameter]["mean"], group["momentum"]
+        mean.add_((gradient - mean) * ((1 - momentum) * kept))
+        direction = orthogonalised(torch.lerp(gradient, mean, momentum))
+        rate = group["lr"] * kept
+        parameter.mul_(1 - rate * group["weight_decay"]).sub_(direction * rate)
+
+    def _adam_(
+        self, parameter: Tensor, gradient: Tensor, kept: Tensor | float, group: dict[str, Any]
+    ) -> None:
+        state, (first, second) = self.state[parameter], _ADAM_BETAS
+        state["steps"].add_(kept)
+        state["mean"].add_((gradient - state["mean"]) * ((1 - first) * kept))
+        state["square"].add_((gradient**2 - state["square"]) * ((1 - second) * kept))
+        mean = state["mean"] / (1 - first ** state["steps"]).clamp(min=_FLOOR)
+        root = (state["square"] / (1 - second ** state["steps"]).clamp(min=_FLOOR)).sqrt()
+        parameter.sub_(mean / (root + _ADAM_EPS) * (group["lr"] * _ADAM_SHARE * kept))
+
+
+def orthogonalised(kernel: Tensor) -> Tensor:
+    """Nearly U V^T of the kernel's matrix U S V^T (m, n * size), by five Newton-Schulz iterations.
+
+    Its singular values end between 0.7 and 1.2, where they were not tiny compared with the largest. A tall matrix is
+    multiplied by sqrt(rows / columns), so that the step of an output does not depend on its shape.
+    """
+    matrix = kernel.flatten(1)
+    rows, columns = matrix.shape
+    x = matrix.T if rows > columns else matrix
+    x = x / (x.norm() + _FLOOR)
+    a, b, c = _QUINTIC
+    for _ in range(_ITERATIONS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    x = x.T if rows > columns else x
+    return x.reshape(kernel.shape) * max(1.0, rows / columns) ** 0.5
