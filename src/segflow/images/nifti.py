@@ -69,12 +69,12 @@ def read_voxels(file: Path) -> NDArray[Any]:
     content = _content(file, end + _SURPLUS)
     if len(content) < end:
         raise DatasetError(_CUT)
-    is_scaled = float(header["scl_slope"]) not in {0, 1} or header["scl_inter"] != 0
-    if not isinstance(header, Nifti2Header) and (is_scaled or not _is_plain(header)):
+    slope, shift = _scaling(header)
+    if not isinstance(header, Nifti2Header) and ((slope, shift) != (1, 0) or not _is_plain(header)):
         return itk.read_voxels(file)
     array = np.frombuffer(content, dtype, math.prod(sizes), start).reshape(sizes[::-1])
-    if is_scaled:
-        array = apply_read_scaling(array, *header.get_slope_inter())
+    if (slope, shift) != (1, 0):
+        array = apply_read_scaling(array, slope, shift)
     return array[(None,) * (4 - array.ndim)]
 
 
@@ -239,21 +239,29 @@ def _check_kind(header: Nifti1Header) -> None:
         raise DatasetError(f"its header names the unknown data type {header['datatype']}") from None
 
 
+def _scaling(header: Nifti1Header) -> tuple[float, float]:
+    """Slope and intercept of a header that is sound; 1 and 0 for none."""
+    slope, shift = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or math.isnan(slope):
+        return 1.0, 0.0
+    return slope, 0.0 if math.isnan(shift) else shift
+
+
 def _check_scaling(header: Nifti1Header) -> None:
     """Refuse what libraries disagree on, or read from beyond their memory."""
     slope, shift = float(header["scl_slope"]), float(header["scl_inter"])
-    is_scaled = slope not in {0.0, 1.0} and not math.isnan(slope)
-    is_shifted = shift != 0 and not math.isnan(shift)
-    if math.isinf(slope) or math.isinf(shift) or (is_scaled and math.isnan(shift)):
+    is_none = slope == 0 or math.isnan(slope)
+    if math.isinf(slope) or math.isinf(shift) or (math.isnan(shift) and not is_none and slope != 1):
         raise DatasetError(
             f"its header holds the slope {slope:g} and the intercept {shift:g}; correct scl_slope, scl_inter"
         )
-    if is_shifted and (slope == 0 or math.isnan(slope)):
+    if is_none and shift != 0 and not math.isnan(shift):
         raise DatasetError(
             f"its header holds the intercept {shift:g}, but no slope; correct scl_slope "
             "(to 1, if the intercept counts) or scl_inter"
         )
-    dtype, is_changed = header.get_data_dtype(), is_scaled or is_shifted
+    is_changed = _scaling(header) != (1, 0)
+    dtype = header.get_data_dtype()
     is_colour, is_vector = dtype.fields is not None, len(_sizes(header)) > _MOST_AXES
     if (is_colour and (is_changed or header["intent_code"] != 0)) or (
         is_vector and is_changed and dtype.kind != "f"
