@@ -20,7 +20,7 @@ __all__ = [
 
 _FULL, _PERMISSION = "make room, and call again", "change its permissions, or name another folder"
 _REMEDIES: Final = {
-    None: "see whether the disk is full, and call again",
+    0: "see whether the disk is full, and call again",
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EFBIG: "allow larger files (ulimit -f, or another file system), and call again",
@@ -77,5 +77,5 @@ def sentence_of(problem: OSError | MemoryError) -> str:
         reason = str(problem) or "there is not enough memory"
         return f"{reason}; {_REMEDIES[errno.ENOMEM]}"
     file = f"{os.fsdecode(problem.filename)}: " if isinstance(problem.filename, str | bytes) else ""
-    remedy = _REMEDIES.get(problem.errno, "see to the disk or network, and call again")
+    remedy = _REMEDIES.get(problem.errno or 0, "see to the disk or network, and call again")
     return f"{file}{problem.strerror or problem}; {remedy}"

@@ -73,7 +73,8 @@ def open_atomically(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as problem:
         if problem.filename is None or str(problem.filename) == str(temporary):
-            problem.filename = str(path)
+            reason = problem.strerror or str(problem)  # NumPy gives just a text
+            raise OSError(problem.errno or 0, reason, str(path)) from problem
         raise
     finally:
         temporary.unlink(missing_ok=True)
