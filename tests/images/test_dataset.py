@@ -51,6 +51,22 @@ def test_other_files_are_ignored(make):
     assert (found.name, found.folds_file) == ("MRI", folder / "splits_final.json")
 
 
+@pytest.mark.parametrize(("ending", "most"), [(".bmp", 255), (".nii.gz", 65535)])
+def test_more_labels_than_a_label_map_can_be_written_with(ending, most, make):
+    def labels(n):
+        return {"background": 0, "organ": list(range(1, n + 1)), "core": 1}
+
+    read_description(
+        make(file_ending=ending, labels=labels(most), regions_class_order=[1, 2]) / "dataset.json"
+    )
+    with pytest.raises(
+        DatasetError, match=rf"{ending} file holds labels to {most}, but labels go to {most + 1}"
+    ):
+        read_description(
+            make(file_ending=ending, labels=labels(most + 1), regions_class_order=[1, 2]) / "dataset.json"
+        )
+
+
 @pytest.mark.parametrize("declared", ["2", 2.0])
 def test_a_number_of_cases_that_is_written_otherwise_is_read_with_a_warning(declared, make):
     folder = make(numTraining=declared)

@@ -22,6 +22,7 @@ from segflow.images.formats import (
     ending_of,
     has_spacing,
     label_ending,
+    largest_label,
     split_name,
 )
 from segflow.images.image_files import read_geometry, read_voxels, write_image
@@ -175,7 +176,7 @@ def write_labels(path: Path, labels: LabelMap, geometry: Geometry) -> None:
             f"{path}: JPEG changes values, so it cannot hold labels; use {label_ending(ending)}"
         )
     smallest, largest = int(labels.min(initial=0)), int(labels.max(initial=0))
-    small, limit = np.iinfo(np.uint8).max, np.iinfo(np.uint8 if ending == ".bmp" else np.uint16).max
+    small, limit = np.iinfo(np.uint8).max, largest_label(ending)
     if smallest < 0 or largest > limit:
         raise DatasetError(
             f"{path}: a {ending} file holds labels from 0 to {limit}, but these are {smallest} to {largest}; "

@@ -21,6 +21,7 @@ from segflow.images.formats import (
     companions,
     ending_of,
     label_ending,
+    largest_label,
     spelled,
     split_name,
 )
@@ -128,16 +129,25 @@ def read_description(file: Path) -> tuple[dict[str, Any], Labels]:
     if not isinstance(ending, str) or ending.lower() not in ENDINGS:
         raise DatasetError(f"{file}: file_ending is {ending!r}; it must be one of {', '.join(ENDINGS)}")
     labels = Labels.from_json(description["labels"], description.get("regions_class_order"), where=str(file))
-    declared = whole_number(description["numTraining"])
-    if declared is None or declared < 1:
+    most, limit = max(labels.values), largest_label(label_ending(ending))
+    if most > limit:
         raise DatasetError(
-            f"{file}: numTraining must be the number of training cases, found {description['numTraining']!r}"
+            f"{file}: a {ending} file holds labels to {limit}, but labels go to {most}; use another file_ending"
         )
-    if type(description["numTraining"]) is not int:
-        note = f"{file}: numTraining {description['numTraining']!r} is read as {declared}; write it so"
-        labels = replace(labels, notes=(*labels.notes, note))
+    declared, notes = _declared_cases(description["numTraining"], file)
+    labels = replace(labels, notes=(*labels.notes, *notes))
     names = _channel_names(description["channel_names"], file)
     return description | labels.as_json | {"channel_names": names, "numTraining": declared}, labels
+
+
+def _declared_cases(given: Any, file: Path) -> tuple[int, list[str]]:
+    """`numTraining`, and a warning if it is not written as a whole number."""
+    declared = whole_number(given)
+    if declared is None or declared < 1:
+        raise DatasetError(f"{file}: numTraining must be the number of training cases, found {given!r}")
+    return declared, [] if type(given) is int else [
+        f"{file}: numTraining {given!r} is read as {declared}; write it so"
+    ]
 
 
 def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
