@@ -332,6 +332,14 @@ def test_archives_that_unpack_to_more_than_their_header_declares(n_bytes, declar
     refused(bomb, "goes on for more than" if declared == 5 else "ends before its last voxel")
 
 
+def test_archives_that_are_longer_than_what_they_hold(tmp_path):
+    """They are not read to their end."""
+    file = nifti(tmp_path, ending=".nii.gz")
+    with file.open("ab") as archive:
+        archive.truncate(2 << 30)  # takes no room on the disk
+    refused(file, "goes on for more than 16 MiB")
+
+
 def test_a_tiff_with_a_missing_tile_or_strip(tmp_path):
     array = np.full((64, 64), 7, np.uint8)
     for layout, tag in (({"tile": (16, 16)}, "TileOffsets"), ({"rowsperstrip": 16}, "StripByteCounts")):

@@ -16,7 +16,8 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from segflow import __version__
 from segflow.commands.arguments import Call, OutputFile, Settings
-from segflow.contracts.errors import SegflowError
+from segflow.contracts.errors import SegflowError, sentence_of
+from segflow.processes.streams import open_closed_streams
 
 __all__ = ["VERBS", "application", "main"]
 
@@ -89,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     signal.signal(signal.SIGTERM, _terminate)
+    open_closed_streams()
     _log_to(None)
     try:
         app = application(words)
@@ -106,6 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         logger.warning("interrupted")
         return _EXIT_INTERRUPTED
+    except (OSError, MemoryError) as problem:
+        logger.error("%s", sentence_of(problem))  # noqa: TRY400  as above
+        return _EXIT_USER_ERROR
+    except Exception:
+        logger.exception("this is a fault of segflow itself; please report it, with all of these lines:")
+        return _EXIT_USER_ERROR
     return 0
 
 

@@ -32,6 +32,7 @@ __all__ = ["read_geometry", "read_voxels", "write"]
 
 _HEADER_BYTES: Final = 348
 _HEADER2_BYTES: Final = 540  # of NIfTI-2
+_HEAD_BYTES: Final = 1 << 16  # of a file: the header is in them, also after a long name in an archive
 _LARGEST_OFFSET: Final = 1 << 40
 _MOST_AXES: Final = 4  # with a fifth, voxels are vectors
 _SURPLUS: Final = 1 << 24  # bytes that may follow the voxels
@@ -145,7 +146,7 @@ def _content(file: Path, limit: int) -> bytes:
     with file.open("rb") as stream:
         if not _is_archive(file, stream):
             return _bounded(stream.read(limit), limit)
-        packed = stream.read()
+        packed = _bounded(stream.read(limit), limit)
     with _archive_faults():
         unpacker = zlib.decompressobj(wbits=_GZIP_WBITS)  # faster than gzip, but for one part only
         content = _bounded(unpacker.decompress(packed, limit), limit)
@@ -191,8 +192,9 @@ def _checked_header(file: Path) -> Nifti1Header:
     """
     with file.open("rb") as stream:
         is_archive = _is_archive(file, stream)
-        with gzip.open(stream) if is_archive else stream as unpacked, _archive_faults():
-            start = unpacked.read(_HEADER2_BYTES)
+        head = io.BytesIO(stream.read(_HEAD_BYTES))
+    with gzip.open(head) if is_archive else head as unpacked, _archive_faults():
+        start = unpacked.read(_HEADER2_BYTES)
     header = _parse(start)
     _check_kind(header)
     sizes, first = _sizes(header), float(header["vox_offset"])
