@@ -37,7 +37,9 @@ def test_the_help_of_a_verb_is_its_docstring(verb, capsys):
     assert " ".join(inspect.getdoc(function).split("\n\n")[0].split()) in shown
     for name in inspect.signature(function).parameters.keys() - {"call", "values", "words"}:
         assert f"--{name.replace('_', '-')}" in shown
-    assert ("--recipe" in shown) == (verb == "package" or "values" in inspect.signature(function).parameters)
+    assert ("--recipe" in shown) == (
+        verb in {"package", "run"} or "values" in inspect.signature(function).parameters
+    )
 
 
 @pytest.mark.parametrize("verb", VERBS)
