@@ -283,6 +283,18 @@ def test_grey_pictures_with_transparency(mode, options, tmp_path):
     refused(file, "of a kind that is not read, such as grey values with transparency (alpha)")
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+@pytest.mark.parametrize(("place", "size"), [(18, 100_000_000), (22, 100_000_000)], ids=["columns", "rows"])
+def test_bmp_that_declares_more_than_it_holds(mode, place, size, tmp_path):
+    file = tmp_path / "a_0000.bmp"
+    PIL.Image.fromarray(np.eye(30, dtype=np.uint8) * 255).convert(mode).save(file)
+    assert read_one(file)[0].shape[1:] == (1, 30, 30)
+    content = bytearray(file.read_bytes())
+    struct.pack_into("<i", content, place, size)
+    file.write_bytes(content)
+    refused(file, "ends before its last voxel")
+
+
 @pytest.mark.parametrize("ending", [".png", ".bmp"])
 def test_label_maps_of_a_palette(ending, tmp_path):
     picture = PIL.Image.fromarray(np.eye(5, dtype=np.uint8)).convert("P")

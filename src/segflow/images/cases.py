@@ -192,12 +192,10 @@ def _read_channels(files: Sequence[Path], case: str) -> tuple[Image, Geometry, l
     array = read_voxels(files[0], case=case)
     geometry = read_geometry(files[0], case=case, shape=array.shape[1:])
     warnings = [*_missing_spacing(files[0], geometry, case), *_remarks(files[0], geometry, case)]
-    if len(files) > 1:
-        needed = len(files) * array.size * np.dtype(np.float32).itemsize
-        check_memory(
-            needed, f"case {case}: it has {len(files)} channels of {geometry.shape} voxels (z, y, x)"
-        )
-    image = np.empty((len(array) * len(files), *geometry.shape), np.float32)
+    n_channels = len(array) * len(files)
+    needed = n_channels * array[0].size * np.dtype(np.float32).itemsize
+    check_memory(needed, f"case {case}: it has {n_channels} channels of {geometry.shape} voxels (z, y, x)")
+    image = np.empty((n_channels, *geometry.shape), np.float32)
     used = 0
     for file in files:
         if used:

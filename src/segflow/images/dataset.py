@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from segflow.contracts.case import Case, Dataset
-from segflow.contracts.codec import nfc, whole_number
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
+from segflow.contracts.spelling import nfc, whole_number
 from segflow.images.formats import (
     ENDINGS,
     LOSSY_ENDINGS,

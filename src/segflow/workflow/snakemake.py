@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PlannedJobs",
+    "accept_any_age",
     "granted",
     "hold_results",
+    "is_dated_ahead",
     "keep_records",
     "planned_jobs",
     "recover_records",
@@ -109,6 +111,25 @@ def hold_results(results: Path) -> list[BaseFileLock]:
             )
         locks.append(lock)
     return locks
+
+
+def accept_any_age() -> None:
+    """Keep what a job has made though an input is dated later.
+
+    Snakemake deletes it, because such a date may come of clocks that differ, and would repeat the job in the next call.
+    Here digests decide, and `is_dated_ahead` sees to the users' files.
+    """
+    from snakemake.dag import DAG  # type: ignore[import-untyped]  # noqa: PLC0415  only where rules are read
+
+    async def accept(*_: object) -> None:
+        pass
+
+    DAG.check_output_mtime = accept
+
+
+def is_dated_ahead(file: str) -> bool:
+    """Whether a file is from the future: then its age does not say that it has changed."""
+    return Path(file).exists() and Path(file).stat().st_mtime > time.time()
 
 
 def stop_jobs_when_interrupted() -> None:
