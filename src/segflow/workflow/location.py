@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import segflow
-
 __all__ = ["PARTS", "location"]
 
 #: What there is, by name: path below the root.
@@ -15,7 +13,7 @@ PARTS = {
     "profile": "profiles/default",
     "slurm": "workflow/profiles/slurm",
 }
-_PACKAGE = Path(segflow.__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def location(part: str) -> Path:
