@@ -101,6 +101,12 @@ def test_the_spellings_of_a_name_are_one_name(make):
         find_inputs([folder / f"imagesTr/{name}_0000.nii.gz" for name in (NFC, NFD)], ".nii.gz", 1)
 
 
+def test_a_name_that_leaves_no_room_for_the_endings_of_results(make):
+    long = "ü" * 101
+    with pytest.raises(DatasetError, match="its name is longer than 200 bytes"):
+        read_dataset(make(files=[f"imagesTr/{long}_0000", f"imagesTr/{long}_0001"], numTraining=1))
+
+
 @pytest.mark.parametrize("name", [os.fsdecode(b"M\xfcller"), "a\x1b[31mb", "two\nlines"])
 def test_names_that_are_no_text(name, make):
     folder = make(
@@ -207,6 +213,7 @@ def test_a_gap_in_the_channel_numbers(make):
             {"a": {"images": A_LABEL, "label": A_LABEL}},
             r'"images" of a is the text .*; write a list',
         ),
+        ("dataset", {"a": {"images": ["b" * 300], "label": A_LABEL}}, "cannot be opened: File name too long"),
         ("dataset", {"a": {"images": [1], "label": A_LABEL}}, '1 under "dataset" is no path'),
         (
             "dataset",

@@ -181,3 +181,17 @@ def test_batches_that_are_smaller_than_the_number_of_gpus():
         {"resources": {"gpus": 2}},
     ):
         assert said(**enough) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "where"),
+    [
+        ("epochs", "training.epochs"),
+        ("gpus", "resources.gpus"),
+        ("mirroring", "inference.mirroring"),
+        ("cases", "chunks.cases"),
+    ],
+)
+def test_a_key_outside_its_section(key, where):
+    with pytest.raises(ConfigurationError, match=f"unknown key '{key}': did you mean '{where}'"):
+        parse(NEEDED | {key: 5})

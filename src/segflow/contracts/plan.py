@@ -22,9 +22,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from segflow.contracts.codec import Amount, Contract, Count, nfc
+from segflow.contracts.codec import Amount, Contract, Count
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import IntensityProperties
+from segflow.contracts.spelling import nfc
 
 __all__ = [
     "BLOCKS",

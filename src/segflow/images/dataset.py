@@ -8,13 +8,14 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from segflow.contracts.case import Case, Dataset
-from segflow.contracts.codec import nfc, whole_number
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
+from segflow.contracts.spelling import nfc, whole_number
 from segflow.images.formats import (
     ENDINGS,
     LOSSY_ENDINGS,
@@ -37,6 +38,8 @@ __all__ = [
     "stray_labels",
 ]
 
+#: Of a case's name: those of its results are longer by their endings, and file systems allow 255.
+MOST_BYTES = 200
 _REQUIRED = ("channel_names", "labels", "numTraining", "file_ending")
 _IDENTIFIER = re.compile(r"[^./\\\0][^/\\\0]*")
 _READER_KEY = "overwrite_image_reader_writer"
@@ -295,7 +298,9 @@ def _entries(images: Any) -> Any:
 
 
 def _check_name(identifier: str) -> None:
-    """Refuse names that are no text: libraries and JSON files cannot hold them."""
+    """Refuse names that libraries and JSON files, or the names of results, cannot hold."""
+    if len(os.fsencode(identifier)) > MOST_BYTES:
+        raise DatasetError(f"case {identifier}: its name is longer than {MOST_BYTES} bytes; rename its files")
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in identifier):
         raise DatasetError(
             f"case {identifier!a}: its name is not UTF-8, or has control characters; rename its files"
@@ -340,14 +345,7 @@ def _label_file(identifier: str, ending: str, folder: Path) -> Path:
 
 def _listed_cases(listing: Any, folder: Path, file: Path) -> tuple[Case, ...]:
     """Cases that dataset.json lists one by one; paths are relative to its folder."""
-
-    def path(text: Any) -> Path:
-        if not isinstance(text, str):
-            raise DatasetError(f'{file}: {text!r} under "dataset" is no path')
-        found = folder / os.path.expandvars(text)
-        if not found.exists():
-            raise DatasetError(f"{file}: {found} does not exist")
-        return found
+    path = partial(_listed_file, folder=folder, file=file)
 
     try:
         listed = {
@@ -372,3 +370,16 @@ def _listed_cases(listing: Any, folder: Path, file: Path) -> tuple[Case, ...]:
         Case(name, tuple(path(image) for image in images), path(label))
         for name, (images, label) in sorted(listed.items())
     )
+
+
+def _listed_file(text: Any, *, folder: Path, file: Path) -> Path:
+    if not isinstance(text, str):
+        raise DatasetError(f'{file}: {text!r} under "dataset" is no path')
+    found = folder / os.path.expandvars(text)
+    try:
+        exists = found.exists()
+    except OSError as problem:
+        raise DatasetError(f"{file}: {found} cannot be opened: {problem.strerror}") from None
+    if not exists:
+        raise DatasetError(f"{file}: {found} does not exist")
+    return found

@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from segflow.contracts.case import Geometry
-from segflow.contracts.codec import nfc
 from segflow.contracts.errors import DatasetError
+from segflow.contracts.spelling import nfc
 from segflow.storage.files import digest_of, key_of
 
 __all__ = [

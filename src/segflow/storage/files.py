@@ -127,9 +127,13 @@ def read_json(path: Path, *, error: type[SegflowError]) -> Any:
 def parse_json(text: str | bytes, where: Path, *, error: type[SegflowError]) -> Any:
     """JSON of a file; errors as `read_json`."""
     try:
-        return json.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
+        found = json.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
+        json.dumps(
+            found, ensure_ascii=False
+        ).encode()  # a lone "\\ud800" is no text that could be shown or written
     except (ValueError, RecursionError) as problem:  # also numbers of more digits than Python reads
         raise error(f"{where} is not valid JSON: {problem}") from None
+    return found
 
 
 def read_contract(kind: type[C], path: Path, *, error: type[SegflowError] = PlanError) -> C:
