@@ -43,10 +43,11 @@ lint: $(STAMP) ## Check style, types, imports and the workflow's format
 	@echo "== imports";  $(BIN)/lint-imports
 	@echo "== workflow"; $(BIN)/snakefmt --check $(WORKFLOW)
 
-format: $(STAMP) ## Format the code and the workflow, and write the listing of the recipe's values anew
+format: $(STAMP) ## Format the code and the workflow, and write the listings of the recipe's values and of all errors anew
 	@$(BIN)/ruff check --fix-only && $(BIN)/ruff format && $(BIN)/snakefmt $(WORKFLOW)
 	@$(BIN)/python -c 'from segflow.recipes.listing import default_listing; print(default_listing(), end="")' > $(LISTING).new
 	@mv $(LISTING).new $(LISTING)
+	@$(BIN)/python tests/samples/error_page.py
 
 clean: ## Remove the demo and the tools' caches; keep .venv, results and .snakemake
 	@rm -rf demo build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,7 +3,7 @@
 To add one, write a function that takes a path and reads it, add a row to `TARGETS`, and put one or more small files
 that it reads into `fuzz/seeds/NAME/` (made by us, a few hundred bytes). `tests/fuzz` reads all seeds, and fuzzes every
 target for a few seconds. The function may return anything, or raise a SegflowError of one line; any other exception, a
-process that dies or an input that takes longer than 10 s is an escape. Once that is mended, its input
+process that dies or an input that takes longer than 30 s is an escape. Once that is mended, its input
 becomes a seed.
 """
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch  # noqa: F401  before the time of an input begins
 import yaml
 from cyclopts import CycloptsError
 

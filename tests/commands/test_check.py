@@ -262,3 +262,31 @@ def test_a_tiny_image_is_fine(dataset):
         save(folder / "imagesTr" / f"case {number}_0000.nii.gz", np.full((1, 1, 1), value, np.uint8))
         save(folder / "labelsTr" / f"case {number}.nii.gz", np.full((1, 1, 1), value, np.uint8))
     assert check(folder)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("folds", "status", "said"),
+    [
+        (
+            [{"train": ["case 0"], "val": ["case1"]}],
+            1,
+            "fold 0 names case1, which is not a case of the data set",
+        ),
+        ([{"train": ["case 0"], "val": []}], 1, "fold 0 has no training or no held-out cases"),
+        ([{"train": ["case 0"], "val": ["case 1"]}] * 2, 0, "folds 0, 1 hold case 1 out 2 times"),
+        ("five", 1, "'folds': "),
+    ],
+)
+def test_folds_are_checked_before_the_images(folds, status, said, dataset, capfd):
+    folder = dataset()
+    (folder / "splits_final.json").write_text(json.dumps(folds))
+    assert main(["check", str(folder), "--workers", "1"]) == status
+    assert f"splits_final.json: {said}" in capfd.readouterr().err
+
+
+def test_labels_without_any_foreground(dataset, capfd):
+    folder = dataset()
+    for number in range(3):
+        save(folder / "labelsTr" / f"case {number}.nii.gz", np.zeros((3, 6, 7), np.uint8))
+    assert main(["check", str(folder), "--workers", "1"]) == 1
+    assert "no case has any foreground voxel" in capfd.readouterr().err

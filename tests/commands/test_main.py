@@ -37,7 +37,9 @@ def test_the_help_of_a_verb_is_its_docstring(verb, capsys):
     assert " ".join(inspect.getdoc(function).split("\n\n")[0].split()) in shown
     for name in inspect.signature(function).parameters.keys() - {"call", "values", "words"}:
         assert f"--{name.replace('_', '-')}" in shown
-    assert ("--recipe" in shown) == (verb == "package" or "values" in inspect.signature(function).parameters)
+    assert ("--recipe" in shown) == (
+        verb in {"package", "run"} or "values" in inspect.signature(function).parameters
+    )
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -190,7 +192,7 @@ gpus.leased_gpus = leased
 from segflow.commands.main import main
 file = sys.argv[1]
 words = ["--prepared", file, "--folds", file, "--network", file, "--dataset", file, "--fold", "0"]
-main(["train", "--gpus", "2", *words, "--output", "m.pt", "--history", "h.csv", "--work", "w"])
+main(["train", "--hold-gpus", "2", *words, "--output", "m.pt", "--history", "h.csv", "--work", "w"])
 print("torch" in sys.modules)
 """
     file = tmp_path / "dataset.json"
@@ -199,7 +201,7 @@ print("torch" in sys.modules)
     assert done.stdout == "2 False\nTrue\n", done.stderr
 
 
-@pytest.mark.parametrize(("words", "count"), [([], 0), (["--gpus", "1"], 1), (["--gpus=3"], 3)])
+@pytest.mark.parametrize(("words", "count"), [([], 0), (["--hold-gpus", "1"], 1), (["--hold-gpus=3"], 3)])
 def test_gpus_are_held_while_the_verb_runs(words, count, manifest_call, monkeypatch):
     events = []
 
@@ -220,7 +222,7 @@ def test_a_lease_that_is_refused_is_a_user_error(manifest_call, monkeypatch, cap
         raise ConfigurationError(f"there are no {count} GPUs")
 
     monkeypatch.setattr(gpus, "leased_gpus", refused)
-    assert main([*manifest_call, "--gpus", "9"]) == 1
+    assert main([*manifest_call, "--hold-gpus", "9"]) == 1
     assert "there are no 9 GPUs" in capsys.readouterr().err
 
 

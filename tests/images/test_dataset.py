@@ -51,6 +51,22 @@ def test_other_files_are_ignored(make):
     assert (found.name, found.folds_file) == ("MRI", folder / "splits_final.json")
 
 
+@pytest.mark.parametrize(("ending", "most"), [(".bmp", 255), (".nii.gz", 65535)])
+def test_more_labels_than_a_label_map_can_be_written_with(ending, most, make):
+    def labels(n):
+        return {"background": 0, "organ": list(range(1, n + 1)), "core": 1}
+
+    read_description(
+        make(file_ending=ending, labels=labels(most), regions_class_order=[1, 2]) / "dataset.json"
+    )
+    with pytest.raises(
+        DatasetError, match=rf"{ending} file holds labels to {most}, but labels go to {most + 1}"
+    ):
+        read_description(
+            make(file_ending=ending, labels=labels(most + 1), regions_class_order=[1, 2]) / "dataset.json"
+        )
+
+
 @pytest.mark.parametrize("declared", ["2", 2.0])
 def test_a_number_of_cases_that_is_written_otherwise_is_read_with_a_warning(declared, make):
     folder = make(numTraining=declared)
@@ -83,6 +99,12 @@ def test_the_spellings_of_a_name_are_one_name(make):
     (folder / "imagesTr" / f"{NFC}_0000.nii.gz").touch()
     with pytest.raises(DatasetError, match=f"are both channel 0 of a case {NFC}"):
         find_inputs([folder / f"imagesTr/{name}_0000.nii.gz" for name in (NFC, NFD)], ".nii.gz", 1)
+
+
+def test_a_name_that_leaves_no_room_for_the_endings_of_results(make):
+    long = "ü" * 101
+    with pytest.raises(DatasetError, match="its name is longer than 200 bytes"):
+        read_dataset(make(files=[f"imagesTr/{long}_0000", f"imagesTr/{long}_0001"], numTraining=1))
 
 
 @pytest.mark.parametrize("name", [os.fsdecode(b"M\xfcller"), "a\x1b[31mb", "two\nlines"])
@@ -191,6 +213,7 @@ def test_a_gap_in_the_channel_numbers(make):
             {"a": {"images": A_LABEL, "label": A_LABEL}},
             r'"images" of a is the text .*; write a list',
         ),
+        ("dataset", {"a": {"images": ["b" * 300], "label": A_LABEL}}, "cannot be opened: File name too long"),
         ("dataset", {"a": {"images": [1], "label": A_LABEL}}, '1 under "dataset" is no path'),
         (
             "dataset",

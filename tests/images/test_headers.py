@@ -283,6 +283,18 @@ def test_grey_pictures_with_transparency(mode, options, tmp_path):
     refused(file, "of a kind that is not read, such as grey values with transparency (alpha)")
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+@pytest.mark.parametrize(("place", "size"), [(18, 100_000_000), (22, 100_000_000)], ids=["columns", "rows"])
+def test_bmp_that_declares_more_than_it_holds(mode, place, size, tmp_path):
+    file = tmp_path / "a_0000.bmp"
+    PIL.Image.fromarray(np.eye(30, dtype=np.uint8) * 255).convert(mode).save(file)
+    assert read_one(file)[0].shape[1:] == (1, 30, 30)
+    content = bytearray(file.read_bytes())
+    struct.pack_into("<i", content, place, size)
+    file.write_bytes(content)
+    refused(file, "ends before its last voxel")
+
+
 @pytest.mark.parametrize("ending", [".png", ".bmp"])
 def test_label_maps_of_a_palette(ending, tmp_path):
     picture = PIL.Image.fromarray(np.eye(5, dtype=np.uint8)).convert("P")
@@ -330,6 +342,14 @@ def test_archives_that_unpack_to_more_than_their_header_declares(n_bytes, declar
         archive.write(file.read_bytes() + bytes(n_bytes))
     file.unlink()
     refused(bomb, "goes on for more than" if declared == 5 else "ends before its last voxel")
+
+
+def test_archives_that_are_longer_than_what_they_hold(tmp_path):
+    """They are not read to their end."""
+    file = nifti(tmp_path, ending=".nii.gz")
+    with file.open("ab") as archive:
+        archive.truncate(2 << 30)  # takes no room on the disk
+    refused(file, "goes on for more than 16 MiB")
 
 
 def test_a_tiff_with_a_missing_tile_or_strip(tmp_path):

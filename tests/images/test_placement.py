@@ -159,3 +159,12 @@ def test_contradictions_are_said_with_their_size(fields, expected, tmp_path):
     for line, words in zip(said, expected, strict=True):
         assert line.startswith(f"case a: {file}: its ")
         assert words in line
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image], ids=["1", "2"])
+@pytest.mark.parametrize(
+    "fields", [{"scl_slope": 1, "scl_inter": np.nan}, {"scl_slope": np.nan, "scl_inter": 0}]
+)
+def test_a_scaling_that_is_none(kind, fields, tmp_path):
+    file = made(tmp_path / "a_0000.nii", kind=kind, **fields)
+    np.testing.assert_array_equal(read_one(file)[0][0], ARRAY)

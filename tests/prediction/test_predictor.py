@@ -48,7 +48,7 @@ def model_of(*configurations, order=(0, 1, 2), operations=(), stages=()):
         ensembles={c.name: ensemble(c) for c in configurations},
         device="cpu",
         threads=1,
-        files=(),
+        digest="",
     )
 
 

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import yaml
 from snakemake_calls import call_snakemake
@@ -103,13 +104,13 @@ class Experiment:
             **changes,
         }
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
+    def start(self, *options: str, output: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
         """The workflow in a process group of its own, as in a terminal."""
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *self.words(*options)],
             cwd=self.folder,
             env=self.environment(),
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,

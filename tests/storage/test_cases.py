@@ -12,6 +12,7 @@ from case_samples import CLASSES, configuration_of, preparation_of, raw_case
 from segflow.contracts.errors import DatasetError, PlanError
 from segflow.preprocessing.prepare import prepare_case
 from segflow.storage.cases import CaseStore
+from segflow.storage.files import digest_of, write_array
 
 HEADER_BYTES = 128  # of a .npy file with a short header
 ARRAYS = ("_image.npy", "_labels.npy", "_voxels.npy")
@@ -138,3 +139,18 @@ def test_a_changed_byte_is_noticed(ending, store, tmp_path):
         assert store.find("one", "k") is None, place
     file.write_bytes(whole)
     assert store.find("one", "k") == digest
+
+
+@pytest.mark.parametrize("name", [*(f"one{end}" for end in ARRAYS), "one.json", "previous/one.npy"])
+def test_a_case_that_has_changed_is_refused(name, tmp_path):
+    """A single bit, in any file, also of the previous stage."""
+    store = CaseStore(tmp_path, previous_stage=tmp_path / "previous")
+    digest = store.write(prepared_case())
+    write_array(tmp_path / "previous" / "one.npy", np.ones((4, 5, 6), np.int8))
+    digest += digest_of(tmp_path / "previous" / "one.npy")
+    store.check("one", digest)
+    content = bytearray((tmp_path / name).read_bytes())
+    content[-20] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(PlanError, match=rf"one.*{name}" if name != "one.json" else r"one.*\.json"):
+        store.check("one", digest)

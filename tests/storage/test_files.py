@@ -62,7 +62,7 @@ def test_json_round_trip(tmp_path):
     assert read_json(tmp_path / "a.json", error=PlanError) == data
 
 
-@pytest.mark.parametrize("content", [None, b"{", b"", b"{'a': 1}", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [None, b"{", b"", b"{'a': 1}", b"\xff\xfe\x00", b'["\\ud800"]'])
 def test_missing_and_broken_json(content, tmp_path):
     if content is not None:
         (tmp_path / "a.json").write_bytes(content)

@@ -105,3 +105,20 @@ def test_other_arrays_are_refused(content, tmp_path):
     np.savez(tmp_path / "a.npz", probabilities=content)
     with pytest.raises(PredictionError, match=r"a\.npz is damaged"):
         next(probability_slabs(tmp_path / "a.npz"))
+
+
+def test_no_flipped_bit_changes_what_is_read(tmp_path, scores):
+    write(tmp_path / "a.npz", scores)
+    whole, refused = (tmp_path / "a.npz").read_bytes(), 0
+    right = read_probabilities(tmp_path / "a.npz", has_regions=False)
+    for place in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / "b.npz").write_bytes(damaged)
+        try:
+            found = read_probabilities(tmp_path / "b.npz", has_regions=False)
+        except PredictionError:
+            refused += 1
+        else:  # of a date, for instance
+            np.testing.assert_array_equal(found, right)
+    assert refused > len(whole) // 14

@@ -9,7 +9,7 @@ import pytest
 import torch
 from case_samples import CARD
 
-from segflow.contracts.errors import PredictionError
+from segflow.contracts.errors import PredictionError, TrainingError
 from segflow.network.unet import build_network
 from segflow.storage.weights import CheckpointFile, load_network, load_tensors, save_network, save_tensors
 
@@ -114,4 +114,36 @@ def test_an_invalid_card(tmp_path):
     content = load_tensors(tmp_path / "model.pt")
     save_tensors(tmp_path / "model.pt", content | {"card": content["card"].replace("n_outputs", "outputs")})
     with pytest.raises(PredictionError, match=r"model\.pt: 'n_outputs': Field required"):
+        load_network(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda card: card.replace('"features_per_stage":[4,', '"features_per_stage":[1000000,'), "do not fit"),
+        (lambda card: card.replace('"input_channels":2', '"input_channels":3'), "do not fit"),
+        (lambda card: card.replace('"strides":[[1,1,1],', '"strides":['), "describes no network"),
+        (lambda card: card[:50], "is not valid JSON"),
+        (lambda card: "[" * 100_000, "is not valid JSON"),
+        (lambda card: '{"seed": ' + "9" * 5000 + "}", "is not valid JSON"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("network")
+def test_a_card_of_another_network_is_refused_before_memory_is_taken(change, words, tmp_path):
+    content = load_tensors(tmp_path / "model.pt")
+    card = change(content["card"])
+    assert card != content["card"]
+    save_tensors(tmp_path / "model.pt", content | {"card": card})
+    with pytest.raises(PredictionError, match=rf"model\.pt.*{words}"):
+        load_network(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(value, network, tmp_path):
+    content = load_tensors(tmp_path / "model.pt")
+    list(content["weights"].values())[-1].reshape(-1)[0] = value
+    with pytest.raises(TrainingError, match=r"other\.pt are NaN or infinite \(.*weight|bias"):
+        save_network(tmp_path / "other.pt", CARD, content["weights"])
+    save_tensors(tmp_path / "model.pt", content)
+    with pytest.raises(PredictionError, match=r"model\.pt are NaN or infinite"):
         load_network(tmp_path / "model.pt")

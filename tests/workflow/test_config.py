@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ import yaml
 from segflow.contracts.errors import ConfigurationError
 from segflow.recipes.recipe import SECTIONS, Recipe, recipe_named, recipe_names
 from segflow.workflow.config import WorkflowConfig
-from segflow.workflow.recipes import read_recipes
+from segflow.workflow.recipes import read_recipes, too_many_gpus
 
 FILES = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
 NEEDED = {"dataset": "data", "output": "results"}
@@ -161,3 +162,36 @@ def test_lists_go_before_single_entries():
     assert parse({**NEEDED, "datasets": ["a", "b/c"]}).dataset_folders == ("a", "b/c")
     assert parse(NEEDED).recipe_names == ("nnunet",)
     assert parse({**NEEDED, "recipe": "nnunet", "recipes": ["a.yaml", "b"]}).recipe_names == ("a.yaml", "b")
+
+
+def test_batches_that_are_smaller_than_the_number_of_gpus():
+    planned = {"2d": SimpleNamespace(batch_size=12), "3d_fullres": SimpleNamespace(batch_size=2)}
+
+    def said(**changes):
+        config = WorkflowConfig(dataset="data", output="results", **{"resources": {"gpus": 3}, **changes})
+        return too_many_gpus(config, read_recipes(config)["nnunet"], planned)
+
+    assert said().startswith("resources.gpus is 3, and a batch of 3d_fullres is of 2 patches")
+    assert said(training={"batch_size": {"2d": 2, "3d_fullres": 4}}).startswith(
+        "resources.gpus is 3, and a batch of 2d"
+    )
+    for enough in (
+        {"training": {"batch_size": {"3d_fullres": 3}}},
+        {"device": "cpu"},
+        {"resources": {"gpus": 2}},
+    ):
+        assert said(**enough) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "where"),
+    [
+        ("epochs", "training.epochs"),
+        ("gpus", "resources.gpus"),
+        ("mirroring", "inference.mirroring"),
+        ("cases", "chunks.cases"),
+    ],
+)
+def test_a_key_outside_its_section(key, where):
+    with pytest.raises(ConfigurationError, match=f"unknown key '{key}': did you mean '{where}'"):
+        parse(NEEDED | {key: 5})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
-from types import SimpleNamespace
+from zipfile import ZipFile
 
 import pytest
 from fingerprint_samples import fingerprint_of
@@ -23,7 +24,6 @@ from segflow.workflow.recipes import (
     pretrained_words,
     read_plans,
     read_recipes,
-    too_many_gpus,
     training_words,
 )
 
@@ -258,25 +258,6 @@ def test_a_recipe_that_is_called_as_a_folder_of_the_results(tmp_path):
         plans_of(recipes=[str(file)])
 
 
-def test_batches_that_are_smaller_than_the_number_of_gpus():
-    planned = {"2d": SimpleNamespace(batch_size=12), "3d_fullres": SimpleNamespace(batch_size=2)}
-
-    def said(**changes):
-        config = WorkflowConfig(dataset="data", output="results", **{"resources": {"gpus": 3}, **changes})
-        return too_many_gpus(config, read_recipes(config)["nnunet"], planned)
-
-    assert said().startswith("resources.gpus is 3, and a batch of 3d_fullres is of 2 patches")
-    assert said(training={"batch_size": {"2d": 2, "3d_fullres": 4}}).startswith(
-        "resources.gpus is 3, and a batch of 2d"
-    )
-    for enough in (
-        {"training": {"batch_size": {"3d_fullres": 3}}},
-        {"device": "cpu"},
-        {"resources": {"gpus": 2}},
-    ):
-        assert said(**enough) is None
-
-
 # Edited plans.
 
 
@@ -387,9 +368,16 @@ def test_the_content_of_weights_counts_and_neither_name_nor_age(file):
         return pretrained_words(recipe, configuration)
 
     weights = file("weights", "model.pt")
+    with pytest.raises(
+        ConfigurationError, match=r"'training\.pretrained': .*model\.pt is damaged or holds no weights"
+    ):
+        plans_of(training={"pretrained": {"2d": weights}})
+    with ZipFile(weights, "w") as archive:
+        archive.writestr("weights", "1")
     plans_of(training={"pretrained": {"2d": weights}})
     expected = [f"training.pretrained={digest_of(Path(weights))[:12]}"]
     assert words(None) == words({"2d": weights}, "3d_fullres") == []
     assert words(weights) == words({"2d": weights}) == words(weights, "3d_fullres") == expected
     os.utime(weights, (1, 1))
-    assert words(file("weights", "copy.pt")) == expected != words(file("others", "other.pt"))
+    copy = shutil.copy(weights, Path(weights).with_name("copy.pt"))
+    assert words(str(copy)) == expected != words(file("others", "other.pt"))

@@ -157,7 +157,7 @@ class TestAssumptions:
             "setting": "code changed: own.module; b: 1 → 2",
             "code": "its rule was changed",
             "updated": "changed: raw",
-            "set_of_inputs": "cases, folds or configurations were added or removed",
+            "set_of_inputs": "files, cases, folds or configurations were added, removed or moved",
             "later": "not made yet",
         }
 
@@ -348,6 +348,27 @@ def test_jobs_of_one_rule_and_reason_are_counted():
         PlannedJobs("plan", is_checkpoint=True, count=1, reason="forced"),
     ]
     assert planned_jobs("Building DAG of jobs...\nNothing to be done.\n") == []
+
+
+def test_what_follows_from_a_checkpoint_alone_may_not_run():
+    made = "Input files updated by another job: "
+
+    def of(rule, reason, output, kind="rule"):
+        return job(rule, reason, kind).replace("output: results/a.json", f"output: {output}")
+
+    text = of("plan", f"{made}fingerprint", "plan", "localcheckpoint")
+    text += of("check", "Set of input files has changed since last execution", "c1, c2", "checkpoint")
+    text += of("fingerprint", f"{made}c2, c1", "fingerprint") + of("train", "Forced execution", "model")
+    text += of("predict", f"{made}model, plan", "maps") + of("evaluate", f"{made}maps", "scores")
+    undecided = "only if what it reads comes out otherwise"
+    assert {job.rule: job.reason for job in planned_jobs(text)} == {
+        "plan": undecided,
+        "check": "files, cases, folds or configurations were added, removed or moved",
+        "fingerprint": undecided,
+        "train": "forced",
+        "predict": "what it reads is made again",
+        "evaluate": "what it reads is made again",
+    }
 
 
 @pytest.mark.parametrize(

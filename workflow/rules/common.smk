@@ -12,8 +12,10 @@ from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.datasets import read_sources
 from segflow.workflow.recipes import read_plans, read_recipes
 from segflow.workflow.snakemake import (
+    accept_any_age,
     granted,
     hold_results as hold,
+    is_dated_ahead,
     recover_records,
     search_programs,
     settle as settle_results,
@@ -95,6 +97,7 @@ def benchmark_of(job, folder=EXPERIMENT):
     return f"{folder}/benchmarks/{job}.tsv"
 
 
+accept_any_age()
 if workflow.is_main_process:
     stop_jobs_when_interrupted()
     recover_records(Path(RESULTS))

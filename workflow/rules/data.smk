@@ -4,7 +4,7 @@
 checkpoint check:
     """Files, geometry and label values of a chunk of cases; a digest of every file."""
     input:
-        files=lambda wildcards: SOURCES[wildcards.dataset].chunks[int(wildcards.chunk)],
+        files=lambda wildcards: undated(SOURCES[wildcards.dataset].chunks[int(wildcards.chunk)]),
     output:
         report=CHECK,
     log:
@@ -57,7 +57,7 @@ checkpoint plan:
     """Spacing, patch, batch and network of every configuration; a part for each stage that reads it."""
     input:
         fingerprint=FINGERPRINT,
-        edited=[CONFIG.plan] if CONFIG.plan else [],
+        edited=undated([CONFIG.plan] if CONFIG.plan else []),
         settled=check_reports,
     output:
         plan=f"{PLAN}/plans.json",
@@ -84,7 +84,7 @@ checkpoint plan:
 checkpoint folds:
     """The cross-validation split."""
     input:
-        own=of_dataset("own_folds"),
+        own=lambda wildcards: undated(SOURCES[wildcards.dataset].own_folds),
     output:
         folds=FOLDS,
     log:

@@ -17,7 +17,7 @@ def hardware(wildcards, resources):
     """The configured device, with GPUs of its own, or the CPU where the call grants no GPU."""
     gpus = resources.get("gpu", 0)
     device = CONFIG.device if gpus else "cpu"
-    return ["--device", device, "--gpus", str(gpus if CONFIG.device != "cpu" else 0)]
+    return ["--device", device, "--hold-gpus", str(gpus if CONFIG.device != "cpu" else 0)]
 
 
 def side_options(wildcards, resources):

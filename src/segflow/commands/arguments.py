@@ -15,8 +15,8 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from cyclopts import Parameter, Token, validators
 
-from segflow.contracts.codec import path_text
 from segflow.contracts.errors import ConfigurationError
+from segflow.contracts.spelling import path_text
 
 __all__ = [
     "ALONE",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,13 +21,26 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from segflow.processes.streams import open_closed_streams
+
 __all__ = ["Bar", "answers", "console", "logger", "progress_bar"]
 
 logger = logging.getLogger("segflow")
+
+
+class _Screen(Console):
+    """A console whose reader may leave, such as `| head` or a terminal that is closed: the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more."""
+        self.quiet = True
+        open_closed_streams(broken=(sys.stderr if self.stderr else sys.stdout).fileno())
+
+
 #: Names of files and labels are shown as they are: no markup, no emoji.
-console = Console(stderr=True, markup=False, emoji=False)
+console = _Screen(stderr=True, markup=False, emoji=False)
 #: What a verb is asked for.
-answers = Console(markup=False, emoji=False)
+answers = _Screen(markup=False, emoji=False)
 
 _BAR_CHARACTERS = 16
 

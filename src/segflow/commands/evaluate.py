@@ -24,10 +24,10 @@ from segflow.commands.raw_cases import MAX_ERRORS_SHOWN, Fault, attempt, first_o
 from segflow.commands.score_table import score_table, write_scores
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import Geometry
-from segflow.contracts.codec import nfc
 from segflow.contracts.errors import ConfigurationError, DatasetError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores
+from segflow.contracts.spelling import nfc
 from segflow.images.cases import check_label_values, compare_geometry, read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
 from segflow.images.formats import label_ending, spelled

@@ -16,7 +16,8 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from segflow import __version__
 from segflow.commands.arguments import Call, OutputFile, Settings
-from segflow.contracts.errors import SegflowError
+from segflow.contracts.errors import SegflowError, sentence_of
+from segflow.processes.streams import open_closed_streams
 
 __all__ = ["VERBS", "application", "main"]
 
@@ -37,6 +38,7 @@ _FOR_USERS = {
     "check": "check a data set: files, geometry, label values",
     "fingerprint": "measure a data set",
     "plan": "derive configurations from a fingerprint",
+    "run": "from a data set to a model package and its report, in one go",
     "predict": "label new images with a model package",
     "evaluate": "score label maps against references",
     "find-best": "choose and post-process by out-of-fold predictions, in one go",
@@ -44,6 +46,7 @@ _FOR_USERS = {
     "compare": "put several experiments in one table",
     "report": "write one page about a whole experiment",
     "why": "say what the workflow would run, and for which reason",
+    "where": "say where the workflow's files are",
     "export-nnunet": "write a model package as nnU-Net's results folders",
     "import-nnunet": "make a model package of nnU-Net's results folders",
 }
@@ -87,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     signal.signal(signal.SIGTERM, _terminate)
+    open_closed_streams()
     _log_to(None)
     try:
         app = application(words)
@@ -104,6 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         logger.warning("interrupted")
         return _EXIT_INTERRUPTED
+    except (OSError, MemoryError) as problem:
+        logger.error("%s", sentence_of(problem))  # noqa: TRY400  as above
+        return _EXIT_USER_ERROR
+    except Exception:
+        logger.exception("this is a fault of segflow itself; please report it, with all of these lines:")
+        return _EXIT_USER_ERROR
     return 0
 
 
@@ -138,7 +148,7 @@ def _launcher(app: App, command: Sequence[str]) -> Callable[..., None]:
     def launch(
         *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
         log: Annotated[OutputFile | None, Parameter(group=_EVERY_VERB)] = None,
-        gpus: Annotated[int, Parameter(group=_EVERY_VERB)] = 0,
+        hold_gpus: Annotated[int, Parameter(group=_EVERY_VERB)] = 0,
         job: Annotated[bool, Parameter(group=_EVERY_VERB)] = False,
     ) -> None:
         """Run a verb.
@@ -146,18 +156,18 @@ def _launcher(app: App, command: Sequence[str]) -> Callable[..., None]:
         Args:
             words: The verb and its arguments.
             log: File that log lines are appended to.
-            gpus: Hold so many GPUs of this machine; wait until they are free.
+            hold_gpus: Hold so many GPUs of this machine; wait until they are free.
             job: Run as a job of the workflow: end with it, and write the result's provenance beside it.
         """
         from segflow.processes.gpus import leased_gpus
 
         _log_to(log)
-        with leased_gpus(gpus):  # before the verb's module is imported, because that may import torch
+        with leased_gpus(hold_gpus):  # before the verb's module is imported, because that may import torch
             verb, bound, injected = app.parse_args(words, exit_on_error=False, print_error=False)
             if verb.__module__.startswith("cyclopts."):  # help, or the installation of completions
                 verb(*bound.args, **bound.kwargs)
             else:
-                _run(verb, bound, command, Call(job=job, gpus=gpus), takes_call="call" in injected)
+                _run(verb, bound, command, Call(job=job, gpus=hold_gpus), takes_call="call" in injected)
 
     return launch
 

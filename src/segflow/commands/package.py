@@ -17,7 +17,7 @@ from segflow.contracts.scores import PostProcessing, Selection
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.settings import parse_settings
-from segflow.storage.files import copy_file, read_contract, versions, write_text
+from segflow.storage.files import copy_file, digests_of, read_contract, versions, write_text
 
 
 def package(
@@ -55,6 +55,18 @@ def package(
     choice = read_contract(Selection, selection)
     chosen = choice.best.configurations
     stages = _previous_stages(planned, chosen)
+    folder = output.parent
+    output.unlink(missing_ok=True)
+    files = []
+    for source in (dataset, fingerprint, plan):
+        files.append(folder / source.name)
+        copy_file(source, files[-1])
+    for configuration in (*stages, *chosen):
+        for fold in folds:
+            source = models / configuration / f"fold_{fold}" / "model.pt"
+            call.reads(source)
+            files.append(folder / configuration / f"fold_{fold}.pt")
+            copy_file(source, files[-1])
     card = ModelCard(
         dataset=planned.dataset_name,
         recipe=recipe,
@@ -65,16 +77,8 @@ def package(
         postprocessing=read_contract(PostProcessing, postprocessing),
         selection=choice,
         versions=versions(),
+        files=digests_of(folder, files),
     )
-    folder = output.parent
-    output.unlink(missing_ok=True)
-    for source in (dataset, fingerprint, plan):
-        copy_file(source, folder / source.name)
-    for configuration in (*stages, *chosen):
-        for fold in folds:
-            source = models / configuration / f"fold_{fold}" / "model.pt"
-            call.reads(source)
-            copy_file(source, folder / configuration / f"fold_{fold}.pt")
     write_text(output, card.to_json())
     console.print(f"model package: {folder}")
 

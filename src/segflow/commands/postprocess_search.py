@@ -21,9 +21,9 @@ from segflow.commands.arguments import (
 )
 from segflow.commands.console import console, progress_bar
 from segflow.contracts.arrays import LabelMap, SpacingMm
-from segflow.contracts.codec import nfc
 from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.scores import PostProcessing, Selection, Summary
+from segflow.contracts.spelling import nfc
 from segflow.images.cases import read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
 from segflow.images.formats import label_ending

@@ -26,7 +26,7 @@ from segflow.commands.arguments import (
 from segflow.commands.console import console, logger, progress_bar
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.case import Case, CaseRecord
-from segflow.contracts.errors import ConfigurationError, PredictionError, SegflowError
+from segflow.contracts.errors import ConfigurationError, PredictionError, SegflowError, sentence_of
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.model import PredictedCase, Prediction
 from segflow.contracts.plan import FoldName
@@ -36,7 +36,7 @@ from segflow.images.dataset import Inputs, find_inputs
 from segflow.images.formats import digest_of_image, ending_of, label_ending
 from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
-from segflow.storage.files import digest_of, key_of, read_contract, versions, write_text
+from segflow.storage.files import key_of, read_contract, versions, write_text
 from segflow.storage.probabilities import write_probabilities
 from segflow.storage.results import Entry, ResultFolder, open_journal
 
@@ -177,10 +177,9 @@ def predict(
     if not resume:
         report.unlink(missing_ok=True)
         shutil.rmtree(unfinished, ignore_errors=True)
-    digest = key_of(*map(digest_of, predictor.files))
     common = key_of(
         call.code,
-        digest,
+        predictor.digest,
         predictor.recipe.to_json(),
         *(f"{name} {number}" for name, number in versions().items()),
         f"{predictor.device} {save_probabilities}",
@@ -192,11 +191,11 @@ def predict(
             save_probabilities=save_probabilities,
             common=common,
             journal=journal,
-            spacings=_spacings(predictor),
+            spacings=_spacings(model),
         )
         done, failed = _worked_through(job, inputs, ahead)
         made = Prediction(
-            model=digest,
+            model=predictor.digest,
             data=predictor.card.dataset,
             candidate=predictor.card.selection.best.name,
             folds=tuple(folds or predictor.card.folds),
@@ -242,7 +241,7 @@ def _guarded(step: Callable[[Any], Any], expected: type[Any]) -> Callable[[Any],
         except SegflowError as problem:
             return problem
         except OSError as problem:
-            return PredictionError(f"case {identifier}: {problem}")
+            return PredictionError(f"case {identifier}: {sentence_of(problem)}")
         except (MemoryError, RuntimeError) as problem:  # torch has no class of its own for the CPU's memory
             if not isinstance(problem, MemoryError) and "memory" not in str(problem).lower():
                 raise
@@ -276,9 +275,9 @@ def _keep_apart(inputs: Inputs, output: Path) -> None:
             raise ConfigurationError(f"{file} is an image; name another folder with --output")
 
 
-def _spacings(predictor: Predictor) -> tuple[SpacingMm, ...]:
+def _spacings(model: Path) -> tuple[SpacingMm, ...]:
     """Those of the training cases; none where a package has no fingerprint."""
-    file = predictor.files[0].with_name("dataset_fingerprint.json")
+    file = model / "dataset_fingerprint.json"
     return read_contract(Fingerprint, file, error=PredictionError).spacings if file.exists() else ()
 
 

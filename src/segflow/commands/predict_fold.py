@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from segflow.commands.arguments import (
     Threads,
 )
 from segflow.commands.resume import label_cases
+from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import FoldName, Preparation, fold_of
 from segflow.images.cases import write_labels
@@ -45,6 +47,7 @@ class _Job:
 
     ensemble: FoldEnsemble
     store: CaseStore
+    digests: Mapping[str, str]
     preparation: Preparation
     labels: Labels
     output: Path
@@ -54,6 +57,7 @@ class _Job:
 
     def predict(self, identifier: str) -> list[Path]:
         """Write the label map, and the probabilities if they are wanted; give their paths."""
+        self.store.check(identifier, self.digests[identifier])
         case, record = self.store.read(identifier), self.store.record(identifier)
         stream = self.ensemble.scores(case.image, self.preparation, case.previous_stage)
         file = self.output / f"{identifier}{self.ending}"
@@ -119,8 +123,14 @@ def predict_fold(
     digests = digests_of_cases(fold_of(read_folds(folds), fold).val, prepared, previous_stage)
     recipe = parse_settings(InferenceRecipe, "inference", values.settings)
     chosen = choose_device(device)
+    ensemble = load_ensemble([model], labels, recipe, device=chosen)
+    if [card.fold for card in ensemble.cards] != [fold]:
+        raise PredictionError(
+            f"{model} holds the network of fold {ensemble.cards[0].fold}, not of fold {fold}"
+        )
     job = _Job(
-        ensemble=load_ensemble([model], labels, recipe, device=chosen),
+        ensemble=ensemble,
+        digests=digests,
         store=CaseStore(prepared.parent, previous_stage=previous_stage and previous_stage.parent),
         preparation=read_preparation(preparation),
         labels=labels,

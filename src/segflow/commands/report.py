@@ -12,10 +12,10 @@ from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.case import Case, Dataset
-from segflow.contracts.codec import nfc
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
+from segflow.contracts.spelling import nfc
 from segflow.fingerprint.consistency import dataset_warnings
 from segflow.images.cases import read_image, read_labels
 from segflow.images.dataset import read_dataset

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -151,7 +153,7 @@ def train(
             logger.info("another process, perhaps left by a workflow that was killed, has done this training")
             return
         store = CaseStore(prepared.parent, previous_stage=previous_stage and previous_stage.parent)
-        result = _trained(job, store, folder, watch, what, devices)
+        result = _trained(job, _checked(store, digests, threads), folder, watch, what, devices)
         card = NetworkCard(
             configuration=job.configuration,
             input_channels=job.input_channels,
@@ -166,6 +168,12 @@ def train(
         _write_table(history, labels, [asdict(record) for record in result.history])
         save_network(output, card, result.weights)
     logger.info("%s: done on %s", what, ", ".join(devices))
+
+
+def _checked(store: CaseStore, digests: Mapping[str, str], threads: int) -> CaseStore:
+    with ThreadPoolExecutor(threads) as pool:
+        deque(pool.map(store.check, digests, digests.values()), maxlen=0)  # raises what one raises
+    return store
 
 
 def _trained(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from segflow.commands.console import answers
 from segflow.contracts.errors import ConfigurationError
+from segflow.workflow.location import location
 from segflow.workflow.snakemake import PlannedJobs, planned_jobs
 
 #: The reason stands in each job's own lines, which a profile may have silenced.
@@ -26,6 +28,9 @@ def why(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
     Raises:
         ConfigurationError: Snakemake refuses the configuration; its own message follows.
     """
+    names_one = any(word in {"-s", "--snakefile"} or word.startswith("--snakefile=") for word in words)
+    if not names_one and not Path("Snakefile").exists():
+        words = ("--snakefile", str(location("workflow")), *words)
     command = [sys.executable, "-m", "snakemake", *words, *_DRY_RUN]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     said = done.stdout + done.stderr

@@ -4,44 +4,21 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
-import unicodedata
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from segflow.contracts.errors import SegflowError
+from segflow.contracts.spelling import path_text
 
-__all__ = ["Amount", "Contract", "Count", "PathText", "nfc", "path_text", "whole_number"]
+__all__ = ["Amount", "Contract", "Count", "PathText"]
 
 #: Whole numbers from 1 to 2**31 - 1, and finite numbers above 0.
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-def path_text(given: str) -> str:
-    """A path as its user means it: `~` is their home, and one that begins with `-` is no option of a command."""
-    path = Path(os.path.expanduser(given))  # noqa: PTH111  a user that does not exist is no fault: it may be a name
-    return str(path.absolute() if str(path).startswith("-") else path)
-
-
-def nfc(name: str) -> str:
-    """The one spelling of a name whose accents may be characters of their own, as macOS writes them (NFD)."""
-    return unicodedata.normalize("NFC", name)
-
-
-def whole_number(value: object) -> int | None:
-    """A whole number, also one written as text ("2") or with a point (2.0), as other programs do; None for all else."""
-    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}\s*", value):
-        return int(value)
-    is_whole = type(value) is int or (isinstance(value, float) and value.is_integer())
-    return int(value) if is_whole else None  # type: ignore[call-overload]
-
-
 PathText = Annotated[str, Field(min_length=1), AfterValidator(path_text)]
 
 _UNSAFE = "'{path}': a name must be of letters, digits, '_', '.' and '-', as files are named after it (found {found!r})"

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from segflow.contracts.codec import whole_number
 from segflow.contracts.errors import DatasetError
+from segflow.contracts.spelling import whole_number
 
 __all__ = ["Labels", "Target", "members"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from segflow.contracts.codec import Contract
 from segflow.contracts.plan import Configuration, FoldName
 from segflow.contracts.scores import PostProcessing, Selection
@@ -40,6 +42,7 @@ class ModelCard(Contract):
         stages: Configurations that only provide the input of a cascade.
         folds: Of the networks of each configuration, whose logits are averaged.
         versions: segflow, and the libraries that affect its numbers.
+        files: SHA-256 of every other file of the package, by path; none in a package of an earlier version.
     """
 
     dataset: str
@@ -51,6 +54,7 @@ class ModelCard(Contract):
     postprocessing: PostProcessing
     selection: Selection
     versions: dict[str, str]
+    files: dict[str, str] = Field(default_factory=dict)
 
 
 class PredictedCase(Contract):

@@ -22,9 +22,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from segflow.contracts.codec import Amount, Contract, Count, nfc
+from segflow.contracts.codec import Amount, Contract, Count
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import IntensityProperties
+from segflow.contracts.spelling import nfc
 
 __all__ = [
     "BLOCKS",
@@ -133,6 +134,7 @@ ResampleFirst = Annotated[bool, _Named({False: "DefaultPreprocessor", True: "Res
 LabelInterpolation = Literal["linear", "nearest"]
 
 Counts = tuple[Count, ...]
+Blocks = tuple[Annotated[int, Field(ge=1, le=1000)], ...]
 Axes = Annotated[Counts, Field(min_length=2, max_length=3)]
 Lengths = Annotated[tuple[Amount, ...], Field(min_length=2, max_length=3)]
 
@@ -166,8 +168,8 @@ class Architecture(Contract):
     features: Annotated[Counts, _argument("features_per_stage")]
     strides: Annotated[tuple[Axes, ...], Field(min_length=1), _argument("strides")]
     kernels: Annotated[tuple[Axes, ...], _argument("kernel_sizes")]
-    encoder_blocks: Annotated[Counts, _argument(*BLOCKS.values())]
-    decoder_blocks: Annotated[Counts, _argument("n_conv_per_stage_decoder")]
+    encoder_blocks: Annotated[Blocks, _argument(*BLOCKS.values())]
+    decoder_blocks: Annotated[Blocks, _argument("n_conv_per_stage_decoder")]
     norm_affine: Annotated[
         bool, Field(validation_alias=AliasPath("arch_kwargs", "norm_op_kwargs", "affine"))
     ] = True

@@ -22,6 +22,7 @@ from segflow.images.formats import (
     ending_of,
     has_spacing,
     label_ending,
+    largest_label,
     split_name,
 )
 from segflow.images.image_files import read_geometry, read_voxels, write_image
@@ -175,7 +176,7 @@ def write_labels(path: Path, labels: LabelMap, geometry: Geometry) -> None:
             f"{path}: JPEG changes values, so it cannot hold labels; use {label_ending(ending)}"
         )
     smallest, largest = int(labels.min(initial=0)), int(labels.max(initial=0))
-    small, limit = np.iinfo(np.uint8).max, np.iinfo(np.uint8 if ending == ".bmp" else np.uint16).max
+    small, limit = np.iinfo(np.uint8).max, largest_label(ending)
     if smallest < 0 or largest > limit:
         raise DatasetError(
             f"{path}: a {ending} file holds labels from 0 to {limit}, but these are {smallest} to {largest}; "
@@ -191,12 +192,10 @@ def _read_channels(files: Sequence[Path], case: str) -> tuple[Image, Geometry, l
     array = read_voxels(files[0], case=case)
     geometry = read_geometry(files[0], case=case, shape=array.shape[1:])
     warnings = [*_missing_spacing(files[0], geometry, case), *_remarks(files[0], geometry, case)]
-    if len(files) > 1:
-        needed = len(files) * array.size * np.dtype(np.float32).itemsize
-        check_memory(
-            needed, f"case {case}: it has {len(files)} channels of {geometry.shape} voxels (z, y, x)"
-        )
-    image = np.empty((len(array) * len(files), *geometry.shape), np.float32)
+    n_channels = len(array) * len(files)
+    needed = n_channels * array[0].size * np.dtype(np.float32).itemsize
+    check_memory(needed, f"case {case}: it has {n_channels} channels of {geometry.shape} voxels (z, y, x)")
+    image = np.empty((n_channels, *geometry.shape), np.float32)
     used = 0
     for file in files:
         if used:

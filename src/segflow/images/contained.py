@@ -122,7 +122,7 @@ def _answer(reader: _Reader, work: Callable[[Path], T], file: Path) -> T:
 def serve(descriptor: int) -> None:
     """Read files until the parent closes the connection."""
     follow_parent(ignore_sigterm=True)  # signals are the parent's business
-    with Connection(descriptor) as connection, suppress(EOFError):
+    with Connection(descriptor) as connection, suppress(EOFError, ConnectionError):
         while True:
             work, file = connection.recv()
             try:

@@ -8,19 +8,21 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from segflow.contracts.case import Case, Dataset
-from segflow.contracts.codec import nfc, whole_number
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
+from segflow.contracts.spelling import nfc, whole_number
 from segflow.images.formats import (
     ENDINGS,
     LOSSY_ENDINGS,
     companions,
     ending_of,
     label_ending,
+    largest_label,
     spelled,
     split_name,
 )
@@ -36,6 +38,8 @@ __all__ = [
     "stray_labels",
 ]
 
+#: Of a case's name: those of its results are longer by their endings, and file systems allow 255.
+MOST_BYTES = 200
 _REQUIRED = ("channel_names", "labels", "numTraining", "file_ending")
 _IDENTIFIER = re.compile(r"[^./\\\0][^/\\\0]*")
 _READER_KEY = "overwrite_image_reader_writer"
@@ -128,16 +132,25 @@ def read_description(file: Path) -> tuple[dict[str, Any], Labels]:
     if not isinstance(ending, str) or ending.lower() not in ENDINGS:
         raise DatasetError(f"{file}: file_ending is {ending!r}; it must be one of {', '.join(ENDINGS)}")
     labels = Labels.from_json(description["labels"], description.get("regions_class_order"), where=str(file))
-    declared = whole_number(description["numTraining"])
-    if declared is None or declared < 1:
+    most, limit = max(labels.values), largest_label(label_ending(ending))
+    if most > limit:
         raise DatasetError(
-            f"{file}: numTraining must be the number of training cases, found {description['numTraining']!r}"
+            f"{file}: a {ending} file holds labels to {limit}, but labels go to {most}; use another file_ending"
         )
-    if type(description["numTraining"]) is not int:
-        note = f"{file}: numTraining {description['numTraining']!r} is read as {declared}; write it so"
-        labels = replace(labels, notes=(*labels.notes, note))
+    declared, notes = _declared_cases(description["numTraining"], file)
+    labels = replace(labels, notes=(*labels.notes, *notes))
     names = _channel_names(description["channel_names"], file)
     return description | labels.as_json | {"channel_names": names, "numTraining": declared}, labels
+
+
+def _declared_cases(given: Any, file: Path) -> tuple[int, list[str]]:
+    """`numTraining`, and a warning if it is not written as a whole number."""
+    declared = whole_number(given)
+    if declared is None or declared < 1:
+        raise DatasetError(f"{file}: numTraining must be the number of training cases, found {given!r}")
+    return declared, [] if type(given) is int else [
+        f"{file}: numTraining {given!r} is read as {declared}; write it so"
+    ]
 
 
 def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
@@ -285,7 +298,9 @@ def _entries(images: Any) -> Any:
 
 
 def _check_name(identifier: str) -> None:
-    """Refuse names that are no text: libraries and JSON files cannot hold them."""
+    """Refuse names that libraries and JSON files, or the names of results, cannot hold."""
+    if len(os.fsencode(identifier)) > MOST_BYTES:
+        raise DatasetError(f"case {identifier}: its name is longer than {MOST_BYTES} bytes; rename its files")
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in identifier):
         raise DatasetError(
             f"case {identifier!a}: its name is not UTF-8, or has control characters; rename its files"
@@ -330,14 +345,7 @@ def _label_file(identifier: str, ending: str, folder: Path) -> Path:
 
 def _listed_cases(listing: Any, folder: Path, file: Path) -> tuple[Case, ...]:
     """Cases that dataset.json lists one by one; paths are relative to its folder."""
-
-    def path(text: Any) -> Path:
-        if not isinstance(text, str):
-            raise DatasetError(f'{file}: {text!r} under "dataset" is no path')
-        found = folder / os.path.expandvars(text)
-        if not found.exists():
-            raise DatasetError(f"{file}: {found} does not exist")
-        return found
+    path = partial(_listed_file, folder=folder, file=file)
 
     try:
         listed = {
@@ -362,3 +370,16 @@ def _listed_cases(listing: Any, folder: Path, file: Path) -> tuple[Case, ...]:
         Case(name, tuple(path(image) for image in images), path(label))
         for name, (images, label) in sorted(listed.items())
     )
+
+
+def _listed_file(text: Any, *, folder: Path, file: Path) -> Path:
+    if not isinstance(text, str):
+        raise DatasetError(f'{file}: {text!r} under "dataset" is no path')
+    found = folder / os.path.expandvars(text)
+    try:
+        exists = found.exists()
+    except OSError as problem:
+        raise DatasetError(f"{file}: {found} cannot be opened: {problem.strerror}") from None
+    if not exists:
+        raise DatasetError(f"{file}: {found} does not exist")
+    return found

@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from segflow.contracts.case import Geometry
-from segflow.contracts.codec import nfc
 from segflow.contracts.errors import DatasetError
+from segflow.contracts.spelling import nfc
 from segflow.storage.files import digest_of, key_of
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "geometry_of_picture",
     "has_spacing",
     "label_ending",
+    "largest_label",
     "side_content",
     "side_file",
     "spelled",
@@ -78,6 +79,11 @@ def spelled(file: Path) -> Path:
 def label_ending(ending: str) -> str:
     """The ending of label maps beside images of an ending: the same, but .png for JPEG, which is lossy."""
     return ".png" if ending.lower() in LOSSY_ENDINGS else ending
+
+
+def largest_label(ending: str) -> int:
+    """The largest value that a label map of an ending is written with."""
+    return 255 if ending.lower() == ".bmp" else 65535
 
 
 def side_file(file: Path) -> Path | None:

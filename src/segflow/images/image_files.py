@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import struct
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,7 +115,21 @@ def write_image(path: Path, volume: NDArray[Any], geometry: Geometry) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _temporary_file(path) as file:
         _WRITERS[ending](file, volume[0] if geometry.file_dimensions == 2 else volume, geometry)
+        if ending.endswith(".gz"):
+            _check_whole(file, path)
         _publish(file, path, geometry)
+
+
+def _check_whole(file: Path, path: Path) -> None:
+    """ITK says nothing where a disk is full."""
+    try:
+        with gzip.open(file) as content:
+            while content.read(1 << 22):
+                pass
+    except (EOFError, OSError, zlib.error):
+        raise DatasetError(
+            f"{path} was cut short while it was written, mostly because the disk is full; make room, and call again"
+        ) from None
 
 
 @contextmanager

@@ -32,7 +32,6 @@ _FORMATS = {
     ".mhd": "MetaImageIO",
     ".gipl": "GiplImageIO",
     ".png": "PNGImageIO",
-    ".bmp": "BMPImageIO",
     ".tif": "TIFFImageIO",
     ".tiff": "TIFFImageIO",
 }

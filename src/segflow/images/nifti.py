@@ -32,6 +32,7 @@ __all__ = ["read_geometry", "read_voxels", "write"]
 
 _HEADER_BYTES: Final = 348
 _HEADER2_BYTES: Final = 540  # of NIfTI-2
+_HEAD_BYTES: Final = 1 << 16  # of a file: the header is in them, also after a long name in an archive
 _LARGEST_OFFSET: Final = 1 << 40
 _MOST_AXES: Final = 4  # with a fifth, voxels are vectors
 _SURPLUS: Final = 1 << 24  # bytes that may follow the voxels
@@ -69,12 +70,12 @@ def read_voxels(file: Path) -> NDArray[Any]:
     content = _content(file, end + _SURPLUS)
     if len(content) < end:
         raise DatasetError(_CUT)
-    is_scaled = float(header["scl_slope"]) not in {0, 1} or header["scl_inter"] != 0
-    if not isinstance(header, Nifti2Header) and (is_scaled or not _is_plain(header)):
+    slope, shift = _scaling(header)
+    if not isinstance(header, Nifti2Header) and ((slope, shift) != (1, 0) or not _is_plain(header)):
         return itk.read_voxels(file)
     array = np.frombuffer(content, dtype, math.prod(sizes), start).reshape(sizes[::-1])
-    if is_scaled:
-        array = apply_read_scaling(array, *header.get_slope_inter())
+    if (slope, shift) != (1, 0):
+        array = apply_read_scaling(array, slope, shift)
     return array[(None,) * (4 - array.ndim)]
 
 
@@ -145,7 +146,7 @@ def _content(file: Path, limit: int) -> bytes:
     with file.open("rb") as stream:
         if not _is_archive(file, stream):
             return _bounded(stream.read(limit), limit)
-        packed = stream.read()
+        packed = _bounded(stream.read(limit), limit)
     with _archive_faults():
         unpacker = zlib.decompressobj(wbits=_GZIP_WBITS)  # faster than gzip, but for one part only
         content = _bounded(unpacker.decompress(packed, limit), limit)
@@ -191,8 +192,9 @@ def _checked_header(file: Path) -> Nifti1Header:
     """
     with file.open("rb") as stream:
         is_archive = _is_archive(file, stream)
-        with gzip.open(stream) if is_archive else stream as unpacked, _archive_faults():
-            start = unpacked.read(_HEADER2_BYTES)
+        head = io.BytesIO(stream.read(_HEAD_BYTES))
+    with gzip.open(head) if is_archive else head as unpacked, _archive_faults():
+        start = unpacked.read(_HEADER2_BYTES)
     header = _parse(start)
     _check_kind(header)
     sizes, first = _sizes(header), float(header["vox_offset"])
@@ -239,21 +241,29 @@ def _check_kind(header: Nifti1Header) -> None:
         raise DatasetError(f"its header names the unknown data type {header['datatype']}") from None
 
 
+def _scaling(header: Nifti1Header) -> tuple[float, float]:
+    """Slope and intercept of a header that is sound; 1 and 0 for none."""
+    slope, shift = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or math.isnan(slope):
+        return 1.0, 0.0
+    return slope, 0.0 if math.isnan(shift) else shift
+
+
 def _check_scaling(header: Nifti1Header) -> None:
     """Refuse what libraries disagree on, or read from beyond their memory."""
     slope, shift = float(header["scl_slope"]), float(header["scl_inter"])
-    is_scaled = slope not in {0.0, 1.0} and not math.isnan(slope)
-    is_shifted = shift != 0 and not math.isnan(shift)
-    if math.isinf(slope) or math.isinf(shift) or (is_scaled and math.isnan(shift)):
+    is_none = slope == 0 or math.isnan(slope)
+    if math.isinf(slope) or math.isinf(shift) or (math.isnan(shift) and not is_none and slope != 1):
         raise DatasetError(
             f"its header holds the slope {slope:g} and the intercept {shift:g}; correct scl_slope, scl_inter"
         )
-    if is_shifted and (slope == 0 or math.isnan(slope)):
+    if is_none and shift != 0 and not math.isnan(shift):
         raise DatasetError(
             f"its header holds the intercept {shift:g}, but no slope; correct scl_slope "
             "(to 1, if the intercept counts) or scl_inter"
         )
-    dtype, is_changed = header.get_data_dtype(), is_scaled or is_shifted
+    is_changed = _scaling(header) != (1, 0)
+    dtype = header.get_data_dtype()
     is_colour, is_vector = dtype.fields is not None, len(_sizes(header)) > _MOST_AXES
     if (is_colour and (is_changed or header["intent_code"] != 0)) or (
         is_vector and is_changed and dtype.kind != "f"

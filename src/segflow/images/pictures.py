@@ -21,6 +21,10 @@ from segflow.images.limits import UNBOUNDED, check_size
 __all__ = ["read_voxels", "write_bmp"]
 
 _FORMATS = {".png": "PNG", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_RAW, _PIXELS = (
+    {0, 3},
+    8.0,
+)  # kinds of BMP that are not compressed, and how many of their pixels a byte can hold
 _GREY_OF_ONE_BIT = b"\x01\x00"  # bytes 24 and 25 of a PNG; SimpleITK stretches such values to 255
 
 
@@ -36,7 +40,10 @@ def read_voxels(file: Path) -> NDArray[Any]:
     check_header(file)
     PIL.Image.MAX_IMAGE_PIXELS = None  # the user's own pictures, large as they may be
     with PIL.Image.open(file, formats=[_FORMATS[ending]]) as picture:
-        check_size(picture.size, len(picture.getbands()), file.stat().st_size, UNBOUNDED)
+        is_raw = ending == ".bmp" and picture.info.get("compression") in _RAW
+        check_size(
+            picture.size, len(picture.getbands()), file.stat().st_size, _PIXELS if is_raw else UNBOUNDED
+        )
         array = np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
     array = array.astype(np.uint8) if array.dtype == np.bool_ else array
     return np.moveaxis(array, -1, 0)[:, None] if array.ndim == 3 else array[None, None]

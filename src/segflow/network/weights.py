@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from segflow.contracts.errors import TrainingError
 from segflow.network.blocks import LEAK, ResidualBlock
 
-__all__ = ["initialise_", "listed", "load_weights_"]
+__all__ = ["check_finite", "check_weights", "initialise_", "listed", "load_weights_"]
 
 
 def initialise_(network: nn.Module, generator: torch.Generator) -> None:
@@ -56,9 +56,22 @@ def load_weights_(
         heads: Load those of the segmentation heads too, which depend on the classes; without, the heads stay.
 
     Raises:
-        TrainingError: A tensor is missing, of another shape, or not of this network; all of them are listed.
+        TrainingError: A tensor is missing, of another shape, not finite, or not of this network; all are listed.
 
     Source: method.md section 24.
+    """
+    own = check_weights(network, weights, where=where, heads=heads)
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(weights[name])
+
+
+def check_weights(
+    network: nn.Module, weights: Mapping[str, Tensor], *, where: str, heads: bool = True
+) -> dict[str, Tensor]:
+    """The network's tensors, which may be on the device "meta", if the weights of another one fit; else an error.
+
+    Arguments and errors are those of `load_weights_`.
     """
     without = () if heads else (_HEAD,)
     own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(without)}
@@ -69,9 +82,22 @@ def load_weights_(
             f"the weights of {where} are those of another network ({len(faults)} tensors do not fit); they can be "
             f"used with the plan that they were trained with:\n{listed(faults)}"
         )
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(given[name])
+    check_finite(given, where=where)
+    return own
+
+
+def check_finite(weights: Mapping[str, Tensor], *, where: str) -> None:
+    """Refuse weights that are not numbers, with which everything would be background.
+
+    Raises:
+        TrainingError: Some are NaN or infinite.
+    """
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise TrainingError(
+            f"the weights of {where} are NaN or infinite ({broken[0]}): the training has failed, or the file "
+            "is damaged; train again, or copy it again"
+        )
 
 
 def listed(faults: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.model import NetworkCard
 from segflow.nnunet.tensor_names import from_nnunet, to_nnunet
-from segflow.storage.weights import load_tensors, save_tensors
+from segflow.storage.weights import is_state, load_tensors, save_tensors
 
 __all__ = [
     "NNUNET_TRAINER",
@@ -94,9 +94,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     Source: method.md sections 11, 15.
     """
     content = _load(path)
-    if _is_state(content.get(_NNUNET_WEIGHTS)):
+    if is_state(content.get(_NNUNET_WEIGHTS)):
         return from_nnunet(content[_NNUNET_WEIGHTS], where=str(path))
-    if _is_state(content.get(_WEIGHTS)):
+    if is_state(content.get(_WEIGHTS)):
         return dict(content[_WEIGHTS])
     raise PredictionError(
         f"{path} is neither a weights file of segflow (model.pt) nor a checkpoint of nnU-Net (checkpoint_final.pth)"
@@ -107,7 +107,7 @@ def load_nnunet_checkpoint(path: Path) -> NnunetCheckpoint:
     """Read a checkpoint such as fold_0/checkpoint_final.pth; errors as `load_weights`. Source: method.md section 15."""
     content = _load(path)
     arguments = content.get("init_args")
-    if not _is_state(content.get(_NNUNET_WEIGHTS)) or not isinstance(arguments, Mapping):
+    if not is_state(content.get(_NNUNET_WEIGHTS)) or not isinstance(arguments, Mapping):
         raise PredictionError(f"{path} is not a checkpoint of nnU-Net")
     return NnunetCheckpoint(
         weights=from_nnunet(content[_NNUNET_WEIGHTS], where=str(path)),
@@ -145,7 +145,3 @@ def save_nnunet_checkpoint(
 def _load(path: Path) -> dict[str, Any]:
     with torch.serialization.safe_globals(_ALLOWED):
         return load_tensors(path)
-
-
-def _is_state(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(tensor, Tensor) for tensor in value.values())

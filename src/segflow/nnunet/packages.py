@@ -19,7 +19,14 @@ from segflow.nnunet.checkpoints import NNUNET_TRAINER, load_nnunet_checkpoint, s
 from segflow.nnunet.plans import read_plan, write_plan
 from segflow.recipes.inference import InferenceRecipe
 from segflow.selection.choose import candidate_name
-from segflow.storage.files import copy_file, read_contract, versions, write_text
+from segflow.storage.files import (
+    checked_digests,
+    copy_file,
+    digests_of,
+    read_contract,
+    versions,
+    write_text,
+)
 from segflow.storage.weights import load_network, save_network
 
 __all__ = ["export_package", "import_folders"]
@@ -45,6 +52,8 @@ def export_package(package: Path, output: Path) -> tuple[Path, ...]:
     """
     card = read_contract(ModelCard, package / "model.json", error=PredictionError)
     names = (*card.stages, *card.configurations)
+    weights = [f"{name}/fold_{fold}.pt" for name in names for fold in card.folds]
+    checked_digests(package, ["dataset.json", "plans.json", *weights], card.files, error=PredictionError)
     networks = [load_network(package / name / f"fold_{card.folds[0]}.pt")[0] for name in names]
     trained = {network.configuration.name: network.configuration for network in networks}
     plan = read_plan(package / "plans.json")
@@ -111,8 +120,11 @@ def import_folders(
             save_network(package / configuration.name / f"fold_{fold}.pt", card, network.state_dict())
             mirroring = mirroring and found.mirroring
         names.append(configuration.name)
-    _copy(folders[0], package, "dataset.json", "dataset_fingerprint.json", "plans.json")
-    write_text(package / "model.json", _model_card(plan, names, numbers, mirroring=mirroring).to_json())
+    files = [package / name / f"fold_{fold}.pt" for name in names for fold in numbers]
+    files += _copy(folders[0], package, "dataset.json", "dataset_fingerprint.json", "plans.json")
+    made = _model_card(plan, names, numbers, mirroring=mirroring)
+    made = made.model_copy(update={"files": digests_of(package, files)})
+    write_text(package / "model.json", made.to_json())
 
 
 def _network_card(
@@ -169,8 +181,9 @@ def _model_card(
     )
 
 
-def _copy(source: Path, target: Path, *names: str) -> None:
+def _copy(source: Path, target: Path, *names: str) -> list[Path]:
     """Copy the files that exist; prediction does not need the fingerprint."""
-    for name in names:
-        if (source / name).exists():
-            copy_file(source / name, target / name)
+    found = [name for name in names if (source / name).exists()]
+    for name in found:
+        copy_file(source / name, target / name)
+    return [target / name for name in found]

@@ -247,7 +247,8 @@ def _differences(given: Any, written: Any, path: str) -> Iterator[str]:
 def _check(plan: Plan, where: str) -> None:
     """Refuse what does not fit together."""
     forward, backward = plan.transpose_forward, plan.transpose_backward
-    if sorted(forward) != [0, 1, 2] or [forward[axis] for axis in backward] != [0, 1, 2]:
+    axes = [0, 1, 2]
+    if sorted(forward) != axes or sorted(backward) != axes or [forward[axis] for axis in backward] != axes:
         raise PlanError(f"{where}: transpose_forward and transpose_backward must undo each other")
     for name, configuration in plan.configurations.items():
         if not re.fullmatch(SAFE_NAME, name):

@@ -18,7 +18,7 @@ from segflow.contracts.arrays import LabelMap, Scores, SpacingMm
 from segflow.contracts.case import CaseRecord, Geometry, PreparedCase, RawCase
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
-from segflow.contracts.model import ModelCard
+from segflow.contracts.model import ModelCard, NetworkCard
 from segflow.contracts.plan import FoldName, Plan, Preparation
 from segflow.images.dataset import read_description
 from segflow.images.formats import FLAT_SPACING
@@ -30,7 +30,7 @@ from segflow.prediction.sliding_window import FoldEnsemble, load_ensemble
 from segflow.preprocessing.prepare import prepare_case, prepare_labels
 from segflow.recipes.inference import InferenceRecipe, Precision
 from segflow.selection.pieces import apply
-from segflow.storage.files import read_contract
+from segflow.storage.files import checked_digests, digest_of, key_of, read_contract
 from segflow.volumes.crop import uncrop_probabilities
 
 __all__ = ["Predictor", "ReadyCase"]
@@ -64,7 +64,7 @@ class Predictor:
         ensembles: Networks by configuration, stages of a cascade included.
         device: "cpu" or "cuda".
         threads: Threads that resample scores while a network computes.
-        files: The files it was read from.
+        digest: Of the files it was read from.
     """
 
     card: ModelCard
@@ -76,7 +76,7 @@ class Predictor:
     ensembles: Mapping[str, FoldEnsemble]
     device: str
     threads: int
-    files: tuple[Path, ...]
+    digest: str
 
     @classmethod
     def from_folder(  # noqa: PLR0913  the options of the command
@@ -110,13 +110,21 @@ class Predictor:
         """
         folder = Path(model)
         card = read_contract(ModelCard, folder / "model.json", error=PredictionError)
-        description, labels = read_description(folder / "dataset.json")
-        plan = read_plan(folder / "plans.json")
         names = (*card.stages, *card.configurations)
         weights = {name: _weights(folder / name, folds, card.folds) for name in names}
+        networks = (f"{name}/{file.name}" for name, files in weights.items() for file in files)
+        read = ("dataset.json", "plans.json", *networks)
+        digests = checked_digests(folder, read, card.files, error=PredictionError)
+        description, labels = read_description(folder / "dataset.json")
+        plan = read_plan(folder / "plans.json")
         _check_configurations(plan, names, folder)
         recipe = _recipe(card, {"step": step, "mirroring": mirroring, "precision": precision})
         chosen = choose_device(device)
+        ensembles = {
+            name: load_ensemble(files, labels, recipe, device=chosen) for name, files in weights.items()
+        }
+        for name, files in weights.items():
+            _check_cards(ensembles[name].cards, name, files)
         return cls(
             card=card,
             plan=plan,
@@ -124,15 +132,10 @@ class Predictor:
             channels=len(description["channel_names"]),
             ending=str(description["file_ending"]),
             recipe=recipe,
-            ensembles={
-                name: load_ensemble(files, labels, recipe, device=chosen) for name, files in weights.items()
-            },
+            ensembles=ensembles,
             device=chosen,
             threads=threads or os.cpu_count() or 1,
-            files=(
-                *(folder / name for name in ("model.json", "dataset.json", "plans.json")),
-                *(file for files in weights.values() for file in files),
-            ),
+            digest=key_of(digest_of(folder / "model.json"), *digests),
         )
 
     def predict(self, array: NDArray[Any], spacing_mm: Sequence[float]) -> LabelMap:
@@ -300,6 +303,16 @@ def _check_configurations(plan: Plan, names: Sequence[str], folder: Path) -> Non
         if name not in plan.configurations or (before is not None and before not in names):
             raise PredictionError(
                 f"the model package {folder} lacks configuration {before}; package the model again"
+            )
+
+
+def _check_cards(cards: Sequence[NetworkCard], name: str, files: Sequence[Path]) -> None:
+    """What the weights say of themselves is what their files are called."""
+    for card, file in zip(cards, files, strict=True):
+        found = f"{card.configuration.name}/fold_{card.fold}.pt"
+        if found != f"{name}/{file.name}":
+            raise PredictionError(
+                f"{file} holds the network of {found}; package the model again, or copy the right file"
             )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from segflow.contracts.arrays import Image, LabelMap, Scores
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
+from segflow.contracts.model import NetworkCard
 from segflow.contracts.plan import Configuration, Preparation
 from segflow.network.device import keep_freed_memory
 from segflow.network.memory import described_memory, fits_in_memory, free_memory, ran_out
@@ -63,6 +64,7 @@ class FoldEnsemble:
         labels: Classes or regions.
         recipe: Sliding window and mirroring.
         device: "cpu" or "cuda".
+        cards: Of the networks, if they were loaded.
     """
 
     configuration: Configuration
@@ -70,6 +72,7 @@ class FoldEnsemble:
     labels: Labels
     recipe: InferenceRecipe
     device: str
+    cards: Sequence[NetworkCard] = ()
 
     def scores(self, image: Image, preparation: Preparation, previous: LabelMap | None = None) -> ScoreStream:
         """Scores of a prepared image, computed while the stream is read.
@@ -82,16 +85,20 @@ class FoldEnsemble:
         Returns:
             Logits; or probabilities, if the recipe averages these.
 
+        Raises:
+            PredictionError: (while the stream is read) A score is not finite.
+
         Source: method.md sections 16 and 18.
         """
         if previous is not None:
             image = np.concatenate([image, one_hot(previous, self.labels.foreground_values)])
         patch = self.configuration.patch_shape
         _, z, y, x = image.shape
+        chunks = sliding_window(
+            self.networks, image, patch, self.recipe, labels=self.labels, device=self.device
+        )
         return ScoreStream(
-            chunks=sliding_window(
-                self.networks, image, patch, self.recipe, labels=self.labels, device=self.device
-            ),
+            chunks=map(_finite, chunks),
             shape=(z, y, x),
             preparation=preparation,
             labels=self.labels,
@@ -124,7 +131,15 @@ def load_ensemble(
         cards.append(card)
     if not cards:
         raise PredictionError("no weights file to predict with")
-    return FoldEnsemble(cards[0].configuration, networks, labels, recipe, device)
+    return FoldEnsemble(cards[0].configuration, networks, labels, recipe, device, cards)
+
+
+def _finite(scores: Scores) -> Scores:
+    if not (np.isfinite(scores.min()) and np.isfinite(scores.max())):  # NaN wins both
+        raise PredictionError(
+            "the network's scores are not finite: its weights or the image are damaged, or too large for this precision"
+        )
+    return scores
 
 
 def sliding_window(

@@ -25,7 +25,7 @@ from segflow.processes.locks import holder_of, try_lock
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-__all__ = ["leased_gpus"]
+__all__ = ["count_gpus", "leased_gpus"]
 
 logger = logging.getLogger("segflow")
 
@@ -171,6 +171,11 @@ def _try_locks(devices: Mapping[str, str], count: int, folder: Path) -> dict[str
 
 
 # Devices.
+
+
+def count_gpus() -> int:
+    """The GPUs that this process may use."""
+    return len(_devices())
 
 
 def _devices() -> dict[str, str]:

@@ -13,7 +13,7 @@ from segflow.contracts.case import CaseRecord, PreparedCase, TrainingCase
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import DatasetError, PlanError
 from segflow.contracts.labels import Target
-from segflow.storage.files import write_array
+from segflow.storage.files import DAMAGE, changed_file, digest_of, write_array
 from segflow.storage.results import ResultFolder
 
 __all__ = ["CaseStore"]
@@ -71,6 +71,29 @@ class CaseStore:
         entry = ResultFolder(self.folder).find(identifier, key)
         return None if entry is None else entry.digest
 
+    def check(self, identifier: str, digest: str) -> None:
+        """Refuse a case that is not the one that was stored, though its files can be read.
+
+        Args:
+            identifier: The case.
+            digest: As of `segflow.storage.manifests.digests_of_cases`.
+
+        Raises:
+            PlanError: A file has changed since, or is damaged.
+        """
+        entry = ResultFolder(self.folder).read(identifier)
+        if (changed := changed_file(self.folder, entry.files)) is None:
+            found, changed = entry.digest, self.folder / f"{identifier}.json"
+            if self.previous_stage is not None and digest.startswith(found):
+                changed = self.previous_stage / f"{identifier}.npy"
+                found += digest_of(changed) if changed.is_file() else ""
+            if found == digest:
+                return
+        raise PlanError(
+            f"case {identifier}: {changed} is not the file that was prepared, or is damaged; remove "
+            f"{changed.parent / 'manifest'}* and call the workflow again, which makes this case anew"
+        )
+
     def read(self, identifier: str) -> TrainingCase:
         """A case, as memory maps.
 
@@ -109,6 +132,8 @@ def _open_map(path: Path) -> NDArray[Any]:
         return np.asarray(np.lib.format.open_memmap(path, mode="r")).view(np.ndarray)
     except FileNotFoundError:
         raise PlanError(f"{path} does not exist; run the preprocessing of this case again") from None
+    except DAMAGE as problem:
+        raise PlanError(f"{path} is damaged ({problem}); run the preprocessing of this case again") from None
 
 
 #: Opening a map costs more than cutting a small patch out of one that is open. Each holds a file descriptor.

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from tokenize import TokenError
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from segflow import __version__
 from segflow.contracts.codec import Contract
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "DAMAGE",
     "cell_text",
     "changed_file",
+    "checked_digests",
     "copy_file",
     "digest_of",
     "digests_of",
     "key_of",
     "open_atomically",
+    "parse_json",
     "read_contract",
     "read_json",
     "versions",
@@ -37,6 +41,21 @@ __all__ = [
 ]
 
 C = TypeVar("C", bound=Contract)
+
+#: What Python and NumPy raise for files that are not what they should be.
+DAMAGE: Final = (
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RecursionError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    ValueError,
+)
 
 _LIBRARIES = ("torch", "numpy", "scipy", "SimpleITK", "batchgenerators", "snakemake")
 
@@ -52,6 +71,11 @@ def open_atomically(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as problem:
+        if problem.filename is None or str(problem.filename) == str(temporary):
+            reason = problem.strerror or str(problem)  # NumPy gives just a text
+            raise OSError(problem.errno or 0, reason, str(path)) from problem
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -93,11 +117,21 @@ def read_json(path: Path, *, error: type[SegflowError]) -> Any:
         SegflowError: (of class `error`) The file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_json(path.read_bytes(), path, error=error)
     except FileNotFoundError:
         raise error(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
-        raise error(f"{path} is not valid JSON: {problem}") from None
+
+
+def parse_json(text: str | bytes, where: Path, *, error: type[SegflowError]) -> Any:
+    """JSON of a file; errors as `read_json`."""
+    try:
+        found = json.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
+        json.dumps(
+            found, ensure_ascii=False
+        ).encode()  # a lone "\\ud800" is no text that could be shown or written
+    except (ValueError, RecursionError) as problem:  # also numbers of more digits than Python reads
+        raise error(f"{where} is not valid JSON: {problem}") from None
+    return found
 
 
 def read_contract(kind: type[C], path: Path, *, error: type[SegflowError] = PlanError) -> C:
@@ -127,6 +161,27 @@ def changed_file(folder: Path, digests: Mapping[str, str]) -> Path | None:
         if not file.is_file() or digest_of(file) != digest:
             return file
     return None
+
+
+def checked_digests(
+    folder: Path, names: Iterable[str], noted: Mapping[str, str], *, error: type[SegflowError]
+) -> tuple[str, ...]:
+    """Digests of files of a folder, which are those that were noted when it was made, if any were.
+
+    Raises:
+        SegflowError: (of class `error`) A file is missing or has changed since.
+    """
+    found = []
+    for name in names:
+        file = folder / name
+        if not file.is_file():
+            raise error(f"{file} does not exist; copy {folder} again")
+        found.append(digest_of(file))
+        if noted and noted.get(name) != found[-1]:
+            raise error(
+                f"{file} is not the file that {folder} was made with, or is damaged; copy {folder} again"
+            )
+    return tuple(found)
 
 
 def key_of(*parts: str) -> str:

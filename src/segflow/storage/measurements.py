@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
 from segflow.contracts.fingerprint import CaseExtent, CaseMeasurement
-from segflow.storage.files import write_array
+from segflow.storage.files import DAMAGE, write_array
 from segflow.storage.results import ResultFolder
 
 __all__ = ["keep_or_measure"]
@@ -20,7 +21,8 @@ def keep_or_measure(
     file = results.folder / f"{identifier}.npy"
     entry = results.find(identifier, key)
     if entry is not None:
-        return CaseMeasurement(CaseExtent.model_validate(entry.data), np.load(file, allow_pickle=False))
+        with suppress(*DAMAGE):  # it was noted so by another version; it is made again
+            return CaseMeasurement(CaseExtent.model_validate(entry.data), np.load(file, allow_pickle=False))
     measured = measure()
     write_array(file, measured.foreground)
     results.note(identifier, key, files=[file], data=measured.extent.model_dump(mode="json"))

@@ -25,7 +25,7 @@ from segflow.contracts.arrays import Scores
 from segflow.contracts.case import CaseRecord
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.plan import Preparation
-from segflow.storage.files import open_atomically
+from segflow.storage.files import DAMAGE, open_atomically
 from segflow.volumes.crop import uncrop_probabilities
 
 __all__ = ["probability_slabs", "read_probabilities", "write_probabilities"]
@@ -83,20 +83,26 @@ def probability_slabs(path: Path) -> Iterator[Scores]:
     Raises:
         PredictionError: The file is missing or damaged.
     """
+    with _damage_named(path), zipfile.ZipFile(path) as archive, archive.open(_MEMBER) as file:
+        np.lib.format.read_magic(file)
+        (z, k, y, x), _, dtype = np.lib.format.read_array_header_1_0(file)
+        if dtype != np.uint8:
+            raise ValueError(f"{dtype} instead of bytes")
+        planes = max(1, _SLAB_BYTES // (k * y * x))
+        for start in range(0, z, planes):
+            n = min(planes, z - start)
+            content = np.frombuffer(file.read(n * k * y * x), np.uint8)
+            yield np.divide(content.reshape(n, k, y, x).swapaxes(0, 1), _SCALE, dtype=np.float32)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """What Python and NumPy say of a file that is not whole, with its name."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(_MEMBER) as file:
-            np.lib.format.read_magic(file)
-            (z, k, y, x), _, dtype = np.lib.format.read_array_header_1_0(file)
-            if dtype != np.uint8:
-                raise ValueError(f"{dtype} instead of bytes")  # noqa: TRY301  reported below, with the file's name
-            planes = max(1, _SLAB_BYTES // (k * y * x))
-            for start in range(0, z, planes):
-                n = min(planes, z - start)
-                content = np.frombuffer(file.read(n * k * y * x), np.uint8)
-                yield np.divide(content.reshape(n, k, y, x).swapaxes(0, 1), _SCALE, dtype=np.float32)
+        yield
     except FileNotFoundError:
         raise PredictionError(f"{path} does not exist; predict again with probabilities") from None
-    except (EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as problem:
+    except (*DAMAGE, zipfile.BadZipFile, zlib.error) as problem:
         raise PredictionError(f"{path} is damaged ({problem}); predict again with probabilities") from None
 
 
@@ -113,7 +119,10 @@ def read_probabilities(path: Path, *, has_regions: bool) -> Scores:
 
     Source: method.md section 17.
     """
-    inside = np.concatenate(list(probability_slabs(path)), axis=1)
-    with np.load(path, allow_pickle=False) as stored:
-        box, shape, transpose = (stored[name].tolist() for name in ("box", "shape", "transpose"))
+    with _damage_named(path):
+        inside = np.concatenate(list(probability_slabs(path)), axis=1)
+        with np.load(path, allow_pickle=False) as stored:
+            box, shape, transpose = (stored[name].tolist() for name in ("box", "shape", "transpose"))
+        if [end - start for start, end in box] != [*inside.shape[1:]] or sorted(transpose) != [0, 1, 2]:
+            raise ValueError("its crop does not have its size")
     return uncrop_probabilities(inside, box, tuple(shape), transpose, has_regions=has_regions)

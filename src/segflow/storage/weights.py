@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import pickle  # for the name of the error that torch raises
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 
-from segflow.contracts.errors import PredictionError
+from segflow.contracts.errors import PredictionError, TrainingError
 from segflow.contracts.model import NetworkCard
 from segflow.network.unet import UNet, build_network
-from segflow.storage.files import open_atomically
+from segflow.network.weights import check_finite, check_weights, load_weights_
+from segflow.storage.files import open_atomically, parse_json
 
-__all__ = ["CheckpointFile", "load_network", "load_tensors", "save_network", "save_tensors"]
+__all__ = ["CheckpointFile", "is_state", "load_network", "load_tensors", "save_network", "save_tensors"]
 
 #: What torch raises for damaged files: its unpickler checks little.
 _DAMAGE = (EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError)
@@ -24,8 +24,14 @@ _DAMAGE = (EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
     """Save tensors, numbers, strings, lists and dicts, atomically; equal content gives equal bytes."""
-    with open_atomically(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)  # given a name instead, torch would put it into the file
+    with open_atomically(path) as temporary:
+        try:
+            with temporary.open("wb") as file:
+                torch.save(content, file)  # given a name instead, torch would put it into the file
+        except RuntimeError as problem:
+            if isinstance(problem.__context__, OSError):  # torch notices a full disk later than Python
+                raise problem.__context__ from None
+            raise
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -73,7 +79,12 @@ class CheckpointFile:
 
 
 def save_network(path: Path, card: NetworkCard, weights: Mapping[str, Tensor]) -> None:
-    """Write a weights file, such as model.pt, that `load_network` reads."""
+    """Write a weights file, such as model.pt, that `load_network` reads.
+
+    Raises:
+        TrainingError: The weights are not finite.
+    """
+    check_finite(weights, where=str(path))
     save_tensors(path, {"weights": dict(weights), "card": card.model_dump_json()})
 
 
@@ -81,14 +92,32 @@ def load_network(path: Path) -> tuple[NetworkCard, UNet]:
     """The card of a weights file, and its network with the weights, on the CPU in evaluation mode.
 
     Raises:
-        PredictionError: The file is missing, damaged, or no weights file of segflow.
+        PredictionError: The file is missing, damaged, or no weights file of segflow, its weights are not finite, or not
+            those of the network that its card describes, for which no memory is taken then.
     """
     content = load_tensors(path)
-    if not {"weights", "card"} <= content.keys():
+    weights, text = content.get("weights"), content.get("card")
+    if not is_state(weights) or not isinstance(text, str):
         raise PredictionError(f"{path} is not a weights file of segflow; train or package the model again")
-    card = NetworkCard.parse(json.loads(content["card"]), where=str(path), error=PredictionError)
-    network = build_network(
-        card.configuration.architecture, input_channels=card.input_channels, output_channels=card.n_outputs
+    card = NetworkCard.parse(
+        parse_json(text, path, error=PredictionError), where=str(path), error=PredictionError
     )
-    network.load_state_dict(content["weights"])
+    architecture = card.configuration.architecture
+    try:
+        with torch.device("meta"):
+            network = UNet(architecture, input_channels=card.input_channels, output_channels=card.n_outputs)
+        check_weights(network, weights, where=str(path))
+    except TrainingError as problem:
+        raise PredictionError(str(problem)) from None
+    except (LookupError, RuntimeError, TypeError, ValueError) as problem:
+        raise PredictionError(f"{path}: its card describes no network ({problem}); copy it again") from None
+    network = build_network(architecture, input_channels=card.input_channels, output_channels=card.n_outputs)
+    load_weights_(network, weights, where=str(path))
     return card, network.eval()
+
+
+def is_state(value: Any) -> TypeGuard[Mapping[str, Tensor]]:
+    """Whether a value is a mapping of names to tensors."""
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items()
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from segflow.contracts.codec import Amount, Contract, Count, PathText
 from segflow.contracts.plan import ConfigurationName
+from segflow.recipes.recipe import SECTIONS, Recipe
 
 __all__ = ["WorkflowConfig", "without_braces"]
 
@@ -60,6 +62,15 @@ class ReportConfig(Contract):
     overlays: Annotated[int, Field(ge=0, lt=2**31)] = 3
 
 
+#: Of all sections.
+_SECTION_KEYS = {
+    "resources": set(ResourcesConfig.model_fields),
+    "chunks": set(ChunksConfig.model_fields),
+    "report": set(ReportConfig.model_fields),
+    **{name: set(values) for name, values in Recipe(name="").model_dump(include=set(SECTIONS)).items()},
+}
+
+
 class WorkflowConfig(Contract):
     """The whole file; config/config.yaml comments every key.
 
@@ -88,6 +99,15 @@ class WorkflowConfig(Contract):
     chunks: ChunksConfig = ChunksConfig()
     resources: ResourcesConfig = ResourcesConfig()
     report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_in_their_sections(cls, given: Any) -> Any:
+        """Name the section of a key that stands outside it, as `epochs` instead of `training.epochs`."""
+        for key in set(given if isinstance(given, Mapping) else ()) - set(cls.model_fields):
+            if sections := [name for name, keys in _SECTION_KEYS.items() if key in keys]:
+                raise ValueError(f"unknown key '{key}': did you mean '{sections[0]}.{key}'?")
+        return given
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from zipfile import is_zipfile
 
 from segflow.contracts.errors import ConfigurationError, PlanError
 from segflow.contracts.plan import CONFIGURATION_NAMES, SAFE_NAME, Configuration, Plan, in_order
@@ -230,6 +231,15 @@ def _check_names(config: WorkflowConfig, recipes: Mapping[str, Recipe], names: t
         where, pretrained = f"recipe '{recipe.name}': 'training", recipe.training.pretrained
         check(f"{where}.batch_size'", recipe.training.batch_size)
         check(f"{where}.pretrained'", pretrained if isinstance(pretrained, dict) else ())
-        for file in map(recipe.training.pretrained_file, names):
-            if file is not None and not Path(file).is_file():
-                raise ConfigurationError(f"{where}.pretrained': there is no file {file}")
+        for file in filter(None, map(recipe.training.pretrained_file, names)):
+            _check_weights(file, f"{where}.pretrained'")
+
+
+def _check_weights(file: str, where: str) -> None:
+    """Refuse what is no archive, as torch writes weights; whether they fit is seen when the network is there."""
+    if not Path(file).is_file():
+        raise ConfigurationError(f"{where}: there is no file {file}")
+    if not is_zipfile(file):
+        raise ConfigurationError(
+            f"{where}: {file} is damaged or holds no weights; name a model.pt of segflow or a checkpoint of nnU-Net"
+        )

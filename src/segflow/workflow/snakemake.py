@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PlannedJobs",
+    "accept_any_age",
     "granted",
     "hold_results",
+    "is_dated_ahead",
     "keep_records",
     "planned_jobs",
     "recover_records",
@@ -53,6 +55,9 @@ _AT_WORK = "at_work"
 _HEAD = re.compile(r"^(?:local)?(?P<kind>rule|checkpoint) (?P<rule>\w+):$")
 _REASON = re.compile(r"^ {4}reason: (?P<reason>.+)$")
 _PARAMS = re.compile(r"Params have changed since last execution: .*?before: (?P<before>.*?) now: (?P<now>.*)")
+_OUTPUT = re.compile(r"^ {4}output: (?P<files>.+)$")
+_MADE_AGAIN = re.compile(r"Input files updated by another job: (?P<files>.+)")
+_IF_OTHERWISE = "only if what it reads comes out otherwise"
 _UPDATED = re.compile(r"Updated input files: (?P<files>.+)")
 _TEXT = r"'(?:[^'\\]|\\.)*'"
 #: A text, or a list of texts. A text may hold brackets.
@@ -60,7 +65,7 @@ _WORD = re.compile(rf"\[(?:{_TEXT}(?:, )?)*\]|{_TEXT}")
 _PLAIN = {
     "Missing output files": "not made yet",
     "Input files updated by another job": "what it reads is made again",
-    "Set of input files has changed": "cases, folds or configurations were added or removed",
+    "Set of input files has changed": "files, cases, folds or configurations were added, removed or moved",
     "Code has changed": "its rule was changed",
     "Forced execution": "forced",
 }
@@ -106,6 +111,25 @@ def hold_results(results: Path) -> list[BaseFileLock]:
             )
         locks.append(lock)
     return locks
+
+
+def accept_any_age() -> None:
+    """Keep what a job has made though an input is dated later.
+
+    Snakemake deletes it, because such a date may come of clocks that differ, and would repeat the job in the next call.
+    Here digests decide, and `is_dated_ahead` sees to the users' files.
+    """
+    from snakemake.dag import DAG  # type: ignore[import-untyped]  # noqa: PLC0415  only where rules are read
+
+    async def accept(*_: object) -> None:
+        pass
+
+    DAG.check_output_mtime = accept
+
+
+def is_dated_ahead(file: str) -> bool:
+    """Whether a file is from the future: then its age does not say that it has changed."""
+    return Path(file).exists() and Path(file).stat().st_mtime > time.time()
 
 
 def stop_jobs_when_interrupted() -> None:
@@ -241,15 +265,43 @@ class PlannedJobs:
 
 def planned_jobs(dry_run: str) -> list[PlannedJobs]:
     """The jobs in the output of `snakemake --dry-run`, in the order of their first one, without the rule `all`."""
-    counts: Counter[tuple[str, bool, str]] = Counter()
-    head: re.Match[str] | None = None
-    for line in dry_run.splitlines():
-        head = _HEAD.match(line) or head
-        reason = _REASON.match(line)
-        if head is not None and reason is not None and head["rule"] != "all":
-            counts[head["rule"], head["kind"] == "checkpoint", _explain(reason["reason"])] += 1
-            head = None
+    jobs = list(_jobs(dry_run))
+    undecided = {file for job in jobs if job.is_checkpoint for file in job.output}
+    for _ in jobs:  # along the longest chain
+        undecided |= {file for job in jobs if job.follows_from(undecided) for file in job.output}
+    counts = Counter(
+        (job.rule, job.is_checkpoint, _IF_OTHERWISE if job.follows_from(undecided) else _explain(job.reason))
+        for job in jobs
+    )
     return [PlannedJobs(rule, checkpoint, n, why) for (rule, checkpoint, why), n in counts.items()]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One job of a dry run, with Snakemake's reason."""
+
+    rule: str
+    is_checkpoint: bool
+    output: frozenset[str]
+    reason: str
+
+    def follows_from(self, files: Set[str]) -> bool:
+        """Whether it would run because these files are made again, and for no other reason."""
+        made = _MADE_AGAIN.fullmatch(self.reason)
+        return made is not None and set(made["files"].split(", ")) <= files
+
+
+def _jobs(dry_run: str) -> Iterator[_Job]:
+    head: re.Match[str] | None = None
+    output: frozenset[str] = frozenset()
+    for line in dry_run.splitlines():
+        if found := _HEAD.match(line):
+            head, output = found, frozenset()
+        elif written := _OUTPUT.match(line):
+            output = frozenset(written["files"].split(", "))
+        elif (reason := _REASON.match(line)) and head is not None and head["rule"] != "all":
+            yield _Job(head["rule"], head["kind"] == "checkpoint", output, reason["reason"])
+            head = None
 
 
 def _explain(reason: str) -> str:

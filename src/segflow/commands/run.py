@@ -1,0 +1,139 @@
+"""`segflow run`: the whole workflow on one data set, without a configuration file."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import yaml
+from cyclopts import Parameter
+
+from segflow.commands.arguments import DatasetFile, OutputFolder, Positive, Seed
+from segflow.commands.console import console
+from segflow.contracts.errors import ConfigurationError, SegflowError
+from segflow.storage.files import write_text
+from segflow.workflow.config import WorkflowConfig
+from segflow.workflow.location import location
+from segflow.workflow.recipes import read_recipes
+
+_INTERRUPTED: Final = 130
+
+
+def run(
+    dataset: DatasetFile,
+    *words: str,
+    output: OutputFolder = Path("results"),
+    recipe: str | None = None,
+    epochs: Positive | None = None,
+    configurations: list[str] | None = None,
+    folds: list[str] | None = None,
+    seed: Seed | None = None,
+    gpus: Annotated[int, Parameter(show_default="those of this machine")] | None = None,
+    cores: Annotated[Positive | None, Parameter(show_default="all")] = None,
+    profile: str | None = None,
+    dry_run: bool = False,
+) -> None:
+    """Check, plan, prepare, train, select and package: from a data set to a model and its report.
+
+    Writes the configuration that the call stands for to OUTPUT/run.yaml. To go on after an interruption, or to
+    run again what a change concerns, repeat the call, or edit that file and call snakemake with it.
+
+    Args:
+        dataset: The data set's folder or dataset.json.
+        words: Other keys of the configuration, KEY=VALUE, such as training.iterations=100.
+        output: Folder for the results.
+        recipe: Name of a recipe, or a YAML file.
+        epochs: Length of training.
+        configurations: Those to train (default: all that are planned).
+        folds: Those to train, from 0, or "all" for one network on all cases (default: 0 1 2 3 4).
+        seed: Another seed gives other networks.
+        gpus: So many trainings run side by side; 0 computes on the CPU.
+        cores: CPU cores to use.
+        profile: slurm, or the folder of a Snakemake profile, in place of that for one machine.
+        dry_run: Only say what would be run.
+
+    Raises:
+        ConfigurationError: A value that is not allowed.
+        SegflowError: A stage has failed, which has said why.
+    """
+    given = {
+        "dataset": str(dataset.parent),
+        "output": str(output),
+        "recipe": recipe,
+        "configurations": configurations,
+        "folds": None if folds is None else "all" if folds == ["all"] else [_plain(fold) for fold in folds],
+        "seed": seed,
+        "training": None if epochs is None else {"epochs": epochs},
+    }
+    settings = _merged({key: value for key, value in given.items() if value is not None}, words)
+    read_recipes(WorkflowConfig.parse(settings, where="segflow run", error=ConfigurationError))
+    file = output / "run.yaml"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(location("workflow"))]
+    command += ["--configfile", str(file), *_how(gpus, cores, profile)]
+    header = f"# Written by segflow run. To run it again: {shlex.join(['snakemake', *command[3:]])}\n"
+    write_text(file, header + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    console.print(f"configuration: {file}")
+    status = _call([*command, *(["--dry-run"] if dry_run else [])])
+    if status == _INTERRUPTED:
+        raise KeyboardInterrupt
+    if status:
+        raise SegflowError(
+            f"the workflow has not finished; {output} keeps what is done: mend what is said above, and repeat the call"
+        )
+
+
+def _merged(settings: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """The settings with words such as training.epochs=5, whose values are YAML."""
+    merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
+    for word in words:
+        name, separator, text = word.partition("=")
+        section, dot, key = name.partition(".")
+        if not separator or not section or bool(dot) != bool(key):
+            raise ConfigurationError(f"'{word}' is not of the form KEY=VALUE or SECTION.KEY=VALUE")
+        value = _plain(text)
+        if not dot:
+            merged[section] = value
+        elif isinstance(merged.setdefault(section, {}), dict):
+            merged[section][key] = value
+        else:
+            raise ConfigurationError(f"'{word}': '{section}' has no keys")
+    return merged
+
+
+def _plain(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        raise ConfigurationError(f"'{text}' is not a value in YAML: {problem}") from None
+
+
+def _how(gpus: int | None, cores: int | None, profile: str | None) -> list[str]:
+    """Options of Snakemake about the machine."""
+    if profile is not None:
+        folder = str(location("slurm")) if profile == "slurm" else profile
+        how = ["--workflow-profile", folder, *(["--cores", str(cores)] if cores else [])]
+    else:
+        how = ["--workflow-profile", str(location("profile")), "--cores", str(cores or "all")]
+        gpus = _gpus_here() if gpus is None else gpus
+    return how if gpus is None else [*how, "--resources", f"gpu={gpus}"]
+
+
+def _gpus_here() -> int:
+    from segflow.processes.gpus import count_gpus
+
+    return count_gpus()
+
+
+def _call(command: Sequence[str]) -> int:
+    """Run Snakemake, which gets Ctrl-C as well and ends in its own way."""
+    with subprocess.Popen(command, env=os.environ | {"PYTHONSAFEPATH": "1"}) as snakemake:  # noqa: S603
+        try:
+            return snakemake.wait()
+        except BaseException:
+            snakemake.wait()
+            raise

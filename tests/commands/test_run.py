@@ -1,0 +1,138 @@
+"""The whole workflow in one call: the configuration that is written, and how Snakemake is called."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from stage_calls import call
+
+from segflow.commands import run as module
+from segflow.commands.main import main
+from segflow.workflow import location
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A folder with the data set's description, and nothing else; the present folder is above it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    description = {"channel_names": {"0": "x"}, "labels": {"background": 0, "a": 1}, "file_ending": ".png"}
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps(description))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The words of each call of Snakemake, which is not made."""
+    found = []
+    monkeypatch.setattr(module, "_call", lambda command: found.append(command[3:]) or 0)
+    monkeypatch.setattr(module, "_gpus_here", lambda: 2)
+    return found
+
+
+def test_the_configuration_that_the_call_stands_for(data, calls):
+    call(
+        "run", "data", "training.iterations=100", "training.batch_size={2d: 2}", "ensembles=false", "--output", "out",
+        "--recipe", "swift", "--epochs", 5, "--configurations", "2d", "3d_fullres", "--folds", 0, 1, "--seed", 3,
+    )  # fmt: skip
+    text = (data.parent / "out" / "run.yaml").read_text()
+    assert yaml.safe_load(text) == {
+        "dataset": "data", "output": "out", "recipe": "swift", "configurations": ["2d", "3d_fullres"], "folds": [0, 1],
+        "seed": 3, "training": {"epochs": 5, "iterations": 100, "batch_size": {"2d": 2}}, "ensembles": False,
+    }  # fmt: skip
+    (words,) = calls
+    assert text.splitlines()[0].endswith(f"snakemake {' '.join(words)}")
+    assert words[words.index("--configfile") + 1] == "out/run.yaml"
+    assert words[words.index("--cores") :] == ["--cores", "all", "--resources", "gpu=2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--gpus", 0, "--cores", 4], ["--cores", "4", "--resources", "gpu=0"]),
+        (["--profile", "site"], ["--workflow-profile", "site"]),
+        (["--profile", "slurm"], ["--workflow-profile", str(location.location("slurm"))]),
+        (["--profile", "site", "--gpus", 8], ["--workflow-profile", "site", "--resources", "gpu=8"]),
+        (["--dry-run"], ["gpu=2", "--dry-run"]),
+        (["--folds", "all"], ["gpu=2"]),
+    ],
+)
+def test_where_it_runs(data, calls, options, expected):
+    call("run", data / "dataset.json", *options)
+    assert calls[0][-len(expected) :] == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["epochs=5"], "unknown key 'epochs': did you mean 'training.epochs'?"),
+        (["training.epohs=5"], "unknown key 'training.epohs': did you mean 'epochs'?"),
+        (["training"], "'training' is not of the form KEY=VALUE or SECTION.KEY=VALUE"),
+        (["=5"], "'=5' is not of the form"),
+        (["training.=5"], "'training.=5' is not of the form"),
+        (["folds=[0"], "'[0' is not a value in YAML"),
+        (["seed=1", "seed.x=1"], "'seed.x=1': 'seed' has no keys"),
+        (["--recipe", "swft"], "there is no recipe 'swft'"),
+        (["--folds", "first"], "folds"),
+    ],
+)
+def test_what_is_not_allowed_is_said_before_anything_is_written(data, calls, capsys, words, message):
+    assert main(["run", "data", *words]) == 1
+    assert message in capsys.readouterr().err
+    assert calls == []
+    assert not (data.parent / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "said"), [(1, 1, "the workflow has not finished"), (130, 130, "interrupted")]
+)
+def test_how_it_ends(data, calls, monkeypatch, capsys, status, expected, said):
+    monkeypatch.setattr(module, "_call", lambda command: status)
+    assert main(["run", "data"]) == expected
+    assert said in capsys.readouterr().err
+
+
+def test_where_the_files_are(capsys):
+    call("where")
+    call("where", "config")
+    snakefile, config = capsys.readouterr().out.splitlines()
+    assert snakefile.endswith("Snakefile")
+    assert "dataset" in yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_an_installed_package_does_what_a_checkout_does(tmp_path, repository):
+    """Of a copy of the checkout, as building leaves files behind."""
+    source = tmp_path / "source"
+    shutil.copytree(
+        repository,
+        source,
+        symlinks=True,
+        ignore=shutil.ignore_patterns(".*", "demo", "build", "tests", "results"),
+    )
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target"]
+    subprocess.run([*pip, tmp_path / "site", source], check=True)
+    shutil.rmtree(source)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    segflow = [sys.executable, "-P", "-m", "segflow"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    tiny = ["training.iterations=2", "training.validation_iterations=1", "training.base_width=4"]
+    once = ["--epochs", "1", "--configurations", "2d", "--gpus", "0", "--cores", "2"]
+    for words in (
+        ["phantom", "data", "--cases", "5", "--seed", "0"],
+        ["run", "data", *tiny, "training.batch_size={2d: 2}", *once],
+        ["predict", "--model", "results/data/nnunet", "--input", "data/imagesTr", "--output", "labels"],
+    ):
+        subprocess.run([*segflow, *words], cwd=elsewhere, env=environment, check=True)
+    assert (elsewhere / "results" / "data" / "nnunet" / "report.html").exists()
+    assert len(list((elsewhere / "labels").glob("*.nii.gz"))) == 5
+    used = (elsewhere / "results" / "data" / "nnunet" / "model" / "model.json.provenance").read_text()
+    assert str(repository) not in used
