@@ -152,10 +152,10 @@ def orthogonalised(kernel: Tensor) -> Tensor:
     """Nearly U V^T of the kernel's matrix U S V^T (m, n * size), by five Newton-Schulz iterations.
 
     Singular values end between 0.7 and 1.2, where they were not tiny compared with the largest. Rows are taken 64 at a
-    time (Khaled et al. 2025, "MuonBP", arXiv 2510.16981), since the cost grows with their square and would exceed that of
-    the network where it is deep and its batch is small; every row ends with a length of about 1, whatever their number.
+    time (as in Khaled et al. 2025, "MuonBP", arXiv 2510.16981): the cost grows with their square, and would exceed that
+    of a deep network whose batch is small. Every row ends with a length of about 1, whatever their number.
     """
-    parts = [_orthogonalised_rows(rows) for rows in kernel.flatten(1).split(_ROWS)]
+    parts = [_orthogonalised_rows(rows) for rows in torch.split(kernel.flatten(1), _ROWS)]
     return torch.cat(parts).reshape(kernel.shape)
 
 
