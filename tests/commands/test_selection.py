@@ -85,6 +85,21 @@ def test_no_search_where_the_recipe_wants_none(folder):
     }
 
 
+def test_results_and_data_that_were_moved_since_they_were_scored(folder):
+    fold = folder / "predictions" / "2d" / "fold_0"
+    fold.mkdir(parents=True)
+    for file in [*(folder / "predictions").glob("*.nii.gz")]:
+        file.rename(fold / file.name)
+    call(*words(folder, "--predictions", fold))
+    call(*select_words(folder, "2d"))
+    call(*search_words(folder))
+    found = (folder / "postprocessing.json").read_text()
+    moved = folder.rename(folder.with_name("moved"))
+    call(*search_words(moved))
+    assert json.loads(found)["steps"]
+    assert (moved / "postprocessing.json").read_text() == found
+
+
 def test_all_training_labels_decide_on_the_largest_component(folder):
     """Also those of cases that are not scored."""
     (folder / "predictions" / "phantom_004.nii.gz").unlink()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +83,22 @@ def postprocess_search(
 
 def _pairs(summary: Summary, predictions: Path, dataset: Path) -> list[tuple[Path, Path]]:
     """Label maps and references, which may have been moved since they were scored."""
-    source = read_dataset(dataset.parent)
-    ending = label_ending(source.file_ending)
-    labels = {f"{case.identifier}{ending}": case.label for case in source.cases}
     found = []
     for case in summary.metric_per_case:
-        scored = Path(case.prediction_file)
+        scored, reference = Path(case.prediction_file), Path(case.reference_file)
         moved = predictions / scored.parent.name / scored.name
-        reference = labels.get(nfc(case.file_name)) or Path(case.reference_file)
+        if not reference.exists():
+            reference = _labels_of(dataset.parent).get(nfc(case.file_name), reference)
         found.append((moved if moved.exists() else scored, reference))
     return found
+
+
+@lru_cache(maxsize=1)
+def _labels_of(folder: Path) -> dict[str, Path]:
+    """The data set's own label maps, by the names of label maps of its cases."""
+    source = read_dataset(folder)
+    ending = label_ending(source.file_ending)
+    return {f"{case.identifier}{ending}": case.label for case in source.cases if case.label is not None}
 
 
 def _single(dataset: Path, labels: Labels, mapper: Callable[..., Iterable[Any]]) -> tuple[Target, ...]:
