@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from fuzz import nifti, texts
+from fuzz import nifti, stored, texts
 from segflow.images.cases import read_image
 from segflow.images.formats import geometry_of_picture
 
@@ -88,5 +88,15 @@ TARGETS: dict[str, Target] = {
     "recipe": Target("own.yaml", texts.recipe),
     "plans": Target("plans.json", texts.plan),
     "command": Target("words", texts.command),
+    "weights": Target("model.pt", stored.weights),
+    "pretrained": Target("model.pt", stored.pretrained),
+    "nnunet_checkpoint": Target("checkpoint_final.pth", stored.nnunet_checkpoint),
+    "checkpoint": Target("checkpoint.pt", stored.checkpoint),
+    "card": Target("model.json", stored.card),
+    "probabilities": Target("a.npz", stored.probabilities),
+    "prepared_array": Target("a_image.npy", stored.prepared_array),
+    "prepared_entry": Target("a.json", stored.prepared_entry),
+    "keyed_result": Target("a.json", stored.keyed_result),
+    "measurement": Target("a.npy", stored.measurement),
     "nifti_compared": Target("a_0000.nii", nifti.compare, make=nifti.make),
 }

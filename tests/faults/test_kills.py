@@ -83,12 +83,17 @@ def test_killed_at_random_moments(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_calls_in_one_folder(undisturbed, tmp_path):
+def test_two_calls_in_one_folder_or_on_the_same_results(undisturbed, tmp_path):
     experiment = undisturbed.copy(tmp_path / "experiment")
     shutil.rmtree(experiment.results)
+    other = Experiment(tmp_path / "other")
+    shutil.copytree(experiment.dataset, other.dataset)
+    text = (experiment.folder / "config.yaml").read_text()
+    (other.folder / "config.yaml").write_text(text.replace("output: results", f"output: {experiment.output}"))
     with experiment.start() as first:
         wait_for(lambda: any(experiment.shared.glob(SIGNS["train"])), what="training")
         assert "another call is at work in this folder" in experiment.fail()
+        assert f"another call is at work in {experiment.output}" in other.fail()
         os.killpg(first.pid, signal.SIGINT)
         first.communicate(timeout=LIMIT_S)
     experiment.finish()

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -55,6 +56,7 @@ DAMAGE: Final = (
     TokenError,
     TypeError,
     ValueError,
+    struct.error,
 )
 
 _LIBRARIES = ("torch", "numpy", "scipy", "SimpleITK", "batchgenerators", "snakemake")

@@ -102,7 +102,9 @@ def _damage_named(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise PredictionError(f"{path} does not exist; predict again with probabilities") from None
-    except (*DAMAGE, zipfile.BadZipFile, zlib.error) as problem:
+    except (*DAMAGE, OSError, zipfile.BadZipFile, zlib.error) as problem:
+        if isinstance(problem, OSError) and problem.filename is not None:  # it cannot be opened
+            raise
         raise PredictionError(f"{path} is damaged ({problem}); predict again with probabilities") from None
 
 

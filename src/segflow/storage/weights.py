@@ -14,12 +14,12 @@ from segflow.contracts.errors import PredictionError, TrainingError
 from segflow.contracts.model import NetworkCard
 from segflow.network.unet import UNet, build_network
 from segflow.network.weights import check_finite, check_weights, load_weights_
-from segflow.storage.files import open_atomically, parse_json
+from segflow.storage.files import DAMAGE, open_atomically, parse_json
 
 __all__ = ["CheckpointFile", "is_state", "load_network", "load_tensors", "save_network", "save_tensors"]
 
 #: What torch raises for damaged files: its unpickler checks little.
-_DAMAGE = (EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError)
+_DAMAGE = (*DAMAGE, AttributeError, OSError, RuntimeError, pickle.UnpicklingError)
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:

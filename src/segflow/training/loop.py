@@ -22,7 +22,7 @@ from segflow.training.job import TrainingJob, check_job
 from segflow.training.monitor import EpochRecord, is_over, moving_mean, pseudo_dice
 from segflow.training.optimizer import learning_rate
 from segflow.training.parallel import run_ranks
-from segflow.training.state import TrainingState, make_checkpoint, state_of
+from segflow.training.state import TrainingState, damage_said, make_checkpoint, state_of
 from segflow.training.step import Learner
 from segflow.training.transfer import Loaded, Outcome, loaded_ahead
 from segflow.training.workers import open_batches
@@ -121,7 +121,8 @@ def train_in_group(
         group.join()  # after the workers were forked
         learner = Learner(job, group)
         if checkpoint is not None:
-            learner.restore_(checkpoint)
+            with damage_said():
+                learner.restore_(checkpoint)
             del checkpoint  # to free its memory
             logger.info("resumed after epoch %d, iteration %d", done, begun)
             progress.advance(done * maker.iterations + begun, note=f"resumed after epoch {done}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from segflow.contracts.errors import TrainingError
 from segflow.training.monitor import EpochRecord, epochs_without_gain
 
-__all__ = ["TrainingState", "make_checkpoint", "state_of"]
+__all__ = ["TrainingState", "damage_said", "make_checkpoint", "state_of"]
 
 _VERSION: Final = 3
 
@@ -66,10 +67,26 @@ def state_of(checkpoint: Mapping[str, Any] | None, job_parts: Mapping[str, str])
     """The epochs so far; none without a checkpoint.
 
     Raises:
-        TrainingError: The checkpoint belongs to another training.
+        TrainingError: The checkpoint belongs to another training, or is damaged.
     """
     if checkpoint is None:
         return TrainingState()
+    with damage_said():
+        return _read(checkpoint, job_parts)
+
+
+@contextmanager
+def damage_said() -> Iterator[None]:
+    """One sentence for a checkpoint that lacks something, or holds something else."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as problem:
+        raise TrainingError(
+            f"the checkpoint is damaged ({type(problem).__name__}: {problem}); delete it to train anew"
+        ) from problem
+
+
+def _read(checkpoint: Mapping[str, Any], job_parts: Mapping[str, str]) -> TrainingState:
     if checkpoint.get("version") != _VERSION:
         raise TrainingError("the checkpoint was written by another version; delete it to train anew")
     known = checkpoint["job"]
