@@ -67,8 +67,11 @@ def plan(file: Path) -> object:
 
 
 def command(file: Path) -> object:
-    """One word a line; no verb is run. Words that are settings are read."""
+    """One word a line, with files to name; no verb is run. Words that are settings are read."""
     os.chdir(file.parent)
+    for name in ("f", "m/model.json", "d/dataset.json"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
     words = file.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     for section in SECTIONS:
         kind: Any = Recipe.model_fields[section].annotation

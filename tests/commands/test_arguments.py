@@ -12,7 +12,7 @@ from cyclopts import App, CoercionError
 
 from segflow.commands import arguments
 from segflow.commands.arguments import Chunk, DatasetFile, ModelPackage, Shard, marks_of
-from segflow.commands.main import VERBS, main
+from segflow.commands.main import VERBS, application, main
 from segflow.commands.raw_cases import cases_of_chunk
 from segflow.contracts.case import Case
 from segflow.contracts.errors import ConfigurationError
@@ -101,6 +101,17 @@ def test_a_model_is_named_by_its_package_or_its_experiment(word, tmp_path, monke
     Path("experiment/model").mkdir(parents=True)
     Path("experiment/model/model.json").write_text("{}")
     assert parsed(ModelPackage, word) == Path("experiment/model")
+
+
+@pytest.mark.parametrize(("word", "found"), [("--no-compile-network", False), ("--compile-network", True)])
+def test_options_that_the_workflow_gives_a_training(word, found, tmp_path, monkeypatch):
+    """Of `resources.compile: false` and `true`."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("dataset.json", "f"):
+        Path(name).touch()
+    words = "train --dataset . --network f --folds f --fold 0 --prepared f --output o --history h --work w"
+    _, bound, _ = application([]).parse_args([*words.split(), word], exit_on_error=False, print_error=False)
+    assert bound.arguments["compile_network"] is found
 
 
 def test_a_path_that_no_library_can_open(capsys):

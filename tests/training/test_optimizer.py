@@ -42,6 +42,13 @@ def test_steps_of_kernels_are_nearly_orthogonal(shape):
     assert (off - off.diagonal().diag()).abs().max() < 1e-4
 
 
+def test_rows_are_taken_64_at_a_time():
+    kernel = torch.randn(100, 40, 3, 3, generator=torch.Generator().manual_seed(5))
+    both = torch.cat((orthogonalised(kernel[:64]), orthogonalised(kernel[64:])))
+    assert torch.equal(orthogonalised(kernel), both)
+    assert (both.flatten(1).norm(dim=1) - 1).abs().max() < 0.25
+
+
 def test_kernels_without_gradient_and_gradients_of_zero():
     assert torch.equal(orthogonalised(torch.zeros(4, 2, 3)), torch.zeros(4, 2, 3))
     unused = torch.nn.Parameter(torch.ones(2, 2))
@@ -51,13 +58,13 @@ def test_kernels_without_gradient_and_gradients_of_zero():
 
 
 def test_momentum_and_weight_decay_of_a_kernel():
-    kernel = torch.nn.Parameter(torch.eye(3))
+    kernel = torch.nn.Parameter(torch.ones(3, 12))
     optimizer = Muon([("kernel", kernel)], momentum=0.5, weight_decay=0.1)
     optimizer.param_groups[0]["lr"] = 0.2
     generator = torch.Generator().manual_seed(1)
-    mean, expected = torch.zeros(3, 3), torch.eye(3)
+    mean, expected = torch.zeros(3, 12), torch.ones(3, 12)
     for _ in range(3):
-        kernel.grad = torch.randn(3, 3, generator=generator)
+        kernel.grad = torch.randn(3, 12, generator=generator)
         optimizer.step()
         mean = 0.5 * mean + 0.5 * kernel.grad
         expected = expected * (1 - 0.2 * 0.1) - 0.2 * orthogonalised(0.5 * kernel.grad + 0.5 * mean)

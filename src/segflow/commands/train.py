@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pandas as pd
+from cyclopts import Parameter
 
 from segflow.commands.arguments import (
     ALONE,
@@ -73,7 +74,7 @@ def train(
     augment: Literal["workers", "device"] = "workers",
     checkpoint_minutes: Minutes = 10.0,
     deterministic: bool = False,
-    compile_network: bool | None = None,
+    compile_network: Annotated[bool | None, Parameter(negative="--no-compile-network")] = None,
     tensorboard: bool = False,
     call: ThisCall = ALONE,
 ) -> None:

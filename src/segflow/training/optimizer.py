@@ -19,6 +19,7 @@ __all__ = ["Muon", "build_optimizer", "learning_rate", "orthogonalised"]
 #: A quintic p(x) = a x + b x^3 + c x^5 that takes numbers between 0 and 1 close to 1 when it is applied five times.
 _QUINTIC: Final = (3.4445, -4.7750, 2.0315)
 _ITERATIONS: Final = 5
+_ROWS: Final = 64
 _FLOOR: Final = 1e-7
 
 #: Learning rate of the parameters that Muon leaves to Adam, relative to that of the kernels.
@@ -150,16 +151,24 @@ class Muon(torch.optim.Optimizer):
 def orthogonalised(kernel: Tensor) -> Tensor:
     """Nearly U V^T of the kernel's matrix U S V^T (m, n * size), by five Newton-Schulz iterations.
 
-    Its singular values end between 0.7 and 1.2, where they were not tiny compared with the largest. A tall matrix is
-    multiplied by sqrt(rows / columns), so that the step of an output does not depend on its shape.
+    Singular values end between 0.7 and 1.2, where they were not tiny compared with the largest. Rows are taken 64 at a
+    time (as in Khaled et al. 2025, "MuonBP", arXiv 2510.16981): the cost grows with their square, and would exceed that
+    of a deep network whose batch is small. Every row ends with a length of about 1, whatever their number.
     """
-    matrix = kernel.flatten(1)
+    parts = [_orthogonalised_rows(rows) for rows in torch.split(kernel.flatten(1), _ROWS)]
+    return torch.cat(parts).reshape(kernel.shape)
+
+
+def _orthogonalised_rows(matrix: Tensor) -> Tensor:
+    """The iterations multiply with polynomials of the small matrix X X^T; their product is applied to X once."""
     rows, columns = matrix.shape
     x = matrix.T if rows > columns else matrix
     x = x / (x.norm() + _FLOOR)
     a, b, c = _QUINTIC
+    gram, product = x @ x.T, torch.eye(len(x), device=x.device, dtype=x.dtype)
     for _ in range(_ITERATIONS):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    x = x.T if rows > columns else x
-    return x.reshape(kernel.shape) * max(1.0, rows / columns) ** 0.5
+        factor = b * gram + c * gram @ gram
+        factor.diagonal().add_(a)
+        product, gram = factor @ product, factor @ gram @ factor
+    x = product @ x
+    return x.T * (rows / columns) ** 0.5 if rows > columns else x
