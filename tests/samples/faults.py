@@ -18,14 +18,15 @@ import psutil
 from foreseen import BASE
 from workflow_runs import TINY, Experiment, new_experiment
 
-#: Every stage of the workflow, by verb, and what it has made: without that, the next call runs it.
+#: Every stage of the workflow, by verb, and what it has made: without that, the next call runs it. What only other stages
+#: read is made again only if these have to run, too.
 STAGES = {
     "check": "check",
     "fingerprint": "*fingerprint*",
     "plan": "plans",
     "folds": "splits_final.json",
-    "preprocess": "preprocessed",
-    "manifest": "preprocessed/*/*/prepared.json",
+    "preprocess": "preprocessed nnunet",
+    "manifest": "preprocessed/*/*/prepared.json nnunet",
     "train": "nnunet/models",
     "predict-fold": "nnunet/predictions/2d",
     "ensemble": "nnunet/predictions/2d+3d_fullres",
@@ -70,12 +71,13 @@ def outcome(experiment: Experiment) -> dict[str, str]:
     return found
 
 
-def remove(experiment: Experiment, pattern: str) -> None:
+def remove(experiment: Experiment, patterns: str) -> None:
     """Remove results."""
-    found = list(experiment.shared.glob(pattern))
-    assert found, pattern
-    for path in found:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for pattern in patterns.split():
+        found = list(experiment.shared.glob(pattern))
+        assert found, pattern
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def wait_for(condition: Callable[[], Any], *, what: str, every_s: float = 0.005) -> Any:
