@@ -122,7 +122,7 @@ def test_a_line_and_a_row_per_epoch_also_without_a_terminal(
     watch.show(history(4))  # at the end
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[1].strip() for line in lines] == [f"epoch {n}/10" for n in (1, 2, 3, 4)]
-    assert caplog.messages == lines
+    assert logged == lines
     assert lines[1] == (
         "train 2d fold 0: epoch 2/10: loss -0.100 (held out -0.100), pseudo-Dice a 0.500, b 0.250; mean 0.375, "
         "moving 0.300; learning rate 0.01; 2.0 s, 16.0 s left"

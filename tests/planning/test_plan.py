@@ -40,7 +40,8 @@ def plan_of(name, recipe=RECIPE):
 
 
 def test_there_is_a_vector_for_every_recipe_and_fingerprint():
-    others = {"flare21", "nnunet-2018", "nnunet-2021"}
+    others = {"flare21", "nnunet-2018", "nnunet-2021", "swift"}
+    assert recipe_named("swift").planning == recipe_named("nnunet").planning
     expected = {f"{recipe}-{vector['name']}" for recipe in {*recipe_names()} - others for vector in VECTORS}
     assert set(IDS) == expected
     assert len(IDS) == len(expected) == 65
