@@ -110,12 +110,9 @@ def test_tensorboard_that_is_not_there(tmp_path, monkeypatch):
         make_watch(tmp_path, logs=tmp_path)
 
 
-def test_a_line_and_a_row_per_epoch_also_without_a_terminal(
-    tmp_path, drawn, clock, capsys, caplog, monkeypatch
-):
-    monkeypatch.setattr(watching.logger, "propagate", True)
-    caplog.set_level("INFO")
-    written = []
+def test_a_line_and_a_row_per_epoch_also_without_a_terminal(tmp_path, drawn, clock, capsys, monkeypatch):
+    written, logged = [], []
+    monkeypatch.setattr(watching.logger, "info", lambda text, *words: logged.append(text % words))
     watch = make_watch(tmp_path, table=lambda records: written.append(len(records)))
     for now in (state(1), state(1, [0.5]), state(2), state(4)):
         watch(now)
