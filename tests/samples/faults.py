@@ -18,8 +18,8 @@ import psutil
 from foreseen import BASE
 from workflow_runs import TINY, Experiment, new_experiment
 
-#: Every stage of the workflow, by verb, and what it has made: without that, the next call runs it. What only other stages
-#: read is made again only if these have to run, too.
+#: Every stage of the workflow, by verb, and what it has made: without that, the next call runs it. What only other
+#: stages read is made again only if these have to run, too.
 STAGES = {
     "check": "check",
     "fingerprint": "*fingerprint*",
