@@ -35,7 +35,15 @@ KILLS = int(os.environ.get("SEGFLOW_KILLS", "30"))
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Experiment:
-    return undisturbed_experiment(tmp_path_factory.mktemp("undisturbed") / "experiment")
+    """One configuration, so that the job that is struck is the one that is under way."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "experiment"
+    return undisturbed_experiment(folder, configurations=["2d"])
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory) -> Experiment:
+    """Two configurations, which are averaged."""
+    return undisturbed_experiment(tmp_path_factory.mktemp("pair") / "experiment")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +56,8 @@ def undisturbed(tmp_path_factory) -> Experiment:
         ])
     ],
 )  # fmt: skip
-def test_killed(undisturbed, tmp_path, verb, name, target):
+def test_killed(tmp_path, verb, name, target, request):
+    undisturbed = request.getfixturevalue("pair" if verb == "ensemble" else "undisturbed")
     experiment = undisturbed.copy(tmp_path / "experiment")
     remove(experiment, STAGES[verb])
     failed = strike(experiment, verb, target, SIGNALS[name])
@@ -66,9 +75,8 @@ def test_killed(undisturbed, tmp_path, verb, name, target):
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)
-def test_killed_at_random_moments(tmp_path):
+def test_killed_at_random_moments(undisturbed, tmp_path):
     """One call after the other is struck, until the results are there; then it begins anew."""
-    undisturbed = undisturbed_experiment(tmp_path / "undisturbed", configurations=["2d"])
     random, struck = Random(int(os.environ.get("SEGFLOW_SEED", "0"))), []
     while len(struck) < KILLS:
         experiment = undisturbed.copy(tmp_path / "experiment")
