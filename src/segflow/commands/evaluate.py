@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from functools import partial as bind
 from pathlib import Path
 from typing import Literal
 
@@ -172,7 +171,7 @@ def _score_all(
     faults, warnings = [], []
     with progress_bar("evaluate", len(pairs)) as bar:
         bar.advance(len(scores))
-        work = bind(attempt, bind(_score, labels=labels, asked=asked))
+        work = functools.partial(attempt, functools.partial(_score, labels=labels, asked=asked))
         outcomes = map_cases(work, [group for _, group in missing], workers=how.workers)
         for (key, (reference, files)), outcome in zip(missing, outcomes, strict=True):
             bar.advance(len(files))
@@ -216,7 +215,7 @@ def _reference(file: Path, how: Scoring, ending: str) -> Path:
     return reference
 
 
-@lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=1)
 def _dataset_labels(folder: Path) -> dict[str, Path]:
     return {case.identifier: case.label for case in read_dataset(folder).cases if case.label is not None}
 

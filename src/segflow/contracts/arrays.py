@@ -7,12 +7,13 @@ second, third.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Image", "LabelMap", "Mask", "Scores", "Shape3", "SpacingMm", "Voxels"]
+__all__ = ["Image", "LabelMap", "Mask", "Scores", "Shape3", "SpacingMm", "Voxels", "lengths_text"]
 
 #: Intensities, float32, (channel, z, y, x).
 Image = NDArray[np.float32]
@@ -28,3 +29,8 @@ Voxels = NDArray[np.integer[Any]]
 Shape3 = tuple[int, int, int]
 #: Millimetres between voxel centres along z, y, x.
 SpacingMm = tuple[float, float, float]
+
+
+def lengths_text(values: Iterable[float]) -> str:
+    """Lengths along axes, such as "3 x 0.5 x 0.5"."""
+    return " x ".join(f"{value:g}" for value in values)

@@ -6,11 +6,11 @@ Apart from `integrity`, which concerns single cases: a change there repeats only
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segflow.contracts.arrays import SpacingMm
+from segflow.contracts.arrays import SpacingMm, lengths_text
 from segflow.contracts.artefacts import CheckedCase
 from segflow.contracts.case import Dataset
 from segflow.contracts.labels import Labels
@@ -51,15 +51,11 @@ def unusual_spacings(cases: Mapping[str, SpacingMm], known: Sequence[SpacingMm])
         return ()
     low, median, high = np.percentile(np.array(known), [25, 50, 75], axis=0)
     return tuple(
-        f"case {name}: its voxels measure {_lengths(spacing_mm)} mm (z, y, x), but those of the data set mostly "
-        f"{_lengths(median)}; correct the header if it is wrong"
+        f"case {name}: its voxels measure {lengths_text(spacing_mm)} mm (z, y, x), but those of the data set mostly "
+        f"{lengths_text(median)}; correct the header if it is wrong"
         for name, spacing_mm in cases.items()
         if (spacing_mm < low / _FAR).any() or (spacing_mm > high * _FAR).any()
     )
-
-
-def _lengths(values: Iterable[float]) -> str:
-    return " x ".join(f"{value:g}" for value in values)
 
 
 def _few_cases(n: int) -> str:

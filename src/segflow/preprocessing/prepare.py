@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from segflow.contracts.arrays import Image, LabelMap, Mask, Shape3, Voxels
+from segflow.contracts.arrays import Image, LabelMap, Mask, Shape3, Voxels, lengths_text
 from segflow.contracts.case import CaseRecord, PreparedCase, RawCase
 from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.plan import Preparation
@@ -96,8 +96,8 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels, *, copi
     voxel_bytes = copies * image.itemsize * len(image) + _LABEL_BYTES
     check_memory(
         math.prod(shape) * voxel_bytes + mask.size * image.itemsize,
-        f"case {raw.identifier}: its voxels of {_lengths(spacing_mm)} mm become {' x '.join(map(str, shape))} voxels "
-        f"of {_lengths(target_mm)} mm",
+        f"case {raw.identifier}: its voxels of {lengths_text(spacing_mm)} mm become "
+        f"{' x '.join(map(str, shape))} voxels of {lengths_text(target_mm)} mm",
     )
     axis = separate_axis(spacing_mm, target_mm, allowed=preparation.separate_z)
     label_map = None
@@ -191,7 +191,3 @@ def _small(labels: LabelMap) -> LabelMap:
     """A copy as int8 if the values fit, since labels are read far more often than written."""
     dtype = np.int8 if labels.max(initial=0) <= _INT8_MAX else np.int16
     return labels.astype(dtype, order="C")
-
-
-def _lengths(values: tuple[float, ...]) -> str:
-    return " x ".join(f"{value:g}" for value in values)

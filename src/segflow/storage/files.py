@@ -128,9 +128,8 @@ def parse_json(text: str | bytes, where: Path, *, error: type[SegflowError]) -> 
     """JSON of a file; errors as `read_json`."""
     try:
         found = json.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
-        json.dumps(
-            found, ensure_ascii=False
-        ).encode()  # a lone "\\ud800" is no text that could be shown or written
+        # Half a character, as "\\ud800" is, could be neither shown nor written.
+        json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as problem:  # also numbers of more digits than Python reads
         raise error(f"{where} is not valid JSON: {problem}") from None
     return found
