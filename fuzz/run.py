@@ -9,6 +9,7 @@ import resource
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -140,6 +141,7 @@ class _Reader:
 def _serve(name: str, file: Path, connection: Any) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    warnings.simplefilter("ignore")  # what a library remarks of a damaged file is no escape
     while True:
         try:
             connection.recv()

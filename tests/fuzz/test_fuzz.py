@@ -13,10 +13,15 @@ from fuzz import run
 SECONDS = 60 / len(TARGETS)
 
 
+def said(outcome):
+    """What escaped, whole."""
+    return "\n".join(f"{content!r}: {text}" for text, content in outcome.escapes.items())
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_seeds(name):
     outcome = run.replay(name)
-    assert not outcome.escapes
+    assert not outcome.escapes, said(outcome)
     assert outcome.counts["read"], "there is no seed that is read, so that mutations of it get anywhere"
     assert set(outcome.counts) <= {"read", "refused"}
 
@@ -25,7 +30,7 @@ def test_seeds(name):
 @pytest.mark.parametrize("name", TARGETS)
 def test_mutated_seeds(name):
     outcome = run.fuzz(name, seconds=SECONDS, seed=0)
-    assert not outcome.escapes
+    assert not outcome.escapes, said(outcome)
     assert outcome.counts.total()
 
 

@@ -56,7 +56,9 @@ def test_a_file_cut_short_is_damaged(tmp_path):
             load_tensors(tmp_path / "part.pt")
 
 
-@pytest.mark.parametrize("content", [b"hello world this is text", b'{"a": 1}', b"(" * 40, torch.zeros(3)])
+@pytest.mark.parametrize(
+    "content", [b"hello world this is text", b"\x80\x07}.", b'{"a": 1}', b"(" * 40, torch.zeros(3)]
+)
 def test_another_file(content, tmp_path):
     if isinstance(content, bytes):
         (tmp_path / "a.pt").write_bytes(content)

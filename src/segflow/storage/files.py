@@ -47,11 +47,11 @@ C = TypeVar("C", bound=Contract)
 DAMAGE: Final = (
     ArithmeticError,
     AssertionError,
+    AttributeError,
     EOFError,
     LookupError,
     MemoryError,
-    NotImplementedError,
-    RecursionError,
+    RuntimeError,
     SyntaxError,
     TokenError,
     TypeError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle  # for the name of the error that torch raises
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -19,7 +20,7 @@ from segflow.storage.files import DAMAGE, open_atomically, parse_json
 __all__ = ["CheckpointFile", "is_state", "load_network", "load_tensors", "save_network", "save_tensors"]
 
 #: What torch raises for damaged files: its unpickler checks little.
-_DAMAGE = (*DAMAGE, AttributeError, OSError, RuntimeError, pickle.UnpicklingError)
+_DAMAGE = (*DAMAGE, OSError, pickle.UnpicklingError)
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
@@ -41,7 +42,10 @@ def load_tensors(path: Path) -> dict[str, Any]:
         PredictionError: The file is missing, damaged, or holds anything but plain data.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # of a damaged file, torch asks to report an unknown protocol
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise PredictionError(f"{path} does not exist") from None
     except PermissionError:
