@@ -155,7 +155,9 @@ def test_used_as_a_module(finished):
     assert json.loads((folder / plan).read_text())["configurations"].keys() >= {"2d", "3d_fullres"}
     assert (folder / "segmentation" / "records").is_dir()
     planned = STARTED.findall(call(folder, "--dry-run"))
-    assert {"segflow_preprocess", "segflow_train", "segflow_make_report", "segflow_compare", "mine"} <= {*planned}
+    assert {"segflow_preprocess", "segflow_train", "segflow_make_report", "segflow_compare", "mine"} <= {
+        *planned
+    }
     assert not {"segflow_check", "segflow_plan"} & {*planned}
     assert planned.count("segflow_train") == 10
 
