@@ -342,7 +342,7 @@ def job(rule: str, reason: str, kind: str = "rule") -> str:
 
 def test_jobs_of_one_rule_and_reason_are_counted():
     text = job("train", "Forced execution") * 3 + job("plan", "Forced execution", "localcheckpoint")
-    text += job("all", "Input files updated by another job: a", "localrule")
+    text += "\nlocalrule all:\n    jobid: 0\n    reason: Input files updated by another job: a\n"
     assert planned_jobs(text) == [
         PlannedJobs("train", is_checkpoint=False, count=3, reason="forced"),
         PlannedJobs("plan", is_checkpoint=True, count=1, reason="forced"),

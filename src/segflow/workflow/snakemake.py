@@ -264,7 +264,7 @@ class PlannedJobs:
 
 
 def planned_jobs(dry_run: str) -> list[PlannedJobs]:
-    """The jobs in the output of `snakemake --dry-run`, in the order of their first one, without the rule `all`."""
+    """The jobs in the output of `snakemake --dry-run`, in the order of their first one, without targets."""
     jobs = list(_jobs(dry_run))
     undecided = {file for job in jobs if job.is_checkpoint for file in job.output}
     for _ in jobs:  # along the longest chain
@@ -299,7 +299,7 @@ def _jobs(dry_run: str) -> Iterator[_Job]:
             head, output = found, frozenset()
         elif written := _OUTPUT.match(line):
             output = frozenset(written["files"].split(", "))
-        elif (reason := _REASON.match(line)) and head is not None and head["rule"] != "all":
+        elif (reason := _REASON.match(line)) and head is not None and output:  # targets have none
             yield _Job(head["rule"], head["kind"] == "checkpoint", output, reason["reason"])
             head = None
 
