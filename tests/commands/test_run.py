@@ -140,10 +140,23 @@ def test_an_installed_package_does_what_a_checkout_does(tmp_path, repository):
     for words in (
         ["phantom", "data", "--cases", "5", "--seed", "0"],
         ["run", "data", *tiny, "training.batch_size={2d: 2}", *once],
-        ["predict", "--model", "results/data/nnunet", "--input", "data/imagesTr", "--output", "labels"],
+        ["predict", "-m", "results/data/nnunet", "-i", "data/imagesTr", "-o", "labels"],
+        [
+            "predict",
+            "-m",
+            "results/data/nnunet",
+            "-i",
+            "data/imagesTr/phantom_000_0000.nii.gz",
+            "-o",
+            "seg.nii.gz",
+            "--fast",
+            "--statistics",
+            "--preview",
+        ],
     ):
         subprocess.run([*segflow, *words], cwd=elsewhere, env=environment, check=True)
     assert (elsewhere / "results" / "data" / "nnunet" / "report.html").exists()
     assert len(list((elsewhere / "labels").glob("*.nii.gz"))) == 5
+    assert len(list(elsewhere.glob("seg.*"))) == 5
     used = (elsewhere / "results" / "data" / "nnunet" / "model" / "model.json.provenance").read_text()
     assert str(repository) not in used
