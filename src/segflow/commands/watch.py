@@ -31,7 +31,7 @@ _SILENT_S: Final = 900.0
 _LINE = re.compile(r"^(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (?P<level>[A-Z]+) (?P<text>.*)$")
 _EPOCH = re.compile(
     r".*?: epoch (?P<done>\d+)/(?P<epochs>\d+): (?:.*; mean (?P<dice>[^ ,;]+), moving [^ ;]+|[^;]*)"
-    r"; learning rate [^;]*; (?P<took>[^,]+)(?:, .* left)?$"
+    r"; learning rate [^;]*; [^,]+(?:, (?P<left>.*) left)?$"
 )
 _UNITS: Final = {"h": 3600, "min": 60, "s": 1}
 _STYLES: Final = {"running": "bold green", "resumed": "bold green", "finished": "green", "failed": "bold red"}
@@ -135,7 +135,7 @@ def _read(log: Path, found: _Training) -> None:
                 epoch["dice"] or ABSENT,
             )
             since = (datetime.now() - datetime.fromisoformat(line["time"])).total_seconds()
-            found.left_s = max(0.0, (found.epochs - found.done) * _seconds(epoch["took"]) - since)
+            found.left_s = max(0.0, _seconds(epoch["left"] or "0 s") - since)
         elif text.endswith(" steps"):
             found.state, found.left_s = "running", None
         elif text.startswith("resumed after"):
