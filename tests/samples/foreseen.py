@@ -108,6 +108,7 @@ FORESEEN = {
     "configurations as they are, by name": (settings(configurations=["3d_fullres", "2d"]), set()),
     "the same, of the recipe": (settings(selection={"configurations": ["2d", "3d_fullres"]}), set()),
     "preference for single models": (settings(selection={"prefer_single_within": 0.01}), since("select")),
+    "the forecast, which is off in these runs": (settings(forecast=True), {"forecast", "make_report"}),
     "overlays of the report": (settings(report={"overlays": 1}), {"make_report"}),
     "threads and workers": (settings(resources={"threads": 1, "workers": 1}), set()),
     "where patches are augmented": (settings(resources={"augment": "device"}), set()),

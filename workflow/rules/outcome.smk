@@ -42,6 +42,7 @@ rule make_report:
         final=FINAL_SUMMARY,
         summaries=all_of(SUMMARY),
         histories=all_of(HISTORY),
+        forecast=[FORECAST] if CONFIG.forecast else [],
         settled=settled,
     output:
         report=report(

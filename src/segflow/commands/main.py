@@ -38,6 +38,7 @@ _FOR_USERS = {
     "check": "check a data set: files, geometry, label values",
     "fingerprint": "measure a data set",
     "plan": "derive configurations from a fingerprint",
+    "forecast": "say what the trainings of a plan will cost",
     "run": "from a data set to a model package and its report, in one go",
     "watch": "show all trainings of some results while they run",
     "predict": "label new images with a model package",

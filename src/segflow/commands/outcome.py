@@ -24,6 +24,7 @@ _STAGES = (
     "fingerprint",
     "plan",
     "folds",
+    "forecast",
     "preprocess",
     "prepared",
     "train",

@@ -13,6 +13,7 @@ from segflow.commands.raw_cases import checked_cases
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.case import Case, Dataset
 from segflow.contracts.fingerprint import Fingerprint
+from segflow.contracts.forecast import Forecast
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.contracts.spelling import nfc
@@ -22,7 +23,8 @@ from segflow.images.dataset import read_dataset
 from segflow.images.formats import label_ending
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.training import TrainingRecipe
-from segflow.reporting.data import History, Overlay, ReportData
+from segflow.reporting.data import History, Overlay, ReportData, StageTime
+from segflow.reporting.forecast import compared
 from segflow.reporting.overlay import cut_slice, draw_overlay
 from segflow.reporting.page import render_report
 from segflow.reporting.text import cautions, mean_dice, representative_cases
@@ -75,11 +77,17 @@ def report(
         },
         histories=_histories(outcome),
         overlays=_overlays(outcome, source, overlays),
-        stages=stage_times(folder),
+        stages=_stages(folder),
         provenance=_provenance(outcome, networks),
         warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
     )
     write_text(output, render_report(data))
+
+
+def _stages(folder: Path) -> tuple[StageTime, ...]:
+    """Time per stage, beside what was forecast."""
+    file, found = folder / "forecast.json", stage_times(folder)
+    return compared(found, read_contract(Forecast, file)) if file.exists() else found
 
 
 def _warnings(check: Sequence[Path], results: Path, dataset: Dataset) -> tuple[str, ...]:

@@ -61,11 +61,12 @@ class Overlay:
 
 @dataclass(frozen=True)
 class StageTime:
-    """Time spent on one stage, summed over its jobs."""
+    """Time spent on one stage, and forecast for it, summed over its jobs."""
 
     name: str
     seconds: float
     jobs: int = 1
+    forecast_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
