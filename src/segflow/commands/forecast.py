@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
 from segflow.commands.arguments import (
-    ALONE,
     CORES,
     DEFAULTS,
     Ahead,
@@ -21,7 +19,6 @@ from segflow.commands.arguments import (
     Positive,
     ResultFile,
     Settings,
-    ThisCall,
     Threads,
 )
 from segflow.commands.console import console
@@ -30,6 +27,7 @@ from segflow.contracts.forecast import Forecast, NetworkForecast
 from segflow.contracts.plan import N_FOLDS, Configuration, Fold, Plan
 from segflow.images.dataset import read_description
 from segflow.nnunet.plans import read_plan
+from segflow.planning.size import prepared_gb
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.settings import parse_settings
@@ -60,7 +58,6 @@ def forecast(
     workers: Ahead | None = None,
     augment: Literal["workers", "device"] = "workers",
     minutes: Annotated[Minutes, Parameter(show_default=True)] = 0.6,
-    call: ThisCall = ALONE,  # noqa: ARG001  as of every stage
 ) -> None:
     """Say what an experiment will cost: trainings, steps, memory, disk, and hours on this device.
 
@@ -81,7 +78,6 @@ def forecast(
         workers: As of train.
         augment: As of train.
         minutes: To spend.
-        call: The call.
     """
     import torch
 
@@ -126,7 +122,7 @@ def forecast(
         folds=fold_names,
         side_by_side=side_by_side,
         planned_gpu_memory_gb=planner.gpu_memory_gb,
-        networks=tuple(_network(job, about, earlier=jobs[:number]) for number, job in enumerate(jobs)),
+        networks=tuple(_network(job, about) for job in jobs),
     )
     if output is not None:
         write_text(output, made.to_json())
@@ -151,7 +147,7 @@ class _About:
     seconds: float
 
 
-def _network(job: TrainingJob, about: _About, *, earlier: Sequence[TrainingJob]) -> NetworkForecast:
+def _network(job: TrainingJob, about: _About) -> NetworkForecast:
     import torch
 
     from segflow.training.timing import time_steps
@@ -161,9 +157,6 @@ def _network(job: TrainingJob, about: _About, *, earlier: Sequence[TrainingJob])
         torch.cuda.reset_peak_memory_stats()
     times = time_steps(job, seconds=about.seconds)
     per_case = times.validation / configuration.batch_size * _passes(configuration, about)
-    shares = configuration.data_identifier in {one.configuration.data_identifier for one in earlier}
-    slices = about.plan.median_shape[0] if configuration.dimensions < 3 else 1
-    voxels = 0.0 if shares else about.n_cases * slices * math.prod(configuration.median_shape)
     return NetworkForecast(
         configuration=configuration.name,
         epochs=job.training.epochs,
@@ -174,7 +167,7 @@ def _network(job: TrainingJob, about: _About, *, earlier: Sequence[TrainingJob])
         whole=times.whole,
         prediction_s=about.held_out * per_case,
         gpu_memory_gb=torch.cuda.max_memory_reserved() / _GB if on_gpu else None,
-        prepared_gb=voxels * (4 * job.channels + 2) / _GB,
+        prepared_gb=prepared_gb(about.plan, about.n_cases)[configuration.name],
         predictions_gb=about.held_out * math.prod(about.plan.median_shape) * about.kept_maps / _GB,
     )
 

@@ -13,6 +13,7 @@ from segflow.reporting.text import duration_text
 
 __all__ = ["compared", "forecast_lines"]
 
+#: A night has ten hours.
 _DAY, _NIGHT = 86400.0, 10 * 3600.0
 _WEEKS, _YEARS = 21, 730
 #: From here on a CPU's user is told what would fit a night.
@@ -24,16 +25,16 @@ def forecast_lines(forecast: Forecast) -> list[str]:
     networks, folds = forecast.networks, len(forecast.folds)
     device = f"the CPU with {forecast.threads} threads" if forecast.device == "cpu" else "this GPU"
     lines = [
-        f"forecast: {folds * len(networks)} trainings ({_of(len(networks), 'configuration')}, {_of(folds, 'fold')}), "
-        f"{forecast.steps:,} steps: about {_long_text(forecast.seconds)} on {device}"
+        f"forecast: {_of(folds * len(networks), 'training')} ({_of(len(networks), 'configuration')}, "
+        f"{_of(folds, 'fold')}), {forecast.steps:,} steps: about {_long_text(forecast.seconds)} on {device}"
         + (f", {forecast.side_by_side} jobs at a time" if forecast.side_by_side > 1 else "")
     ]
     for one in networks:
         memory = "" if one.gpu_memory_gb is None else f", {one.gpu_memory_gb:.1f} GB of GPU memory"
-        timed = "" if one.whole else " (estimated from smaller batches)"
+        timed = "" if one.whole else " (from smaller batches)"
         lines.append(
-            f"  {one.configuration}: {_long_text(one.training_s)} per training at {duration_text(one.step_s)} a step"
-            f"{timed}; held-out predictions {_long_text(one.prediction_s)}{memory}"
+            f"  {one.configuration}: {_long_text(one.training_s)} per training at {_step_text(one.step_s)} a step"
+            f"{timed}; held-out cases {_long_text(one.prediction_s)}{memory}"
         )
     disk = (sum(one.prepared_gb for one in networks), sum(one.predictions_gb for one in networks))
     lines.append(
@@ -61,14 +62,14 @@ def _advice(forecast: Forecast) -> list[str]:
     beside = forecast.prediction_s / forecast.side_by_side
     fitting = math.floor(epochs * max(0.0, _NIGHT - beside) * forecast.side_by_side / forecast.training_s)
     if fitting >= 1:
-        fits = f"training.epochs={fitting} would fit a night ({_NIGHT / 3600:.0f} hours)"
+        fits = f"training.epochs={fitting} fits a night"
     else:
         fits = (
             "not even one epoch of it fits a night: fewer folds, configurations and training.iterations would"
         )
     return [
         *lines,
-        f"  these networks are meant for a GPU, and a CPU takes {_long_text(forecast.seconds)}; {fits}",
+        f"  these networks are meant for a GPU, and a CPU takes {_long_text(forecast.seconds)}: {fits}",
     ]
 
 
@@ -79,6 +80,10 @@ def _long_text(seconds: float) -> str:
     if days >= _WEEKS:
         return f"{days / 7:.0f} weeks"
     return f"{days:.1f} days" if days >= 2 else duration_text(seconds)
+
+
+def _step_text(seconds: float) -> str:
+    return duration_text(seconds) if seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 
 def _of(number: int, name: str) -> str:
