@@ -146,7 +146,7 @@ def test_targets(experiment):
         ["0"],
         ["2d", "3d_fullres"],
     )
-    assert all((one["epochs"], one["iterations"], one["whole"]) == (2, 2, True) for one in made["networks"])
+    assert all((one["epochs"], one["iterations"]) == (2, 2) for one in made["networks"])
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def forecast(
     threads: Threads = CORES,
     workers: Ahead | None = None,
     augment: Literal["workers", "device"] = "workers",
-    minutes: Annotated[Minutes, Parameter(show_default=True)] = 0.6,
+    minutes: Annotated[Minutes, Parameter(show_default=True)] = 0.8,
 ) -> None:
     """Say what an experiment will cost: trainings, steps, memory, disk, and hours on this device.
 

@@ -29,7 +29,7 @@ __all__ = ["StepTimes", "time_steps"]
 _WARM_UP: Final = 1
 _LEAST, _MOST = 2, 60
 #: Edges of the patches tried, in parts of which the network's coarsest stage sees one voxel each.
-_EDGES: Final = (2, 4, 8, 16)
+_EDGES: Final = (2, 4, 8)
 #: A case need not be larger than this many patches along an axis.
 _PATCHES: Final = 2
 #: Edge of the parts of its label map.
@@ -60,12 +60,16 @@ def time_steps(job: TrainingJob, *, seconds: float) -> StepTimes:
         seconds: To spend about so many at most.
     """
     end, whole = time.monotonic() + seconds, _voxels(job)
-    timed: list[_Timed] = []
-    for smaller in _sizes(job):
-        voxels = _voxels(smaller)
-        if timed and time.monotonic() + (_WARM_UP + _LEAST) * sum(_expected(timed, voxels)) > end:
-            break
-        timed.append(_Timed(voxels, *_timed(smaller, end if voxels == whole else 0.0)))
+    smallest, *larger = _sizes(job)
+    timed = [_Timed(_voxels(smallest), *_timed(smallest, 0.0))]
+
+    def fits(size: TrainingJob) -> bool:
+        expected = (_WARM_UP + _LEAST) * sum(_expected(timed, _voxels(size)))
+        return timed[-1].voxels < _voxels(size) and time.monotonic() + expected < end
+
+    while fitting := [*filter(fits, larger)]:
+        voxels = _voxels(fitting[-1])
+        timed.append(_Timed(voxels, *_timed(fitting[-1], end if voxels == whole else 0.0)))
     return StepTimes(*_expected(timed, whole), whole=timed[-1].voxels == whole)
 
 
