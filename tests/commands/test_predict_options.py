@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from packages import package_of
 from stage_calls import call
 
+from segflow.commands import score_fast
 from segflow.commands.main import main
 from segflow.prediction import sliding_window
 from segflow.prediction.predictor import Predictor
@@ -233,6 +234,39 @@ def test_what_is_asked_for_later_is_made_and_what_no_longer_fits_is_removed(mode
     assert not Path("out/statistics.csv").exists()
     assert names_in(Path("out/statistics")) == set()
     assert len(names_in(Path("out/preview"))) == 5
+
+
+def test_the_scores_of_fast(model, predict, tmp_path, monkeypatch, capsys):
+    """The same as predicting and evaluating; an interrupted call goes on."""
+    data, folds = model.parent / "data", model.parent / "folds.json"
+    words = [
+        "score-fast",
+        "--model",
+        model,
+        "--dataset",
+        data,
+        "--folds",
+        folds,
+        "--device",
+        "cpu",
+        "--output",
+        "fast.json",
+    ]
+    (held_out,) = json.loads(folds.read_text())[0]["val"]
+    predict(scan(model, held_out[-1]), "out", "--fast")
+    call("evaluate", "--predictions", "out", "--dataset", data, "--output", "summary.json", "--workers", 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(score_fast, "summarise", lambda *_: 1 / 0)
+        assert main([str(word) for word in words]) == 1
+    with monkeypatch.context() as finished:
+        finished.setattr(Predictor, "predict_case", lambda *_: pytest.fail("it was predicted already"))
+        call(*words)
+    found, expected = (json.loads(Path(name).read_text()) for name in ("fast.json", "summary.json"))
+    assert (found["foreground_mean"], found["mean"]) == (expected["foreground_mean"], expected["mean"])
+    (tmp_path / "folds.json").write_text(folds.read_text().replace(held_out, "nobody"))
+    words[words.index(folds)] = "folds.json"
+    assert main([str(word) for word in words]) == 1
+    assert "folds.json names nobody, which is not a case" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_predictor_takes_images_and_files(model, tmp_path):

@@ -37,6 +37,7 @@ _STAGES = (
     "postprocess",
     "evaluate_final",
     "package",
+    "score_fast",
     "report",
 )
 

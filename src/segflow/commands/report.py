@@ -22,11 +22,12 @@ from segflow.images.dataset import read_dataset
 from segflow.images.formats import label_ending
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.training import TrainingRecipe
-from segflow.reporting.data import History, Overlay, ReportData
+from segflow.reporting.data import FastScores, History, Overlay, ReportData
 from segflow.reporting.overlay import cut_slice, draw_overlay
 from segflow.reporting.page import render_report
 from segflow.reporting.text import cautions, mean_dice, representative_cases
 from segflow.reporting.training import diagnoses
+from segflow.selection.evaluate import summarise
 from segflow.storage.files import read_contract, write_text
 
 
@@ -77,9 +78,23 @@ def report(
         overlays=_overlays(outcome, source, overlays),
         stages=stage_times(folder),
         provenance=_provenance(outcome, networks),
+        fast=_fast(outcome),
         warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
     )
     write_text(output, render_report(data))
+
+
+def _fast(outcome: Outcome) -> FastScores | None:
+    """What `predict --fast` scored, beside the out-of-fold predictions of the same cases by the same networks."""
+    file = outcome.folder / "fast.json"
+    if not file.exists():  # found by hand, or of an earlier version
+        return None
+    fast = read_contract(Summary, file)
+    names = {case.file_name for case in fast.metric_per_case}
+    usual = [case for case in outcome.summary.metric_per_case if case.file_name in names]
+    scores = (one.foreground_mean.dice for one in (fast, summarise(usual, outcome.labels)))
+    folds = outcome.card.folds
+    return FastScores(folds[0], len(folds), len(names), *scores) if len(usual) == len(names) > 0 else None
 
 
 def _warnings(check: Sequence[Path], results: Path, dataset: Dataset) -> tuple[str, ...]:
