@@ -283,6 +283,16 @@ def test_the_predictor_takes_images_and_files(model, tmp_path):
     assert (tmp_path / "seg.nii.gz").read_bytes() == expected.read_bytes()
 
 
+def test_closed_streams_change_nothing(model, tmp_path):
+    """As of a job that is started with none of them; else files that are opened would take their place."""
+    words = ["-m", "segflow", "predict", "-m", model, "-i", images(model), "-o", "out", "--device", "cpu"]
+    shell = 'exec "$@" <&- >&- 2>&-'
+    ended = subprocess.run(["sh", "-c", shell, "sh", sys.executable, *words], cwd=tmp_path, check=False)
+    assert ended.returncode == 0
+    for name in names_in(model.parent / "straight"):
+        assert (tmp_path / "out" / name).read_bytes() == (model.parent / "straight" / name).read_bytes()
+
+
 def test_the_snippets_of_the_page_run(model, repository, tmp_path):
     """In the page's order, in one folder, each in Python of its own."""
     page = (repository / "docs" / "how-to" / "predict.md").read_text()
