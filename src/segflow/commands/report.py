@@ -20,8 +20,8 @@ from segflow.fingerprint.consistency import dataset_warnings
 from segflow.images.cases import read_image, read_labels
 from segflow.images.dataset import read_dataset
 from segflow.images.formats import label_ending
+from segflow.nnunet.folds import read_folds
 from segflow.nnunet.plans import read_plan
-from segflow.recipes.training import TrainingRecipe
 from segflow.reporting.data import History, Overlay, ReportData
 from segflow.reporting.overlay import cut_slice, draw_overlay
 from segflow.reporting.page import render_report
@@ -51,13 +51,15 @@ def report(
     source = read_dataset(dataset.parent)
     folder, card = outcome.folder, outcome.card
     networks = [read_contract(NetworkCard, file) for file in _of_trainings(outcome, "card.json")]
+    plan = read_plan(folder / "model" / "plans.json")
+    splits = folder.parent / "splits_final.json"
     qualified = cautions(
         outcome.summary,
         outcome.labels,
-        devices={network.device for network in networks},
+        networks=networks,
+        planned=plan.configurations,
         folds=card.folds,
-        epochs=min(network.epochs for network in networks),
-        recipe_epochs=TrainingRecipe().epochs,
+        n_folds=len(read_folds(splits)) if splits.exists() else 0,
     )
     data = ReportData(
         dataset=card.dataset,
@@ -65,7 +67,8 @@ def report(
         channel_names=tuple(map(str, outcome.description["channel_names"].values())),
         file_ending=label_ending(str(outcome.description["file_ending"])),
         fingerprint=read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json"),
-        plan=read_plan(folder / "model" / "plans.json"),
+        plan=plan,
+        trained={network.configuration.name: network.configuration for network in networks},
         selection=card.selection,
         summary=outcome.summary,
         postprocessing=card.postprocessing,

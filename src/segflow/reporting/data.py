@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import FoldName, Plan
+from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 
 __all__ = ["History", "Overlay", "ReportData", "StageTime"]
@@ -79,6 +79,7 @@ class ReportData:
         file_ending: With its dot; removed from file names to name the cases.
         fingerprint: Of the data set.
         plan: With all configurations.
+        trained: Configurations as they were trained, by name, where that differs from the plan.
         selection: The candidates and the best.
         summary: Out-of-fold scores of the best candidate, after post-processing if operations were accepted.
         candidate_summaries: Out-of-fold scores by candidate name, for the per-target columns; may be incomplete.
@@ -96,6 +97,7 @@ class ReportData:
     file_ending: str
     fingerprint: Fingerprint
     plan: Plan
+    trained: Mapping[str, Configuration] = field(default_factory=dict)
     selection: Selection
     summary: Summary
     postprocessing: PostProcessing
