@@ -105,8 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         logger.error("%s; %s", str(problem).rstrip("."), hint)  # noqa: TRY400
         return _EXIT_USAGE
-    except KeyboardInterrupt:
-        logger.warning("interrupted")
+    except KeyboardInterrupt as problem:
+        kept = str(problem) or "files that are complete are kept; repeat the call to go on"
+        logger.log(logging.INFO if "--job" in words else logging.WARNING, "interrupted; %s", kept)
         return _EXIT_INTERRUPTED
     except (OSError, MemoryError) as problem:
         logger.error("%s", sentence_of(problem))  # noqa: TRY400  as above
