@@ -39,6 +39,7 @@ _FOR_USERS = {
     "fingerprint": "measure a data set",
     "plan": "derive configurations from a fingerprint",
     "run": "from a data set to a model package and its report, in one go",
+    "watch": "show all trainings of some results while they run",
     "predict": "label new images with a model package",
     "evaluate": "score label maps against references",
     "find-best": "choose and post-process by out-of-fold predictions, in one go",
