@@ -11,7 +11,7 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 
-__all__ = ["History", "Overlay", "ReportData", "StageTime"]
+__all__ = ["History", "Overlay", "Picture", "ReportData", "StageTime"]
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,28 @@ def _number(cell: str | float | None) -> float:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A PNG file from `draw_overlay`, and what it shows, such as "lesion, axial slice 12 of 40"."""
+
+    png: bytes
+    note: str
+
+
+@dataclass(frozen=True)
 class Overlay:
-    """A picture of one case.
+    """Pictures of one case.
 
     Attributes:
         case: Its identifier.
         rank: Such as "best".
         mean_dice: Over targets.
-        png: From `draw_overlay`.
-        note: What is shown, such as "slice 12 of 40".
+        pictures: The largest cross-sections of each target.
     """
 
     case: str
     rank: str
     mean_dice: float
-    png: bytes
-    note: str = ""
+    pictures: tuple[Picture, ...]
 
 
 @dataclass(frozen=True)

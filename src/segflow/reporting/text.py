@@ -27,6 +27,7 @@ __all__ = [
     "representative_cases",
     "shape_text",
     "spreads",
+    "worst_targets",
 ]
 
 #: Stands for a number that is not defined.
@@ -117,6 +118,13 @@ def representative_cases(summary: Summary, n: int = 3) -> tuple[tuple[str, CaseS
     wanted = min(n, len(ranked))
     places = [0] if wanted == 1 else [round(i * last / (wanted - 1)) for i in range(wanted)]
     return tuple((_rank(place, last), ranked[place]) for place in places)
+
+
+def worst_targets(case: CaseScores, labels: Labels, n: int = 4) -> list[int]:
+    """Places of up to n targets that occur in a case, annotated or predicted, lowest Dice first; all if none occurs."""
+    dice = [case.metrics[target_key(target)].dice for target in labels.targets]
+    occurring = [i for i, value in enumerate(dice) if not math.isnan(value)] or range(len(dice))
+    return sorted(occurring, key=lambda i: dice[i])[:n]
 
 
 def _rank(place: int, last: int) -> str:
