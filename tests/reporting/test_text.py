@@ -18,6 +18,7 @@ from segflow.reporting.text import (
     representative_cases,
     shape_text,
     spreads,
+    worst_targets,
 )
 
 
@@ -74,6 +75,12 @@ def test_representative_cases(n, expected):
     chosen = representative_cases(scores, n)
     assert [(rank, case.metrics["1"].dice) for rank, case in chosen] == expected
     assert representative_cases(summary((NAN, NAN)), n) == ()
+
+
+def test_targets_of_pictures():
+    few = summary((0.9, 0.2), (0.9, NAN), (NAN, NAN)).metric_per_case
+    assert [worst_targets(case, LABELS) for case in few] == [[1, 0], [0], [0, 1]]
+    assert worst_targets(few[0], LABELS, 1) == [1]
 
 
 MANY = [(0.9, 0.8)] * 12

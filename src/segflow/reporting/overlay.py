@@ -63,7 +63,8 @@ def view_of(
 
     Args:
         image: (c, z, y, x), in the order of the file.
-        prediction, reference: (z, y, x).
+        prediction: (z, y, x).
+        reference: (z, y, x).
         geometry: Of the file; each of its axes is taken for the axis of the body that it is closest to.
         has_orientation: Whether the format knows the axes of the body; otherwise nothing is turned.
     """
