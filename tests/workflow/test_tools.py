@@ -165,7 +165,9 @@ def test_used_as_a_module(finished):
 @pytest.mark.slow
 def test_used_as_a_module_with_segflows_own_configuration(finished):
     """Which is found beside segflow, not beside the importing workflow."""
-    assert "results/data/check/chunk_0.json" in call(importing(finished, ""), "--dry-run")
+    assert "results/data/check/chunk_0.json" in call(
+        importing(finished, ""), "--dry-run", "--config", "dataset=data"
+    )
 
 
 # Software environments.
