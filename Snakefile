@@ -29,11 +29,21 @@ include: "workflow/rules/outcome.smk"
 rule all:
     default_target: True
     input:
-        # By name, so that those of several data sets are made side by side; see `planned_configurations`.
-        [file for experiment in EXPERIMENTS for file in check_reports(experiment)],
-        expand(f"{PLAN}/plans.json", dataset=SOURCES, plan=PLANS.planning),
+        *FIRST_OUTPUTS,
         durable_outputs,
     localrule: True
+
+
+# As in `snakemake models`.
+for name, files in TARGETS.items():
+
+    rule:
+        name:
+            name
+        input:
+            *FIRST_OUTPUTS,
+            files,
+        localrule: True
 
 
 onstart:

@@ -19,27 +19,37 @@ def screen(monkeypatch):
     """A terminal of 80 columns, and the last line that it shows."""
     shown = io.StringIO()
     monkeypatch.delenv("COLUMNS", raising=False)
-    monkeypatch.setattr(
-        console, "console", Console(file=shown, width=80, force_terminal=True, color_system=None)
-    )
+    terminal = Console(file=shown, width=80, force_terminal=True, color_system=None)
+    monkeypatch.setattr(console, "console", terminal)
 
     def last():
         plain = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", shown.getvalue())
         return [line for line in re.split(r"[\r\n]", plain) if line.strip()][-1]
 
+    last.terminal = terminal
     return last
 
 
-NOTE = "epoch 2/2 loss -0.168 dice 0.000 0.111 0.222 0.333 0.444"
+NOTE = "epoch 12/1000 loss -0.168 dice 0.000 0.111 0.222 0.333 0.444"
 
 
-def test_a_long_note_leaves_room_for_the_rest(screen):
-    with progress_bar("train 3d_fullres fold 0", 4, per_step=3, item="samples") as bar:
+@pytest.mark.parametrize("name", ["3d_fullres", "3d_cascade_fullres"])
+def test_80_columns_have_room_for_epoch_loss_and_time_left(name, screen):
+    with progress_bar(f"train {name} fold 0", 5, per_step=3, item="samples") as bar:
         for _ in range(4):
             bar.advance(note=NOTE)
     line = screen()
-    assert re.fullmatch(r"train 3d_fullres fold 0 \S{16} 4/4 0:00:00 +[\d.]+ samples/s ep.*…", line)
+    assert re.fullmatch(rf"train {name} fold 0 \S+ +0:00:0\d left +epoch 12/1000 loss -0.168.*…", line), line
     assert len(line) <= 80
+
+
+def test_a_wide_screen_has_counts_as_well(screen):
+    screen.terminal.width = 140
+    with progress_bar("train 3d_fullres fold 0", 4, per_step=3, item="samples") as bar:
+        for _ in range(4):
+            bar.advance(note=NOTE)
+    pattern = rf"train 3d_fullres fold 0 \S{{16}} 4/4 0:00:00 taken +[\d.]+ samples/s {NOTE} *"
+    assert re.fullmatch(pattern, screen())
 
 
 @pytest.mark.parametrize("text", ["fold [/x]", "a [bold] :smile:"])
@@ -63,6 +73,7 @@ def test_without_items_no_throughput(screen):
 
 def test_throughput_counts_items_and_not_what_was_done_before(monkeypatch, screen):
     """Twelve steps were done by an interrupted training; then one a second."""
+    screen.terminal.width = 140
     now = [100.0]
     progress = console.Progress
 

@@ -130,10 +130,18 @@ def test_ctrl_c_while_a_library_executes_text(tmp_path):
 import sys
 from segflow.commands import main
 main.application = lambda words: exec("raise KeyboardInterrupt")
-sys.exit(main.main([]))
+sys.exit(main.main(sys.argv[1:]))
 """)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.strip()) == (130, "segflow: interrupted")
+    of_job = subprocess.run([sys.executable, script, "--job"], capture_output=True, text=True, check=False)
+    assert (of_job.returncode, of_job.stderr) == (
+        130,
+        "",
+    )  # the call that it belongs to has a word of its own
+    assert (done.returncode, done.stderr.strip()) == (
+        130,
+        "segflow: interrupted; files that are complete are kept; repeat the call to go on",
+    )
 
 
 def test_manifest(manifest_call, tmp_path):

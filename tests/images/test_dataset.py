@@ -263,6 +263,29 @@ def test_cases_to_predict_need_no_labels(make):
     assert [(case.identifier, case.label) for case in cases] == [("a", None), ("b", None)]
 
 
+@pytest.mark.parametrize(
+    ("names", "channels", "found"),
+    [
+        (("a", "b_2021", "c_0001"), 1, ["a", "b_2021", "c_0001"]),
+        (("a", "b_0000"), 1, ["b"]),
+        (("a_0000", "b_0000"), 1, ["a", "b"]),
+        (("a", "b"), 2, None),
+    ],
+)
+def test_plain_names_of_images_with_one_channel(names, channels, found, make):
+    folder = make(files=[f"images/{name}" for name in (*names, "._a")]) / "images"
+    (folder / "notes.txt").touch()
+    if found is None:
+        with pytest.raises(DatasetError, match="holds no file named IDENTIFIER_0000"):
+            find_inputs([folder], ".nii.gz", channels)
+        return
+    inputs = find_inputs([folder], ".nii.gz", channels)
+    assert (list(inputs.cases), inputs.faults) == (found, {})
+    if "b_2021" in found:
+        files = [folder / f"{name}.nii.gz" for name in names]
+        assert find_inputs(files, ".nii.gz", channels) == inputs
+
+
 def test_stray_labels(make):
     folder = make(files=(*FILES, "labelsTr/c"))
     assert stray_labels(read_dataset(folder)) == (folder / "labelsTr" / "c.nii.gz",)

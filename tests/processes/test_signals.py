@@ -80,6 +80,14 @@ def test_work_that_is_done_is_not_interrupted(number):
     assert stop()
 
 
+def test_a_stopped_training_says_what_is_kept():
+    with (
+        pytest.raises(KeyboardInterrupt, match=r"training is saved .* the same call goes on"),
+        stop_requests(),
+    ):
+        work(lambda: True, [], SIGINT)
+
+
 def test_other_errors_pass():
     with pytest.raises(TrainingError, match="the loss is nan"), stop_requests():
         raise TrainingError("the loss is nan")

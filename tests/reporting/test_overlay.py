@@ -64,4 +64,7 @@ def test_the_picture_is_a_small_png_and_always_the_same(reference_at, constant):
         assert picture.format == "PNG"
         assert picture.height == 2 * picture.width
     assert png == draw_overlay(pair, LABELS)
+    assert png != draw_overlay(
+        pair, LABELS, caption="\u60a3\u8005 $x$"
+    )  # that the font lacks; and no formula
     assert len(png) < 200_000

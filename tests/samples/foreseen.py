@@ -14,9 +14,9 @@ BASE = {"folds": [0], "planning": {"spacing_mm": [2.0, 1.0, 1.0]}}
 #: From a stage to the end, in the order of the rules.
 ORDER = (
     "train", "predict_fold", "ensemble", "evaluate", "crossvalidate", "select", "postprocess_search", "postprocess",
-    "evaluate_final", "package", "report", "compare",
+    "evaluate_final", "make_package", "make_report", "compare",
 )  # fmt: skip
-DATA = ("check", "fingerprint", "plan", "folds", "preprocess", "prepared")
+DATA = ("check", "fingerprint", "plan", "folds", "preprocess", "manifest")
 
 Change = Callable[[Experiment], None]
 
@@ -108,7 +108,7 @@ FORESEEN = {
     "configurations as they are, by name": (settings(configurations=["3d_fullres", "2d"]), set()),
     "the same, of the recipe": (settings(selection={"configurations": ["2d", "3d_fullres"]}), set()),
     "preference for single models": (settings(selection={"prefer_single_within": 0.01}), since("select")),
-    "overlays of the report": (settings(report={"overlays": 1}), {"report"}),
+    "overlays of the report": (settings(report={"overlays": 1}), {"make_report"}),
     "threads and workers": (settings(resources={"threads": 1, "workers": 1}), set()),
     "where patches are augmented": (settings(resources={"augment": "device"}), set()),
     "what is kept and shown of a training": (
@@ -136,10 +136,10 @@ FORESEEN = {
     "code of the post-processing search": (edit("selection/search.py"), since("postprocess_search")),
     "code of post-processing": (
         edit("commands/postprocess.py"),
-        {"postprocess", "evaluate_final", "report", "compare"},
+        {"postprocess", "evaluate_final", "make_report", "compare"},
     ),
-    "code of the package": (edit("commands/package.py"), {"package", "report", "compare"}),
-    "code of the report": (edit("reporting/page.py"), {"report"}),
+    "code of the package": (edit("commands/package.py"), {"make_package", "make_report", "compare"}),
+    "code of the report": (edit("reporting/page.py"), {"make_report"}),
     "code of the comparison": (edit("commands/compare.py"), {"compare"}),
     "code of the screen's summary": (edit("commands/summary.py"), set()),
     "code of prediction of new images": (edit("commands/predict.py"), set()),

@@ -23,13 +23,15 @@ def parse(data):
 
 @pytest.fixture(scope="module")
 def commented(repository):
-    """config.yaml, which every call reads first."""
-    return yaml.safe_load((repository / "config" / "config.yaml").read_text())
+    """config.yaml, which every call reads first, with a data set."""
+    content = yaml.safe_load((repository / "config" / "config.yaml").read_text())
+    assert content["dataset"] is None
+    return {**content, "dataset": "data"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_every_file_is_valid(file, commented):
-    data = yaml.safe_load(file.read_text())
+    data = commented if file.name == "config.yaml" else yaml.safe_load(file.read_text())
     recipes = read_recipes(parse(data))
     assert recipes == read_recipes(parse(merged(commented, data)))
     if file.name != "config.yaml":
@@ -71,6 +73,10 @@ def test_the_commented_file_changes_no_value_of_the_recipe(section, commented):
     [
         ({"folds": []}, "'folds"),
         ({"folds": [-1]}, r"'folds.*\.0'"),
+        *(
+            ({"folds": folds}, r"folds: name some, .*, or all, which .* \(found ")
+            for folds in ("al", ["all"], [0, "1"])
+        ),
         ({"folds": [1, 1]}, "folds names one of its entries twice"),
         ({"configurations": ["2d+3d_fullres"]}, r"'configurations.*\.0'"),
         ({"plan": "p.json", "datasets": ["a", "b"]}, "'plan': an edited plan is that of one data set"),
@@ -90,8 +96,11 @@ def test_the_commented_file_changes_no_value_of_the_recipe(section, commented):
         ({"datasets": "data"}, "'datasets'"),
         ({"training": 3}, "'training'"),
         ({"output": None}, "'output'"),
-        ({"dataset": None}, r"name the data set: dataset: FOLDER, or datasets: \[FOLDER"),
-        ({"dataset": None, "datasets": []}, r"name the data set: dataset: FOLDER, or datasets: \[FOLDER"),
+        ({"dataset": None}, r"name a data set: dataset: FOLDER, or datasets: \[FOLDER, \.\.\.\], in a file"),
+        (
+            {"dataset": None, "datasets": []},
+            r"name a data set: dataset: FOLDER, or datasets: \[FOLDER, \.\.\.\], in a file",
+        ),
         ({"datasets": ["a/data", "b/data"]}, "two data sets have the same folder name"),
         ({"datasets": ["data", "data"]}, "two data sets have the same folder name"),
         ({"datasets": ["data", "b/data/"]}, "two data sets have the same folder name"),

@@ -190,7 +190,7 @@ def test_all_cases_are_trained_on_where_that_is_asked_for(lay_out):
     assert sources(folds="all")["data"].folds == ["all"]
     split_into_two(folder)
     message = (
-        r"folds: all trains on every case, but data has a splits_final\.json that holds some out; name its"
+        r"folds: all trains on every case, but data has a splits_final\.json that holds some out; name some"
     )
     with pytest.raises(ConfigurationError, match=message):
         sources(folds="all")

@@ -64,7 +64,7 @@ def test_a_configuration_enabled(finished):
     assert (alone["preprocess"], alone["train"], alone["ensemble"]) == (2, 1, 0)
     finished.configure(**BASE, configurations=["2d", "3d_fullres"])
     jobs = finished.jobs("--dry-run")
-    assert set(jobs) == {"preprocess", "prepared"} | since("train")
+    assert set(jobs) == {"preprocess", "manifest"} | since("train")
     assert (jobs["preprocess"], jobs["train"], jobs["predict_fold"], jobs["evaluate"]) == (2, 1, 2, 3)
 
 
@@ -79,8 +79,8 @@ def test_a_configuration_enabled(finished):
         ("fingerprint/extract.py", {"fingerprint", "plan"}),
         ("planning/patch.py", {"plan"}),
         ("planning/folds.py", {"folds"}),
-        ("preprocessing/normalise.py", {"preprocess", "prepared"}),
-        ("commands/manifest.py", {"prepared"}),
+        ("preprocessing/normalise.py", {"preprocess", "manifest"}),
+        ("commands/manifest.py", {"manifest"}),
     ],
 )
 def test_nothing_follows_from_the_same_result(finished, module, expected):
@@ -107,7 +107,7 @@ def test_a_plan_that_changes_in_its_networks_only(finished, change, trains):
 @pytest.mark.parametrize("change", [{"label_interpolation": "nearest"}, {"normalization": "ct"}], ids=str)
 def test_a_plan_that_prepares_cases_otherwise(finished, change):
     finished.configure(**BASE | {"planning": {**BASE["planning"], **change}})
-    assert set(finished.jobs()) >= {"plan", "preprocess", "prepared", "train", "predict_fold", "report"}
+    assert set(finished.jobs()) >= {"plan", "preprocess", "manifest", "train", "predict_fold", "make_report"}
     assert not finished.jobs()
 
 
@@ -269,7 +269,7 @@ def test_an_image_or_a_label_changed(finished, case, file_of, change):
     before = prepared(finished)
     rewrite(file_of(finished, case), change)
     jobs = finished.jobs()
-    assert set(jobs) == since("train") | {"check", "fingerprint", "plan", "preprocess", "prepared"}
+    assert set(jobs) == since("train") | {"check", "fingerprint", "plan", "preprocess", "manifest"}
     assert (jobs["check"], jobs["preprocess"]) == (1, 2)
     assert prepared_again(before, prepared(finished)) == {case}
 

@@ -34,7 +34,7 @@ def test_two_data_sets_and_two_recipes_with_one_plan(several):
     chunks, experiments = 2, 4
     assert (jobs["fingerprint"], jobs["plan"], jobs["folds"]) == (2, 2, 2)
     assert (jobs["check"], jobs["preprocess"]) == (2 * chunks, 2 * chunks)
-    assert jobs["train"] == jobs["report"] == experiments
+    assert jobs["train"] == jobs["make_report"] == experiments
     assert jobs["compare"] == 1
 
     table = pd.read_csv(several.output / "comparison.csv")

@@ -7,10 +7,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,10 +23,9 @@ from segflow.workflow.snakemake import PlannedJobs, planned_jobs
 SNAKEFILE = """
 import json
 from pathlib import Path
-from segflow.workflow.snakemake import granted, recover_records, settle, stop_jobs_when_interrupted
+from segflow.workflow.snakemake import granted, recover_records, settle
 
 if workflow.is_main_process:
-    stop_jobs_when_interrupted()
     recover_records(Path("results"))
 
 VALUE = config["value"]
@@ -73,10 +70,6 @@ checkpoint later:
 rule long:
     output: "results/" + "a" * 200
     shell: "touch {output}"
-
-rule sleep:
-    output: "results/slept"
-    shell: "exec python -c 'import time; open(\\"asleep\\", \\"w\\"); time.sleep(60)'"
 
 onsuccess:
     jobs = {}
@@ -168,17 +161,6 @@ class TestAssumptions:
         copy = shutil.copytree(toy, tmp_path / "copy")
         shutil.rmtree(copy / ".snakemake")
         assert reasons_in(copy) == reasons
-
-    def test_assumption_the_handler_of_sigint_stays_and_jobs_are_children(self, tmp_path):
-        words = command("--config", "value=1", "--", "results/slept")
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen(words, cwd=lay_out(tmp_path), **quiet) as process:
-            end = time.monotonic() + 60
-            while not (tmp_path / "asleep").exists():
-                assert time.monotonic() < end
-                time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
-            assert process.wait(30) != 0
 
 
 # The lock.
@@ -342,7 +324,7 @@ def job(rule: str, reason: str, kind: str = "rule") -> str:
 
 def test_jobs_of_one_rule_and_reason_are_counted():
     text = job("train", "Forced execution") * 3 + job("plan", "Forced execution", "localcheckpoint")
-    text += job("all", "Input files updated by another job: a", "localrule")
+    text += "\nlocalrule all:\n    jobid: 0\n    reason: Input files updated by another job: a\n"
     assert planned_jobs(text) == [
         PlannedJobs("train", is_checkpoint=False, count=3, reason="forced"),
         PlannedJobs("plan", is_checkpoint=True, count=1, reason="forced"),

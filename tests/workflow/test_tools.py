@@ -121,6 +121,28 @@ def importing(finished: Experiment, config: str) -> Path:
     return finished.folder
 
 
+def test_targets(experiment):
+    """Each makes what its name says, and no more."""
+    experiment.configure(folds=[0])
+    rules = {}
+    for target in ("plans", "prepared"):
+        rules[target] = set(experiment.jobs("--nocolor", target)) - {target}
+    for target in ("models", "predictions", "package", "report"):
+        rules[target] = set(experiment.jobs("--dry-run", target)) - {target}
+    scored = {"train", "predict_fold", "ensemble", "evaluate", "crossvalidate"}
+    packed = scored | {"select", "postprocess_search", "make_package"}
+    assert rules == {
+        "plans": {"check", "fingerprint", "plan"},
+        "prepared": {"preprocess", "manifest"},
+        "models": {"folds", "train"},
+        "predictions": {"folds"} | scored,
+        "package": {"folds"} | packed,
+        "report": {"folds", "postprocess", "evaluate_final", "make_report"} | packed,
+    }
+    assert (experiment.shared / "plans/nnUNetPlans/plans.json").exists()
+    assert len([*experiment.shared.glob("preprocessed/nnUNetPlans/*/prepared.json")]) == 2
+
+
 @pytest.mark.slow
 def test_used_as_a_module(finished):
     """The data set and the output suffice; everything else has its default."""
@@ -133,7 +155,9 @@ def test_used_as_a_module(finished):
     assert json.loads((folder / plan).read_text())["configurations"].keys() >= {"2d", "3d_fullres"}
     assert (folder / "segmentation" / "records").is_dir()
     planned = STARTED.findall(call(folder, "--dry-run"))
-    assert {"segflow_preprocess", "segflow_train", "segflow_report", "segflow_compare", "mine"} <= {*planned}
+    assert {"segflow_preprocess", "segflow_train", "segflow_make_report", "segflow_compare", "mine"} <= {
+        *planned
+    }
     assert not {"segflow_check", "segflow_plan"} & {*planned}
     assert planned.count("segflow_train") == 10
 
@@ -141,7 +165,9 @@ def test_used_as_a_module(finished):
 @pytest.mark.slow
 def test_used_as_a_module_with_segflows_own_configuration(finished):
     """Which is found beside segflow, not beside the importing workflow."""
-    assert "results/data/check/chunk_0.json" in call(importing(finished, ""), "--dry-run")
+    assert "results/data/check/chunk_0.json" in call(
+        importing(finished, ""), "--dry-run", "--config", "dataset=data"
+    )
 
 
 # Software environments.

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from segflow.contracts.errors import ConfigurationError, SegflowError
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.datasets import read_sources
+from segflow.workflow.ending import end_well
 from segflow.workflow.recipes import read_plans, read_recipes
 from segflow.workflow.snakemake import (
     accept_any_age,
@@ -19,11 +21,13 @@ from segflow.workflow.snakemake import (
     recover_records,
     search_programs,
     settle as settle_results,
-    stop_jobs_when_interrupted,
     unsettle,
 )
 
 search_programs(workflow, launcher=Path(workflow.current_basedir).parent / "bin")
+
+if workflow.is_main_process:
+    end_well(logger, Path(workflow.current_basedir), Path(config.get("output") or "results"))
 
 try:
     CONFIG = WorkflowConfig.parse(config, where="configuration", error=ConfigurationError)
@@ -99,7 +103,6 @@ def benchmark_of(job, folder=EXPERIMENT):
 
 accept_any_age()
 if workflow.is_main_process:
-    stop_jobs_when_interrupted()
     recover_records(Path(RESULTS))
 
 

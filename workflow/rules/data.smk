@@ -131,7 +131,7 @@ rule preprocess:
         " --output {params.folder:q} --manifest {output.manifest:q} --workers {threads} --log {log:q}"
 
 
-checkpoint prepared:
+checkpoint manifest:
     """All chunks of a configuration in one small file. It changes only if a prepared case does."""
     input:
         manifests=all_chunks(f"{PREPARED}/manifest/chunk_{{chunk}}.json"),

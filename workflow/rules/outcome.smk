@@ -1,7 +1,7 @@
 """The model package, the report and, of several experiments, a comparison."""
 
 
-rule package:
+rule make_package:
     """The chosen networks, with all that is needed to use them."""
     input:
         fingerprint=FINGERPRINT,
@@ -34,7 +34,7 @@ rule package:
         " {params.recipe:q} --settings {params.settings:q} --output {output.card:q} --log {log:q}"
 
 
-rule report:
+rule make_report:
     """One page about the whole experiment."""
     input:
         check=check_reports,

@@ -152,18 +152,43 @@ def settled(wildcards):
         names = planned_configurations(wildcards)
     cascades = [PREVIOUS_STAGE] if set(names) & set(PLANS.cascades) else []
     names += [LOW_RESOLUTION] if cascades else []
-    cases = [file for name in names for file in of_cases(CASES, name)(wildcards)]
-    return [*dict.fromkeys(cases), *expand([*cascades, FOLDS], **wildcards)]
+    return [*cases_of(names, wildcards), *expand([*cascades, FOLDS], **wildcards)]
+
+
+def cases_of(names, wildcards):
+    """The prepared cases of several configurations."""
+    return list(dict.fromkeys(file for name in names for file in of_cases(CASES, name)(wildcards)))
+
+
+def of_experiments(files):
+    """What a function of the wildcards names, of all experiments of the call."""
+    return lambda _: [file for experiment in EXPERIMENTS for file in files(experiment)]
+
+
+# By name, so that those of several data sets are made side by side; see `planned_configurations`.
+FIRST_OUTPUTS = [
+    *of_experiments(check_reports)(None),
+    *expand(f"{PLAN}/plans.json", dataset=SOURCES, plan=PLANS.planning),
+]
+
+# What can be asked for by name, for all experiments of the call.
+TARGETS = {
+    "plans": [],
+    "prepared": of_experiments(lambda one: cases_of(planned_configurations(one), one)),
+    "models": of_experiments(all_of(MODEL, HISTORY)),
+    "predictions": of_experiments(all_of(PREDICTIONS, SUMMARY)),
+    "package": expand(PACKAGE, dataset=SOURCES, recipe=RECIPES),
+    "report": expand(REPORT, dataset=SOURCES, recipe=RECIPES),
+}
 
 
 def durable_outputs(wildcards):
     """Everything worth keeping, so that the next call repeats a stage whose re-run has failed."""
-    of_candidates = all_of(MODEL, HISTORY, PREDICTIONS, SUMMARY)
+    of_candidates = of_experiments(all_of(MODEL, HISTORY, PREDICTIONS, SUMMARY))
     of_experiment = [SELECTION, POSTPROCESSING, FINAL, FINAL_SUMMARY, PACKAGE, REPORT]
     found = expand([COMPARISON, FINGERPRINT, FOLDS], dataset=SOURCES)
-    for experiment in EXPERIMENTS:
-        found += [*of_candidates(experiment), *expand(of_experiment, **experiment)]
-    return found
+    found += expand(of_experiment, dataset=SOURCES, recipe=RECIPES)
+    return [*found, *of_candidates(wildcards)]
 
 
 def settings(section, only=None):

@@ -35,6 +35,7 @@ __all__ = [
     "ModelPackage",
     "OutputFile",
     "OutputFolder",
+    "OutputPath",
     "Positive",
     "Reads",
     "Result",
@@ -226,6 +227,8 @@ ExperimentFolder = Annotated[
 ]
 OutputFile = Annotated[Path, Parameter(converter=_output("file"))]
 OutputFolder = Annotated[Path, Parameter(converter=_output("folder"))]
+#: A file or a folder.
+OutputPath = Annotated[Path, Parameter(converter=_output("path"))]
 ResultFile = Annotated[Path, Parameter(converter=_output("file")), Result()]
 
 #: (index, count) from 0.

@@ -42,7 +42,8 @@ console = _Screen(stderr=True, markup=False, emoji=False)
 #: What a verb is asked for.
 answers = _Screen(markup=False, emoji=False)
 
-_BAR_CHARACTERS = 16
+#: On a narrow screen the bar is short, and the note, with a training's epoch and loss, goes before counts.
+_WIDE, _BAR_CHARACTERS = 100, (8, 16)
 
 
 class Bar:
@@ -55,6 +56,17 @@ class Bar:
     def advance(self, steps: int = 1, *, note: str = "") -> None:
         """Move on, and show a short note beside the bar."""
         self._progress.update(self._task, advance=steps, note=note)
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """Time left, or at the end the time taken, in words."""
+
+    def __init__(self) -> None:
+        super().__init__(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=12))
+
+    def render(self, task: Task) -> Text:
+        """What is shown."""
+        return super().render(task).append(" taken" if task.finished else " left")
 
 
 class _Throughput(ProgressColumn):
@@ -79,17 +91,19 @@ def progress_bar(label: str, total: int, *, per_step: int = 1, item: str = "") -
         label: What is being done.
         total: Steps.
         per_step: Items of a step.
-        item: What they are called; with a name, how many are done in a second is shown too.
+        item: What they are called; with a name, how many are done in a second is shown on a wide screen.
 
     Yields:
         The bar to advance.
     """
-    throughput = (_Throughput(per_step, item),) if item else ()
+    wide = console.width >= _WIDE
+    throughput = (_Throughput(per_step, item),) if item and wide else ()
+    count = MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=len(f"{total}/{total}")))
     columns = (
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=_BAR_CHARACTERS),
-        MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=len(f"{total}/{total}"))),
-        TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7)),
+        BarColumn(bar_width=_BAR_CHARACTERS[wide]),
+        *((count,) if wide or not item else ()),
+        _TimeLeft(),
         *throughput,
         TextColumn(
             "{task.fields[note]}",

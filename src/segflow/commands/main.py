@@ -39,6 +39,7 @@ _FOR_USERS = {
     "fingerprint": "measure a data set",
     "plan": "derive configurations from a fingerprint",
     "run": "from a data set to a model package and its report, in one go",
+    "watch": "show all trainings of some results while they run",
     "predict": "label new images with a model package",
     "evaluate": "score label maps against references",
     "find-best": "choose and post-process by out-of-fold predictions, in one go",
@@ -105,8 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         logger.error("%s; %s", str(problem).rstrip("."), hint)  # noqa: TRY400
         return _EXIT_USAGE
-    except KeyboardInterrupt:
-        logger.warning("interrupted")
+    except KeyboardInterrupt as problem:
+        kept = str(problem) or "files that are complete are kept; repeat the call to go on"
+        logger.log(logging.INFO if "--job" in words else logging.WARNING, "interrupted; %s", kept)
         return _EXIT_INTERRUPTED
     except (OSError, MemoryError) as problem:
         logger.error("%s", sentence_of(problem))  # noqa: TRY400  as above

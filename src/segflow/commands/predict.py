@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Collection
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from cyclopts import Parameter
 
 from segflow.commands.arguments import (
@@ -18,27 +19,30 @@ from segflow.commands.arguments import (
     Device,
     InputPath,
     ModelPackage,
-    OutputFolder,
+    OutputPath,
     Shard,
     ThisCall,
     Threads,
 )
 from segflow.commands.console import console, logger, progress_bar
-from segflow.contracts.arrays import LabelMap, SpacingMm
+from segflow.commands.prediction_files import OPTIONAL, Outputs
+from segflow.contracts.arrays import Image, LabelMap, SpacingMm
 from segflow.contracts.case import Case, CaseRecord
 from segflow.contracts.errors import ConfigurationError, PredictionError, SegflowError, sentence_of
 from segflow.contracts.fingerprint import Fingerprint
+from segflow.contracts.labels import Labels
 from segflow.contracts.model import PredictedCase, Prediction
 from segflow.contracts.plan import FoldName
 from segflow.fingerprint.consistency import unusual_spacings
-from segflow.images.cases import read_case, write_labels
+from segflow.images.cases import read_case, read_geometry, write_labels
 from segflow.images.dataset import Inputs, find_inputs
-from segflow.images.formats import digest_of_image, ending_of, label_ending
+from segflow.images.formats import digest_of_image
+from segflow.metrics.measure import measure
 from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
-from segflow.storage.files import key_of, read_contract, versions, write_text
+from segflow.storage.files import key_of, open_atomically, read_contract, versions, write_json, write_text
 from segflow.storage.probabilities import write_probabilities
-from segflow.storage.results import Entry, ResultFolder, open_journal
+from segflow.storage.results import ResultFolder, open_journal
 
 if TYPE_CHECKING:  # these need torch, and the command line's help does not
     from segflow.prediction.predictor import Predictor, ReadyCase
@@ -49,6 +53,7 @@ class _Ready:
     case: Case
     key: str
     content: ReadyCase
+    image: Image | None
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class _Labelled:
     key: str
     record: CaseRecord
     labels: LabelMap
-    others: tuple[Path, ...]
+    image: Image | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +71,16 @@ class _Job:
 
     Attributes:
         predictor: The model.
-        output: Folder of the label maps.
-        save_probabilities: Write them, too.
+        outputs: Names of files.
+        wanted: Which of the optional ones are written.
         common: Key of all that the cases share.
         journal: What this call makes, and earlier ones made.
         spacings: Of the training cases, if they are known.
     """
 
     predictor: Predictor
-    output: Path
-    save_probabilities: bool
+    outputs: Outputs
+    wanted: Collection[str]
     common: str
     journal: ResultFolder
     spacings: tuple[SpacingMm, ...]
@@ -90,38 +95,53 @@ class _Job:
         unusual = unusual_spacings({case.identifier: raw.geometry.spacing_mm}, self.spacings)
         for warning in (*raw.warnings, *unusual):
             logger.warning("%s", warning)
-        return _Ready(case, key, self.predictor.prepare(raw))
+        is_needed = "statistics" in self.wanted or "preview" in self.wanted
+        return _Ready(case, key, self.predictor.prepare(raw), raw.image if is_needed else None)
 
     def predict(self, item: _Ready) -> _Labelled:
         """Its label map; probabilities are written at once, as they come plane by plane."""
         record = item.content.record
-        if not self.save_probabilities:
-            return _Labelled(item.case, item.key, record, self.predictor.label(item.content), ())
-        file = self.output / "probabilities" / f"{item.case.identifier}.npz"
+        if "probabilities" not in self.wanted:
+            return _Labelled(item.case, item.key, record, self.predictor.label(item.content), item.image)
+        file = self.outputs.optional("probabilities", item.case)
         n_outputs = self.predictor.labels.n_outputs
         with write_probabilities(file, record, self.predictor.preparation, n_outputs=n_outputs) as keep:
             found = self.predictor.label(item.content, keep=keep)
-        return _Labelled(item.case, item.key, record, found, (file,))
+        return _Labelled(item.case, item.key, record, found, item.image)
 
     def write(self, item: _Labelled) -> PredictedCase:
-        """Write the label map, and note that the case is done."""
-        file = _label_file(self.output, item.case)
-        geometry = item.record.geometry
-        write_labels(file, self.predictor.postprocess(item.labels, geometry.spacing_mm), geometry)
-        made = self.journal.note(item.case.identifier, item.key, files=(file, *item.others))
+        """Write the label map and what belongs to it, remove what an earlier call added, and note that it is done."""
+        case, geometry = item.case, item.record.geometry
+        found = self.predictor.postprocess(item.labels, geometry.spacing_mm)
+        files = {kind: self.outputs.optional(kind, case) for kind in OPTIONAL}
+        for kind in OPTIONAL.keys() - self.wanted:
+            files.pop(kind).unlink(missing_ok=True)
+        write_labels(self.outputs.labels(case), found, geometry)
+        labels = self.predictor.labels
+        if item.image is not None and "statistics" in self.wanted:
+            rows = measure(case.identifier, item.image, found, labels, geometry.file_spacing_mm)
+            write_json(files["statistics"], [row.model_dump(mode="json") for row in rows])
+        if item.image is not None and "preview" in self.wanted:
+            _draw(files["preview"], item, item.image, found, labels)
+        noted = (self.outputs.labels(case), *files.values())
+        made = self.journal.note(case.identifier, item.key, files=noted)
         return PredictedCase(key=item.key, files=made.files)
 
 
 def predict(
     *,
-    model: ModelPackage,
-    input: list[InputPath],  # noqa: A002  the option's name
-    output: OutputFolder,
+    model: Annotated[ModelPackage, Parameter(alias="-m")],
+    input: Annotated[list[InputPath], Parameter(alias="-i")],  # noqa: A002  the option's name
+    output: Annotated[OutputPath, Parameter(alias="-o")],
+    fast: bool = False,
+    quality: bool = False,
     folds: list[FoldName] | None = None,
     step: float | None = None,
     mirroring: Annotated[bool | None, Parameter(negative="--no-mirroring")] = None,
     precision: Precision | None = None,
     save_probabilities: bool = False,
+    statistics: bool = False,
+    preview: bool = False,
     resume: bool = False,
     shard: Shard = (1, 1),
     ahead: Ahead = 1,
@@ -131,17 +151,22 @@ def predict(
 ) -> None:
     """Label new images with a model package.
 
-    A case that fails is named at the end, the others are written.
+    How many forward passes that is, is said beforehand. A case that fails is named at the end, the others are written.
 
     Args:
         model: Model package: its folder, its model.json or the experiment's folder.
-        input: Folder of images IDENTIFIER_0000.ending, ..., or such files themselves.
-        output: Folder of the label maps IDENTIFIER.ending.
+        input: Folder of images IDENTIFIER_0000.ending, ..., or such files themselves; with one channel also
+            IDENTIFIER.ending.
+        output: Folder of the label maps IDENTIFIER.ending; for a single image also the file of its label map.
+        fast: One fold's networks, without mirroring; --folds, --step and --mirroring go before it.
+        quality: All folds, the model's mirroring, and a step of at most 0.25: several times as long as the default.
         folds: Use only these folds' networks (default: all packed).
         step: Tile distance as a share of the patch (default: the model's).
         mirroring: Average over mirrored inputs (default: the model's).
         precision: Of the networks' arithmetic (default: the model's); bfloat16 is fast on CPUs that have units for it.
         save_probabilities: Also write OUTPUT/probabilities/IDENTIFIER.npz.
+        statistics: Also write OUTPUT/statistics.csv and .json: voxels, volume and mean intensities of every class.
+        preview: Also draw OUTPUT/preview/IDENTIFIER.png.
         resume: Leave alone what an earlier call has made of the same model, options and images.
         shard: Predict the I-th of N parts of the cases, 1/N to N/N: one call per GPU or job (default: all).
         ahead: Cases that are read ahead, and that may wait to be written; 0 takes the least memory.
@@ -160,6 +185,8 @@ def predict(
     from segflow.prediction.predictor import Predictor
 
     torch.set_num_threads(threads)
+    if fast and quality:
+        raise ConfigurationError("--fast and --quality are opposites; name one of them")
     predictor = Predictor.from_folder(
         model,
         folds=folds,
@@ -167,13 +194,20 @@ def predict(
         step=step,
         mirroring=mirroring,
         precision=precision,
+        effort="fast" if fast else "quality" if quality else None,
         threads=threads,
     )
     inputs = _shard_of(find_inputs(input, predictor.ending, predictor.channels), *shard)
-    _keep_apart(inputs, output)
-    report = output / ("prediction.json" if shard[1] == 1 else f"prediction_{shard[0]}_of_{shard[1]}.json")
+    outputs = Outputs.at(output, inputs, shard)
+    report = outputs.of_call("prediction", ".json")
     unfinished = report.with_name(f"{report.stem}.unfinished")
-    known = _known(output) if resume else {}
+    wanted = [
+        kind
+        for kind, is_wanted in zip(OPTIONAL, (save_probabilities, statistics, preview), strict=True)
+        if is_wanted
+    ]
+    known = outputs.known() if resume else {}
+    outputs.remove_tables()
     if not resume:
         report.unlink(missing_ok=True)
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -182,13 +216,14 @@ def predict(
         predictor.digest,
         predictor.recipe.to_json(),
         *(f"{name} {number}" for name, number in versions().items()),
-        f"{predictor.device} {save_probabilities}",
+        f"{predictor.device} {' '.join(wanted)}",
     )
+    _announce(predictor, inputs, suggest=not fast)
     with open_journal(unfinished, known=known) as journal:
         job = _Job(
             predictor=predictor,
-            output=output,
-            save_probabilities=save_probabilities,
+            outputs=outputs,
+            wanted=wanted,
             common=common,
             journal=journal,
             spacings=_spacings(model),
@@ -198,17 +233,61 @@ def predict(
             model=predictor.digest,
             data=predictor.card.dataset,
             candidate=predictor.card.selection.best.name,
-            folds=tuple(folds or predictor.card.folds),
+            folds=predictor.folds,
             inference=predictor.recipe.model_dump(),
             device=predictor.device,
             versions=versions(),
             cases=dict(sorted(done.items())),
             failed=failed,
         )
+        if statistics:
+            outputs.write_statistics([inputs.cases[name] for name in sorted(done)])
         write_text(report, made.to_json())
     console.print(f"{len(done)} of {len(done) + len(failed)} cases labelled in {output}")
     if failed:
         raise PredictionError("\n".join(failed.values()))
+
+
+def _announce(predictor: Predictor, inputs: Inputs, *, suggest: bool) -> None:
+    """Say how many forward passes the cases take, as far as their headers can be read."""
+    from segflow.prediction.passes import passes_of
+
+    counted = []
+    for case in inputs.cases.values():
+        with suppress(SegflowError, OSError):  # it is reported when its voxels are read
+            counted.append(passes_of(predictor, read_geometry(case.images[0], case=case.identifier)))
+    for passes in zip(*counted, strict=True):
+        one, tiles = passes[0], _number([p.tiles for p in passes], "tile")
+        times = f"x {_number([one.mirrorings], 'mirroring')} x {_number([one.networks], 'fold')}"
+        total = _number([p.total for p in passes], "forward pass")
+        _say(f"{one.configuration}: {tiles} {times} = {total} per case")
+    every, fewest = (sum(getattr(p, name) for ps in counted for p in ps) for name in ("total", "tiles"))
+    hint = f"; with --fast at most {fewest:,}" if suggest and fewest < every else ""
+    if counted:
+        _say(f"{_number([len(counted)], 'case')}: at most {_number([every], 'forward pass')}{hint}")
+
+
+def _say(line: str) -> None:
+    console.print(line)
+    logger.info("%s", line)
+
+
+def _number(values: list[int], word: str) -> str:
+    """One number with its noun, or the smallest and the largest of several."""
+    low, high = min(values), max(values)
+    plural = f"{word}es" if word.endswith("s") else f"{word}s"
+    return f"{low:,} to {high:,} {plural}" if low < high else f"{low:,} {word if low == 1 else plural}"
+
+
+def _draw(file: Path, item: _Labelled, image: Image, found: LabelMap, labels: Labels) -> None:
+    """A picture of one slice, in which the prediction has the solid lines of a reference, as there is none."""
+    from segflow.reporting.overlay import cut_slice, draw_overlay  # needs matplotlib
+
+    spacing_mm = item.record.geometry.spacing_mm
+    pair = cut_slice(image, np.zeros_like(found), found, labels, spacing_mm=spacing_mm)
+    caption = ", ".join(filter(None, (item.case.identifier, pair.note)))
+    with open_atomically(file) as temporary:
+        temporary.write_bytes(draw_overlay(pair, labels, caption=caption))
 
 
 def _worked_through(job: _Job, inputs: Inputs, ahead: int) -> tuple[dict[str, PredictedCase], dict[str, str]]:
@@ -261,30 +340,7 @@ def _shard_of(inputs: Inputs, part: int, parts: int) -> Inputs:
     )
 
 
-def _label_file(output: Path, case: Case) -> Path:
-    ending = case.images[0].name[-len(ending_of(case.images[0])) :]
-    return output / f"{case.identifier}{label_ending(ending)}"
-
-
-def _keep_apart(inputs: Inputs, output: Path) -> None:
-    """No label map may take an image's place."""
-    images = {file.resolve() for case in inputs.cases.values() for file in case.images}
-    for case in inputs.cases.values():
-        file = _label_file(output, case)
-        if file.resolve() in images:
-            raise ConfigurationError(f"{file} is an image; name another folder with --output")
-
-
 def _spacings(model: Path) -> tuple[SpacingMm, ...]:
     """Those of the training cases; none where a package has no fingerprint."""
     file = model / "dataset_fingerprint.json"
     return read_contract(Fingerprint, file, error=PredictionError).spacings if file.exists() else ()
-
-
-def _known(output: Path) -> dict[str, Entry]:
-    """What earlier calls have made, whatever their shards."""
-    known: dict[str, Entry] = {}
-    for file in sorted({*output.glob("prediction.json"), *output.glob("prediction_*_of_*.json")}):
-        cases = read_contract(Prediction, file, error=PredictionError).cases
-        known |= {name: Entry(key=case.key, files=case.files) for name, case in cases.items()}
-    return known

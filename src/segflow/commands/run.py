@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,17 +18,18 @@ from cyclopts import Parameter
 
 from segflow.commands.arguments import DatasetFile, OutputFolder, Positive, Seed
 from segflow.commands.console import console
-from segflow.contracts.errors import ConfigurationError, SegflowError
+from segflow.contracts.errors import ConfigurationError
 from segflow.storage.files import write_text
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.location import location
 from segflow.workflow.recipes import read_recipes
 
 _INTERRUPTED: Final = 130
+_AGAIN_S: Final = 0.5
 
 
 def run(
-    dataset: DatasetFile,
+    dataset: DatasetFile | None = None,
     *words: str,
     output: OutputFolder = Path("results"),
     recipe: str | None = None,
@@ -59,8 +63,12 @@ def run(
 
     Raises:
         ConfigurationError: A value that is not allowed.
-        SegflowError: A stage has failed, which has said why.
+        SystemExit: A stage has failed, which has said why, or the call was interrupted.
     """
+    if dataset is None:
+        raise ConfigurationError(
+            "name a data set: segflow run FOLDER, of one that holds dataset.json and imagesTr"
+        )
     given = {
         "dataset": str(dataset.parent),
         "output": str(output),
@@ -79,12 +87,8 @@ def run(
     write_text(file, header + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     console.print(f"configuration: {file}")
     status = _call([*command, *(["--dry-run"] if dry_run else [])])
-    if status == _INTERRUPTED:
-        raise KeyboardInterrupt
     if status:
-        raise SegflowError(
-            f"the workflow has not finished; {output} keeps what is done: mend what is said above, and repeat the call"
-        )
+        raise SystemExit(status)  # the workflow has said why
 
 
 def _merged(settings: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
@@ -130,10 +134,19 @@ def _gpus_here() -> int:
 
 
 def _call(command: Sequence[str]) -> int:
-    """Run Snakemake, which gets Ctrl-C as well and ends in its own way."""
+    """Run Snakemake, and stop it when this is to stop.
+
+    It ignores Ctrl-C until the workflow is read, and with it how to end well; so it is told until it ends.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited
     with subprocess.Popen(command, env=os.environ | {"PYTHONSAFEPATH": "1"}) as snakemake:  # noqa: S603
+        signal.signal(signal.SIGINT, before)
         try:
             return snakemake.wait()
-        except BaseException:
+        except (KeyboardInterrupt, SystemExit):
+            with suppress(KeyboardInterrupt):
+                while snakemake.poll() is None:
+                    snakemake.send_signal(signal.SIGINT)
+                    time.sleep(_AGAIN_S)
             snakemake.wait()
-            raise
+            return _INTERRUPTED

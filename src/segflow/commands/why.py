@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import yaml
 from cyclopts import Parameter
 from rich.table import Table
 
@@ -17,6 +19,7 @@ from segflow.workflow.snakemake import PlannedJobs, planned_jobs
 
 #: The reason stands in each job's own lines, which a profile may have silenced.
 _DRY_RUN = ("--dry-run", "--quiet", "host", "progress", "--nocolor", "--cores", "1")
+_ENDINGS = {".yaml", ".yml"}
 
 
 def why(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
@@ -35,6 +38,7 @@ def why(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     said = done.stdout + done.stderr
     if done.returncode != 0:
+        _check_yaml(words)
         raise ConfigurationError(f"snakemake cannot say what it would do:\n{said.strip()}")
     jobs = planned_jobs(said)
     answers.print(_table(jobs) if jobs else "Nothing would be run: all results are up to date.")
@@ -44,6 +48,18 @@ def why(*words: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
             f"What follows from {', '.join(undecided)} is decided when its result is there: "
             "it is left alone where the result is the same as before."
         )
+
+
+def _check_yaml(words: Sequence[str]) -> None:
+    """Say where a configuration is no YAML: Snakemake says only that it is none."""
+    for word in words:
+        file = Path(word.removeprefix("--configfile="))
+        try:
+            yaml.safe_load(file.read_bytes() if file.is_file() and file.suffix in _ENDINGS else b"")
+        except yaml.MarkedYAMLError as problem:
+            place = problem.problem_mark
+            where = f"line {place.line + 1}, column {place.column + 1}" if place else ""
+            raise ConfigurationError(f"{file}, {where}: not YAML: {problem.problem}") from None
 
 
 def _table(jobs: list[PlannedJobs]) -> Table:

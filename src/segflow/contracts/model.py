@@ -8,7 +8,7 @@ from segflow.contracts.codec import Contract
 from segflow.contracts.plan import Configuration, FoldName
 from segflow.contracts.scores import PostProcessing, Selection
 
-__all__ = ["ModelCard", "NetworkCard", "PredictedCase", "Prediction"]
+__all__ = ["ClassStatistics", "ModelCard", "NetworkCard", "PredictedCase", "Prediction"]
 
 
 class NetworkCard(Contract):
@@ -67,6 +67,26 @@ class PredictedCase(Contract):
 
     key: str
     files: dict[str, str]
+
+
+class ClassStatistics(Contract):
+    """What one class or region of a label map measures.
+
+    Attributes:
+        case: Identifier.
+        target: Its label value or values, such as "1" or "(1, 2)".
+        name: As in dataset.json.
+        voxels: How many.
+        volume_ml: Millilitres; None for a 2D image.
+        mean_intensity: Of each channel of the image, as its files hold it; None without voxels.
+    """
+
+    case: str
+    target: str
+    name: str
+    voxels: int
+    volume_ml: float | None
+    mean_intensity: tuple[float | None, ...]
 
 
 class Prediction(Contract):

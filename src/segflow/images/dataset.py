@@ -157,7 +157,8 @@ def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
     """List the cases of one folder, or of single files.
 
     Files are named IDENTIFIER_0000.ending, IDENTIFIER_0001.ending, ..., one per channel. A single file may hold all
-    channels, and may then also be called IDENTIFIER.ending, if it is named itself.
+    channels, and may then also be called IDENTIFIER.ending, if it is named itself. With one channel, and if no name
+    ends in _0000, each file is a case that has its whole name: IDENTIFIER.ending.
 
     Args:
         paths: One folder, or files of any format; those of a case may lie in several folders.
@@ -175,7 +176,11 @@ def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
     missing = next((path for path in paths if not path.exists()), None)
     if missing is not None:
         raise DatasetError(f"{missing} does not exist")
-    found = _files_by_case(folders[0], ending) if folders else _group_by_case(paths)
+    given = _visible_files(folders[0], ending) if folders else paths
+    if given and channels == 1 and all(split_name(file)[1] != 0 for file in given):
+        found = _group_by_case(given, is_plain=True)
+    else:
+        found = _files_by_case(folders[0], ending) if folders else _group_by_case(given)
     cases, faults = {}, {}
     for name, files in sorted(found.items()):
         try:
@@ -262,21 +267,26 @@ def _files_by_case(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
     """Image files of a folder: identifier, sorted, to channel number to file."""
     if not folder.is_dir():
         raise DatasetError(f"{folder} does not exist; images belong there as IDENTIFIER_0000{ending}")
-    # not hidden files: ._CASE_0000.nii.gz is what macOS leaves beside a file
-    pattern = re.compile(rf"[^.].*_[0-9]{{4}}{re.escape(ending)}", re.DOTALL)
-    found = _group_by_case(file for file in folder.iterdir() if pattern.fullmatch(file.name))
+    found = _group_by_case(file for file in _visible_files(folder, ending) if split_name(file)[1] is not None)
     if not found:
         raise DatasetError(f"{folder} holds no file named IDENTIFIER_0000{ending}")
     return dict(sorted(found.items()))
 
 
-def _group_by_case(files: Iterable[Path]) -> dict[str, dict[int, Path]]:
-    """Image files: identifier to channel number to file."""
+def _visible_files(folder: Path, ending: str) -> list[Path]:
+    """Those of an ending, but not ._CASE_0000.nii.gz, which is what macOS leaves beside a file."""
+    return [file for file in folder.iterdir() if file.name.endswith(ending) and not file.name.startswith(".")]
+
+
+def _group_by_case(files: Iterable[Path], *, is_plain: bool = False) -> dict[str, dict[int, Path]]:
+    """Image files: identifier, which is the whole name if that is plain, to channel number to file."""
     found: dict[str, dict[int, Path]] = defaultdict(dict)
     for file in files:
         if not ending_of(file):
             raise DatasetError(f"{file} is no image: its ending is none of {', '.join(ENDINGS)}")
         name, number = split_name(file)
+        if is_plain and number is not None:
+            name, number = f"{name}_{number:04d}", 0
         channel = number or 0
         if channel in found[name]:
             raise DatasetError(

@@ -21,7 +21,19 @@ from segflow.contracts.errors import DatasetError
 from segflow.images.contained import contained
 from segflow.images.formats import FLAT_SPACING, ending_of
 
-__all__ = ["captured_stderr", "read_geometry", "read_voxels", "write"]
+__all__ = [
+    "Image",
+    "captured_stderr",
+    "geometry_of",
+    "image_of",
+    "read_geometry",
+    "read_voxels",
+    "voxels_of",
+    "write",
+]
+
+#: SimpleITK's, for those who need its name only.
+Image = sitk.Image
 
 #: SimpleITK's name of each format: a file is what its ending says, or an error.
 _FORMATS = {
@@ -52,7 +64,11 @@ def read_voxels(file: Path) -> NDArray[Any]:
 
 
 def _read_voxels(file: Path) -> NDArray[Any]:
-    image = _execute(file, voxels=True)
+    return voxels_of(_execute(file, voxels=True))
+
+
+def voxels_of(image: Image) -> NDArray[Any]:
+    """The voxels of an image, (c, z, y, x) of its own type; see `read_voxels`."""
     is_vector = image.GetNumberOfComponentsPerPixel() > 1
     _check_axes(image.GetDimension(), is_vector=is_vector)
     array = sitk.GetArrayFromImage(image)
@@ -73,8 +89,13 @@ def read_geometry(file: Path) -> Geometry:
         DatasetError: It has another number of axes.
     """
     header = _execute(file, voxels=False)
+    _check_axes(header.GetDimension(), is_vector=header.GetNumberOfComponents() > 1)
+    return geometry_of(header)
+
+
+def geometry_of(header: Any) -> Geometry:
+    """Where an image lies, or one whose header a reader has read."""
     full = header.GetDimension()
-    _check_axes(full, is_vector=header.GetNumberOfComponents() > 1)
     dimensions = min(full, 3)
     x, y, z = [*header.GetSize(), 1][:3]
     signed = np.array(header.GetSpacing()[:dimensions])
@@ -99,10 +120,7 @@ def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
     Raises:
         DatasetError: The format cannot hold it.
     """
-    image = sitk.GetImageFromArray(volume)
-    image.SetSpacing(geometry.file_spacing_mm)
-    image.SetOrigin(geometry.origin_mm)
-    image.SetDirection(geometry.direction)
+    image = image_of(volume, geometry)
     ending = ending_of(file)
     if ending == ".mhd":
         image.SetMetaData(_DIGEST_FIELD, hashlib.sha256(volume.tobytes()).hexdigest())
@@ -112,6 +130,15 @@ def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
         except RuntimeError as problem:
             reason = str(problem).strip().splitlines()[-1]
             raise DatasetError(f"{file.name} cannot be written: {reason}") from None
+
+
+def image_of(volume: NDArray[Any], geometry: Geometry) -> Image:
+    """An image of one channel, (z, y, x), or (y, x) for one of two axes, that lies where the geometry says."""
+    image = sitk.GetImageFromArray(volume)
+    image.SetSpacing(geometry.file_spacing_mm)
+    image.SetOrigin(geometry.origin_mm)
+    image.SetDirection(geometry.direction)
+    return image
 
 
 @contextmanager

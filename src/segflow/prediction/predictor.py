@@ -9,13 +9,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segflow.contracts.arrays import LabelMap, Scores, SpacingMm
-from segflow.contracts.case import CaseRecord, Geometry, PreparedCase, RawCase
+from segflow.contracts.case import Case, CaseRecord, Geometry, PreparedCase, RawCase
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.model import ModelCard, NetworkCard
@@ -33,8 +33,14 @@ from segflow.selection.pieces import apply
 from segflow.storage.files import checked_digests, digest_of, key_of, read_contract
 from segflow.volumes.crop import uncrop_probabilities
 
-__all__ = ["Predictor", "ReadyCase"]
+if TYPE_CHECKING:  # arrays need no image library
+    from segflow.images.itk import Image
 
+__all__ = ["Effort", "Predictor", "ReadyCase"]
+
+#: Other than the model's own: "fast" is one fold without mirroring, "quality" all folds with tiles closer together.
+Effort = Literal["fast", "quality"]
+_CLOSE_STEP = 0.25  # of "quality": with half the usual step there are about eight times as many tiles in 3D
 _COPIES = 2  # of a prepared image: it is padded to be predicted
 
 
@@ -88,6 +94,7 @@ class Predictor:
         step: float | None = None,
         mirroring: bool | None = None,
         precision: Precision | None = None,
+        effort: Effort | None = None,
         threads: int | None = None,
     ) -> Predictor:
         """Load a model package.
@@ -99,6 +106,8 @@ class Predictor:
             step: Tile distance as a share of the patch (default: the model's).
             mirroring: Average over mirrored inputs (default: the model's).
             precision: Of the networks' arithmetic (default: the model's).
+            effort: "fast" uses the first fold's networks without mirroring, and "quality" all folds with a step of at
+                most 0.25, unless `folds`, `mirroring` and `step` say otherwise.
             threads: Threads that resample scores (default: one per core). Torch's own threads are set with
                 `torch.set_num_threads`.
 
@@ -111,6 +120,7 @@ class Predictor:
         folder = Path(model)
         card = read_contract(ModelCard, folder / "model.json", error=PredictionError)
         names = (*card.stages, *card.configurations)
+        folds = folds or (card.folds[:1] if effort == "fast" else None)
         weights = {name: _weights(folder / name, folds, card.folds) for name in names}
         networks = (f"{name}/{file.name}" for name, files in weights.items() for file in files)
         read = ("dataset.json", "plans.json", *networks)
@@ -118,7 +128,7 @@ class Predictor:
         description, labels = read_description(folder / "dataset.json")
         plan = read_plan(folder / "plans.json")
         _check_configurations(plan, names, folder)
-        recipe = _recipe(card, {"step": step, "mirroring": mirroring, "precision": precision})
+        recipe = _recipe(card, effort, {"step": step, "mirroring": mirroring, "precision": precision})
         chosen = choose_device(device)
         ensembles = {
             name: load_ensemble(files, labels, recipe, device=chosen) for name, files in weights.items()
@@ -155,8 +165,51 @@ class Predictor:
 
         Source: method.md sections 3, 18.
         """
-        found = self.predict_case(self._raw(array, spacing_mm))
+        found = self.predict_case(_raw_array(array, spacing_mm))
         return found if len(spacing_mm) == 3 else found[0]
+
+    def predict_image(self, image: Image) -> Image:
+        """The label map of a SimpleITK image, as one that lies in the same place.
+
+        Args:
+            image: Of 2 or 3 axes, or with a fourth one for channels, or of vectors.
+
+        Returns:
+            Unsigned integers.
+
+        Raises:
+            PredictionError: The number of channels does not fit, or voxels are NaN or infinite.
+            DatasetError: It has another number of axes.
+        """
+        from segflow.images.itk import geometry_of, image_of, voxels_of  # noqa: PLC0415  arrays do without
+
+        raw = _raw("image", voxels_of(image), geometry_of(image))
+        found = self.predict_case(raw)
+        return image_of(found if raw.geometry.file_dimensions == 3 else found[0], raw.geometry)
+
+    def predict_files(
+        self, files: Path | str | Sequence[Path | str], output: Path | str | None = None
+    ) -> LabelMap:
+        """The label map of a case, from its image files.
+
+        Args:
+            files: One per channel, in this order, or one that holds all channels.
+            output: File to write it to, where the image lies, as `segflow predict` does.
+
+        Returns:
+            (z, y, x), unsigned.
+
+        Raises:
+            DatasetError: A file cannot be read or written, or files do not belong together.
+        """
+        from segflow.images.cases import read_case, write_labels  # noqa: PLC0415  arrays do without
+
+        paths = tuple(map(Path, [files] if isinstance(files, Path | str) else files))
+        raw = read_case(Case(", ".join(path.name for path in paths), paths), channels=self.channels)
+        found = self.predict_case(raw)
+        if output is not None:
+            write_labels(Path(output), found, raw.geometry)
+        return found
 
     @overload
     def predict_case(self, raw: RawCase, *, probabilities: Literal[False] = False) -> LabelMap: ...
@@ -194,6 +247,11 @@ class Predictor:
             has_regions=self.labels.has_regions,
         )
         return self.postprocess(found, raw.geometry.spacing_mm), whole
+
+    @property
+    def folds(self) -> tuple[FoldName, ...]:
+        """Those whose networks are used."""
+        return tuple(card.fold for card in self.ensembles[self.card.configurations[0]].cards)
 
     @property
     def preparation(self) -> Preparation:
@@ -253,25 +311,30 @@ class Predictor:
         members = [probability_slabs(stream, ready.record, threads=self.threads) for stream in streams]
         return averaged_label_map(members, ready.record, self.preparation, self.labels, keep)
 
-    def _raw(self, array: NDArray[Any], spacing_mm: Sequence[float]) -> RawCase:
-        spacing = tuple(float(mm) for mm in spacing_mm)
-        if len(spacing) not in {2, 3} or not all(0 < mm < float("inf") for mm in spacing):
-            raise PredictionError(
-                f"spacing_mm is {list(spacing_mm)}; it must be 3 positive numbers, or 2 for a 2D image"
-            )
-        image = np.asarray(array)
-        if image.ndim == len(spacing):
-            image = image[None]
-        if image.ndim != len(spacing) + 1 or 0 in image.shape:
-            raise PredictionError(
-                f"an array of shape {np.shape(array)} does not go with {len(spacing)} numbers of spacing; it must have "
-                "as many axes, or one more in front for channels, and none may be empty"
-            )
-        if np.iscomplexobj(image) or not np.isfinite(image).all():
-            raise PredictionError("the array holds complex, NaN or infinite values; replace them by numbers")
-        if len(spacing) == 2:
-            image = image[:, None]
-        return RawCase("array", image.astype(np.float32), None, _geometry(image.shape[1:], spacing))
+
+def _raw_array(array: NDArray[Any], spacing_mm: Sequence[float]) -> RawCase:
+    spacing = tuple(float(mm) for mm in spacing_mm)
+    if len(spacing) not in {2, 3} or not all(0 < mm < float("inf") for mm in spacing):
+        raise PredictionError(
+            f"spacing_mm is {list(spacing_mm)}; it must be 3 positive numbers, or 2 for a 2D image"
+        )
+    image = np.asarray(array)
+    if image.ndim == len(spacing):
+        image = image[None]
+    if image.ndim != len(spacing) + 1 or 0 in image.shape:
+        raise PredictionError(
+            f"an array of shape {np.shape(array)} does not go with {len(spacing)} numbers of spacing; it must have "
+            "as many axes, or one more in front for channels, and none may be empty"
+        )
+    if len(spacing) == 2:
+        image = image[:, None]
+    return _raw("array", image, _geometry(image.shape[1:], spacing))
+
+
+def _raw(name: str, voxels: NDArray[Any], geometry: Geometry) -> RawCase:
+    if np.iscomplexobj(voxels) or not np.isfinite(voxels).all():
+        raise PredictionError(f"the {name} holds complex, NaN or infinite values; replace them by numbers")
+    return RawCase(name, voxels.astype(np.float32), None, geometry)
 
 
 def _geometry(shape: Sequence[int], spacing: tuple[float, ...]) -> Geometry:
@@ -316,7 +379,13 @@ def _check_cards(cards: Sequence[NetworkCard], name: str, files: Sequence[Path])
             )
 
 
-def _recipe(card: ModelCard, chosen: Mapping[str, object]) -> InferenceRecipe:
+def _recipe(card: ModelCard, effort: Effort | None, chosen: Mapping[str, object]) -> InferenceRecipe:
     given = {key: value for key, value in chosen.items() if value is not None}
     where = f"options {', '.join(chosen)}"
-    return InferenceRecipe.parse(card.inference | given, where=where, error=PredictionError)
+    own = InferenceRecipe.parse(card.inference, where="model.json", error=PredictionError)
+    efforts: dict[Effort, dict[str, object]] = {
+        "fast": {"mirroring": False},
+        "quality": {"step": min(own.step, _CLOSE_STEP)},
+    }
+    values = {**own.model_dump(), **(efforts[effort] if effort else {}), **given}
+    return InferenceRecipe.parse(values, where=where, error=PredictionError)

@@ -29,7 +29,15 @@ from segflow.storage.weights import load_network
 from segflow.volumes.labelmaps import one_hot
 from segflow.volumes.tiles import gaussian_weights, tile_corners
 
-__all__ = ["FoldEnsemble", "Network", "adapted", "load_ensemble", "mirrored_mean", "sliding_window"]
+__all__ = [
+    "FoldEnsemble",
+    "Network",
+    "adapted",
+    "load_ensemble",
+    "mirrored_mean",
+    "mirrorings",
+    "sliding_window",
+]
 
 #: (b, c, spatial) to logits (b, k, spatial).
 Network = Callable[[Tensor], Tensor]
@@ -309,15 +317,18 @@ def mirrored_mean(network: Network, batch: Tensor, *, mirroring: bool | Sequence
 
     The batch has 2 or 3 spatial axes; z is ignored in 2D.
     """
-    chosen = _AXES if mirroring is True else mirroring or ()
-    mirrored = [
-        batch.ndim + i for i, axis in enumerate(_AXES, start=-3) if axis in chosen and batch.ndim + i > 1
-    ]
-    combinations = [axes for n in range(len(mirrored) + 1) for axes in itertools.combinations(mirrored, n)]
+    combinations = mirrorings(batch.ndim - 2, mirroring=mirroring)
     total = network(batch)
     for axes in combinations[1:]:
         total = total + torch.flip(network(torch.flip(batch, axes)), axes)
     return total / len(combinations)
+
+
+def mirrorings(dimensions: int, *, mirroring: bool | Sequence[Axis]) -> list[tuple[int, ...]]:
+    """All combinations of the mirrored axes of a patch, each counted from its last axis (-1); no axis comes first."""
+    chosen = _AXES if mirroring is True else mirroring or ()
+    mirrored = [i for i, axis in enumerate(_AXES, start=-3) if axis in chosen and i >= -dimensions]
+    return [axes for n in range(len(mirrored) + 1) for axes in itertools.combinations(mirrored, n)]
 
 
 class _Sums:

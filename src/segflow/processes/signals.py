@@ -49,10 +49,13 @@ def collect_signals(*, second_interrupts: bool = False) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def exit_for(received: list[int]) -> None:
-    """End as the first signal asks, if any: KeyboardInterrupt after Ctrl-C, SystemExit(143) after SIGTERM."""
+def exit_for(received: list[int], *kept: str) -> None:
+    """End as the first signal asks, if any: KeyboardInterrupt after Ctrl-C, SystemExit(143) after SIGTERM.
+
+    `kept` says what is kept, and how to go on.
+    """
     if received:
-        raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(_EXIT_TERMINATED)
+        raise KeyboardInterrupt(*kept) if received[0] == signal.SIGINT else SystemExit(_EXIT_TERMINATED)
 
 
 @contextmanager
@@ -70,7 +73,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
             yield lambda: bool(received)
         except Interrupted:
             logger.info("stopped by signal %d; training continues from here next time", received[0])
-            exit_for(received)
+            exit_for(received, "training is saved up to this moment; the same call goes on from there")
 
 
 def follow_parent(*, ignore_sigterm: bool = False) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from numpy.typing import NDArray
 
 from segflow.contracts.arrays import Image, LabelMap, Mask, SpacingMm
@@ -23,7 +26,7 @@ _PANEL_INCHES, _DPI = 3.2, 180
 _WINDOW_PERCENT = (0.5, 99.5)  # of the slice's intensities, black to white
 _MARGIN = 0.35  # of the foreground's extent, around it
 _LEAST_MARGIN_PIXELS = 6
-_LINE_POINTS, _RIM_POINTS = 1.7, 3.0
+_LINE_POINTS, _RIM_POINTS, _TEXT_POINTS = 1.7, 3.0, 9
 _BACKDROP, _FRAME, _RIM = "#101418", "#FFFFFF", "#000000"
 _DASH = (0, (2.4, 1.6))
 _RGB_CHANNELS = 3
@@ -77,14 +80,16 @@ def cut_slice(
     return SlicePair(pixels.astype(np.float32), predicted, annotated, height / width, note)
 
 
-def draw_overlay(pair: SlicePair, labels: Labels) -> bytes:
+def draw_overlay(pair: SlicePair, labels: Labels, *, caption: str = "") -> bytes:
     """Draw the whole slice, and above it the foreground enlarged with contours of every target, as a PNG file.
 
-    Solid lines are the reference, dashed lines with a dark rim the prediction.
+    Solid lines are the reference, dashed lines with a dark rim the prediction. With a caption, it and the names of the
+    targets in the slice are written above: such a picture needs no page around it.
     """
     figure = Figure(figsize=(_PANEL_INCHES, 2 * _PANEL_INCHES), dpi=_DPI, facecolor=_BACKDROP)
     FigureCanvasAgg(figure)
     rows, columns = _region_of_interest(pair, labels)
+    names: list[tuple[str, str]] = []
     for place, whole in enumerate((True, False)):
         axes = figure.add_axes((0.008, 0.5 * place + 0.004, 0.984, 0.492))
         axes.set_axis_off()
@@ -99,9 +104,25 @@ def draw_overlay(pair: SlicePair, labels: Labels) -> bytes:
             _contour(axes, reference, class_colour(number), dash="solid")
             _contour(axes, prediction, _RIM, dash=_DASH, width=_RIM_POINTS)
             _contour(axes, prediction, class_colour(number), dash=_DASH)
+            if reference.any() or prediction.any():
+                names.append((labels.target_names[number], class_colour(number)))
+    if caption:
+        _write(figure, [(caption, _FRAME), *names])
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of a name in a script that the font lacks
+        figure.savefig(buffer, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
     return buffer.getvalue()
+
+
+def _write(figure: Figure, lines: Sequence[tuple[str, str]]) -> None:
+    """Lines of text, each in its colour, from the upper left corner down."""
+    rim: list[AbstractPathEffect] = [withStroke(linewidth=_RIM_POINTS, foreground=_RIM)]
+    height = 1.6 * _TEXT_POINTS / (72 * 2 * _PANEL_INCHES)
+    for number, (text, colour) in enumerate(lines, start=1):
+        line = figure.text(0.02, 1 - number * height, text, color=colour, size=_TEXT_POINTS)
+        line.set_path_effects(rim)
+        line.set_parse_math(False)
 
 
 def _foreground_per_slice(label_map: LabelMap, labels: Labels, axis: int) -> NDArray[np.integer[Any]]:

@@ -19,7 +19,7 @@ __all__ = ["Muon", "build_optimizer", "learning_rate", "orthogonalised"]
 #: A quintic p(x) = a x + b x^3 + c x^5 that takes numbers between 0 and 1 close to 1 when it is applied five times.
 _QUINTIC: Final = (3.4445, -4.7750, 2.0315)
 _ITERATIONS: Final = 5
-_ROWS: Final = 64
+_ROWS: Final = 32
 _FLOOR: Final = 1e-7
 
 #: Learning rate of the parameters that Muon leaves to Adam, relative to that of the kernels.
@@ -131,10 +131,10 @@ class Muon(torch.optim.Optimizer):
         self, parameter: Tensor, gradient: Tensor, kept: Tensor | float, group: dict[str, Any]
     ) -> None:
         mean, momentum = self.state[parameter]["mean"], group["momentum"]
-        mean.add_((gradient - mean) * ((1 - momentum) * kept))
-        direction = orthogonalised(torch.lerp(gradient, mean, momentum))
+        mean.lerp_(gradient, (1 - momentum) * kept)
         rate = group["lr"] * kept
-        parameter.mul_(1 - rate * group["weight_decay"]).sub_(direction * rate)
+        parameter.mul_(1 - rate * group["weight_decay"])
+        parameter.sub_(orthogonalised(gradient.lerp(mean, momentum), rate))
 
     def _adam_(
         self, parameter: Tensor, gradient: Tensor, kept: Tensor | float, group: dict[str, Any]
@@ -148,27 +148,27 @@ class Muon(torch.optim.Optimizer):
         parameter.sub_(mean / (root + _ADAM_EPS) * (group["lr"] * _ADAM_SHARE * kept))
 
 
-def orthogonalised(kernel: Tensor) -> Tensor:
-    """Nearly U V^T of the kernel's matrix U S V^T (m, n * size), by five Newton-Schulz iterations.
+def orthogonalised(kernel: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    """Nearly U V^T of the kernel's matrix U S V^T (m, n * size), times a scale, by five Newton-Schulz iterations.
 
-    Singular values end between 0.7 and 1.2, where they were not tiny compared with the largest. Rows are taken 64 at a
-    time (as in Khaled et al. 2025, "MuonBP", arXiv 2510.16981): the cost grows with their square, and would exceed that
-    of a deep network whose batch is small. Every row ends with a length of about 1, whatever their number.
+    Singular values end between 0.7 and 1.2, where they were not tiny compared with the largest. Rows are taken in equal
+    parts of at most 32 (as in Khaled et al. 2025, "MuonBP", arXiv 2510.16981): the cost grows with their number, and
+    would exceed that of a deep network whose batch is small. Every row ends with a length of about 1, whatever their
+    number. The iterations multiply with polynomials of the small matrix X X^T; their product is applied to X once.
     """
-    parts = [_orthogonalised_rows(rows) for rows in torch.split(kernel.flatten(1), _ROWS)]
-    return torch.cat(parts).reshape(kernel.shape)
-
-
-def _orthogonalised_rows(matrix: Tensor) -> Tensor:
-    """The iterations multiply with polynomials of the small matrix X X^T; their product is applied to X once."""
-    rows, columns = matrix.shape
-    x = matrix.T if rows > columns else matrix
-    x = x / (x.norm() + _FLOOR)
+    rows = kernel.shape[0]
+    parts = next(n for n in range(-(-rows // _ROWS), rows + 1) if rows % n == 0)
+    matrix = kernel.reshape(parts, rows // parts, -1)
+    _, height, width = matrix.shape
+    x = matrix.mT if height > width else matrix
     a, b, c = _QUINTIC
-    gram, product = x @ x.T, torch.eye(len(x), device=x.device, dtype=x.dtype)
+    gram = x @ x.mT
+    identity = torch.eye(gram.shape[-1], device=x.device, dtype=x.dtype)
+    norm = gram.diagonal(dim1=1, dim2=2).sum(1)[:, None, None].sqrt() + _FLOOR
+    gram, product = gram / norm**2, identity * (scale / norm)
     for _ in range(_ITERATIONS):
-        factor = b * gram + c * gram @ gram
-        factor.diagonal().add_(a)
+        factor = a * identity + b * gram + c * gram @ gram
         product, gram = factor @ product, factor @ gram @ factor
-    x = product @ x
-    return x.T * (rows / columns) ** 0.5 if rows > columns else x
+    if height > width:
+        return (x.mT @ (product.mT * (height / width) ** 0.5)).reshape(kernel.shape)
+    return (product @ x).reshape(kernel.shape)

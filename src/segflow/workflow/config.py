@@ -107,12 +107,25 @@ class WorkflowConfig(Contract):
         for key in set(given if isinstance(given, Mapping) else ()) - set(cls.model_fields):
             if sections := [name for name, keys in _SECTION_KEYS.items() if key in keys]:
                 raise ValueError(f"unknown key '{key}': did you mean '{sections[0]}.{key}'?")
+        folds = given.get("folds") if isinstance(given, Mapping) else None
+        if (
+            isinstance(folds, str | list | tuple)
+            and folds != "all"
+            and any(type(k) is not int for k in folds)
+        ):
+            raise ValueError(
+                "folds: name some, counted from 0, as in [0, 1, 2, 3, 4], or all, which trains one network on every "
+                f"case and scores none (found {folds!r})"
+            )
         return given
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         if not self.dataset_folders:
-            raise ValueError("name the data set: dataset: FOLDER, or datasets: [FOLDER, ...]")
+            raise ValueError(
+                "name a data set: dataset: FOLDER, or datasets: [FOLDER, ...], in a file for --configfile, or "
+                "--config dataset=FOLDER"
+            )
         names = [Path(folder).name for folder in self.dataset_folders]
         if not all(names) or ".." in names:
             raise ValueError("a data set needs a folder with a name, as it is the name of its results")

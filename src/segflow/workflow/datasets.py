@@ -107,7 +107,7 @@ def _folds(
     if config.folds == "all" and own:
         raise ConfigurationError(
             f"folds: all trains on every case, but {folder} has a splits_final.json that holds some out; "
-            "name its folds, or remove it"
+            f"name some of these, which are 0 to {len(own) - 1}, or remove it"
         )
     if config.folds == "all" or not can_hold_out:
         return ["all"]

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import sys
 import time
 from collections import Counter
@@ -20,10 +19,7 @@ from collections.abc import Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
-
-import psutil
 
 from segflow.contracts.errors import ConfigurationError
 from segflow.processes.locks import named, try_lock
@@ -42,7 +38,6 @@ __all__ = [
     "recover_records",
     "search_programs",
     "settle",
-    "stop_jobs_when_interrupted",
     "unsettle",
 ]
 
@@ -130,18 +125,6 @@ def accept_any_age() -> None:
 def is_dated_ahead(file: str) -> bool:
     """Whether a file is from the future: then its age does not say that it has changed."""
     return Path(file).exists() and Path(file).stat().st_mtime > time.time()
-
-
-def stop_jobs_when_interrupted() -> None:
-    """Pass SIGINT that is sent to Snakemake alone on to its jobs, so that they save their work and end."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        for job in psutil.Process().children():
-            with suppress(psutil.NoSuchProcess):  # it has just ended
-                job.send_signal(signal.SIGTERM)
-        signal.default_int_handler(number, frame)
-
-    signal.signal(signal.SIGINT, stop)
 
 
 def granted(workflow: Any, name: str) -> int | None:
@@ -264,7 +247,7 @@ class PlannedJobs:
 
 
 def planned_jobs(dry_run: str) -> list[PlannedJobs]:
-    """The jobs in the output of `snakemake --dry-run`, in the order of their first one, without the rule `all`."""
+    """The jobs in the output of `snakemake --dry-run`, in the order of their first one, without targets."""
     jobs = list(_jobs(dry_run))
     undecided = {file for job in jobs if job.is_checkpoint for file in job.output}
     for _ in jobs:  # along the longest chain
@@ -299,7 +282,7 @@ def _jobs(dry_run: str) -> Iterator[_Job]:
             head, output = found, frozenset()
         elif written := _OUTPUT.match(line):
             output = frozenset(written["files"].split(", "))
-        elif (reason := _REASON.match(line)) and head is not None and head["rule"] != "all":
+        elif (reason := _REASON.match(line)) and head is not None and output:  # targets have none
             yield _Job(head["rule"], head["kind"] == "checkpoint", output, reason["reason"])
             head = None
 
