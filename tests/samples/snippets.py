@@ -34,7 +34,7 @@ _BLOCK = re.compile(
 _NAMED = re.compile(r"# ([\w./-]+)\n")
 _INLINE = re.compile(r"`([^`]+)`")
 _KEY = re.compile(rf"({'|'.join(_SECTION_KEYS)})\.(\w+)\b(?!/|\.py)")
-_EVERY_VERB = {"--help", "--log", "--hold-gpus", "--job"}
+_EVERY_VERB = {"--help", "-h", "--log", "--hold-gpus", "--job"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def calls(text: str) -> Iterator[list[str]]:
 
 def _faults_of_call(call: list[str]) -> Iterator[str]:
     program, *words = call
-    given = [word.split("=")[0] for word in words if word.startswith("--") and len(word) > 2]
+    given = [word.split("=")[0] for word in words if re.match(r"-[a-zA-Z]$|--\w", word)]
     if program == "snakemake":
         yield from (f"snakemake {name}" for name in given if name not in _options_of_snakemake())
     elif words and not words[0].startswith("-") and words[0] not in {*VERBS, "VERB"}:

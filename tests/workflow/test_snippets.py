@@ -66,6 +66,11 @@ def home(finished) -> Path:
         "results/OtherDataset": results,
     }.items():
         shutil.copytree(original, folder / name)
+    (folder / "MODEL").symlink_to(results / "nnunet" / "model")
+    shutil.copy(min((folder / "IMAGES").iterdir()), folder / "scan.nii.gz")
+    probabilities = min(results.rglob("probabilities/*.npz"))
+    (folder / "LABELS" / "probabilities").mkdir()
+    shutil.copy(probabilities, folder / "LABELS" / "probabilities" / "scan_7.npz")
     program = folder / "bin" / "segflow"
     program.parent.mkdir()
     program.write_text(SEGFLOW)
