@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -70,11 +71,7 @@ def blocks(page: str) -> list[Block]:
 def faults(page: str) -> Iterator[str]:
     """What a page names that does not exist: verbs, options, keys of the configuration."""
     for block in blocks(page):
-        if block.language == "yaml":
-            yield from _faults_of_yaml(block.text)
-        elif block.language in {"bash", "sh", "console"}:
-            for call in calls(block.text):
-                yield from _faults_of_call(call)
+        yield from _faults_of_block(block)
     for span in _INLINE.findall(_BLOCK.sub("", PAGES[page])):
         text = " ".join(span.split())
         if text.startswith("segflow "):
@@ -96,6 +93,16 @@ def calls(text: str) -> Iterator[list[str]]:
                 call = []
             elif call or word in {"segflow", "snakemake"}:
                 call.append(word)
+
+
+def _faults_of_block(block: Block) -> Iterator[str]:
+    if block.language == "yaml":
+        yield from _faults_of_yaml(block.text)
+    elif block.language == "json":
+        json.loads(block.text)
+    elif block.language != "python":
+        for call in calls(block.text):
+            yield from _faults_of_call(call)
 
 
 def _faults_of_call(call: list[str]) -> Iterator[str]:
