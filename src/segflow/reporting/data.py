@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import FoldName, Plan
+from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 
-__all__ = ["History", "Overlay", "ReportData", "StageTime"]
+__all__ = ["History", "Overlay", "Picture", "ReportData", "StageTime"]
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,28 @@ def _number(cell: str | float | None) -> float:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A PNG file from `draw_overlay`, and what it shows, such as "lesion, axial slice 12 of 40"."""
+
+    png: bytes
+    note: str
+
+
+@dataclass(frozen=True)
 class Overlay:
-    """A picture of one case.
+    """Pictures of one case.
 
     Attributes:
         case: Its identifier.
         rank: Such as "best".
         mean_dice: Over targets.
-        png: From `draw_overlay`.
-        note: What is shown, such as "slice 12 of 40".
+        pictures: The largest cross-sections of each target.
     """
 
     case: str
     rank: str
     mean_dice: float
-    png: bytes
-    note: str = ""
+    pictures: tuple[Picture, ...]
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ class ReportData:
         file_ending: With its dot; removed from file names to name the cases.
         fingerprint: Of the data set.
         plan: With all configurations.
+        trained: Configurations as they were trained, by name, where that differs from the plan.
         selection: The candidates and the best.
         summary: Out-of-fold scores of the best candidate, after post-processing if operations were accepted.
         candidate_summaries: Out-of-fold scores by candidate name, for the per-target columns; may be incomplete.
@@ -96,6 +103,7 @@ class ReportData:
     file_ending: str
     fingerprint: Fingerprint
     plan: Plan
+    trained: Mapping[str, Configuration] = field(default_factory=dict)
     selection: Selection
     summary: Summary
     postprocessing: PostProcessing
