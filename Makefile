@@ -17,7 +17,7 @@ WORKFLOW = $(wildcard Snakefile) workflow
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format clean
+.PHONY: help demo test test-all lint format docs clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile \
@@ -48,6 +48,11 @@ format: $(STAMP) ## Format the code and the workflow, and write the listings of 
 	@$(BIN)/python -c 'from segflow.recipes.listing import default_listing; print(default_listing(), end="")' > $(LISTING).new
 	@mv $(LISTING).new $(LISTING)
 	@$(BIN)/python tests/samples/error_page.py
+
+docs: $(STAMP) ## Build the documentation as a site (build/site/index.html); warnings are errors
+	@echo "== environment: documentation"; $(PIP_INSTALL) --group docs
+	@$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/site
+	@echo "build/site/index.html"
 
 clean: ## Remove the demo and the tools' caches; keep .venv, results and .snakemake
 	@rm -rf demo build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -63,6 +63,7 @@ def test_a_path_of_the_wrong_kind(hint, kind, tmp_path, monkeypatch):
         "OutputFile": ["folder", "file/below"],
         "ResultFile": ["folder", "file/below"],
         "OutputFolder": ["file", "file/below"],
+        "OutputPath": ["file/below"],
     }[kind]
     for word in wrong:
         with pytest.raises(ConfigurationError, match=word) as problem:

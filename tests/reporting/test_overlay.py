@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 from report_samples import LABELS
 
-from segflow.reporting.overlay import cut_slice, draw_overlay
+from segflow.contracts.case import Geometry
+from segflow.reporting.overlay import View, cut_slice, draw_overlay, view_of
 
 
 def case(reference_at=(), prediction_at=(), channels=1, shape=(4, 6, 5)):
@@ -25,40 +28,108 @@ def case(reference_at=(), prediction_at=(), channels=1, shape=(4, 6, 5)):
 
 
 ALL = slice(None)
+RAS = (-1, 0, 0, 0, -1, 0, 0, 0, 1)
+SAGITTAL_FIRST = (
+    0,
+    0,
+    1,
+    1,
+    0,
+    0,
+    0,
+    -1,
+    0,
+)  # the file's x goes to the back, its y to the feet, its z to the left
+
+
+def viewed(reference_at=(), prediction_at=(), *, spacing_mm=(1, 1, 1), direction=None, **of_case):
+    image, prediction, reference = case(reference_at, prediction_at, **of_case)
+    geometry = Geometry(
+        shape=reference.shape,
+        spacing_mm=spacing_mm,
+        file_dimensions=3,
+        file_spacing_mm=spacing_mm[::-1],
+        origin_mm=(0, 0, 0),
+        direction=direction or (1, 0, 0, 0, 1, 0, 0, 0, 1),
+    )
+    return view_of(image, prediction, reference, geometry, has_orientation=direction is not None)
 
 
 @pytest.mark.parametrize(
     ("reference_at", "prediction_at", "spacing_mm", "place", "note", "aspect"),
     [
-        ([(1, 2), (3, 0, 0)], [(0,)], (3, 1, 0.5), (1,), "axial slice 2 of 4", 2),
-        ([(ALL, 4)], [], (1, 3, 1), (slice(None, None, -1), 4), "coronal slice 5 of 6", 1),
-        ([], [(3, 1)], (1, 1, 1), (3,), "axial slice 4 of 4", 1),
-        ([], [], (1, 1, 1), (2,), "axial slice 3 of 4", 1),
+        ([(1, 2), (3, 0, 0)], [(0,)], (3, 1, 0.5), (1,), "slice 2 of 4", 2),
+        ([(ALL, 4)], [], (1, 3, 1), (slice(None, None, -1), 4), "slice 5 of 6", 1),
+        ([], [(3, 1)], (1, 1, 1), (3,), "slice 4 of 4", 1),
+        ([], [(3, 1)], (1, 1.0000002, 1), (3,), "slice 4 of 4", 1.0000002),
+        ([], [], (1, 1, 1), (2,), "slice 3 of 4", 1),
     ],
-    ids=["most reference", "another axis, upright", "most prediction", "the middle"],
+    ids=["most reference", "another axis, upright", "most prediction", "about equal", "the middle"],
 )
 def test_the_slice_that_is_shown(reference_at, prediction_at, spacing_mm, place, note, aspect):
+    view = viewed(reference_at, prediction_at, spacing_mm=spacing_mm)
+    pair = cut_slice(view, LABELS)
     image, prediction, reference = case(reference_at, prediction_at)
-    pair = cut_slice(image, prediction, reference, LABELS, spacing_mm=spacing_mm)
     for found, whole in ((pair.image, image[0]), (pair.prediction, prediction), (pair.reference, reference)):
         np.testing.assert_array_equal(found, whole[place])
     assert (pair.note, pair.pixel_aspect) == (note, aspect)
 
 
-def test_colour_image():
-    arrays = case([(0, 1)], channels=3, shape=(1, 6, 5))
-    pair = cut_slice(*arrays, LABELS, spacing_mm=(999, 1, 1))
+@pytest.mark.parametrize(
+    ("direction", "turned", "spacing_mm"),
+    [
+        (RAS, lambda a: a[:, ::-1, ::-1], (1, 2, 4)),
+        (SAGITTAL_FIRST, lambda a: a.transpose(1, 2, 0)[::-1], (2, 4, 1)),
+        ((0.8, 0.6, 0, -0.6, 0.8, 0, 0, 0, 1), lambda a: a, (1, 2, 4)),
+    ],
+    ids=["nibabel's orientation", "sagittal slices", "oblique"],
+)
+def test_the_body_is_shown_in_one_orientation(direction, turned, spacing_mm):
+    view = viewed([(1, 2)], [(0,)], spacing_mm=(1, 2, 4), direction=direction)
+    image, prediction, reference = case([(1, 2)], [(0,)])
+    np.testing.assert_array_equal(view.image[0], turned(image[0]))
+    np.testing.assert_array_equal(view.prediction, turned(prediction))
+    np.testing.assert_array_equal(view.reference, turned(reference))
+    assert view.spacing_mm == spacing_mm
+    names = [cut_slice(view, LABELS, axis=axis).note.split()[0] for axis in range(3)]
+    assert names == ["axial", "coronal", "sagittal"]
+
+
+def test_the_slice_of_a_class():
+    """Its own largest cross-section, though another class has more voxels elsewhere."""
+    view = viewed([(0,)])
+    view.reference.setflags(write=True)
+    view.reference[3, 1, 1:3] = 2
+    assert cut_slice(view, LABELS, axis=0).note == "slice 1 of 4"
+    assert cut_slice(view, LABELS, axis=0, target=2).note == "slice 4 of 4"
+    assert cut_slice(view, LABELS, axis=1, target=2).note == "slice 2 of 6"
+
+
+def test_a_flat_colour_image():
+    view = viewed([(0, 1)], channels=3, shape=(1, 6, 5), spacing_mm=(999, 1, 1))
+    pair = cut_slice(view, LABELS)
     assert pair.image.shape == (6, 5, 3)
     assert pair.note == ""
     draw_overlay(pair, LABELS)
 
 
+def test_contours_of_large_noise_are_traced_at_the_picture_s_resolution(monkeypatch):
+    sizes = []
+    contour = Axes.contour
+    monkeypatch.setattr(
+        Axes, "contour", lambda self, *a, **k: sizes.append(a[2].shape) or contour(self, *a, **k)
+    )
+    noise = np.random.default_rng(1).integers(0, 3, (1, 1300, 1500))
+    draw_overlay(cut_slice(View(noise[None].astype(np.float32), noise, noise, (1, 1, 1)), LABELS), LABELS)
+    assert set(sizes) == {(2 + 1300 // 3 + 1, 2 + 500)}
+
+
 @pytest.mark.parametrize("reference_at", [[(1, 2)], [()], []])
 @pytest.mark.parametrize("constant", [False, True])
 def test_the_picture_is_a_small_png_and_always_the_same(reference_at, constant):
-    image, prediction, reference = case(reference_at, [(1, slice(2, 4))])
-    image = np.full_like(image, 7) if constant else image
-    pair = cut_slice(image, prediction, reference, LABELS, spacing_mm=(1, 1, 1))
+    view = viewed(reference_at, [(1, slice(2, 4))])
+    view = replace(view, image=np.full_like(view.image, 7)) if constant else view
+    pair = cut_slice(view, LABELS)
     png = draw_overlay(pair, LABELS)
     with Image.open(io.BytesIO(png)) as picture:
         assert picture.format == "PNG"

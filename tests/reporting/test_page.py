@@ -11,6 +11,7 @@ from case_samples import REGIONS
 from report_samples import NAN, candidate, history, postprocessing_of, report_data, summary
 
 from segflow.contracts.scores import Selection
+from segflow.reporting.data import FastScores
 from segflow.reporting.page import render_report
 from segflow.reporting.text import ABSENT, shape_text
 
@@ -90,10 +91,11 @@ def test_content(page, words):
 
 
 def test_candidates_best_first_undefined_last(page):
-    rows = [row for row in rows_of(page, "candidates") if len(row) == 7][1:]
+    assert '<th scope="col" colspan="2">Mean Dice</th>' in page  # a number and its bar
+    rows = [row for row in rows_of(page, "candidates") if len(row) == 7]
     assert [row[0] for row in rows] == ["3d_fullres chosen", "2d + 3d_fullres", "2d"]
     assert [row[5:] for row in rows] == [["0.850", "0.700"], [ABSENT, ABSENT], [ABSENT, ABSENT]]
-    assert [row[3] for row in rows] == ["91 %", "9 %", "0 %"]
+    assert [row[4] for row in rows] == ["91 %", "9 %", "0 %"]
 
 
 def test_cases_worst_first(page):
@@ -110,6 +112,27 @@ def test_plan_and_data(page):
     spacing, shape = rows_of(page, "data")[1:3]
     assert spacing[1:] == [shape_text(v) for v in ((2, 1, 0.5), (2.5, 1, 0.75), (3, 1, 1))]
     assert shape[1:] == [shape_text(v) for v in ((10, 20, 30), (11, 22, 30), (12, 24, 30))]
+
+
+def test_what_was_not_trained_as_planned():
+    planned = report_data().plan.configurations["3d_fullres"]
+    narrow = planned.architecture.model_copy(
+        update={"features": tuple(n // 4 for n in planned.architecture.features)}
+    )
+    trained = planned.model_copy(update={"batch_size": 7, "architecture": narrow})
+    html = render_report(report_data(trained={"3d_fullres": trained}))
+    first, last = (f"{f[0]} to {max(f)}" for f in (narrow.features, planned.architecture.features))
+    assert f'7 <span class="quiet">planned {planned.batch_size}</span>' in html
+    assert f"{first} features, planned {last}" in html
+    assert rows_of(html, "plan")[1][1] == str(narrow.features[0])
+
+
+def test_flat_images_have_two_axes():
+    data = report_data()
+    flat = {"spacings": ((999, 1, 2), (999, 3, 4)), "shapes_after_crop": ((1, 20, 30), (1, 40, 50))}
+    html = render_report(report_data(fingerprint=data.fingerprint.model_copy(update=flat)))
+    spacing, shape = rows_of(html, "data")[1:3]
+    assert [spacing[1], shape[3]] == [shape_text((1, 2)), shape_text((40, 50))]
 
 
 SELECTION = report_data().selection
@@ -136,6 +159,23 @@ ONLY = candidate("3d_fullres", NAN)
             [],
         ),
         ({"summary": summary((NAN, NAN))}, [f"<strong>{ABSENT}</strong>"], []),
+        (
+            {"fast": FastScores(fold=0, n_folds=1, n=52, fast=0.8614, usual=0.8691)},
+            [
+                "has a mean Dice of\n  0.861 on the 52 cases",
+                "the same networks had\n  0.869 in the cross-validation.",
+            ],
+            ["What the average"],
+        ),
+        (
+            {"fast": FastScores(fold=2, n_folds=5, n=1, fast=0.5, usual=NAN)},
+            [
+                "the networks of fold 2 alone",
+                "What the average over 5 folds adds is not known",
+                "on the 1 case that",
+            ],
+            [],
+        ),
         (
             {
                 "summary": summary(),
@@ -169,6 +209,8 @@ ONLY = candidate("3d_fullres", NAN)
         "no bootstrap",
         "a preference",
         "no scores",
+        "fast, of one fold",
+        "fast, of five",
         "no cases",
         "regions",
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from case_samples import CARD
 from report_samples import LABELS, NAN, summary
 
 from segflow.reporting.text import (
@@ -17,6 +18,7 @@ from segflow.reporting.text import (
     representative_cases,
     shape_text,
     spreads,
+    worst_targets,
 )
 
 
@@ -75,7 +77,19 @@ def test_representative_cases(n, expected):
     assert representative_cases(summary((NAN, NAN)), n) == ()
 
 
+def test_targets_of_pictures():
+    few = summary((0.9, 0.2), (0.9, NAN), (NAN, NAN)).metric_per_case
+    assert [worst_targets(case, LABELS) for case in few] == [[1, 0], [0], [0, 1]]
+    assert worst_targets(few[0], LABELS, 1) == [1]
+
+
 MANY = [(0.9, 0.8)] * 12
+
+
+def trained(*, batch_size=2, epochs=1000, iterations=250, device="cuda:0"):
+    configuration = CARD.configuration.model_copy(update={"batch_size": batch_size})
+    update = {"configuration": configuration, "epochs": epochs, "iterations": iterations, "device": device}
+    return CARD.model_copy(update=update)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +97,28 @@ MANY = [(0.9, 0.8)] * 12
     [
         ({}, MANY, []),
         ({"folds": [0, 2]}, MANY, ["missing: 1, 3, 4"]),
-        ({"epochs": 50}, MANY, ["50 of nnU-Net's 1000 epochs"]),
-        ({"devices": ["cuda", "cpu"]}, MANY, ["CPU"]),
+        ({"folds": range(5), "n_folds": 10}, MANY, ["Only 5 of 10 folds were run (missing: 5, 6, 7, 8, 9)"]),
+        ({"folds": range(2), "n_folds": 2}, MANY, []),
+        (
+            {"networks": [trained(), trained(epochs=50)]},
+            MANY,
+            ["50 epochs of 250 steps, nnU-Net's for 1000 of 250"],
+        ),
+        ({"networks": [trained(iterations=1)]}, MANY, ["1000 epochs of 1 step, nnU-Net's"]),
+        ({"networks": [trained(iterations=None)]}, MANY, []),
+        ({"networks": [trained(), trained(device="cpu")]}, MANY, ["CPU"]),
+        (
+            {"networks": [trained(batch_size=7), trained(batch_size=7)]},
+            MANY,
+            ["3d_fullres: the batch size was 7, set by training.batch_size, in place of the plan's 2."],
+        ),
         ({}, [(0.9, NAN)] * 12, ["'lesion <b>' occurs in no scored case"]),
         ({}, MANY[:3], ["Only 3 cases"]),
         ({"folds": ["all"]}, [], ["trained on all cases, so none could be scored"]),
     ],
 )
 def test_cautions(change, rows, words):
-    full = {"devices": ["cuda:0"], "folds": range(5), "epochs": 1000, "recipe_epochs": 1000}
+    planned = {"3d_fullres": CARD.configuration}
+    full = {"networks": [trained()], "planned": planned, "folds": range(5), "n_folds": 5}
     found = cautions(summary(*rows), LABELS, **{**full, **change})
     assert [word in caution for word, caution in zip(words, found, strict=True)] == [True] * len(words)

@@ -14,7 +14,7 @@ BASE = {"folds": [0], "planning": {"spacing_mm": [2.0, 1.0, 1.0]}}
 #: From a stage to the end, in the order of the rules.
 ORDER = (
     "train", "predict_fold", "ensemble", "evaluate", "crossvalidate", "select", "postprocess_search", "postprocess",
-    "evaluate_final", "make_package", "make_report", "compare",
+    "evaluate_final", "make_package", "score_fast", "make_report", "compare",
 )  # fmt: skip
 DATA = ("check", "fingerprint", "plan", "folds", "preprocess", "manifest")
 
@@ -139,7 +139,11 @@ FORESEEN = {
         edit("commands/postprocess.py"),
         {"postprocess", "evaluate_final", "make_report", "compare"},
     ),
-    "code of the package": (edit("commands/package.py"), {"make_package", "make_report", "compare"}),
+    "code of the package": (
+        edit("commands/package.py"),
+        {"make_package", "score_fast", "make_report", "compare"},
+    ),
+    "code of a package that is loaded": (edit("prediction/predictor.py"), {"score_fast", "make_report"}),
     "code of the report": (edit("reporting/page.py"), {"make_report"}),
     "code of the comparison": (edit("commands/compare.py"), {"compare"}),
     "code of the screen's summary": (edit("commands/summary.py"), set()),

@@ -19,7 +19,7 @@ from segflow.contracts.scores import (
     Step,
 )
 from segflow.recipes.inference import InferenceRecipe
-from segflow.reporting.data import History, Overlay, ReportData, StageTime
+from segflow.reporting.data import History, Overlay, Picture, ReportData, StageTime
 from segflow.selection.evaluate import summarise
 
 LABELS = Labels((("background", 0), ("organ", 1), ("lesion <b>", 2)))
@@ -130,7 +130,7 @@ def report_data(**changes):
             ),
         ),
         "histories": (history(1), history(0)),
-        "overlays": (Overlay("case_0", "best", 0.85, b"\x89PNG", "axial slice 1 of 2"),),
+        "overlays": (Overlay("case_0", "best", 0.85, (Picture(b"\x89PNG", "axial slice 1 of 2"),)),),
         "stages": (StageTime("plan", 1), StageTime("train", 7200, 2)),
         "provenance": (("segflow", "0.1.0"),),
         "warnings": ("Trained for a moment.",),

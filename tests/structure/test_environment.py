@@ -24,7 +24,7 @@ def test_every_line_is_a_plain_pin():
 
 
 def test_pins_satisfy_pyproject():
-    requirements = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+    requirements = sum(PROJECT["dependency-groups"].values(), PROJECT["project"]["dependencies"])
     for requirement in map(Requirement, requirements):
         assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)]), requirement
 

@@ -74,6 +74,7 @@ POSTPROCESSING = f"{EXPERIMENT}/postprocessing.json"
 FINAL = f"{EXPERIMENT}/final/manifest.json"
 FINAL_SUMMARY = f"{EXPERIMENT}/final/summary.json"
 PACKAGE = f"{EXPERIMENT}/model/model.json"
+FAST = f"{EXPERIMENT}/fast.json"
 REPORT = f"{EXPERIMENT}/report.html"
 COMPARISON = f"{RESULTS}/comparison.csv"
 

@@ -193,7 +193,7 @@ TARGETS = {
 def durable_outputs(wildcards):
     """Everything worth keeping, so that the next call repeats a stage whose re-run has failed."""
     of_candidates = of_experiments(all_of(MODEL, HISTORY, PREDICTIONS, SUMMARY))
-    of_experiment = [SELECTION, POSTPROCESSING, FINAL, FINAL_SUMMARY, PACKAGE, REPORT]
+    of_experiment = [SELECTION, POSTPROCESSING, FINAL, FINAL_SUMMARY, PACKAGE, FAST, REPORT]
     found = [*FORECASTS, *expand([COMPARISON, FINGERPRINT, FOLDS], dataset=SOURCES)]
     found += expand(of_experiment, dataset=SOURCES, recipe=RECIPES)
     return [*found, *of_candidates(wildcards)]

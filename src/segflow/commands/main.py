@@ -66,6 +66,7 @@ _FOR_THE_WORKFLOW = {
     "postprocess-search": "find the post-processing that improves the Dice",
     "postprocess": "apply the chosen post-processing to label maps",
     "package": "put the chosen model together",
+    "score-fast": "score --fast on cases its networks have not seen",
 }
 #: Verb to module, which defines a function of the same name.
 VERBS = {verb: verb.replace("-", "_") for verb in (*_FOR_USERS, *_FOR_THE_WORKFLOW)}

@@ -38,6 +38,7 @@ _STAGES = (
     "postprocess",
     "evaluate_final",
     "package",
+    "score_fast",
     "report",
 )
 

@@ -36,7 +36,7 @@ from segflow.contracts.plan import FoldName
 from segflow.fingerprint.consistency import unusual_spacings
 from segflow.images.cases import read_case, read_geometry, write_labels
 from segflow.images.dataset import Inputs, find_inputs
-from segflow.images.formats import digest_of_image
+from segflow.images.formats import digest_of_image, has_orientation
 from segflow.metrics.measure import measure
 from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
@@ -281,10 +281,11 @@ def _number(values: list[int], word: str) -> str:
 
 def _draw(file: Path, item: _Labelled, image: Image, found: LabelMap, labels: Labels) -> None:
     """A picture of one slice, in which the prediction has the solid lines of a reference, as there is none."""
-    from segflow.reporting.overlay import cut_slice, draw_overlay  # needs matplotlib
+    from segflow.reporting.overlay import cut_slice, draw_overlay, view_of  # needs matplotlib
 
-    spacing_mm = item.record.geometry.spacing_mm
-    pair = cut_slice(image, np.zeros_like(found), found, labels, spacing_mm=spacing_mm)
+    oriented = has_orientation(item.case.images[0])
+    view = view_of(image, np.zeros_like(found), found, item.record.geometry, has_orientation=oriented)
+    pair = cut_slice(view, labels)
     caption = ", ".join(filter(None, (item.case.identifier, pair.note)))
     with open_atomically(file) as temporary:
         temporary.write_bytes(draw_overlay(pair, labels, caption=caption))

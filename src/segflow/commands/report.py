@@ -14,22 +14,26 @@ from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.case import Case, Dataset
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.forecast import Forecast
+from segflow.contracts.labels import Labels
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.contracts.spelling import nfc
 from segflow.fingerprint.consistency import dataset_warnings
 from segflow.images.cases import read_image, read_labels
 from segflow.images.dataset import read_dataset
-from segflow.images.formats import label_ending
+from segflow.images.formats import has_orientation, label_ending
+from segflow.nnunet.folds import read_folds
 from segflow.nnunet.plans import read_plan
-from segflow.recipes.training import TrainingRecipe
-from segflow.reporting.data import History, Overlay, ReportData, StageTime
+from segflow.reporting.data import FastScores, History, Overlay, Picture, ReportData, StageTime
 from segflow.reporting.forecast import compared
-from segflow.reporting.overlay import cut_slice, draw_overlay
+from segflow.reporting.overlay import View, cut_slice, draw_overlay, main_axis, view_of
 from segflow.reporting.page import render_report
-from segflow.reporting.text import cautions, mean_dice, representative_cases
+from segflow.reporting.text import cautions, mean_dice, representative_cases, worst_targets
 from segflow.reporting.training import diagnoses
+from segflow.selection.evaluate import summarise
 from segflow.storage.files import read_contract, write_text
+
+_DPI = 110  # of pictures of which several stand side by side
 
 
 def report(
@@ -53,13 +57,15 @@ def report(
     source = read_dataset(dataset.parent)
     folder, card = outcome.folder, outcome.card
     networks = [read_contract(NetworkCard, file) for file in _of_trainings(outcome, "card.json")]
+    plan = read_plan(folder / "model" / "plans.json")
+    splits = folder.parent / "splits_final.json"
     qualified = cautions(
         outcome.summary,
         outcome.labels,
-        devices={network.device for network in networks},
+        networks=networks,
+        planned=plan.configurations,
         folds=card.folds,
-        epochs=min(network.epochs for network in networks),
-        recipe_epochs=TrainingRecipe().epochs,
+        n_folds=len(read_folds(splits)) if splits.exists() else 0,
     )
     data = ReportData(
         dataset=card.dataset,
@@ -67,7 +73,8 @@ def report(
         channel_names=tuple(map(str, outcome.description["channel_names"].values())),
         file_ending=label_ending(str(outcome.description["file_ending"])),
         fingerprint=read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json"),
-        plan=read_plan(folder / "model" / "plans.json"),
+        plan=plan,
+        trained={network.configuration.name: network.configuration for network in networks},
         selection=card.selection,
         summary=outcome.summary,
         postprocessing=card.postprocessing,
@@ -79,6 +86,7 @@ def report(
         overlays=_overlays(outcome, source, overlays),
         stages=_stages(folder),
         provenance=_provenance(outcome, networks),
+        fast=_fast(outcome),
         warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
     )
     write_text(output, render_report(data))
@@ -88,6 +96,19 @@ def _stages(folder: Path) -> tuple[StageTime, ...]:
     """Time per stage, beside what was forecast."""
     file, found = folder / "forecast.json", stage_times(folder)
     return compared(found, read_contract(Forecast, file)) if file.exists() else found
+
+
+def _fast(outcome: Outcome) -> FastScores | None:
+    """What `predict --fast` scored, beside the out-of-fold predictions of the same cases by the same networks."""
+    file = outcome.folder / "fast.json"
+    if not file.exists():  # found by hand, or of an earlier version
+        return None
+    fast = read_contract(Summary, file)
+    names = {case.file_name for case in fast.metric_per_case}
+    usual = [case for case in outcome.summary.metric_per_case if case.file_name in names]
+    scores = (one.foreground_mean.dice for one in (fast, summarise(usual, outcome.labels)))
+    folds = outcome.card.folds
+    return FastScores(folds[0], len(folds), len(names), *scores) if len(usual) == len(names) > 0 else None
 
 
 def _warnings(check: Sequence[Path], results: Path, dataset: Dataset) -> tuple[str, ...]:
@@ -148,9 +169,24 @@ def _overlay(outcome: Outcome, case: Case, scores: CaseScores, rank: str) -> Ove
     image, geometry = read_image(case.images, case=case.identifier)
     files = (outcome.folder / "final" / scores.file_name, case.label or Path(scores.reference_file))
     prediction, reference = (read_labels(file, case=case.identifier) for file in files)
-    pair = cut_slice(image, prediction, reference, outcome.labels, spacing_mm=geometry.spacing_mm)
-    png = draw_overlay(pair, outcome.labels)
-    return Overlay(case.identifier, rank, mean_dice(scores), png, pair.note)
+    oriented = has_orientation(case.images[0])
+    view = view_of(image, prediction, reference, geometry, has_orientation=oriented)
+    main = main_axis(view)
+    axes = [main] if view.reference.shape[0] == 1 else [main, *(axis for axis in range(3) if axis != main)]
+    pictures = [
+        _picture(view, outcome.labels, axis, number)
+        for number in worst_targets(scores, outcome.labels)
+        for axis in axes
+    ]
+    return Overlay(case.identifier, rank, mean_dice(scores), tuple(pictures))
+
+
+def _picture(view: View, labels: Labels, axis: int, number: int) -> Picture:
+    """The largest cross-section of a target."""
+    target, name = labels.targets[number], labels.target_names[number]
+    pair = cut_slice(view, labels, axis=axis, target=target)
+    png = draw_overlay(pair, labels, on_top=target, dpi=_DPI)
+    return Picture(png, ", ".join(filter(None, (name, pair.note))))
 
 
 def _provenance(outcome: Outcome, networks: list[NetworkCard]) -> tuple[tuple[str, str], ...]:

@@ -162,6 +162,7 @@ def train(
             fold=fold,
             seed=seed,
             epochs=len(result.history),
+            iterations=recipe.iterations,
             device=chosen,
         )
         watch.show([asdict(record) for record in result.history])

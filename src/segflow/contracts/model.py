@@ -20,6 +20,7 @@ class NetworkCard(Contract):
         n_outputs: Channels of the logits.
         fold: The fold whose cases were held out.
         seed: Of initialisation, sampling and augmentation.
+        iterations: Steps of an epoch; None if the network came from elsewhere.
         device: What it was trained on.
     """
 
@@ -29,6 +30,7 @@ class NetworkCard(Contract):
     fold: FoldName
     seed: int
     epochs: int
+    iterations: int | None = None
     device: str
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "digest_of_image",
     "ending_of",
     "geometry_of_picture",
+    "has_orientation",
     "has_spacing",
     "label_ending",
     "largest_label",
@@ -57,6 +58,11 @@ def ending_of(file: Path) -> str:
     """The format of a file, by its name: one of `ENDINGS`, or ""."""
     name = file.name.lower()
     return next((ending for ending in ENDINGS if name.endswith(ending)), "")
+
+
+def has_orientation(file: Path) -> bool:
+    """Whether the format says how an image lies in the body."""
+    return ending_of(file) not in WITHOUT_SPACING
 
 
 def split_name(file: Path) -> tuple[str, int | None]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import FoldName, Plan
+from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 
-__all__ = ["History", "Overlay", "ReportData", "StageTime"]
+__all__ = ["FastScores", "History", "Overlay", "Picture", "ReportData", "StageTime"]
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,44 @@ def _number(cell: str | float | None) -> float:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A PNG file from `draw_overlay`, and what it shows, such as "lesion, axial slice 12 of 40"."""
+
+    png: bytes
+    note: str
+
+
+@dataclass(frozen=True)
 class Overlay:
-    """A picture of one case.
+    """Pictures of one case.
 
     Attributes:
         case: Its identifier.
         rank: Such as "best".
         mean_dice: Over targets.
-        png: From `draw_overlay`.
-        note: What is shown, such as "slice 12 of 40".
+        pictures: The largest cross-sections of each target.
     """
 
     case: str
     rank: str
     mean_dice: float
-    png: bytes
-    note: str = ""
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class FastScores:
+    """Mean Dice of the n cases that one of some folds holds out, by that fold's networks.
+
+    Attributes:
+        fast: Without mirroring.
+        usual: As in the cross-validation.
+    """
+
+    fold: FoldName
+    n_folds: int
+    n: int
+    fast: float
+    usual: float
 
 
 @dataclass(frozen=True)
@@ -80,6 +102,7 @@ class ReportData:
         file_ending: With its dot; removed from file names to name the cases.
         fingerprint: Of the data set.
         plan: With all configurations.
+        trained: Configurations as they were trained, by name, where that differs from the plan.
         selection: The candidates and the best.
         summary: Out-of-fold scores of the best candidate, after post-processing if operations were accepted.
         candidate_summaries: Out-of-fold scores by candidate name, for the per-target columns; may be incomplete.
@@ -87,6 +110,7 @@ class ReportData:
         histories: One per configuration and fold.
         overlays: In the order shown.
         stages: In the order in which they ran.
+        fast: What `predict --fast` scored, if it did.
         provenance: Name and value of versions, device, seed, settings.
         warnings: Sentences that qualify the results.
     """
@@ -97,6 +121,7 @@ class ReportData:
     file_ending: str
     fingerprint: Fingerprint
     plan: Plan
+    trained: Mapping[str, Configuration] = field(default_factory=dict)
     selection: Selection
     summary: Summary
     postprocessing: PostProcessing
@@ -104,5 +129,6 @@ class ReportData:
     histories: tuple[History, ...] = ()
     overlays: tuple[Overlay, ...] = ()
     stages: tuple[StageTime, ...] = ()
+    fast: FastScores | None = None
     provenance: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,11 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 from numpy.typing import NDArray
 
 from segflow.contracts.arrays import Image, LabelMap, Mask, SpacingMm
-from segflow.contracts.labels import Labels, members
+from segflow.contracts.case import Geometry
+from segflow.contracts.labels import Labels, Target, members
 from segflow.reporting.figures import class_colour
 
-__all__ = ["SlicePair", "cut_slice", "draw_overlay"]
+__all__ = ["SlicePair", "View", "cut_slice", "draw_overlay", "main_axis", "view_of"]
 
 _PANEL_INCHES, _DPI = 3.2, 180
 _WINDOW_PERCENT = (0.5, 99.5)  # of the slice's intensities, black to white
@@ -30,6 +33,55 @@ _LINE_POINTS, _RIM_POINTS, _TEXT_POINTS = 1.7, 3.0, 9
 _BACKDROP, _FRAME, _RIM = "#101418", "#FFFFFF", "#000000"
 _DASH = (0, (2.4, 1.6))
 _RGB_CHANNELS = 3
+_FLAT_DIMENSIONS = 2
+_ABOUT_EQUAL = 1.05  # spacings within 5 %
+_TRACED = 600  # rows or columns at most of a mask whose contour is traced
+
+
+@dataclass(frozen=True)
+class View:
+    """A case as it is looked at.
+
+    Attributes:
+        image: (c, z, y, x).
+        prediction, reference: (z, y, x).
+        spacing_mm: Along z, y, x.
+        planes: Names of the slices perpendicular to z, y, x; empty if the file says nothing of the body's axes.
+    """
+
+    image: Image
+    prediction: LabelMap
+    reference: LabelMap
+    spacing_mm: SpacingMm
+    planes: tuple[str, ...] = ()
+
+
+def view_of(
+    image: Image, prediction: LabelMap, reference: LabelMap, geometry: Geometry, *, has_orientation: bool
+) -> View:
+    """Turn a case so that z goes from feet to head, y from front to back and x from right to left, without resampling.
+
+    Args:
+        image: (c, z, y, x), in the order of the file.
+        prediction: (z, y, x).
+        reference: (z, y, x).
+        geometry: Of the file; each of its axes is taken for the axis of the body that it is closest to.
+        has_orientation: Whether the format knows the axes of the body; otherwise nothing is turned.
+    """
+    if not has_orientation or geometry.file_dimensions == _FLAT_DIMENSIONS:
+        return View(image, prediction, reference, geometry.spacing_mm)
+    direction = np.reshape(geometry.direction, (3, 3))[
+        ::-1, ::-1
+    ]  # of the body's z, y, x by the array's axes
+    order = max(permutations(range(3)), key=lambda axes: float(np.abs(direction[range(3), axes]).sum()))
+    turned = tuple(slice(None, None, -1 if direction[i, axis] < 0 else 1) for i, axis in enumerate(order))
+    return View(
+        image.transpose(0, *(axis + 1 for axis in order))[(slice(None), *turned)],
+        prediction.transpose(order)[turned],
+        reference.transpose(order)[turned],
+        (geometry.spacing_mm[order[0]], geometry.spacing_mm[order[1]], geometry.spacing_mm[order[2]]),
+        ("axial", "coronal", "sagittal"),
+    )
 
 
 @dataclass(frozen=True)
@@ -50,43 +102,56 @@ class SlicePair:
     note: str
 
 
-def cut_slice(
-    image: Image, prediction: LabelMap, reference: LabelMap, labels: Labels, *, spacing_mm: SpacingMm
-) -> SlicePair:
-    """Take the slice with the most annotated foreground, perpendicular to the axis of coarsest spacing.
+def main_axis(view: View) -> int:
+    """The axis of coarsest spacing, whose slices were most likely drawn in; z if it is not much finer than that."""
+    if view.reference.shape[0] == 1 or view.spacing_mm[0] * _ABOUT_EQUAL >= max(view.spacing_mm):
+        return 0
+    return int(np.argmax(view.spacing_mm))
 
-    Without annotation it is the slice with the most predicted foreground, and without either the middle one.
+
+def cut_slice(
+    view: View, labels: Labels, *, axis: int | None = None, target: Target | None = None
+) -> SlicePair:
+    """Take the slice with the most annotated voxels.
+
+    Without annotation it is the slice with the most predicted voxels, and without either the middle one.
 
     Args:
-        image: (c, z, y, x); the first channel is shown, or all three of a 2D colour image.
-        prediction: (z, y, x).
-        reference: (z, y, x).
+        view: The case; the first channel is shown, or all three of a 2D colour image.
         labels: Classes or regions.
-        spacing_mm: Along z, y, x.
+        axis: The slice is perpendicular to it; None: to the main axis.
+        target: The class or region whose voxels count; None: all foreground.
 
     Returns:
-        The slice, with feet down if it is not axial.
+        The slice; the head is up, or the front in axial slices, and the right side of the body at the left.
     """
-    axis = 0 if reference.shape[0] == 1 else int(np.argmax(spacing_mm))
-    n = reference.shape[axis]
-    foreground = (_foreground_per_slice(label_map, labels, axis) for label_map in (reference, prediction))
-    index = next((int(counts.argmax()) for counts in foreground if counts.any()), n // 2)
-    colour = image.shape[0] == _RGB_CHANNELS and image.shape[1] == 1
-    pixels = np.moveaxis(image[:, 0], 0, -1) if colour else np.take(image[0], index, axis=axis)
-    planes = [pixels, np.take(prediction, index, axis=axis), np.take(reference, index, axis=axis)]
+    axis = main_axis(view) if axis is None else axis
+    values = labels.foreground_values if target is None else members(target)
+    n = view.reference.shape[axis]
+    counts = (_voxels_per_slice(label_map, values, axis) for label_map in (view.reference, view.prediction))
+    index = next((int(found.argmax()) for found in counts if found.any()), n // 2)
+    colour = view.image.shape[0] == _RGB_CHANNELS and view.image.shape[1] == 1
+    pixels = np.moveaxis(view.image[:, 0], 0, -1) if colour else np.take(view.image[0], index, axis=axis)
+    planes = [
+        pixels,
+        *(np.take(label_map, index, axis=axis) for label_map in (view.prediction, view.reference)),
+    ]
     pixels, predicted, annotated = planes if axis == 0 else [plane[::-1] for plane in planes]
-    height, width = [mm for i, mm in enumerate(spacing_mm) if i != axis]
-    note = "" if n == 1 else f"{('axial', 'coronal', 'sagittal')[axis]} slice {index + 1} of {n}"
+    height, width = [mm for i, mm in enumerate(view.spacing_mm) if i != axis]
+    name = f"{view.planes[axis]} slice" if view.planes else "slice"
+    note = "" if n == 1 else f"{name} {index + 1} of {n}"
     return SlicePair(pixels.astype(np.float32), predicted, annotated, height / width, note)
 
 
-def draw_overlay(pair: SlicePair, labels: Labels, *, caption: str = "") -> bytes:
+def draw_overlay(
+    pair: SlicePair, labels: Labels, *, caption: str = "", on_top: Target | None = None, dpi: int = _DPI
+) -> bytes:
     """Draw the whole slice, and above it the foreground enlarged with contours of every target, as a PNG file.
 
     Solid lines are the reference, dashed lines with a dark rim the prediction. With a caption, it and the names of the
-    targets in the slice are written above: such a picture needs no page around it.
+    targets in the slice are written above: such a picture needs no page around it. One target may be drawn over others.
     """
-    figure = Figure(figsize=(_PANEL_INCHES, 2 * _PANEL_INCHES), dpi=_DPI, facecolor=_BACKDROP)
+    figure = Figure(figsize=(_PANEL_INCHES, 2 * _PANEL_INCHES), dpi=dpi, facecolor=_BACKDROP)
     FigureCanvasAgg(figure)
     rows, columns = _region_of_interest(pair, labels)
     names: list[tuple[str, str]] = []
@@ -99,7 +164,7 @@ def draw_overlay(pair: SlicePair, labels: Labels, *, caption: str = "") -> bytes
             continue
         axes.set_xlim(columns[0] - 0.5, columns[1] - 0.5)
         axes.set_ylim(rows[1] - 0.5, rows[0] - 0.5)
-        for number, target in enumerate(labels.targets):
+        for number, target in sorted(enumerate(labels.targets), key=lambda each: each[1] == on_top):
             reference, prediction = (np.isin(m, members(target)) for m in (pair.reference, pair.prediction))
             _contour(axes, reference, class_colour(number), dash="solid")
             _contour(axes, prediction, _RIM, dash=_DASH, width=_RIM_POINTS)
@@ -125,9 +190,10 @@ def _write(figure: Figure, lines: Sequence[tuple[str, str]]) -> None:
         line.set_parse_math(False)
 
 
-def _foreground_per_slice(label_map: LabelMap, labels: Labels, axis: int) -> NDArray[np.integer[Any]]:
-    foreground = np.isin(label_map, labels.foreground_values)
-    counts: NDArray[np.integer[Any]] = foreground.sum(axis=tuple(i for i in range(3) if i != axis))
+def _voxels_per_slice(label_map: LabelMap, values: Iterable[int], axis: int) -> NDArray[np.integer[Any]]:
+    counts: NDArray[np.integer[Any]] = np.isin(label_map, list(values)).sum(
+        axis=tuple(i for i in range(3) if i != axis)
+    )
     return counts
 
 
@@ -157,9 +223,20 @@ def _frame(axes: Axes, rows: tuple[int, int], columns: tuple[int, int]) -> None:
 
 
 def _contour(axes: Axes, mask: Mask, colour: str, *, dash: Any, width: float = _LINE_POINTS) -> None:
+    """Trace a mask in the part of it that is shown, at about the resolution of the picture."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    rows, columns = (
+        slice(round(low + 0.5), round(high + 0.5)) for low, high in ((top, bottom), (left, right))
+    )
+    mask = mask[rows, columns]
+    step = math.ceil(max(mask.shape) / _TRACED)
+    mask = mask[::step, ::step]
     if not mask.any():
         return
     padded = np.pad(mask, 1).astype(np.float32)  # closes contours at the border
-    x, y = (np.arange(-1, size + 1) for size in (mask.shape[1], mask.shape[0]))
+    x, y = (
+        part.start + step * np.arange(-1, size + 1)
+        for part, size in ((columns, mask.shape[1]), (rows, mask.shape[0]))
+    )
     lines = axes.contour(x, y, padded, levels=[0.5], colors=[colour], linewidths=width)
     lines.set(linestyle=dash)

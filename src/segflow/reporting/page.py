@@ -88,10 +88,14 @@ def _rank(candidate: Candidate, data: ReportData) -> tuple[bool, float, bool]:
 def _method(data: ReportData) -> dict[str, Any]:
     runs = sorted(data.histories, key=lambda history: (history.configuration, history.fold))
     grouped = groupby(runs, key=lambda run: run.configuration)
+    flat = {shape[0] for shape in data.fingerprint.shapes_after_crop} == {1}
     return {
-        "configurations": [(c, _feature_map_shapes(c)) for c in data.plan.configurations.values()],
-        "spacing": _ranges(data.fingerprint.spacings),
-        "shape": _ranges(data.fingerprint.shapes_after_crop),
+        "configurations": [
+            (c, data.trained.get(c.name, c), _feature_map_shapes(c))
+            for c in data.plan.configurations.values()
+        ],
+        "spacing": _ranges(data.fingerprint.spacings, flat=flat),
+        "shape": _ranges(data.fingerprint.shapes_after_crop, flat=flat),
         "curves": [(name, draw_curves(list(group))) for name, group in grouped],
     }
 
@@ -103,8 +107,7 @@ def _feature_map_shapes(configuration: Configuration) -> list[list[int]]:
     return shapes
 
 
-def _ranges(cases: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Smallest, median and largest value over cases, each per axis."""
-    return [
-        function(np.asarray(cases, np.float64), axis=0).tolist() for function in (np.min, np.median, np.max)
-    ]
+def _ranges(cases: Sequence[Sequence[float]], *, flat: bool) -> list[list[float]]:
+    """Smallest, median and largest value over cases, each per axis; flat images have two axes."""
+    values = np.asarray(cases, np.float64)[:, int(flat) :]
+    return [function(values, axis=0).tolist() for function in (np.min, np.median, np.max)]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from segflow.contracts.labels import Labels
-from segflow.contracts.plan import N_FOLDS, FoldName
+from segflow.contracts.model import NetworkCard
+from segflow.contracts.plan import Configuration, FoldName
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.metrics.overlap import nan_mean, target_key
+from segflow.recipes.training import TrainingRecipe
 
 __all__ = [
     "ABSENT",
@@ -25,6 +27,7 @@ __all__ = [
     "representative_cases",
     "shape_text",
     "spreads",
+    "worst_targets",
 ]
 
 #: Stands for a number that is not defined.
@@ -117,6 +120,13 @@ def representative_cases(summary: Summary, n: int = 3) -> tuple[tuple[str, CaseS
     return tuple((_rank(place, last), ranked[place]) for place in places)
 
 
+def worst_targets(case: CaseScores, labels: Labels, n: int = 4) -> list[int]:
+    """Places of up to n targets that occur in a case, annotated or predicted, lowest Dice first; all if none occurs."""
+    dice = [case.metrics[target_key(target)].dice for target in labels.targets]
+    occurring = [i for i, value in enumerate(dice) if not math.isnan(value)] or range(len(dice))
+    return sorted(occurring, key=lambda i: dice[i])[:n]
+
+
 def _rank(place: int, last: int) -> str:
     names = {round(last / 2): "median", last: "worst", 0: "best"}
     return names.get(place, f"rank {place + 1} of {last + 1}")
@@ -126,24 +136,24 @@ def cautions(
     summary: Summary,
     labels: Labels,
     *,
-    devices: Collection[str],
+    networks: Collection[NetworkCard],
+    planned: Mapping[str, Configuration],
     folds: Collection[FoldName],
-    epochs: int,
-    recipe_epochs: int,
+    n_folds: int,
 ) -> tuple[str, ...]:
     """Sentences that qualify the results of a run; none for a full run on complete data.
 
     Args:
         summary: Out-of-fold scores of the best candidate.
         labels: Classes or regions.
-        devices: Those that networks were trained on, such as "cpu".
+        networks: All that were trained.
+        planned: Configurations by name.
         folds: Those that were run.
-        epochs: Length of training.
-        recipe_epochs: Length of nnU-Net's training.
+        n_folds: Folds that the data set has.
     """
     found = []
     n_cases = len(summary.metric_per_case)
-    missing = sorted(set(range(N_FOLDS)) - set(folds))
+    missing = sorted(set(range(n_folds)) - set(folds))
     if not n_cases:
         found.append(
             "Networks were trained on all cases, so none could be scored: how good they are is not known, the "
@@ -151,15 +161,18 @@ def cautions(
         )
     elif missing:
         found.append(
-            f"Only {N_FOLDS - len(missing)} of {N_FOLDS} folds were run (missing: {', '.join(map(str, missing))}); "
+            f"Only {n_folds - len(missing)} of {n_folds} folds were run (missing: {', '.join(map(str, missing))}); "
             f"the scores cover {n_cases} cases, and cases of the other folds were never predicted."
         )
-    if epochs < recipe_epochs:
+    full = TrainingRecipe()
+    epochs, steps = min((network.epochs, network.iterations or full.iterations) for network in networks)
+    if epochs * steps < full.epochs * full.iterations:
         found.append(
-            f"Networks were trained for {epochs} of nnU-Net's {recipe_epochs} epochs; "
-            "expect better scores from a full training."
+            f"Networks were trained for {epochs} epochs of {steps} {'step' if steps == 1 else 'steps'}, nnU-Net's for "
+            f"{full.epochs} of {full.iterations}; expect better scores from a full training."
         )
-    if any(device.startswith("cpu") for device in devices):
+    found += _overrides(networks, planned)
+    if any(network.device.startswith("cpu") for network in networks):
         found.append("Networks were trained on a CPU, in single precision throughout.")
     found += [
         f"'{spread.name}' occurs in no scored case, neither annotated nor predicted: it has no Dice "
@@ -170,3 +183,24 @@ def cautions(
     if 0 < n_cases < _FEW_CASES:
         found.append(f"Only {n_cases} cases were scored: differences may be due to chance.")
     return tuple(found)
+
+
+def _overrides(networks: Iterable[NetworkCard], planned: Mapping[str, Configuration]) -> list[str]:
+    """What was not trained as planned, once per configuration."""
+    found = []
+    for trained in {network.configuration.name: network.configuration for network in networks}.values():
+        plan = planned[trained.name]
+        values = {
+            "batch size": (trained.batch_size, plan.batch_size, "training.batch_size"),
+            "features of the first stage": (
+                trained.architecture.features[0],
+                plan.architecture.features[0],
+                "training.base_width",
+            ),
+        }
+        found += [
+            f"{trained.name}: the {name} was {used}, set by {key}, in place of the plan's {wanted}."
+            for name, (used, wanted, key) in values.items()
+            if used != wanted
+        ]
+    return found
