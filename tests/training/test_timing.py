@@ -51,7 +51,7 @@ def test_the_largest_size_that_fits_is_next_until_the_whole_batch_is_timed(sizes
     job, timed = sizes
     times = time_steps(job, seconds=1000)
     assert times == StepTimes(pytest.approx(2 + 30.72), 0.0, whole=True)
-    assert timed == [((8, 8), 1), ((64, 48), 1), ((64, 48), 10)]
+    assert timed == [((8, 8), 2), ((64, 48), 2), ((64, 48), 10)]
 
 
 @pytest.mark.parametrize(("seconds", "n_timed"), [(0, 1), (40, 3)])
@@ -60,4 +60,4 @@ def test_sizes_that_would_take_too_long_are_reckoned_from_smaller_ones(sizes, se
     times = time_steps(job, seconds=seconds)
     assert (len(timed), times.whole) == (n_timed, False)
     # A single size is taken to have no cost of its own, and gives too much.
-    assert times.training == pytest.approx(2 + 30.72 if n_timed > 1 else 2.064 * 30720 / 64)
+    assert times.training == pytest.approx(2 + 30.72 if n_timed > 1 else 2.128 * 30720 / 128)

@@ -15,7 +15,7 @@ import torch
 from segflow.contracts.case import TrainingCase
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Fold
-from segflow.network.device import algorithms
+from segflow.network.device import algorithms, keep_freed_memory
 from segflow.network.group import Group
 from segflow.training.batches import BatchMaker
 from segflow.training.job import TrainingJob
@@ -30,6 +30,8 @@ _WARM_UP: Final = 1
 _LEAST, _MOST = 2, 60
 #: Edges of the patches tried, in parts of which the network's coarsest stage sees one voxel each.
 _EDGES: Final = (2, 4, 8)
+#: Patches of a small batch. A single one takes other, slower routines of torch than a batch.
+_FEW: Final = 2
 #: A case need not be larger than this many patches along an axis.
 _PATCHES: Final = 2
 #: Edge of the parts of its label map.
@@ -97,7 +99,8 @@ def _sizes(job: TrainingJob) -> Iterator[TrainingJob]:
         tuple(min(size, edge * by) for size, by in zip(configuration.patch_shape, divisors, strict=True))
         for edge in _EDGES
     ]
-    sizes = [*((patch, 1) for patch in (*patches, configuration.patch_shape))]
+    few = min(_FEW, configuration.batch_size)
+    sizes = [*((patch, few) for patch in (*patches, configuration.patch_shape))]
     for patch, batch in dict.fromkeys((*sizes, (configuration.patch_shape, configuration.batch_size))):
         yield replace(
             job, configuration=configuration.model_copy(update={"patch_shape": patch, "batch_size": batch})
@@ -115,6 +118,7 @@ def _timed(job: TrainingJob, end: float) -> tuple[float, float]:
         fold=Fold(train=("made up",), val=("made up",)),
         training=job.training.model_copy(update={"iterations": 1, "validation_iterations": 1}),
     )
+    keep_freed_memory()
     maker = BatchMaker(job, _MadeUp(job))
     training: list[float] = []
     validation: list[float] = []
