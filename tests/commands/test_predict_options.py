@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from packages import package_of
 from stage_calls import call
 
+from segflow.commands import score_fast
 from segflow.commands.main import main
 from segflow.prediction import sliding_window
 from segflow.prediction.predictor import Predictor
@@ -235,6 +236,39 @@ def test_what_is_asked_for_later_is_made_and_what_no_longer_fits_is_removed(mode
     assert len(names_in(Path("out/preview"))) == 5
 
 
+def test_the_scores_of_fast(model, predict, tmp_path, monkeypatch, capsys):
+    """The same as predicting and evaluating; an interrupted call goes on."""
+    data, folds = model.parent / "data", model.parent / "folds.json"
+    words = [
+        "score-fast",
+        "--model",
+        model,
+        "--dataset",
+        data,
+        "--folds",
+        folds,
+        "--device",
+        "cpu",
+        "--output",
+        "fast.json",
+    ]
+    (held_out,) = json.loads(folds.read_text())[0]["val"]
+    predict(scan(model, held_out[-1]), "out", "--fast")
+    call("evaluate", "--predictions", "out", "--dataset", data, "--output", "summary.json", "--workers", 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(score_fast, "summarise", lambda *_: 1 / 0)
+        assert main([str(word) for word in words]) == 1
+    with monkeypatch.context() as finished:
+        finished.setattr(Predictor, "predict_case", lambda *_: pytest.fail("it was predicted already"))
+        call(*words)
+    found, expected = (json.loads(Path(name).read_text()) for name in ("fast.json", "summary.json"))
+    assert (found["foreground_mean"], found["mean"]) == (expected["foreground_mean"], expected["mean"])
+    (tmp_path / "folds.json").write_text(folds.read_text().replace(held_out, "nobody"))
+    words[words.index(folds)] = "folds.json"
+    assert main([str(word) for word in words]) == 1
+    assert "folds.json names nobody, which is not a case" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_predictor_takes_images_and_files(model, tmp_path):
     predictor = Predictor.from_folder(model, device="cpu")
     source = sitk.ReadImage(str(scan(model)))
@@ -249,18 +283,28 @@ def test_the_predictor_takes_images_and_files(model, tmp_path):
     assert (tmp_path / "seg.nii.gz").read_bytes() == expected.read_bytes()
 
 
+def test_closed_streams_change_nothing(model, tmp_path):
+    """As of a job that is started with none of them; else files that are opened would take their place."""
+    words = ["-m", "segflow", "predict", "-m", model, "-i", images(model), "-o", "out", "--device", "cpu"]
+    shell = 'exec "$@" <&- >&- 2>&-'
+    ended = subprocess.run(["sh", "-c", shell, "sh", sys.executable, *words], cwd=tmp_path, check=False)
+    assert ended.returncode == 0
+    for name in names_in(model.parent / "straight"):
+        assert (tmp_path / "out" / name).read_bytes() == (model.parent / "straight" / name).read_bytes()
+
+
 def test_the_snippets_of_the_page_run(model, repository, tmp_path):
     """In the page's order, in one folder, each in Python of its own."""
     page = (repository / "docs" / "how-to" / "predict.md").read_text()
     snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "results" / "Liver" / "nnunet").mkdir(parents=True)
-    (tmp_path / "results" / "Liver" / "nnunet" / "model").symlink_to(model)
+    (tmp_path / "results" / "MyDataset" / "nnunet").mkdir(parents=True)
+    (tmp_path / "results" / "MyDataset" / "nnunet" / "model").symlink_to(model)
     shutil.copy(scan(model), tmp_path / "scan.nii.gz")
     call(
         "predict", "-m", model, "-i", scan(model), "-o", tmp_path / "LABELS", "--save-probabilities", "--device", "cpu"
     )  # fmt: skip
     stored = tmp_path / "LABELS" / "probabilities"
-    (stored / "phantom_000.npz").rename(stored / "liver_007.npz")
+    (stored / "phantom_000.npz").rename(stored / "scan_7.npz")
     assert len(snippets) == 2
     for snippet in snippets:
         subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, check=True)

@@ -136,7 +136,7 @@ def test_an_installed_package_does_what_a_checkout_does(tmp_path, repository):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     tiny = ["training.iterations=2", "training.validation_iterations=1", "training.base_width=4"]
-    once = ["--epochs", "1", "--configurations", "2d", "--gpus", "0", "--cores", "2"]
+    once = ["--epochs", "1", "--configurations", "2d", "--folds", "0", "--gpus", "0", "--cores", "2"]
     for words in (
         ["phantom", "data", "--cases", "5", "--seed", "0"],
         ["run", "data", *tiny, "training.batch_size={2d: 2}", *once],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -32,7 +33,7 @@ def shown(tmp_path, monkeypatch, capsys):
     log = tmp_path / "results/data/nnunet/logs/train/3d_fullres_fold_0.log"
     log.parent.mkdir(parents=True)
 
-    def show(*lines: str, folder: str = "results") -> list[str]:
+    def show(*lines: str, folder: str = "results", rows: int = 1) -> list[str]:
         then = f"{datetime.now() - timedelta(minutes=30):%Y-%m-%d %H:%M:%S},000"
         levels = {line: "ERROR" if "nan" in line else "INFO" for line in lines}
         log.write_text("".join(f"{then} {levels[line]} {line}\n" for line in lines))
@@ -40,7 +41,9 @@ def shown(tmp_path, monkeypatch, capsys):
         assert main(["watch", str(tmp_path / folder)]) == 0
         said = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
         assert max(map(len, said)) <= 80
-        return [re.sub(r"[ ━╸╺]{2,}", "  ", line).replace("\N{EN DASH}", "-") for line in said[-2:-1]]
+        return [
+            re.sub(r"[ ━╸╺]{2,}", "  ", line).replace("\N{EN DASH}", "-") for line in said[-1 - rows : -1]
+        ]
 
     show.work = log.parents[2] / "work" / log.stem
     return show
@@ -84,6 +87,29 @@ def test_a_training_on_another_machine_is_at_work_as_long_as_it_writes(shown):
     assert "running" in shown(STEPS, epoch(2))[0]
     os.utime(shown.work / "abc" / "checkpoint.pt", (time.time() - 3600,) * 2)
     assert "killed" in shown(STEPS, epoch(2))[0]
+
+
+def test_trainings_that_wait_are_in_the_forecast(shown):
+    network = {
+        "epochs": 10, "iterations": 2, "validation_iterations": 1, "step_s": 1.0, "validation_s": 1.0, "whole": True,
+        "prediction_s": 1.0, "gpu_memory_gb": None, "prepared_gb": 1.0, "predictions_gb": 1.0,
+    }  # fmt: skip
+    networks = [network | {"configuration": name} for name in ("2d", "3d_fullres")]
+    made = {
+        "device": "cpu",
+        "threads": 1,
+        "folds": ["0", "1"],
+        "side_by_side": 1,
+        "planned_gpu_memory_gb": 8.0,
+    }
+    file = shown.work.parents[1] / "forecast.json"
+    file.write_text(json.dumps(made | {"networks": networks}))
+    assert shown(STEPS, epoch(10), DONE, rows=4) == [
+        "2d fold 0  queued  0/10  -",
+        "2d fold 1  queued  0/10  -",
+        "3d_fullres fold 0  finished  10/10  0.600",
+        "3d_fullres fold 1  queued  0/10  -",
+    ]
 
 
 def test_a_folder_without_trainings(tmp_path, capsys):

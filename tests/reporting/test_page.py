@@ -11,6 +11,7 @@ from case_samples import REGIONS
 from report_samples import NAN, candidate, history, postprocessing_of, report_data, summary
 
 from segflow.contracts.scores import Selection
+from segflow.reporting.data import FastScores
 from segflow.reporting.page import render_report
 from segflow.reporting.text import ABSENT, shape_text
 
@@ -159,6 +160,23 @@ ONLY = candidate("3d_fullres", NAN)
         ),
         ({"summary": summary((NAN, NAN))}, [f"<strong>{ABSENT}</strong>"], []),
         (
+            {"fast": FastScores(fold=0, n_folds=1, n=52, fast=0.8614, usual=0.8691)},
+            [
+                "has a mean Dice of\n  0.861 on the 52 cases",
+                "the same networks had\n  0.869 in the cross-validation.",
+            ],
+            ["What the average"],
+        ),
+        (
+            {"fast": FastScores(fold=2, n_folds=5, n=1, fast=0.5, usual=NAN)},
+            [
+                "the networks of fold 2 alone",
+                "What the average over 5 folds adds is not known",
+                "on the 1 case that",
+            ],
+            [],
+        ),
+        (
             {
                 "summary": summary(),
                 "candidate_summaries": {"3d_fullres": summary()},
@@ -191,6 +209,8 @@ ONLY = candidate("3d_fullres", NAN)
         "no bootstrap",
         "a preference",
         "no scores",
+        "fast, of one fold",
+        "fast, of five",
         "no cases",
         "regions",
     ],

@@ -36,6 +36,7 @@ STAGES = {
     "postprocess-search": "nnunet/postprocessing.json",
     "postprocess": "nnunet/final",
     "package": "nnunet/model",
+    "score-fast": "nnunet/fast.json",
     "report": "nnunet/report.html",
     "compare": "../comparison.csv",
 }

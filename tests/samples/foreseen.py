@@ -14,7 +14,7 @@ BASE = {"folds": [0], "planning": {"spacing_mm": [2.0, 1.0, 1.0]}}
 #: From a stage to the end, in the order of the rules.
 ORDER = (
     "train", "predict_fold", "ensemble", "evaluate", "crossvalidate", "select", "postprocess_search", "postprocess",
-    "evaluate_final", "make_package", "make_report", "compare",
+    "evaluate_final", "make_package", "score_fast", "make_report", "compare",
 )  # fmt: skip
 DATA = ("check", "fingerprint", "plan", "folds", "preprocess", "manifest")
 
@@ -108,6 +108,7 @@ FORESEEN = {
     "configurations as they are, by name": (settings(configurations=["3d_fullres", "2d"]), set()),
     "the same, of the recipe": (settings(selection={"configurations": ["2d", "3d_fullres"]}), set()),
     "preference for single models": (settings(selection={"prefer_single_within": 0.01}), since("select")),
+    "the forecast, which is off in these runs": (settings(forecast=True), {"forecast", "make_report"}),
     "overlays of the report": (settings(report={"overlays": 1}), {"make_report"}),
     "threads and workers": (settings(resources={"threads": 1, "workers": 1}), set()),
     "where patches are augmented": (settings(resources={"augment": "device"}), set()),
@@ -138,7 +139,11 @@ FORESEEN = {
         edit("commands/postprocess.py"),
         {"postprocess", "evaluate_final", "make_report", "compare"},
     ),
-    "code of the package": (edit("commands/package.py"), {"make_package", "make_report", "compare"}),
+    "code of the package": (
+        edit("commands/package.py"),
+        {"make_package", "score_fast", "make_report", "compare"},
+    ),
+    "code of a package that is loaded": (edit("prediction/predictor.py"), {"score_fast", "make_report"}),
     "code of the report": (edit("reporting/page.py"), {"make_report"}),
     "code of the comparison": (edit("commands/compare.py"), {"compare"}),
     "code of the screen's summary": (edit("commands/summary.py"), set()),

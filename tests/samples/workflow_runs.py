@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TINY = {
     "folds": [0, 1],
     "device": "cpu",
+    "forecast": False,
     "training": {
         "epochs": 2,
         "iterations": 2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from dataclasses import replace
 
@@ -47,6 +48,17 @@ def test_round_trip(store):
     assert (found.image.dtype, found.labels.dtype) == (np.float32, np.int8)
     assert found.previous_stage is None
     assert not found.image.flags.writeable
+
+
+@pytest.mark.parametrize("part", ARRAYS)
+def test_a_file_that_is_cut_short_while_it_is_mapped(part, store):
+    """What reads its end would be killed by the system, without a word."""
+    store.write(prepared_case())
+    store.read("one")
+    file = store.folder / f"one{part}"
+    os.truncate(file, file.stat().st_size - 1)
+    with pytest.raises(PlanError, match=rf"{part} was cut short while it was in use; run the preprocessing"):
+        store.read("one")
 
 
 @pytest.mark.parametrize("locations", [prepared_case().locations, LOCATIONS, {}, {1: np.empty((0, 3))}])

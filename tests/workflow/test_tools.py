@@ -123,7 +123,7 @@ def importing(finished: Experiment, config: str) -> Path:
 
 def test_targets(experiment):
     """Each makes what its name says, and no more."""
-    experiment.configure(folds=[0])
+    experiment.configure(folds=[0], forecast=True)
     rules = {}
     for target in ("plans", "prepared"):
         rules[target] = set(experiment.jobs("--nocolor", target)) - {target}
@@ -132,15 +132,21 @@ def test_targets(experiment):
     scored = {"train", "predict_fold", "ensemble", "evaluate", "crossvalidate"}
     packed = scored | {"select", "postprocess_search", "make_package"}
     assert rules == {
-        "plans": {"check", "fingerprint", "plan"},
+        "plans": {"check", "fingerprint", "plan", "forecast"},
         "prepared": {"preprocess", "manifest"},
         "models": {"folds", "train"},
         "predictions": {"folds"} | scored,
         "package": {"folds"} | packed,
-        "report": {"folds", "postprocess", "evaluate_final", "make_report"} | packed,
+        "report": {"folds", "postprocess", "evaluate_final", "score_fast", "make_report"} | packed,
     }
     assert (experiment.shared / "plans/nnUNetPlans/plans.json").exists()
     assert len([*experiment.shared.glob("preprocessed/nnUNetPlans/*/prepared.json")]) == 2
+    made = json.loads((experiment.results / "forecast.json").read_text())
+    assert (made["folds"], [one["configuration"] for one in made["networks"]]) == (
+        ["0"],
+        ["2d", "3d_fullres"],
+    )
+    assert all((one["epochs"], one["iterations"]) == (2, 2) for one in made["networks"])
 
 
 @pytest.mark.slow

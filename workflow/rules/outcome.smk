@@ -34,14 +34,46 @@ rule make_package:
         " {params.recipe:q} --settings {params.settings:q} --output {output.card:q} --log {log:q}"
 
 
+rule score_fast:
+    """What `segflow predict --fast` scores on cases that its networks have never seen."""
+    input:
+        check=check_reports,
+        card=PACKAGE,
+        folds=FOLDS,
+        settled=settled,
+    output:
+        summary=FAST,
+    log:
+        log_of("score_fast"),
+    benchmark:
+        benchmark_of("score_fast")
+    conda:
+        "../../envs/gpu.yaml"
+    threads: network_threads
+    resources:
+        gpu=1,
+        mem_mb=CONFIG.resources.mem_mb,
+        runtime=CONFIG.resources.runtime_min,
+    params:
+        *code("score_fast"),
+        description=description,
+        meaning=meaning,
+        hardware=hardware,
+    shell:
+        "exec segflow score-fast --job --model {input.card:q} --dataset {params.description:q}"
+        " --folds {input.folds:q} --output {output.summary:q} {params.hardware} --threads {threads} --log {log:q}"
+
+
 rule make_report:
     """One page about the whole experiment."""
     input:
         check=check_reports,
         card=PACKAGE,
         final=FINAL_SUMMARY,
+        fast=FAST,
         summaries=all_of(SUMMARY),
         histories=all_of(HISTORY),
+        forecast=[FORECAST] if CONFIG.forecast else [],
         settled=settled,
     output:
         report=report(

@@ -33,6 +33,18 @@ def side_options(wildcards, resources):
     return options + (["--tensorboard"] if wanted.tensorboard else [])
 
 
+def forecast_options(wildcards, resources):
+    """How the networks would be trained, as far as it decides how long that takes."""
+    wanted, recipe = CONFIG.resources, RECIPES[wildcards.recipe]
+    options = ["--augment", wanted.augment]
+    options += [] if wanted.workers is None else ["--workers", str(wanted.workers)]
+    jobs = max(1, (granted(workflow, "gpu") or 1) // wanted.gpus)
+    options += ["--side-by-side", str(jobs), *keeps_probabilities(wildcards).split(), "--settings"]
+    for section in ("training", "augmentation", "inference", "planning"):
+        options += settings_of(section, getattr(recipe, section))
+    return [word for word in options if not word.startswith("training.pretrained=")]
+
+
 def network_threads(wildcards):
     """CPU threads of a job that uses a network: an equal share of the cores for each GPU of the call."""
     share = (granted(workflow, "_cores") or 8) // (granted(workflow, "gpu") or 1)

@@ -123,6 +123,12 @@ def planned_configurations(wildcards):
     return list(used)
 
 
+def planned_networks(wildcards):
+    """Parts of the plan, of the configurations to train."""
+    plan, configurations = PLANS.of[wildcards.recipe], planned_configurations(wildcards)
+    return expand(NETWORK, dataset=wildcards.dataset, plan=plan, configuration=configurations)
+
+
 def all_of(*templates):
     """The files of all configurations, candidates (configurations and pairs of them) and folds of an experiment."""
 
@@ -171,9 +177,11 @@ FIRST_OUTPUTS = [
     *expand(f"{PLAN}/plans.json", dataset=SOURCES, plan=PLANS.planning),
 ]
 
+FORECASTS = expand(FORECAST, dataset=SOURCES, recipe=RECIPES) if CONFIG.forecast else []
+
 # What can be asked for by name, for all experiments of the call.
 TARGETS = {
-    "plans": [],
+    "plans": FORECASTS,
     "prepared": of_experiments(lambda one: cases_of(planned_configurations(one), one)),
     "models": of_experiments(all_of(MODEL, HISTORY)),
     "predictions": of_experiments(all_of(PREDICTIONS, SUMMARY)),
@@ -185,8 +193,8 @@ TARGETS = {
 def durable_outputs(wildcards):
     """Everything worth keeping, so that the next call repeats a stage whose re-run has failed."""
     of_candidates = of_experiments(all_of(MODEL, HISTORY, PREDICTIONS, SUMMARY))
-    of_experiment = [SELECTION, POSTPROCESSING, FINAL, FINAL_SUMMARY, PACKAGE, REPORT]
-    found = expand([COMPARISON, FINGERPRINT, FOLDS], dataset=SOURCES)
+    of_experiment = [SELECTION, POSTPROCESSING, FINAL, FINAL_SUMMARY, PACKAGE, FAST, REPORT]
+    found = [*FORECASTS, *expand([COMPARISON, FINGERPRINT, FOLDS], dataset=SOURCES)]
     found += expand(of_experiment, dataset=SOURCES, recipe=RECIPES)
     return [*found, *of_candidates(wildcards)]
 

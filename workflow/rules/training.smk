@@ -1,5 +1,40 @@
 """Training, per configuration and fold, and what a cascade needs before it."""
 
+FORECAST_READS = ("epochs", "iterations", "validation_iterations", "base_width", "batch_size")
+
+
+rule forecast:
+    """What the trainings will cost. Only the report reads it, and changed code does not make it again."""
+    input:
+        network=planned_networks,
+    output:
+        forecast=FORECAST,
+    log:
+        log_of("forecast"),
+    benchmark:
+        benchmark_of("forecast")
+    priority: 1
+    conda:
+        "../../envs/gpu.yaml"
+    threads: training_threads
+    resources:
+        gpu=1,
+        mem_mb=CONFIG.resources.mem_mb,
+        runtime=30,
+    params:
+        lengths=settings("training", only=FORECAST_READS),
+        description=description,
+        plan=lambda wildcards, resources: of_plan(f"{PLAN}/plans.json")(wildcards),
+        configurations=lambda wildcards, input: [Path(file).stem for file in input.network],
+        folds=of_dataset("folds"),
+        of_folds=of_dataset("n_folds"),
+        options=forecast_options,
+        hardware=hardware,
+    shell:
+        "exec segflow forecast --job --dataset {params.description:q} --plan {params.plan:q}"
+        " --configurations {params.configurations} --folds {params.folds} --of-folds {params.of_folds}"
+        " --output {output.forecast:q} {params.options:q} {params.hardware} --threads {threads} --log {log:q}"
+
 
 rule train:
     """The weights of one configuration, trained on all but one fold's held-out cases."""

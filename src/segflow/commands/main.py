@@ -38,6 +38,7 @@ _FOR_USERS = {
     "check": "check a data set: files, geometry, label values",
     "fingerprint": "measure a data set",
     "plan": "derive configurations from a fingerprint",
+    "forecast": "say what the trainings of a plan will cost",
     "run": "from a data set to a model package and its report, in one go",
     "watch": "show all trainings of some results while they run",
     "predict": "label new images with a model package",
@@ -65,6 +66,7 @@ _FOR_THE_WORKFLOW = {
     "postprocess-search": "find the post-processing that improves the Dice",
     "postprocess": "apply the chosen post-processing to label maps",
     "package": "put the chosen model together",
+    "score-fast": "score --fast on cases its networks have not seen",
 }
 #: Verb to module, which defines a function of the same name.
 VERBS = {verb: verb.replace("-", "_") for verb in (*_FOR_USERS, *_FOR_THE_WORKFLOW)}

@@ -24,6 +24,7 @@ _STAGES = (
     "fingerprint",
     "plan",
     "folds",
+    "forecast",
     "preprocess",
     "prepared",
     "train",
@@ -37,6 +38,7 @@ _STAGES = (
     "postprocess",
     "evaluate_final",
     "package",
+    "score_fast",
     "report",
 )
 

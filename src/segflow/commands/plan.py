@@ -9,11 +9,12 @@ from segflow.commands.arguments import DEFAULTS, DatasetFile, InputFile, OutputF
 from segflow.commands.console import console
 from segflow.contracts.errors import ConfigurationError, PlanError
 from segflow.contracts.fingerprint import Fingerprint
-from segflow.contracts.plan import Plan
+from segflow.contracts.plan import N_FOLDS, Plan
 from segflow.images.dataset import read_description
 from segflow.nnunet.parts import write_parts
 from segflow.nnunet.plans import custom_configurations, read_plan, write_plan
 from segflow.planning.plan import PlanInput, make_plan
+from segflow.planning.size import prepared_gb
 from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.settings import parse_settings
 from segflow.storage.files import read_contract
@@ -61,6 +62,8 @@ def plan(
     if parts is not None:
         write_parts(parts, made)
     _show(made)
+    if parts is None:  # in the workflow, a stage of its own says it
+        _show_cost(made, about)
 
 
 def _plan_input(file: Path) -> PlanInput:
@@ -87,6 +90,16 @@ def _edited(file: Path, dataset: PlanInput, words: list[str]) -> Plan:
             f"{file} is for {len(plan.intensities)} channels, but dataset.json names {len(dataset.channel_names)}"
         )
     return plan
+
+
+def _show_cost(plan: Plan, dataset: PlanInput) -> None:
+    """Without the hours, for which batches have to be timed."""
+    prepared = sum(prepared_gb(plan, dataset.n_cases).values())
+    console.print(
+        f"{len(plan.configurations)} networks, {N_FOLDS * len(plan.configurations)} trainings for five folds; about "
+        f"{prepared:.2g} GB of prepared cases. segflow forecast says how many steps and hours, and what to change.",
+        soft_wrap=True,
+    )
 
 
 def _show(plan: Plan) -> None:

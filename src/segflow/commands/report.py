@@ -13,6 +13,7 @@ from segflow.commands.raw_cases import checked_cases
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.case import Case, Dataset
 from segflow.contracts.fingerprint import Fingerprint
+from segflow.contracts.forecast import Forecast
 from segflow.contracts.labels import Labels
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.scores import CaseScores, Summary
@@ -23,11 +24,13 @@ from segflow.images.dataset import read_dataset
 from segflow.images.formats import has_orientation, label_ending
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.plans import read_plan
-from segflow.reporting.data import History, Overlay, Picture, ReportData
+from segflow.reporting.data import FastScores, History, Overlay, Picture, ReportData, StageTime
+from segflow.reporting.forecast import compared
 from segflow.reporting.overlay import View, cut_slice, draw_overlay, main_axis, view_of
 from segflow.reporting.page import render_report
 from segflow.reporting.text import cautions, mean_dice, representative_cases, worst_targets
 from segflow.reporting.training import diagnoses
+from segflow.selection.evaluate import summarise
 from segflow.storage.files import read_contract, write_text
 
 _DPI = 110  # of pictures of which several stand side by side
@@ -81,11 +84,31 @@ def report(
         },
         histories=_histories(outcome),
         overlays=_overlays(outcome, source, overlays),
-        stages=stage_times(folder),
+        stages=_stages(folder),
         provenance=_provenance(outcome, networks),
+        fast=_fast(outcome),
         warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
     )
     write_text(output, render_report(data))
+
+
+def _stages(folder: Path) -> tuple[StageTime, ...]:
+    """Time per stage, beside what was forecast."""
+    file, found = folder / "forecast.json", stage_times(folder)
+    return compared(found, read_contract(Forecast, file)) if file.exists() else found
+
+
+def _fast(outcome: Outcome) -> FastScores | None:
+    """What `predict --fast` scored, beside the out-of-fold predictions of the same cases by the same networks."""
+    file = outcome.folder / "fast.json"
+    if not file.exists():  # found by hand, or of an earlier version
+        return None
+    fast = read_contract(Summary, file)
+    names = {case.file_name for case in fast.metric_per_case}
+    usual = [case for case in outcome.summary.metric_per_case if case.file_name in names]
+    scores = (one.foreground_mean.dice for one in (fast, summarise(usual, outcome.labels)))
+    folds = outcome.card.folds
+    return FastScores(folds[0], len(folds), len(names), *scores) if len(usual) == len(names) > 0 else None
 
 
 def _warnings(check: Sequence[Path], results: Path, dataset: Dataset) -> tuple[str, ...]:

@@ -121,7 +121,7 @@ def train(
     digests = digests_of_cases(sorted({*split.train, *split.val}), prepared, previous_stage)
     planned = read_configuration(network)
     job = TrainingJob(
-        configuration=_with_overrides(
+        configuration=with_overrides(
             planned, recipe, parse_settings(PlannerRecipe, "planning", values.settings)
         ),
         labels=labels,
@@ -131,7 +131,7 @@ def train(
         augmentation=parse_settings(AugmentationRecipe, "augmentation", values.settings),
         device=chosen,
         seed=seed,
-        workers=_default_workers(threads, devices) if workers is None else workers,
+        workers=default_workers(threads, devices) if workers is None else workers,
         pretrained=_pretrained(pretrained or recipe.pretrained_file(planned.name)),
         checkpoint_s=60 * checkpoint_minutes,
         augment=augment,
@@ -235,9 +235,10 @@ def _pretrained(file: Path | str | None) -> Pretrained | None:
     return Pretrained(weights=weights, digest=digest_of(Path(file)), where=str(file))
 
 
-def _with_overrides(
+def with_overrides(
     configuration: Configuration, recipe: TrainingRecipe, planner: PlannerRecipe
 ) -> Configuration:
+    """A planned configuration with the width and batch that the recipe has instead."""
     architecture = configuration.architecture
     if recipe.base_width is not None:
         narrow = planner.model_copy(update={"base_features": recipe.base_width})
@@ -248,7 +249,7 @@ def _with_overrides(
     return configuration.model_copy(update={"architecture": architecture, "batch_size": batch_size})
 
 
-def _default_workers(threads: int, devices: Sequence[str]) -> int:
+def default_workers(threads: int, devices: Sequence[str]) -> int:
     """GPUs are fed by every core but one each; on the CPU the network itself needs the cores (measured on two)."""
     return 0 if devices[0] == "cpu" else max(1, threads - len(devices))
 

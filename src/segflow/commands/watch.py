@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Iterator
@@ -21,13 +22,18 @@ from rich.text import Text
 from segflow.commands.arguments import InputFolder
 from segflow.commands.console import answers
 from segflow.contracts.errors import ConfigurationError
+from segflow.contracts.forecast import Forecast
 from segflow.processes.locks import holder_of
 from segflow.reporting.text import ABSENT, duration_text
+from segflow.storage.files import read_contract
 
 _REFRESH_S: Final = 2.0
 #: A training on another machine, whose process is not seen from here, counts as running as long as it writes something:
 #: its state at least every ten minutes, if `resources.checkpoint_minutes` is as it was.
 _SILENT_S: Final = 900.0
+#: Folders of experiments below results, and of their logs of trainings; or a folder of logs is given.
+_ABOVE: Final = ("", "*/", "*/*/")
+_PLACES: Final = ("", "train/", *(f"{above}logs/train/" for above in _ABOVE))
 _LINE = re.compile(r"^(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (?P<level>[A-Z]+) (?P<text>.*)$")
 _EPOCH = re.compile(
     r".*?: epoch (?P<done>\d+)/(?P<epochs>\d+): (?:.*; mean (?P<dice>[^ ,;]+), moving [^ ;]+|[^;]*)"
@@ -63,8 +69,8 @@ class _Training:
 def watch(folder: InputFolder, *, once: Annotated[bool, Parameter(negative="")] = False) -> None:
     """Show all trainings of some results: state, epoch, last mean pseudo-Dice and time left.
 
-    A training is running, resumed (after an interruption), finished, interrupted, failed or killed. Its curves are in
-    progress.png beside its weights.
+    A training is queued (where there is a forecast), running, resumed (after an interruption), finished, interrupted,
+    failed or killed. Its curves are in progress.png beside its weights.
 
     Args:
         folder: The results, of one or several experiments, or a folder of logs.
@@ -109,7 +115,8 @@ def _table(folder: Path) -> RenderableType:
 
 
 def _trainings(folder: Path) -> Iterator[_Training]:
-    for log in {*folder.rglob("train/*_fold_*.log"), *folder.glob("*_fold_*.log")}:
+    logs = {log for place in _PLACES for log in folder.glob(f"{place}*_fold_*.log")}
+    for log in logs:
         configuration, _, fold = log.stem.rpartition("_fold_")
         found = _Training(log.parents[2], f"{configuration} fold {fold}")
         _read(log, found)
@@ -118,6 +125,13 @@ def _trainings(folder: Path) -> Iterator[_Training]:
         if found.state not in {"running", "resumed"}:
             found.left_s = None
         yield found
+    begun = {log.resolve() for log in logs}
+    for file in {file for above in _ABOVE for file in folder.glob(f"{above}forecast.json")}:
+        made = read_contract(Forecast, file)
+        for one, fold in itertools.product(made.networks, made.folds):
+            log = file.parent / "logs" / "train" / f"{one.configuration}_fold_{fold}.log"
+            if log.resolve() not in begun:
+                yield _Training(file.parent, f"{one.configuration} fold {fold}", "queued", epochs=one.epochs)
 
 
 def _read(log: Path, found: _Training) -> None:

@@ -11,7 +11,7 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 
-__all__ = ["History", "Overlay", "Picture", "ReportData", "StageTime"]
+__all__ = ["FastScores", "History", "Overlay", "Picture", "ReportData", "StageTime"]
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,29 @@ class Overlay:
 
 
 @dataclass(frozen=True)
+class FastScores:
+    """Mean Dice of the n cases that one of some folds holds out, by that fold's networks.
+
+    Attributes:
+        fast: Without mirroring.
+        usual: As in the cross-validation.
+    """
+
+    fold: FoldName
+    n_folds: int
+    n: int
+    fast: float
+    usual: float
+
+
+@dataclass(frozen=True)
 class StageTime:
-    """Time spent on one stage, summed over its jobs."""
+    """Time spent on one stage, and forecast for it, summed over its jobs."""
 
     name: str
     seconds: float
     jobs: int = 1
+    forecast_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +110,7 @@ class ReportData:
         histories: One per configuration and fold.
         overlays: In the order shown.
         stages: In the order in which they ran.
+        fast: What `predict --fast` scored, if it did.
         provenance: Name and value of versions, device, seed, settings.
         warnings: Sentences that qualify the results.
     """
@@ -111,5 +129,6 @@ class ReportData:
     histories: tuple[History, ...] = ()
     overlays: tuple[Overlay, ...] = ()
     stages: tuple[StageTime, ...] = ()
+    fast: FastScores | None = None
     provenance: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class CaseStore:
             raise DatasetError(f"case {name}: no label file, so nothing to train on")
         results.remove(name)
         _read_data.cache_clear()
-        _cached_map.cache_clear()
+        _cached.cache_clear()
         voxels = np.concatenate([*case.locations.values(), np.empty((0, 3))]).astype(np.int32)
         arrays = {"image": case.image, "labels": case.labels, "voxels": voxels}
         for part, array in arrays.items():
@@ -128,8 +129,15 @@ class CaseStore:
 
 
 def _open_map(path: Path) -> NDArray[Any]:
+    return _open(path)[0]
+
+
+def _open(path: Path) -> tuple[NDArray[Any], Callable[[], int], int]:
+    """A map, a function that gives the size of its file, and the bytes that it needs."""
     try:
-        return np.asarray(np.lib.format.open_memmap(path, mode="r")).view(np.ndarray)
+        mapped = np.lib.format.open_memmap(path, mode="r")
+        size = mapped._mmap.size  # type: ignore[attr-defined]
+        return np.asarray(mapped).view(np.ndarray), size, mapped.offset + mapped.nbytes
     except FileNotFoundError:
         raise PlanError(f"{path} does not exist; run the preprocessing of this case again") from None
     except DAMAGE as problem:
@@ -137,7 +145,15 @@ def _open_map(path: Path) -> NDArray[Any]:
 
 
 #: Opening a map costs more than cutting a small patch out of one that is open. Each holds a file descriptor.
-_cached_map = lru_cache(maxsize=256)(_open_map)
+_cached = lru_cache(maxsize=256)(_open)
+
+
+def _cached_map(path: Path) -> NDArray[Any]:
+    """A map that stays open; the system kills a process that reads one whose file has become shorter."""
+    array, size, needed = _cached(path)
+    if size() < needed:
+        raise PlanError(f"{path} was cut short while it was in use; run the preprocessing of this case again")
+    return array
 
 
 @lru_cache(maxsize=4096)

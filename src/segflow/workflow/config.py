@@ -89,6 +89,7 @@ class WorkflowConfig(Contract):
     )  # fmt: skip
     ensembles: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    forecast: bool = True
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     planning: Changes = None
     training: Changes = None
