@@ -157,3 +157,14 @@ def test_segflow_run_is_heard_as_soon_as_snakemake_listens(tmp_path, number, mon
         signal.signal(signal.SIGTERM, before)
     assert set(ended) == {3}
     assert Path(tmp_path / "started").exists()
+
+
+def test_segflow_run_hears_ctrl_c_while_snakemake_is_started(tmp_path, monkeypatch):
+    begin = subprocess.Popen.__init__
+
+    def struck(self, *arguments, **options):
+        begin(self, *arguments, **options)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", struck)
+    assert run._call([sys.executable, "-c", CHILD, str(tmp_path / "started")]) == 130

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -138,10 +139,15 @@ def _call(command: Sequence[str]) -> int:
 
     It ignores Ctrl-C until the workflow is read, and with it how to end well; so it is told until it ends.
     """
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited
-    with subprocess.Popen(command, env=os.environ | {"PYTHONSAFEPATH": "1"}) as snakemake:  # noqa: S603
+    struck: list[int] = []  # while it is started
+    before = signal.signal(signal.SIGINT, lambda number, _: struck.append(number))
+    deaf = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    environment = os.environ | {"PYTHONSAFEPATH": "1"}
+    with subprocess.Popen(command, env=environment, preexec_fn=deaf) as snakemake:  # noqa: S603, PLW1509  no threads yet
         signal.signal(signal.SIGINT, before)
         try:
+            if struck:
+                signal.raise_signal(signal.SIGINT)
             return snakemake.wait()
         except (KeyboardInterrupt, SystemExit):
             with suppress(KeyboardInterrupt):
