@@ -98,6 +98,10 @@ def test_a_file_may_say_nothing(text, file):
         ("based_on: nnunett", "there is no recipe 'nnunett'; choose one of nnunet"),
         ("training: {epoch: 7}", r"mine\.yaml: unknown key 'training\.epoch': did you mean 'epochs'\?"),
         ("training: {epochs: 0}", r"mine\.yaml: 'training\.epochs': .* \(found 0\)"),
+        (
+            "training: {batch_size: 2}",
+            r"mine\.yaml: 'training\.batch_size': it needs a value for each name: write \{NAME: 2\}",
+        ),
         ("trainng: {epochs: 7}", r"mine\.yaml: unknown key 'trainng': did you mean 'training'\?"),
         ("training: 7", r"mine\.yaml: 'training': "),
         ("training: {epochs: 7", r"mine\.yaml is not valid YAML: "),

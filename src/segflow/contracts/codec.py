@@ -61,6 +61,8 @@ def _explain(model: type[BaseModel], fault: Any) -> str:
         return str(fault["ctx"]["error"])
     if fault["type"] in {"tuple_type", "list_type"} and isinstance(fault["input"], str | int):
         return f"'{path}': it must be a list: write [{fault['input']}] (found {fault['input']!r})"
+    if fault["type"] == "dict_type":
+        return f"'{path}': it needs a value for each name: write {{NAME: {fault['input']}}} (found {fault['input']!r})"
     if fault["type"] == "string_pattern_mismatch":
         return _UNSAFE.format(path=path.removesuffix(".[key]"), found=fault["input"])
     if fault["type"] != "extra_forbidden":
