@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from case_samples import architecture_of
 from tiny_problem import make_job
@@ -28,6 +30,14 @@ REGIONS = Labels(
 def test_the_steps_of_any_job(job):
     times = time_steps(job, seconds=2.0)
     assert 0 < times.validation < times.training < 2
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, 2.0), ({"workers": 1}, 9.0), ({"device": "cuda:0"}, 9.0)]
+)
+def test_a_busy_processor_does_not_count(options, expected):
+    """But what other processes or a GPU do for this one is seen on the clock only."""
+    assert timing._spent(replace(make_job(2), **options), (1.0, 1.0), (10.0, 3.0)) == expected
 
 
 @pytest.fixture

@@ -129,17 +129,28 @@ def _timed(job: TrainingJob, end: float) -> tuple[float, float]:
         learner = Learner(job, Group(device=job.device))
         loaded = loaded_ahead(batches, torch.device(job.device))
         for number in range(1, _MOST + 1):
-            started = time.perf_counter()
+            started = _now()
             learner.learn(next(loaded)).read()
-            between = time.perf_counter()
+            between = _now()
             learner.score(next(loaded))
-            training.append(between - started)
-            validation.append(time.perf_counter() - between)
+            training.append(_spent(job, started, between))
+            validation.append(_spent(job, between, _now()))
             if number >= _WARM_UP + _LEAST and time.monotonic() > end:
                 break
     # Of a size on the way the fastest, as a busy machine slows others down; of the whole one what is to be expected.
     middle = statistics.mean if end else min
     return middle(training[_WARM_UP:]), middle(validation[_WARM_UP:])
+
+
+def _now() -> tuple[float, float]:
+    """Seconds on the clock, and seconds that processors have worked for this process."""
+    return time.perf_counter(), time.process_time()
+
+
+def _spent(job: TrainingJob, start: tuple[float, float], end: tuple[float, float]) -> float:
+    """Seconds on the clock; on a CPU, which others may keep busy, at most those that it has worked for this process."""
+    clock, worked = (after - before for before, after in zip(start, end, strict=True))
+    return min(clock, worked) if job.device == "cpu" and not job.workers else clock
 
 
 class _MadeUp:
