@@ -136,6 +136,15 @@ time.sleep(60)
 """
 
 
+@pytest.fixture
+def listens():
+    """Ctrl-C is heard, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listens")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_segflow_run_is_heard_as_soon_as_snakemake_listens(tmp_path, number, monkeypatch):
     ended = []
@@ -159,6 +168,7 @@ def test_segflow_run_is_heard_as_soon_as_snakemake_listens(tmp_path, number, mon
     assert Path(tmp_path / "started").exists()
 
 
+@pytest.mark.usefixtures("listens")
 def test_segflow_run_hears_ctrl_c_while_snakemake_is_started(tmp_path, monkeypatch):
     begin = subprocess.Popen.__init__
 
