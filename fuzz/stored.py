@@ -12,7 +12,7 @@ from segflow.contracts.errors import PredictionError, SegflowError
 from segflow.contracts.fingerprint import CaseExtent, CaseMeasurement
 from segflow.contracts.model import ModelCard
 from segflow.nnunet.checkpoints import load_nnunet_checkpoint, load_weights
-from segflow.storage.cases import CaseStore, _cached, _read_data
+from segflow.storage.cases import CaseStore, _opened, _read_data
 from segflow.storage.files import digest_of, read_contract, write_text
 from segflow.storage.measurements import keep_or_measure
 from segflow.storage.probabilities import read_probabilities
@@ -62,7 +62,7 @@ def prepared_array(file: Path) -> object:
         np.save(file.with_name(f"a_{part}.npy"), np.zeros(shape, np.int32))
     entry = Entry(key="", files={}, data={"record": json.loads(RECORD), "locations": []})
     write_text(file.with_name("a.json"), entry.model_dump_json())
-    _cached.cache_clear()
+    _opened.cache_clear()
     store = CaseStore(file.parent)
     return store.read("a").image.sum()
 

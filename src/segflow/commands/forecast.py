@@ -174,11 +174,10 @@ def _network(job: TrainingJob, about: _About) -> NetworkForecast:
 
 def _passes(configuration: Configuration, about: _About) -> int:
     """Forward passes of one patch for a case of median size."""
+    from segflow.prediction.sliding_window import mirrorings
+
     sizes = zip(configuration.median_shape, configuration.patch_shape, strict=True)
     shape = [max(round(median), patch) for median, patch in sizes]
     tiles = len([*tile_corners(shape, configuration.patch_shape, about.inference.step)])
-    mirrored = about.inference.mirroring
-    axes = mirrored if isinstance(mirrored, tuple) else ("z", "y", "x") * mirrored
-    flat = configuration.dimensions < 3
-    slices = about.plan.median_shape[0] if flat else 1
-    return tiles * slices * 2 ** len([axis for axis in axes if not flat or axis != "z"])
+    slices = about.plan.median_shape[0] if configuration.dimensions < 3 else 1
+    return tiles * slices * len(mirrorings(configuration.dimensions, mirroring=about.inference.mirroring))

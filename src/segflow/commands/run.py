@@ -139,14 +139,14 @@ def _call(command: Sequence[str]) -> int:
 
     It ignores Ctrl-C until the workflow is read, and with it how to end well; so it is told until it ends.
     """
-    struck: list[int] = []  # while it is started
-    before = signal.signal(signal.SIGINT, lambda number, _: struck.append(number))
-    deaf = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    interrupts: list[int] = []  # that come while it is started
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     environment = os.environ | {"PYTHONSAFEPATH": "1"}
-    with subprocess.Popen(command, env=environment, preexec_fn=deaf) as snakemake:  # noqa: S603, PLW1509  no threads yet
+    with subprocess.Popen(command, env=environment, preexec_fn=ignore) as snakemake:  # noqa: S603, PLW1509  no threads yet
         signal.signal(signal.SIGINT, before)
         try:
-            if struck:
+            if interrupts:
                 signal.raise_signal(signal.SIGINT)
             return snakemake.wait()
         except (KeyboardInterrupt, SystemExit):

@@ -61,7 +61,7 @@ def ending_of(file: Path) -> str:
 
 
 def has_orientation(file: Path) -> bool:
-    """Whether the format says how an image lies in the body."""
+    """Whether the format stores how an image is oriented in the body."""
     return ending_of(file) not in WITHOUT_SPACING
 
 

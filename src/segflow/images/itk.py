@@ -94,7 +94,7 @@ def read_geometry(file: Path) -> Geometry:
 
 
 def geometry_of(header: Any) -> Geometry:
-    """Where an image lies, or one whose header a reader has read."""
+    """The geometry of an image, or of a reader that has read the header of one."""
     full = header.GetDimension()
     dimensions = min(full, 3)
     x, y, z = [*header.GetSize(), 1][:3]
@@ -133,7 +133,7 @@ def write(file: Path, volume: NDArray[Any], geometry: Geometry) -> None:
 
 
 def image_of(volume: NDArray[Any], geometry: Geometry) -> Image:
-    """An image of one channel, (z, y, x), or (y, x) for one of two axes, that lies where the geometry says."""
+    """An image of one channel, (z, y, x), or (y, x) for one of two axes, with this geometry."""
     image = sitk.GetImageFromArray(volume)
     image.SetSpacing(geometry.file_spacing_mm)
     image.SetOrigin(geometry.origin_mm)

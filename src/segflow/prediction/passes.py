@@ -39,7 +39,7 @@ class Passes:
 
 
 def passes_of(predictor: Predictor, geometry: Geometry) -> tuple[Passes, ...]:
-    """The passes of every configuration, stages of a cascade included, on an image that lies so.
+    """The passes of every configuration, stages of a cascade included, on an image of this geometry.
 
     They are fewer if the image has a border of zeros, since that is cropped. Source: method.md sections 9.1, 16.
     """

@@ -169,7 +169,7 @@ class Predictor:
         return found if len(spacing_mm) == 3 else found[0]
 
     def predict_image(self, image: Image) -> Image:
-        """The label map of a SimpleITK image, as one that lies in the same place.
+        """The label map of a SimpleITK image, as an image of the same geometry.
 
         Args:
             image: Of 2 or 3 axes, or with a fourth one for channels, or of vectors.
@@ -194,7 +194,7 @@ class Predictor:
 
         Args:
             files: One per channel, in this order, or one that holds all channels.
-            output: File to write it to, where the image lies, as `segflow predict` does.
+            output: File to write it to, with the geometry of the image, as `segflow predict` does.
 
         Returns:
             (z, y, x), unsigned.

@@ -40,7 +40,7 @@ _TRACED = 600  # rows or columns at most of a mask whose contour is traced
 
 @dataclass(frozen=True)
 class View:
-    """A case as it is looked at.
+    """A case in the orientation in which it is shown.
 
     Attributes:
         image: (c, z, y, x).

@@ -58,7 +58,7 @@ class CaseStore:
             raise DatasetError(f"case {name}: no label file, so nothing to train on")
         results.remove(name)
         _read_data.cache_clear()
-        _cached.cache_clear()
+        _opened.cache_clear()
         voxels = np.concatenate([*case.locations.values(), np.empty((0, 3))]).astype(np.int32)
         arrays = {"image": case.image, "labels": case.labels, "voxels": voxels}
         for part, array in arrays.items():
@@ -145,12 +145,12 @@ def _open(path: Path) -> tuple[NDArray[Any], Callable[[], int], int]:
 
 
 #: Opening a map costs more than cutting a small patch out of one that is open. Each holds a file descriptor.
-_cached = lru_cache(maxsize=256)(_open)
+_opened = lru_cache(maxsize=256)(_open)
 
 
 def _cached_map(path: Path) -> NDArray[Any]:
     """A map that stays open; the system kills a process that reads one whose file has become shorter."""
-    array, size, needed = _cached(path)
+    array, size, needed = _opened(path)
     if size() < needed:
         raise PlanError(f"{path} was cut short while it was in use; run the preprocessing of this case again")
     return array

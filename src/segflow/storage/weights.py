@@ -42,9 +42,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
         PredictionError: The file is missing, damaged, or holds anything but plain data.
     """
     try:
-        with warnings.catch_warnings(
-            action="ignore"
-        ):  # of a damaged file, torch asks to report an unknown protocol
+        # Of a damaged file torch says that its protocol is unknown, and asks to have that reported.
+        with warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise PredictionError(f"{path} does not exist") from None
