@@ -12,7 +12,7 @@ from report_samples import NAN, candidate, history, postprocessing_of, report_da
 
 from segflow.contracts.scores import Selection
 from segflow.reporting.data import FastScores
-from segflow.reporting.page import render_report
+from segflow.reporting.page.render import render_report
 from segflow.reporting.text import ABSENT, shape_text
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}

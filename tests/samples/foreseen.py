@@ -144,7 +144,7 @@ FORESEEN = {
         {"make_package", "score_fast", "make_report", "compare"},
     ),
     "code of a package that is loaded": (edit("prediction/predictor.py"), {"score_fast", "make_report"}),
-    "code of the report": (edit("reporting/page.py"), {"make_report"}),
+    "code of the report": (edit("reporting/page/render.py"), {"make_report"}),
     "code of the comparison": (edit("commands/compare.py"), {"compare"}),
     "code of the screen's summary": (edit("commands/summary.py"), set()),
     "code of prediction of new images": (edit("commands/predict.py"), set()),

@@ -195,7 +195,7 @@ def test_data_files_beside_a_module_count(package):
 def test_code_of_a_verb():
     digests = closure("segflow.commands.report")
     assert code_of("segflow.commands.report") == tuple(f"{name}@{digests[name]}" for name in sorted(digests))
-    assert {"segflow.reporting.page", "segflow.reporting/report.html.jinja"} <= digests.keys()
+    assert {"segflow.reporting.page.render", "segflow.reporting.page/report.html.jinja"} <= digests.keys()
     assert not any(name.startswith("segflow.training") for name in digests)
 
 

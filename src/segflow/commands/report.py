@@ -27,7 +27,7 @@ from segflow.nnunet.plans import read_plan
 from segflow.reporting.data import FastScores, History, Overlay, Picture, ReportData, StageTime
 from segflow.reporting.forecast import compared
 from segflow.reporting.overlay import View, cut_slice, draw_overlay, main_axis, view_of
-from segflow.reporting.page import render_report
+from segflow.reporting.page.render import render_report
 from segflow.reporting.text import cautions, mean_dice, representative_cases, worst_targets
 from segflow.reporting.training import diagnoses
 from segflow.selection.evaluate import summarise

@@ -37,7 +37,7 @@ def closure(module: str) -> dict[str, str]:
         module: Its full name, such as "segflow.commands.train".
 
     Returns:
-        Digest by module and by data file ("segflow.reporting/report.html.jinja"), sorted by name.
+        Digest by module and by data file ("segflow.reporting.page/report.html.jinja"), sorted by name.
 
     Raises:
         ConfigurationError: A file is not valid Python.

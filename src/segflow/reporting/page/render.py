@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page, with the layout of `report.html.jinja`."""
+"""Fill the templates of the report."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FILTERS = {
 def render_report(data: ReportData) -> str:
     """Render the report as HTML that needs no other file and no network."""
     environment = Environment(
-        loader=PackageLoader("segflow", "reporting"),
+        loader=PackageLoader("segflow.reporting", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
