@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from segflow.commands.arguments import DatasetFile, ExperimentFolder, InputFile, ResultFile
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
+from segflow.commands.recorded import read_method
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.case import Case, Dataset
 from segflow.contracts.errors import ConfigurationError
@@ -83,6 +85,7 @@ def report(
         file_ending=label_ending(str(outcome.description["file_ending"])),
         fingerprint=read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json"),
         plan=plan,
+        method=read_method(outcome),
         trained={network.configuration.name: network.configuration for network in networks},
         selection=card.selection,
         summary=outcome.summary,
@@ -99,8 +102,9 @@ def report(
         folder=beside.name,
         warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
     )
-    write_folder(beside, report_files(data))
-    write_text(output, render_report(data))
+    files = report_files(data)
+    write_folder(beside, files)
+    write_text(output, render_report(replace(data, files=files)))
 
 
 def _stages(folder: Path) -> tuple[StageTime, ...]:

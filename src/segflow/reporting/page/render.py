@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from segflow.contracts.plan import Configuration
 from segflow.contracts.scores import Candidate
 from segflow.metrics.overlap import target_key
 from segflow.reporting.data import ReportData
 from segflow.reporting.figures import HEIGHT, WIDTH, class_colour, common_scale, draw_curves, lay_out_plot
+from segflow.reporting.tables import feature_map_shapes
 from segflow.reporting.text import (
     dice_text,
     duration_text,
@@ -91,20 +91,12 @@ def _method(data: ReportData) -> dict[str, Any]:
     flat = {shape[0] for shape in data.fingerprint.shapes_after_crop} == {1}
     return {
         "configurations": [
-            (c, data.trained.get(c.name, c), _feature_map_shapes(c))
-            for c in data.plan.configurations.values()
+            (c, data.trained.get(c.name, c), feature_map_shapes(c)) for c in data.plan.configurations.values()
         ],
         "spacing": _ranges(data.fingerprint.spacings, flat=flat),
         "shape": _ranges(data.fingerprint.shapes_after_crop, flat=flat),
         "curves": [(name, draw_curves(list(group))) for name, group in grouped],
     }
-
-
-def _feature_map_shapes(configuration: Configuration) -> list[list[int]]:
-    """Voxels per axis of each stage, full resolution first. Source: method.md section 11."""
-    total = np.cumprod(np.array(configuration.architecture.strides), axis=0)
-    shapes: list[list[int]] = (np.array(configuration.patch_shape) // total).tolist()
-    return shapes
 
 
 def _ranges(cases: Sequence[Sequence[float]], *, flat: bool) -> list[list[float]]:
