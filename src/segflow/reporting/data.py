@@ -10,8 +10,9 @@ from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.scores import PostProcessing, Selection, Summary
+from segflow.reporting.cases import CaseFacts, Measure
 
-__all__ = ["FastScores", "History", "Overlay", "Picture", "ReportData", "StageTime"]
+__all__ = ["FastScores", "Gallery", "History", "Overlay", "Picture", "ReportData", "StageTime"]
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,44 @@ def _number(cell: str | float | None) -> float:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file from `draw_overlay`, and what it shows, such as "lesion, axial slice 12 of 40"."""
+    """Where the page finds a picture (a file beside it, or a data URL), and what it shows, such as "axial slice 12 of 40"."""
 
-    png: bytes
-    note: str
+    source: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """Pictures of one case.
+    """Large pictures of one case.
 
     Attributes:
         case: Its identifier.
         rank: Such as "best".
         mean_dice: Over targets.
-        pictures: The largest cross-sections of each target.
+        pictures: The largest cross-sections of some targets.
     """
 
     case: str
     rank: str
     mean_dice: float
     pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The cases of the data set.
+
+    Attributes:
+        facts: What was measured of each, with what looks wrong.
+        measures: The same, by what was measured.
+        thumbnails: By case.
+        overlays: Of some cases, in the order shown.
+    """
+
+    facts: tuple[CaseFacts, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    thumbnails: Mapping[str, Picture] = field(default_factory=dict)
+    overlays: tuple[Overlay, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +126,7 @@ class ReportData:
         candidate_summaries: Out-of-fold scores by candidate name, for the per-target columns; may be incomplete.
         postprocessing: The steps tried, and the operations accepted.
         histories: One per configuration and fold.
-        overlays: In the order shown.
+        gallery: The cases in pictures.
         stages: In the order in which they ran.
         fast: What `predict --fast` scored, if it did.
         provenance: Name and value of versions, device, seed, settings.
@@ -127,7 +145,7 @@ class ReportData:
     postprocessing: PostProcessing
     candidate_summaries: Mapping[str, Summary] = field(default_factory=dict)
     histories: tuple[History, ...] = ()
-    overlays: tuple[Overlay, ...] = ()
+    gallery: Gallery = field(default_factory=Gallery)
     stages: tuple[StageTime, ...] = ()
     fast: FastScores | None = None
     provenance: tuple[tuple[str, str], ...] = ()
