@@ -108,7 +108,10 @@ def make_gallery(
             outcome.labels,
             [str(name) for name in outcome.description["channel_names"].values()],
         ),
-        thumbnails={case: Picture(sources[f"pictures/{case}.jpg"]) for case in looks},
+        thumbnails={
+            case: Picture(sources[f"pictures/{case}.jpg"], "image, reference" + ", prediction" * (case in scores))
+            for case in looks
+        },
         overlays=tuple(
             Overlay(
                 case,

@@ -13,6 +13,7 @@ from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.case import Dataset
+from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.forecast import Forecast
 from segflow.contracts.model import NetworkCard
@@ -23,12 +24,14 @@ from segflow.images.formats import label_ending
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.plans import read_plan
 from segflow.reporting.data import FastScores, History, ReportData, StageTime
+from segflow.reporting.files import report_files
 from segflow.reporting.forecast import compared
 from segflow.reporting.page.render import render_report
 from segflow.reporting.text import cautions
 from segflow.reporting.training import diagnoses
 from segflow.selection.evaluate import summarise
 from segflow.storage.files import read_contract, write_text
+from segflow.storage.folders import write_folder
 
 def report(
     results: ExperimentFolder,
@@ -39,16 +42,23 @@ def report(
     output: ResultFile,
     workers: Workers = CORES,
 ) -> None:
-    """Write one page about a whole experiment.
+    """Write one page about a whole experiment, and its tables and figures into a folder of the same name beside it.
 
     Args:
         results: Folder of one recipe's results on one data set.
         dataset: The data set's folder or dataset.json; each of its cases is read once, for the pictures.
         check: check.json of its cases (default: those of its data set's results).
         overlays: Cases shown large: so many of the best, of those around the median, and of the worst.
-        output: report.html.
+        output: report.html; the folder is report.
         workers: Processes.
+
+    Raises:
+        ConfigurationError: The page's name has no ending, or the folder is there and is no report's.
+        DatasetError: Cases cannot be read.
     """
+    beside = output.with_suffix("")
+    if beside == output:
+        raise ConfigurationError(f"--output: {output} has no ending; name it {output}.html")
     outcome = read_outcome(results)
     source = read_dataset(dataset.parent)
     folder, card = outcome.folder, outcome.card
@@ -63,9 +73,7 @@ def report(
         folds=card.folds,
         n_folds=len(read_folds(splits)) if splits.exists() else 0,
     )
-    gallery, files = make_gallery(
-        outcome, source.cases, beside=output.with_suffix("").name, large=overlays, workers=workers
-    )
+    gallery, files = make_gallery(outcome, source.cases, beside=beside.name, large=overlays, workers=workers)
     data = ReportData(
         dataset=card.dataset,
         labels=outcome.labels,
@@ -86,8 +94,11 @@ def report(
         stages=_stages(folder),
         provenance=_provenance(outcome, networks),
         fast=_fast(outcome),
+        folder=beside.name,
+        files=files,
         warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
     )
+    write_folder(beside, report_files(data))
     write_text(output, render_report(data))
 
 

@@ -59,7 +59,7 @@ class ResourcesConfig(Contract):
 class ReportConfig(Contract):
     """What the report shows."""
 
-    overlays: Annotated[int, Field(ge=0, lt=2**31)] = 3
+    overlays: Annotated[int, Field(ge=0, lt=2**31)] = 5
 
 
 #: Of all sections.
