@@ -98,7 +98,9 @@ def make_gallery(
     }
     is_embedded = sum(map(len, pictures.values())) <= _EMBEDDED_BYTES
     sources = {
-        name: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" if is_embedded else quote(f"{beside}/{name}")
+        name: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+        if is_embedded
+        else quote(f"{beside}/{name}")
         for name, jpeg in pictures.items()
     }
     gallery = Gallery(
@@ -109,7 +111,9 @@ def make_gallery(
             [str(name) for name in outcome.description["channel_names"].values()],
         ),
         thumbnails={
-            case: Picture(sources[f"pictures/{case}.jpg"], "image, reference" + ", prediction" * (case in scores))
+            case: Picture(
+                sources[f"pictures/{case}.jpg"], "image, reference" + ", prediction" * (case in scores)
+            )
             for case in looks
         },
         overlays=tuple(
@@ -135,25 +139,28 @@ def _with_doubts(facts: Sequence[CaseFacts], labels: Labels) -> list[CaseFacts]:
 def _look(case: Case, *, wanted: _Wanted) -> _Look:
     image, geometry = read_image(case.images, case=case.identifier)
     scores, labels = wanted.scores.get(case.identifier), wanted.labels
-    reference = read_labels(case.label or Path(scores.reference_file), case=case.identifier)
-    prediction = np.broadcast_to(np.int16(0), reference.shape)
-    if scores:
-        prediction = read_labels(wanted.folder / scores.file_name, case=case.identifier)
-    spacing_mm = geometry.spacing_mm if has_spacing(case.images[0]) else ()
-    view = view_of(
-        image, prediction, reference, geometry, has_orientation=has_orientation(case.images[0])
+    reference, prediction = (
+        read_labels(file, case=case.identifier) if file else np.zeros(geometry.shape, np.int16)
+        for file in (case.label, wanted.folder / scores.file_name if scores else None)
     )
+    spacing_mm = geometry.spacing_mm if has_spacing(case.images[0]) else ()
+    view = view_of(image, prediction, reference, geometry, has_orientation=has_orientation(case.images[0]))
     facts = CaseFacts(
         case.identifier,
         spacing_mm,
         geometry.shape,
         foreground_medians(image, reference, labels),
         target_volumes(reference, labels, spacing_mm),
-        target_volumes(prediction, labels, spacing_mm) if scores else (),
-        wrong_way_round(view.reference, view.prediction, labels, is_oriented=bool(view.planes)) if scores else (),
     )
+    large: tuple[tuple[bytes, str], ...] = ()
+    if scores:
+        facts = replace(
+            facts,
+            predicted=target_volumes(prediction, labels, spacing_mm),
+            doubts=wrong_way_round(view.reference, view.prediction, labels, is_oriented=bool(view.planes)),
+        )
+        large = _large_pictures(view, labels, scores) if case.identifier in wanted.large else ()
     thumbnail = draw_thumbnail(cut_slice(view, labels), labels, is_predicted=scores is not None)
-    large = _large_pictures(view, labels, scores) if scores and case.identifier in wanted.large else ()
     return _Look(facts, thumbnail, large)
 
 

@@ -33,6 +33,7 @@ from segflow.selection.evaluate import summarise
 from segflow.storage.files import read_contract, write_text
 from segflow.storage.folders import write_folder
 
+
 def report(
     results: ExperimentFolder,
     *,

@@ -1,4 +1,4 @@
-"""What is measured of every case: its size, intensities and volumes, which of them stand out, and what looks mislabelled."""
+"""What is measured of every case, which values stand out, and what looks mislabelled."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ def measures(facts: Sequence[CaseFacts], labels: Labels, channels: Sequence[str]
     ]
     sizes = [over_cases(f"size {_AXES[i]}", "voxels", [fact.shape[i] for fact in facts]) for i in axes]
     intensities = [
-        over_cases(f"{name}, median of the annotated voxels", "", [f.intensities[i] for f in facts], is_size=False)
+        over_cases(
+            f"{name}, median of the annotated voxels", "", [f.intensities[i] for f in facts], is_size=False
+        )
         for i, name in enumerate(channels)
     ]
     volumes = [
@@ -136,7 +138,9 @@ def foreground_medians(image: Image, reference: LabelMap, labels: Labels) -> tup
     return tuple(float(np.median(channel[inside])) for channel in image)
 
 
-def target_volumes(label_map: LabelMap, labels: Labels, spacing_mm: SpacingMm | tuple[()]) -> tuple[float, ...]:
+def target_volumes(
+    label_map: LabelMap, labels: Labels, spacing_mm: SpacingMm | tuple[()]
+) -> tuple[float, ...]:
     """Volume of each target in ml; area in mm2 if the map has one slice; voxels without a spacing."""
     is_flat = label_map.shape[0] == 1
     voxel = math.prod(spacing_mm[1:] if is_flat else spacing_mm) / (1 if is_flat or not spacing_mm else 1000)
@@ -181,14 +185,14 @@ def unexpected(facts: CaseFacts, all_facts: Sequence[CaseFacts], labels: Labels)
         usual = float(np.median([other.volumes[i] for other in all_facts if other.volumes[i]] or [math.inf]))
         if not facts.volumes[i] and facts.predicted[i] > _LARGE * usual:
             found.append(
-                f"'{name}' is not annotated, but {number_text(facts.predicted[i])} {facts.unit} of it are predicted; where it "
-                f"is annotated, it has {number_text(usual)} {facts.unit} (median)."
+                f"'{name}' is not annotated, but {number_text(facts.predicted[i])} {facts.unit} of it are predicted; "
+                f"where it is annotated, it has {number_text(usual)} {facts.unit} (median)."
             )
     return tuple(found)
 
 
 def _dice_between(reference: LabelMap, prediction: LabelMap, labels: Labels) -> NDArray[np.float64]:
-    """Dice of every foreground value of the reference (row) with every one of the prediction; NaN where there is neither."""
+    """Dice of every foreground value of the reference (row) with every one of the prediction; NaN: there is neither."""
     n = len(labels.values)
     known = ((reference > 0) | (prediction > 0)) & (reference < n) & (prediction < n)  # not to be ignored
     pairs = n * reference[known].astype(np.int64) + prediction[known]

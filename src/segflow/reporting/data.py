@@ -43,7 +43,7 @@ def _number(cell: str | float | None) -> float:
 
 @dataclass(frozen=True)
 class Picture:
-    """Where the page finds a picture (a file beside it, or a data URL), and what it shows, such as "axial slice 12 of 40"."""
+    """The address of a picture (a file beside the page, or a data URL), and what it shows, as "axial slice 2 of 4"."""
 
     source: str
     note: str = ""

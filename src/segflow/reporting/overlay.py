@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.colors import to_rgb
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from numpy.typing import NDArray
 from PIL import Image as Picture
@@ -52,7 +52,7 @@ _TRACED = 600  # rows or columns at most of a mask whose contour is traced
 THUMBNAIL = 128
 _SEEN = 8 * THUMBNAIL  # rows or columns at most of a slice from which a thumbnail is made
 _OPACITY = 0.55  # of classes over the image
-_QUALITY = {"quality": 82, "subsampling": 0}  # colours of thin lines at full resolution
+_QUALITY = {"quality": 75, "subsampling": 0}  # colours of thin lines at full resolution
 
 
 @dataclass(frozen=True)
@@ -167,21 +167,21 @@ def draw_thumbnail(pair: SlicePair, labels: Labels, *, is_predicted: bool = True
     """
     step = math.ceil(max(pair.reference.shape) / _SEEN)
     grey = _window(pair.image[::step, ::step])
-    plain = grey if grey.ndim == 3 else np.repeat(grey[..., None], _RGB_CHANNELS, axis=-1)
+    plain = grey if grey.ndim > _FLAT_DIMENSIONS else np.repeat(grey[..., None], _RGB_CHANNELS, axis=-1)
     height, width = plain.shape[0] * pair.pixel_aspect, plain.shape[1]
     scale = THUMBNAIL / max(height, width)
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
-    label_maps = [None, pair.reference, *([pair.prediction] if is_predicted else [])]
+    label_maps = [np.zeros_like(pair.reference), pair.reference, *([pair.prediction] if is_predicted else [])]
     sheet = Picture.new("RGB", (len(label_maps) * THUMBNAIL, THUMBNAIL), _BACKDROP)
     for place, label_map in enumerate(label_maps):
         pixels = plain.copy()
-        for number, target in enumerate(labels.targets if label_map is not None else ()):
+        for number, target in enumerate(labels.targets):
             inside = np.isin(label_map[::step, ::step], members(target))
-            pixels[inside] = (1 - _OPACITY) * plain[inside] + _OPACITY * np.array(to_rgb(class_colour(number)))
-        panel = Picture.fromarray(np.rint(255 * pixels).astype(np.uint8))
-        panel = panel.resize(size, Picture.Resampling.BOX)
-        corner = (place * THUMBNAIL + (THUMBNAIL - size[0]) // 2, (THUMBNAIL - size[1]) // 2)
-        sheet.paste(panel, corner)
+            pixels[inside] = (1 - _OPACITY) * plain[inside] + _OPACITY * np.array(
+                to_rgb(class_colour(number))
+            )
+        panel = Picture.fromarray(np.rint(255 * pixels).astype(np.uint8)).resize(size, Picture.Resampling.BOX)
+        sheet.paste(panel, (place * THUMBNAIL + (THUMBNAIL - size[0]) // 2, (THUMBNAIL - size[1]) // 2))
     buffer = io.BytesIO()
     sheet.save(buffer, "JPEG", **_QUALITY)
     return buffer.getvalue()
