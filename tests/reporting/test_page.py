@@ -12,6 +12,7 @@ from report_samples import NAN, candidate, history, postprocessing_of, report_da
 
 from segflow.contracts.scores import Selection
 from segflow.reporting.data import FastScores
+from segflow.reporting.files import report_files
 from segflow.reporting.page.render import render_report
 from segflow.reporting.text import ABSENT, shape_text
 
@@ -52,7 +53,8 @@ def test_the_page_is_well_formed_and_needs_nothing_else(page):
     parser.feed(page)
     assert parser.open == []
     links = re.findall(r' (?:xlink:)?(?:href|src)="([^"]*)"', page)
-    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
+    beside = [link for link in links if not link.startswith(("#", "data:image/png;base64,"))]
+    assert set(beside) <= {f"report/{name}" for name in report_files(report_data())}
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
     targets = {link[1:] for link in links if re.fullmatch(r"#[a-z]+", link)}

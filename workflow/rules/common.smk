@@ -76,6 +76,7 @@ FINAL_SUMMARY = f"{EXPERIMENT}/final/summary.json"
 PACKAGE = f"{EXPERIMENT}/model/model.json"
 FAST = f"{EXPERIMENT}/fast.json"
 REPORT = f"{EXPERIMENT}/report.html"
+REPORT_FILES = f"{EXPERIMENT}/report"
 COMPARISON = f"{RESULTS}/comparison.csv"
 
 NAME = "|".join(map(re.escape, PLANS.names))

@@ -65,7 +65,7 @@ rule score_fast:
 
 
 rule make_report:
-    """One page about the whole experiment."""
+    """One page about the whole experiment, and the folder of its tables and figures."""
     input:
         check=check_reports,
         card=PACKAGE,
@@ -82,6 +82,7 @@ rule make_report:
             category="Experiments",
             labels={"data set": "{dataset}", "recipe": "{recipe}"},
         ),
+        files=directory(REPORT_FILES),
     log:
         log_of("report"),
     benchmark:

@@ -12,6 +12,7 @@ from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.case import Case, Dataset
+from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.forecast import Forecast
 from segflow.contracts.labels import Labels
@@ -25,6 +26,7 @@ from segflow.images.formats import has_orientation, label_ending
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.plans import read_plan
 from segflow.reporting.data import FastScores, History, Overlay, Picture, ReportData, StageTime
+from segflow.reporting.files import report_files
 from segflow.reporting.forecast import compared
 from segflow.reporting.overlay import View, cut_slice, draw_overlay, main_axis, view_of
 from segflow.reporting.page.render import render_report
@@ -32,6 +34,7 @@ from segflow.reporting.text import cautions, mean_dice, representative_cases, wo
 from segflow.reporting.training import diagnoses
 from segflow.selection.evaluate import summarise
 from segflow.storage.files import read_contract, write_text
+from segflow.storage.folders import write_folder
 
 _DPI = 110  # of pictures of which several stand side by side
 
@@ -44,15 +47,21 @@ def report(
     overlays: int = 3,
     output: ResultFile,
 ) -> None:
-    """Write one page about a whole experiment.
+    """Write one page about a whole experiment, and its tables and figures into a folder of the same name beside it.
 
     Args:
         results: Folder of one recipe's results on one data set.
         dataset: The data set's folder or dataset.json, for the pictures.
         check: check.json of its cases (default: those of its data set's results).
         overlays: Cases to show.
-        output: report.html.
+        output: report.html; the folder is report.
+
+    Raises:
+        ConfigurationError: The page's name has no ending, or the folder is there and is no report's.
     """
+    beside = output.with_suffix("")
+    if beside == output:
+        raise ConfigurationError(f"--output: {output} has no ending; name it {output}.html")
     outcome = read_outcome(results)
     source = read_dataset(dataset.parent)
     folder, card = outcome.folder, outcome.card
@@ -87,8 +96,10 @@ def report(
         stages=_stages(folder),
         provenance=_provenance(outcome, networks),
         fast=_fast(outcome),
+        folder=beside.name,
         warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
     )
+    write_folder(beside, report_files(data))
     write_text(output, render_report(data))
 
 

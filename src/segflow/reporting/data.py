@@ -113,6 +113,8 @@ class ReportData:
         fast: What `predict --fast` scored, if it did.
         provenance: Name and value of versions, device, seed, settings.
         warnings: Sentences that qualify the results.
+        folder: Name of the folder beside the page.
+        files: Its files, as far as they are not made from this data: path in the folder, with slashes, to content.
     """
 
     dataset: str
@@ -132,3 +134,5 @@ class ReportData:
     fast: FastScores | None = None
     provenance: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    folder: str = "report"
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
