@@ -15,7 +15,7 @@ from report_samples import history, report_data, summary
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Selection
 from segflow.metrics.overlap import nan_mean
-from segflow.reporting.data import ReportData
+from segflow.reporting.data import Gallery, ReportData
 from segflow.reporting.files import report_files
 from segflow.reporting.page.render import render_report
 from segflow.reporting.text import dice_text
@@ -97,7 +97,7 @@ def test_names_are_text_everywhere(name):
 def test_figures_need_nothing_else():
     files = report_files(report_data())
     assert {path for path in files if path.endswith(".svg")} == {
-        "figures/dice.svg", "figures/candidates.svg", "figures/training_3d_fullres.svg",
+        "figures/dice.svg", "figures/candidates.svg", "figures/training_3d_fullres.svg", "figures/histogram_1.svg",
     }  # fmt: skip
     for path, content in files.items():
         if path.endswith(".svg"):
@@ -115,7 +115,7 @@ def test_training_curves_have_all_epochs():
 
 def test_nothing_is_written_about_what_is_not_there():
     data = report_data(
-        summary=summary(), histories=(), stages=(), provenance=(), candidate_summaries={},
+        summary=summary(), gallery=Gallery(), histories=(), stages=(), provenance=(), candidate_summaries={},
         selection=Selection(best=report_data().selection.best, candidates=(report_data().selection.best,)),
     )  # fmt: skip
     files = report_files(data)

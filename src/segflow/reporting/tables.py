@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from segflow.reporting.data import ReportData
 from segflow.reporting.text import mean_dice, spreads
 from segflow.storage.files import cell_text
 
-__all__ = ["Row", "csv_text", "feature_map_shapes", "tables"]
+__all__ = ["Row", "case_dice", "csv_text", "feature_map_shapes", "tables"]
 
 #: Heading to cell; None and NaN are empty.
 Row = Mapping[str, Any]
@@ -37,6 +38,7 @@ def tables(data: ReportData) -> dict[str, Sequence[Row]]:
         "candidates": _candidates(data),
         "postprocessing": _postprocessing(data),
         "cases": _cases(data),
+        "measures": _measures(data),
         "training": _training(data),
         "plan": _plan(data),
         "stages": _stages(data),
@@ -103,12 +105,35 @@ def _postprocessing(data: ReportData) -> list[Row]:
     ]
 
 
-def _cases(data: ReportData) -> list[Row]:
-    targets = list(zip(data.labels.target_names, map(target_key, data.labels.targets), strict=True))
-    return [
-        {"case": case.file_name.removesuffix(data.file_ending), "mean dice": mean_dice(case)}
-        | {f"dice {name}": case.metrics[key].dice for name, key in targets}
+def case_dice(data: ReportData) -> list[tuple[str, list[float], float]]:
+    """Name of every case, Dice of each target and their mean; NaN where it was not predicted."""
+    keys = [target_key(target) for target in data.labels.targets]
+    scored = [
+        (
+            case.file_name.removesuffix(data.file_ending),
+            [case.metrics[key].dice for key in keys],
+            mean_dice(case),
+        )
         for case in data.summary.metric_per_case
+    ]
+    unknown = [fact.case for fact in data.gallery.facts if not fact.predicted]
+    return [*scored, *((name, [math.nan] * len(keys), math.nan) for name in unknown)]
+
+
+def _cases(data: ReportData) -> list[Row]:
+    headings = [f"dice {name}" for name in data.labels.target_names]
+    return [
+        {"case": name, "mean dice": mean} | dict(zip(headings, dice, strict=True))
+        for name, dice, mean in case_dice(data)
+    ]
+
+
+def _measures(data: ReportData) -> list[Row]:
+    """Spacing, size, intensities and volumes of every case."""
+    measured = data.gallery.measures
+    return [
+        {"case": fact.case} | {f"{m.name} {m.unit}".strip(): m.values.get(fact.case) for m in measured}
+        for fact in data.gallery.facts
     ]
 
 

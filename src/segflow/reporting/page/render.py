@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from itertools import groupby
@@ -13,13 +12,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from segflow.contracts.scores import Candidate
 from segflow.metrics.overlap import target_key
+from segflow.reporting.cases import outliers
 from segflow.reporting.data import ReportData
-from segflow.reporting.figures import HEIGHT, WIDTH, class_colour, common_scale, draw_curves, lay_out_plot
-from segflow.reporting.tables import feature_map_shapes
+from segflow.reporting.figures import (
+    HEIGHT,
+    WIDTH,
+    class_colour,
+    common_scale,
+    draw_curves,
+    draw_histogram,
+    lay_out_plot,
+)
+from segflow.reporting.tables import case_dice, feature_map_shapes
 from segflow.reporting.text import (
     dice_text,
     duration_text,
-    mean_dice,
     number_text,
     percent_text,
     shape_text,
@@ -34,7 +41,6 @@ _FILTERS = {
     "number": number_text,
     "percent": percent_text,
     "shape": shape_text,
-    "base64": lambda content: base64.b64encode(content).decode("ascii"),
 }
 
 
@@ -53,14 +59,7 @@ def render_report(data: ReportData) -> str:
 
 def _results(data: ReportData) -> dict[str, Any]:
     keys = [target_key(target) for target in data.labels.targets]
-    cases = [
-        (
-            case.file_name.removesuffix(data.file_ending),
-            [case.metrics[key].dice for key in keys],
-            mean_dice(case),
-        )
-        for case in data.summary.metric_per_case
-    ]
+    cases = case_dice(data)
     scale = common_scale([value for _, dice, _ in cases for value in dice])
     plots = [lay_out_plot([(name, dice[i]) for name, dice, _ in cases], scale) for i in range(len(keys))]
     bootstrap = data.selection.bootstrap
@@ -72,6 +71,7 @@ def _results(data: ReportData) -> dict[str, Any]:
         "plot_height": HEIGHT,
         "target_keys": keys,
         "target_names": dict(zip(keys, data.labels.target_names, strict=True)),
+        "places": {overlay.case: place for place, overlay in enumerate(data.gallery.overlays)},
         "candidates": sorted(data.selection.candidates, key=lambda each: _rank(each, data)),
         "resampled": {} if bootstrap is None else {found.name: found for found in bootstrap.candidates},
         # Lowest mean first, since these are the cases to look at.
@@ -95,6 +95,11 @@ def _method(data: ReportData) -> dict[str, Any]:
         ],
         "spacing": _ranges(data.fingerprint.spacings, flat=flat),
         "shape": _ranges(data.fingerprint.shapes_after_crop, flat=flat),
+        "measures": [
+            (measure, draw_histogram(measure) if measure.varies else "", outliers(measure))
+            for measure in data.gallery.measures
+            if measure.values
+        ],
         "curves": [(name, draw_curves(list(group))) for name, group in grouped],
     }
 

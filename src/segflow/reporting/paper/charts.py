@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from segflow.contracts.scores import Resampled
 from segflow.metrics.overlap import target_key
 from segflow.reporting.data import ReportData
-from segflow.reporting.figures import class_colour, draw_curves, draw_svg
+from segflow.reporting.figures import class_colour, draw_curves, draw_histogram, draw_svg
 
 __all__ = ["charts", "draw_strips", "plain"]
 
@@ -24,12 +24,15 @@ _WIDE_NAMES = 60  # characters that names beside each other may have in all
 
 
 def charts(data: ReportData) -> dict[str, str]:
-    """Figures by name: Dice per class, candidates with their intervals, training curves of each configuration."""
+    """Figures by name: Dice per class, candidates with their intervals, training curves, histograms of cases."""
     runs = sorted(data.histories, key=lambda history: (history.configuration, history.fold))
     found = {
         f"training_{name}": draw_curves(list(group), inline=False)
         for name, group in groupby(runs, key=lambda run: run.configuration)
     }
+    for number, measure in enumerate(filter(lambda each: each.values, data.gallery.measures), 1):
+        if measure.varies:
+            found[f"histogram_{number}"] = draw_histogram(measure, inline=False)
     targets = zip(data.labels.target_names, map(target_key, data.labels.targets), strict=True)
     dice = {name: [case.metrics[key].dice for case in data.summary.metric_per_case] for name, key in targets}
     if data.summary.metric_per_case:
