@@ -23,6 +23,7 @@ from segflow.reporting.figures import (
     draw_histogram,
     lay_out_plot,
 )
+from segflow.reporting.reasons import choice_sentences, plan_sentences, postprocessing_sentences
 from segflow.reporting.tables import case_dice, feature_map_shapes
 from segflow.reporting.text import (
     dice_text,
@@ -99,6 +100,11 @@ def _method(data: ReportData) -> dict[str, Any]:
             (measure, draw_histogram(measure) if measure.varies else "", outliers(measure))
             for measure in data.gallery.measures
             if measure.values
+        ],
+        "reasons": [
+            *plan_sentences(data),
+            ("Choice", choice_sentences(data)),
+            ("Post-processing", postprocessing_sentences(data)),
         ],
         "curves": [(name, draw_curves(list(group))) for name, group in grouped],
     }
