@@ -25,9 +25,9 @@ from segflow.workflow.recipes import (
 )
 
 
-def code(verb):
-    """Names and digests of the modules that a verb imports."""
-    return code_of(f"segflow.commands.{verb}")
+def code(verb, without=""):
+    """Names and digests of the modules that a verb imports; `without` is one that the rule does not use."""
+    return code_of(f"segflow.commands.{verb}", without=without)
 
 
 def of_dataset(attribute):
@@ -193,7 +193,8 @@ TARGETS = {
 def durable_outputs(wildcards):
     """Everything worth keeping, so that the next call repeats a stage whose re-run has failed."""
     of_candidates = of_experiments(all_of(MODEL, HISTORY, PREDICTIONS, SUMMARY))
-    of_experiment = [SELECTION, POSTPROCESSING, FINAL, FINAL_SUMMARY, PACKAGE, FAST, REPORT]
+    of_experiment = [SELECTION, POSTPROCESSING, FINAL, FINAL_SUMMARY]
+    of_experiment += [ASSESSMENT, PACKAGE, FAST, REPORT]
     found = [*FORECASTS, *expand([COMPARISON, FINGERPRINT, FOLDS], dataset=SOURCES)]
     found += expand(of_experiment, dataset=SOURCES, recipe=RECIPES)
     return [*found, *of_candidates(wildcards)]
@@ -210,6 +211,14 @@ def settings(section, only=None):
 
 def keeps_probabilities(wildcards):
     return "--save-probabilities" if forms_pairs(RECIPES[wildcards.recipe], CONFIG) else ""
+
+
+def stored_probabilities(wildcards):
+    return "--probabilities" if keeps_probabilities(wildcards) else ""
+
+
+def evaluation_settings(wildcards):
+    return list(settings_of("evaluation", SOURCES[wildcards.dataset].evaluation))
 
 
 def training_settings(wildcards):
