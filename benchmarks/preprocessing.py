@@ -80,7 +80,7 @@ def hippocampus_segflow(options, output):
     data, plans = options.hippocampus, output / "plans.json"
     segflow("fingerprint", data, "--output", output / "dataset_fingerprint.json", "--workers", 2)
     files = ["--dataset", data / "dataset.json", "--fingerprint", output / "dataset_fingerprint.json"]
-    segflow("plan", *files, "--output", plans)
+    segflow("plan", *files, "--output", plans, "--no-forecast")
     segflow("preprocess", data, "--plan", plans, "--output", output / "prepared", "--workers", 2)
 
 
@@ -98,7 +98,7 @@ def volume(options, folder):
     data, plan = make_ct(folder / "Dataset900_CT"), folder / "plans.json"
     segflow("fingerprint", data, "--output", folder / "fingerprint.json", "--workers", 1)
     words = ["--dataset", data / "dataset.json", "--fingerprint", folder / "fingerprint.json"]
-    segflow("plan", *words, "--spacing", *TARGET_MM, "--output", plan)
+    segflow("plan", *words, "--spacing", *TARGET_MM, "--output", plan, "--no-forecast")
     grid = {"shape": CT_SHAPE, "spacing": CT_SPACING_MM, "target": TARGET_MM}
     resampled, whole, patches = runs(), runs(), {name: runs() for name in PATCHES}
     for run in range(options.runs):

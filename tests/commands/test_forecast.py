@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 
 import pytest
 from stage_calls import TINY, call, plan_words
@@ -74,8 +75,23 @@ def test_forward_passes_of_a_case(name, recipe, passes, planned):
     assert _passes(larger, about) == passes * slices * (1 + 1 / step) ** len(covered.patch_shape)
 
 
-def test_a_plan_says_how_many_trainings_and_how_much_disk(planned, tmp_path, capsys):
-    call(*plan_words(planned)[:-1], tmp_path / "plans.json")
-    said = capsys.readouterr().err
-    assert "2 networks, 10 trainings for five folds; about 0.00" in said
-    assert "segflow forecast" in said
+def test_a_plan_made_by_hand_says_what_it_will_cost(planned, tmp_path, capfd, monkeypatch):
+    words = [word for word in plan_words(planned)[:-1] if word != "--no-forecast"]
+    real = subprocess.run
+    quick = lambda command, **options: real([*command, "--minutes", "0.02"], **options)  # noqa: E731
+    monkeypatch.setattr(subprocess, "run", quick)
+    call(*words, tmp_path / "plans.json", "--settings", "planning.gpu_memory_gb=9", "training.epochs=7")
+    said = capfd.readouterr().err
+    assert "forecast: 10 trainings (2 configurations, 5 folds), 17,500 steps: about" in said
+    assert "planned for a GPU of 9 GB; disk:" in said
+
+
+def test_a_forecast_that_fails_leaves_the_plan(planned, tmp_path, capfd, monkeypatch):
+    words = [word for word in plan_words(planned)[:-1] if word != "--no-forecast"]
+    file = tmp_path / "plans.json"
+    assert main([*map(str, words), str(file), "--settings", "training.epochs=0"]) == 1
+    assert (
+        f"{file} is written, but its cost cannot be said; --no-forecast leaves it out"
+        in capfd.readouterr().err
+    )
+    assert read_plan(file).configurations

@@ -42,7 +42,7 @@ def call(tmp_path):
         return main([
             "plan", "--dataset", str(tmp_path / "dataset.json"),
             "--fingerprint", str(tmp_path / "fingerprint.json"),
-            "--output", str(tmp_path / "plans.json"), *map(str, words),
+            "--output", str(tmp_path / "plans.json"), "--no-forecast", *map(str, words),
         ])  # fmt: skip
 
     return plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,23 @@ def test_the_configuration_that_the_call_stands_for(data, calls):
     assert text.splitlines()[0].endswith(f"snakemake {' '.join(words)}")
     assert words[words.index("--configfile") + 1] == "out/run.yaml"
     assert words[words.index("--cores") :] == ["--cores", "all", "--resources", "gpu=2"]
+
+
+def test_a_configuration_file_that_options_and_words_change(data, calls):
+    file = data.parent / "my.yaml"
+    file.write_text(
+        "datasets: [data, other]\noutput: out\nseed: 1\ntraining: {epochs: 9, momentum: 0.9}\ninference:\n"
+    )
+    call("run", "data", "--configfile", file, "inference.step=0.25", "--epochs", 5, "--seed", 3)
+    assert yaml.safe_load((data.parent / "out" / "run.yaml").read_text()) == {
+        "dataset": "data", "output": "out", "seed": 3, "training": {"epochs": 5, "momentum": 0.9},
+        "inference": {"step": 0.25},
+    }  # fmt: skip
+    file.write_text("dataset: data\n")
+    call("run", "--configfile", file)
+    assert yaml.safe_load((data.parent / "results" / "run.yaml").read_text()) == {
+        "output": "results", "dataset": "data",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -106,8 +124,19 @@ def test_without_a_data_set(calls, capsys):
 def test_where_a_configuration_is_no_yaml(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.yaml").write_text("dataset: data\ntraining: {epochs: 2\nfolds: [0]\n")
-    assert main(["why", "--configfile", "my.yaml", "--directory", "nowhere"]) == 1
-    assert "segflow: my.yaml, line 3, column 6: not YAML: expected ',' or '}'" in capsys.readouterr().err
+    for words in (
+        ["why", "--configfile", "my.yaml", "--directory", "nowhere"],
+        ["run", "--configfile", "my.yaml"],
+    ):
+        assert main(words) == 1
+        assert "segflow: my.yaml, line 3, column 6: not YAML: expected ',' or '}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["a list\n", "seed: 2026-99-99\n", "x: \x00\n"])
+def test_a_configuration_file_that_cannot_be_understood(tmp_path, capsys, text):
+    (tmp_path / "my.yaml").write_text(text)
+    assert main(["run", "--configfile", str(tmp_path / "my.yaml")]) == 1
+    assert re.search(r"segflow: \S+my.yaml(:| must hold keys)", capsys.readouterr().err)
 
 
 def test_where_the_files_are(capsys):

@@ -38,7 +38,7 @@ STAGES = {
     "assess": "nnunet/assessment.json",
     "package": "nnunet/model",
     "score-fast": "nnunet/fast.json",
-    "report": "nnunet/report.html",
+    "report": "nnunet/report*",
     "compare": "../comparison.csv",
 }
 #: When a stage is in the middle of its work; the others may be struck at any time.

@@ -219,20 +219,21 @@ class File(str):
 
 def test_results_get_one_age_unless_they_are_made_from_files_of_others(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = ("raw", "first", "first.tsv", "second", "third")
+    names = ("raw", "first", "first.tsv", "second", "third", "folder/.snakemake_timestamp")
     for number, name in enumerate(names):
+        Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
         os.utime(name, (number, number))
     jobs = [
         ([File("raw")], ["first"], None),
         ([File("first"), Ancient("raw")], ["second", "missing"], "first.tsv"),
-        ([File("second")], ["third"], None),
+        ([File("second")], ["third", "folder"], None),
     ]
     jobs = [SimpleNamespace(input=read, output=made, benchmark=file) for read, made, file in jobs]
     snakemake.settle(SimpleNamespace(dag=SimpleNamespace(jobs=jobs)), tmp_path / "results")
     ages = {name: Path(name).stat().st_mtime for name in names}
     assert (ages["raw"], ages["first"]) == (0, 1)
-    assert ages["first.tsv"] == ages["second"] == ages["third"] > 1000
+    assert ages["first.tsv"] == ages["second"] == ages["third"] == ages[names[-1]] > 1000
 
 
 # Records.

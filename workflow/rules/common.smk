@@ -77,6 +77,7 @@ ASSESSMENT = f"{EXPERIMENT}/assessment.json"
 PACKAGE = f"{EXPERIMENT}/model/model.json"
 FAST = f"{EXPERIMENT}/fast.json"
 REPORT = f"{EXPERIMENT}/report.html"
+REPORT_FILES = f"{EXPERIMENT}/report"
 COMPARISON = f"{RESULTS}/comparison.csv"
 
 NAME = "|".join(map(re.escape, PLANS.names))

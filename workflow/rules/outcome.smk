@@ -65,7 +65,7 @@ rule score_fast:
 
 
 rule make_report:
-    """One page about the whole experiment."""
+    """One page about the whole experiment, and the folder of its tables and figures."""
     input:
         check=check_reports,
         card=PACKAGE,
@@ -83,13 +83,17 @@ rule make_report:
             category="Experiments",
             labels={"data set": "{dataset}", "recipe": "{recipe}"},
         ),
+        files=directory(REPORT_FILES),
     log:
         log_of("report"),
     benchmark:
         benchmark_of("report")
-    localrule: True
     conda:
         "../../envs/cpu.yaml"
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=120,
     params:
         *code("report"),
         folder=subpath(output.report, parent=True),
@@ -97,7 +101,7 @@ rule make_report:
         overlays=f"--overlays {CONFIG.report.overlays}",
     shell:
         "exec segflow report --job {params.folder:q} --dataset {params.dataset:q} --check {input.check:q}"
-        " {params.overlays} --output {output.report:q} --log {log:q}"
+        " {params.overlays} --output {output.report:q} --workers {threads} --log {log:q}"
 
 
 rule compare:

@@ -186,15 +186,24 @@ TARGETS = {
     "models": of_experiments(all_of(MODEL, HISTORY)),
     "predictions": of_experiments(all_of(PREDICTIONS, SUMMARY)),
     "package": expand(PACKAGE, dataset=SOURCES, recipe=RECIPES),
-    "report": expand(REPORT, dataset=SOURCES, recipe=RECIPES),
+    "report": expand([REPORT, REPORT_FILES], dataset=SOURCES, recipe=RECIPES),
 }
 
 
 def durable_outputs(wildcards):
     """Everything worth keeping, so that the next call repeats a stage whose re-run has failed."""
     of_candidates = of_experiments(all_of(MODEL, HISTORY, PREDICTIONS, SUMMARY))
-    of_experiment = [SELECTION, POSTPROCESSING, FINAL, FINAL_SUMMARY]
-    of_experiment += [ASSESSMENT, PACKAGE, FAST, REPORT]
+    of_experiment = [
+        SELECTION,
+        POSTPROCESSING,
+        FINAL,
+        FINAL_SUMMARY,
+        ASSESSMENT,
+        PACKAGE,
+        FAST,
+        REPORT,
+        REPORT_FILES,
+    ]
     found = [*FORECASTS, *expand([COMPARISON, FINGERPRINT, FOLDS], dataset=SOURCES)]
     found += expand(of_experiment, dataset=SOURCES, recipe=RECIPES)
     return [*found, *of_candidates(wildcards)]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from segflow.commands.arguments import DEFAULTS, DatasetFile, InputFile, OutputFolder, ResultFile, Settings
 from segflow.commands.console import console
 from segflow.contracts.errors import ConfigurationError, PlanError
 from segflow.contracts.fingerprint import Fingerprint
-from segflow.contracts.plan import N_FOLDS, Plan
+from segflow.contracts.plan import Plan
 from segflow.images.dataset import read_description
 from segflow.nnunet.parts import write_parts
 from segflow.nnunet.plans import custom_configurations, read_plan, write_plan
 from segflow.planning.plan import PlanInput, make_plan
-from segflow.planning.size import prepared_gb
 from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.settings import parse_settings
 from segflow.storage.files import read_contract
@@ -29,6 +33,7 @@ def plan(
     gpu_memory: float | None = None,
     spacing: tuple[float, float, float] | None = None,
     edited: InputFile | None = None,
+    forecast: Annotated[bool, Parameter(negative="--no-forecast")] = True,
     values: Settings = DEFAULTS,
 ) -> None:
     """Derive the configurations from a fingerprint, or take an edited plan.
@@ -41,7 +46,8 @@ def plan(
         gpu_memory: Plan for a GPU of so many GB.
         spacing: Target spacing of 3d_fullres in mm along the axes Z, Y, X of the images, in place of the rule's.
         edited: Take this plans.json, which somebody has edited, and plan nothing.
-        values: Section "planning".
+        forecast: Say also what its trainings will cost, by timing a few steps on this machine; see segflow forecast.
+        values: Section "planning"; the forecast reads all.
 
     Source: method.md section 6.
     """
@@ -62,8 +68,8 @@ def plan(
     if parts is not None:
         write_parts(parts, made)
     _show(made)
-    if parts is None:  # in the workflow, a stage of its own says it
-        _show_cost(made, about)
+    if forecast and parts is None:  # in the workflow, a stage of its own says it
+        _show_cost(dataset, output, words)
 
 
 def _plan_input(file: Path) -> PlanInput:
@@ -92,14 +98,14 @@ def _edited(file: Path, dataset: PlanInput, words: list[str]) -> Plan:
     return plan
 
 
-def _show_cost(plan: Plan, dataset: PlanInput) -> None:
-    """Without the hours, for which batches have to be timed."""
-    prepared = sum(prepared_gb(plan, dataset.n_cases).values())
-    console.print(
-        f"{len(plan.configurations)} networks, {N_FOLDS * len(plan.configurations)} trainings for five folds; about "
-        f"{prepared:.2g} GB of prepared cases. segflow forecast says how many steps and hours, and what to change.",
-        soft_wrap=True,
-    )
+def _show_cost(dataset: Path, plan: Path, words: list[str]) -> None:
+    """In a process of its own, so that no plan depends on the code that trains."""
+    settings = ["--settings", *words] if words else []
+    command = ["-P", "-m", "segflow", "forecast", "--dataset", str(dataset), "--plan", str(plan), *settings]
+    if subprocess.run([sys.executable, *command], check=False).returncode:  # noqa: S603
+        raise ConfigurationError(
+            f"{plan} is written, but its cost cannot be said; --no-forecast leaves it out"
+        )
 
 
 def _show(plan: Plan) -> None:

@@ -17,11 +17,11 @@ from typing import Annotated, Any, Final
 import yaml
 from cyclopts import Parameter
 
-from segflow.commands.arguments import DatasetFile, OutputFolder, Positive, Seed
+from segflow.commands.arguments import DatasetFile, InputFile, OutputFolder, Positive, Seed
 from segflow.commands.console import console
 from segflow.contracts.errors import ConfigurationError
 from segflow.storage.files import write_text
-from segflow.workflow.config import WorkflowConfig
+from segflow.workflow.config import WorkflowConfig, read_settings
 from segflow.workflow.location import location
 from segflow.workflow.recipes import read_recipes
 
@@ -32,7 +32,8 @@ _AGAIN_S: Final = 0.5
 def run(
     dataset: DatasetFile | None = None,
     *words: str,
-    output: OutputFolder = Path("results"),
+    configfile: InputFile | None = None,
+    output: Annotated[OutputFolder | None, Parameter(show_default="results")] = None,
     recipe: str | None = None,
     epochs: Positive | None = None,
     configurations: list[str] | None = None,
@@ -51,6 +52,7 @@ def run(
     Args:
         dataset: The data set's folder or dataset.json.
         words: Other keys of the configuration, KEY=VALUE, such as training.iterations=100.
+        configfile: YAML with keys of the configuration; what else is given here replaces its values.
         output: Folder for the results.
         recipe: Name of a recipe, or a YAML file.
         epochs: Length of training.
@@ -66,22 +68,27 @@ def run(
         ConfigurationError: A value that is not allowed.
         SystemExit: A stage has failed, which has said why, or the call was interrupted.
     """
-    if dataset is None:
+    read = {} if configfile is None else read_settings(configfile)
+    if dataset is None and not {"dataset", "datasets"} & set(read):
         raise ConfigurationError(
             "name a data set: segflow run FOLDER, of one that holds dataset.json and imagesTr"
         )
     given = {
-        "dataset": str(dataset.parent),
-        "output": str(output),
+        "dataset": None if dataset is None else str(dataset.parent),
+        "output": None if output is None else str(output),
         "recipe": recipe,
         "configurations": configurations,
         "folds": None if folds is None else "all" if folds == ["all"] else [_plain(fold) for fold in folds],
         "seed": seed,
-        "training": None if epochs is None else {"epochs": epochs},
     }
-    settings = _merged({key: value for key, value in given.items() if value is not None}, words)
-    read_recipes(WorkflowConfig.parse(settings, where="segflow run", error=ConfigurationError))
-    file = output / "run.yaml"
+    changes = {key: value for key, value in given.items() if value is not None}
+    replaced = {"dataset", "datasets"} if dataset is not None else set()
+    kept = {key: value for key, value in read.items() if key not in replaced}
+    first = [] if epochs is None else [f"training.epochs={epochs}"]
+    settings = _merged({"output": "results"} | kept | changes, [*first, *words])
+    parsed = WorkflowConfig.parse(settings, where="segflow run", error=ConfigurationError)
+    read_recipes(parsed)
+    file = Path(parsed.output) / "run.yaml"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(location("workflow"))]
     command += ["--configfile", str(file), *_how(gpus, cores, profile)]
     header = f"# Written by segflow run. To run it again: {shlex.join(['snakemake', *command[3:]])}\n"
@@ -103,7 +110,10 @@ def _merged(settings: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
         value = _plain(text)
         if not dot:
             merged[section] = value
-        elif isinstance(merged.setdefault(section, {}), dict):
+            continue
+        if merged.get(section) is None:  # as of a section whose lines are all commented out
+            merged[section] = {}
+        if isinstance(merged[section], dict):
             merged[section][key] = value
         else:
             raise ConfigurationError(f"'{word}': '{section}' has no keys")

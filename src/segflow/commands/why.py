@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from cyclopts import Parameter
 from rich.table import Table
 
 from segflow.commands.console import answers
 from segflow.contracts.errors import ConfigurationError
+from segflow.workflow.config import read_settings
 from segflow.workflow.location import location
 from segflow.workflow.snakemake import PlannedJobs, planned_jobs
 
@@ -54,12 +54,8 @@ def _check_yaml(words: Sequence[str]) -> None:
     """Say where a configuration is no YAML: Snakemake says only that it is none."""
     for word in words:
         file = Path(word.removeprefix("--configfile="))
-        try:
-            yaml.safe_load(file.read_bytes() if file.is_file() and file.suffix in _ENDINGS else b"")
-        except yaml.MarkedYAMLError as problem:
-            place = problem.problem_mark
-            where = f"line {place.line + 1}, column {place.column + 1}" if place else ""
-            raise ConfigurationError(f"{file}, {where}: not YAML: {problem.problem}") from None
+        if file.is_file() and file.suffix in _ENDINGS:
+            read_settings(file)
 
 
 def _table(jobs: list[PlannedJobs]) -> Table:

@@ -10,8 +10,9 @@ from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.scores import PostProcessing, Selection, Summary
+from segflow.reporting.cases import CaseFacts, Measure
 
-__all__ = ["FastScores", "History", "Overlay", "Picture", "ReportData", "StageTime"]
+__all__ = ["FastScores", "Gallery", "History", "Overlay", "Picture", "ReportData", "StageTime"]
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,44 @@ def _number(cell: str | float | None) -> float:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file from `draw_overlay`, and what it shows, such as "lesion, axial slice 12 of 40"."""
+    """The address of a picture (a file beside the page, or a data URL), and what it shows, as "axial slice 2 of 4"."""
 
-    png: bytes
-    note: str
+    source: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """Pictures of one case.
+    """Large pictures of one case.
 
     Attributes:
         case: Its identifier.
         rank: Such as "best".
         mean_dice: Over targets.
-        pictures: The largest cross-sections of each target.
+        pictures: The largest cross-sections of some targets.
     """
 
     case: str
     rank: str
     mean_dice: float
     pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The cases of the data set.
+
+    Attributes:
+        facts: What was measured of each, with what looks wrong.
+        measures: The same, by what was measured.
+        thumbnails: By case.
+        overlays: Of some cases, in the order shown.
+    """
+
+    facts: tuple[CaseFacts, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    thumbnails: Mapping[str, Picture] = field(default_factory=dict)
+    overlays: tuple[Overlay, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,11 +126,13 @@ class ReportData:
         candidate_summaries: Out-of-fold scores by candidate name, for the per-target columns; may be incomplete.
         postprocessing: The steps tried, and the operations accepted.
         histories: One per configuration and fold.
-        overlays: In the order shown.
+        gallery: The cases in pictures.
         stages: In the order in which they ran.
         fast: What `predict --fast` scored, if it did.
         provenance: Name and value of versions, device, seed, settings.
         warnings: Sentences that qualify the results.
+        folder: Name of the folder beside the page.
+        files: Its files, as far as they are not made from this data: path in the folder, with slashes, to content.
     """
 
     dataset: str
@@ -127,8 +147,10 @@ class ReportData:
     postprocessing: PostProcessing
     candidate_summaries: Mapping[str, Summary] = field(default_factory=dict)
     histories: tuple[History, ...] = ()
-    overlays: tuple[Overlay, ...] = ()
+    gallery: Gallery = field(default_factory=Gallery)
     stages: tuple[StageTime, ...] = ()
     fast: FastScores | None = None
     provenance: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    folder: str = "report"
+    files: Mapping[str, str | bytes] = field(default_factory=dict)

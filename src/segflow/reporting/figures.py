@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from segflow.metrics.overlap import nan_mean
+from segflow.reporting.cases import Measure
 from segflow.reporting.data import History
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "class_colour",
     "common_scale",
     "draw_curves",
+    "draw_histogram",
     "lay_out_plot",
     "style_epochs",
 ]
@@ -34,7 +36,9 @@ __all__ = [
 #: Safe for any colour vision, most visible on grey images first. Source: Okabe & Ito 2008.
 _CLASSES = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")
 
-_INCHES = (9.2, 3.1)
+_INCHES, _SMALL_INCHES = (9.2, 3.1), (3.3, 1.5)
+_BINS = 24
+_DECADES = 100  # between smallest and largest value: from there on, the axis is logarithmic
 #: Maximum number of points of a curve, means of equal blocks of epochs.
 _POINTS = 250
 # matplotlib knows only colours: each stands for a CSS variable of the page, which differs between light and dark.
@@ -85,6 +89,32 @@ def draw_curves(histories: Sequence[History]) -> str:
     return _inline(buffer.getvalue())
 
 
+def draw_histogram(measure: Measure) -> str:
+    """Draw how many cases have which value; on a logarithmic axis if sizes differ a hundredfold.
+
+    Returns:
+        An <svg> element, as `draw_curves`.
+    """
+    values = list(measure.values.values())
+    low, high = min(values), max(values)
+    is_log = measure.is_size and high >= _DECADES * low
+    edges = np.geomspace(low, high, _BINS + 1) if is_log else np.linspace(low, high, _BINS + 1)
+    with mpl.rc_context(_RC):
+        figure = Figure(figsize=_SMALL_INCHES, layout="constrained", facecolor="none")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots()
+        axes.hist(values, bins=edges.tolist(), color=next(iter(_SERIES)))
+        if is_log:
+            axes.set_xscale("log")
+        _style(axes, ink=_INK, faint=_FAINT)
+        axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+        axes.set_xlabel(measure.unit, color=_INK)
+        axes.set_ylabel("cases", color=_INK)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
+    return _inline(buffer.getvalue())
+
+
 def _plot(axes: Axes, epochs: Sequence[float], values: Sequence[float], **style: Any) -> None:
     size = max(1, math.ceil(len(epochs) / _POINTS))
     marker = "o" if len(epochs) == 1 else None
@@ -98,10 +128,15 @@ def _block_means(values: Sequence[float], size: int) -> list[float]:
 
 def style_epochs(axes: Axes, title: str, *, ink: str = "#000000", faint: str = "#C0C0C0") -> None:
     """The look of curves over epochs, in a colour for text and one for lines."""
-    axes.set_facecolor("none")
     axes.set_title(title, color=ink, loc="left", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("epoch", color=ink)
+    _style(axes, ink=ink, faint=faint)
+
+
+def _style(axes: Axes, *, ink: str, faint: str) -> None:
+    axes.set_facecolor("none")
+    axes.set_axisbelow(True)
     axes.tick_params(colors=ink, color=faint, labelsize=8)
     axes.grid(visible=True, color=faint, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -148,7 +148,7 @@ def settle(workflow: Any, results: Path) -> None:
         if all(file in made or file.is_ancient for file in job.input):
             # A result counts as old as the oldest of what its job wrote, its benchmark file included.
             for file in filter(os.path.exists, [*job.output, *filter(None, [job.benchmark])]):
-                os.utime(file, (now, now))
+                _date(Path(file), now)
     keep_records(results)
 
 
@@ -188,7 +188,13 @@ def recover_records(results: Path) -> None:
         if _ended(own.get(file)) < _ended(text):
             _write_record(_RECORDS, file, _moved(text, _HERE, str(results)))
         if settled and file.exists() and all(of.startswith(f"{_HERE}/") for of in json.loads(text)["input"]):
-            os.utime(file, (now, now))
+            _date(file, now)
+
+
+def _date(result: Path, now: float) -> None:
+    """Give a result an age; that of a folder is in a file that Snakemake keeps in it."""
+    stamp = result / ".snakemake_timestamp"
+    os.utime(stamp if stamp.exists() else result, (now, now))
 
 
 def _moved(text: str, old: str, new: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from itertools import groupby
@@ -14,8 +13,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from segflow.contracts.plan import Configuration
 from segflow.contracts.scores import Candidate
 from segflow.metrics.overlap import target_key
+from segflow.reporting.cases import outliers
 from segflow.reporting.data import ReportData
-from segflow.reporting.figures import HEIGHT, WIDTH, class_colour, common_scale, draw_curves, lay_out_plot
+from segflow.reporting.figures import (
+    HEIGHT,
+    WIDTH,
+    class_colour,
+    common_scale,
+    draw_curves,
+    draw_histogram,
+    lay_out_plot,
+)
 from segflow.reporting.text import (
     dice_text,
     duration_text,
@@ -34,7 +42,6 @@ _FILTERS = {
     "number": number_text,
     "percent": percent_text,
     "shape": shape_text,
-    "base64": lambda content: base64.b64encode(content).decode("ascii"),
 }
 
 
@@ -61,6 +68,9 @@ def _results(data: ReportData) -> dict[str, Any]:
         )
         for case in data.summary.metric_per_case
     ]
+    cases += [
+        (fact.case, [math.nan] * len(keys), math.nan) for fact in data.gallery.facts if not fact.predicted
+    ]
     scale = common_scale([value for _, dice, _ in cases for value in dice])
     plots = [lay_out_plot([(name, dice[i]) for name, dice, _ in cases], scale) for i in range(len(keys))]
     bootstrap = data.selection.bootstrap
@@ -72,6 +82,7 @@ def _results(data: ReportData) -> dict[str, Any]:
         "plot_height": HEIGHT,
         "target_keys": keys,
         "target_names": dict(zip(keys, data.labels.target_names, strict=True)),
+        "places": {overlay.case: place for place, overlay in enumerate(data.gallery.overlays)},
         "candidates": sorted(data.selection.candidates, key=lambda each: _rank(each, data)),
         "resampled": {} if bootstrap is None else {found.name: found for found in bootstrap.candidates},
         # Lowest mean first, since these are the cases to look at.
@@ -96,6 +107,11 @@ def _method(data: ReportData) -> dict[str, Any]:
         ],
         "spacing": _ranges(data.fingerprint.spacings, flat=flat),
         "shape": _ranges(data.fingerprint.shapes_after_crop, flat=flat),
+        "measures": [
+            (measure, draw_histogram(measure) if measure.varies else "", outliers(measure))
+            for measure in data.gallery.measures
+            if measure.values
+        ],
         "curves": [(name, draw_curves(list(group))) for name, group in grouped],
     }
 

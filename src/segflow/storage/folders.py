@@ -1,0 +1,40 @@
+"""A folder of results that is complete or absent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from segflow.contracts.errors import ConfigurationError
+
+__all__ = ["write_folder"]
+
+
+def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files under a temporary name and rename the folder; it replaces one that was written so before.
+
+    Args:
+        folder: The folder.
+        files: Path relative to it, with slashes, to content.
+
+    Raises:
+        ConfigurationError: The folder is there and holds none of these files.
+    """
+    if any(folder.glob("[!.]*")) and not any((folder / name).exists() for name in files):
+        raise ConfigurationError(
+            f"{folder} would be replaced, but its files come from elsewhere; choose another name"
+        )
+    fresh, earlier = (folder.with_name(f".{os.getpid()}.{word}.{folder.name}") for word in ("new", "old"))
+    try:
+        for name, content in files.items():
+            file = fresh / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content.encode() if isinstance(content, str) else content)
+        if folder.exists():
+            folder.rename(earlier)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(earlier, ignore_errors=True)
