@@ -19,8 +19,9 @@ from segflow.contracts.scores import (
     Step,
 )
 from segflow.recipes.inference import InferenceRecipe
+from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.cases import CaseFacts, measures
-from segflow.reporting.data import Gallery, History, Overlay, Picture, ReportData, StageTime
+from segflow.reporting.data import Gallery, History, Method, Overlay, Picture, ReportData, StageTime
 from segflow.selection.evaluate import summarise
 
 LABELS = Labels((("background", 0), ("organ", 1), ("lesion <b>", 2)))
@@ -133,6 +134,13 @@ def report_data(**changes):
             spacings=((3.0, 1.0, 1.0), (2.0, 1.0, 0.5)),
         ),
         "plan": plan(),
+        "method": Method(
+            recipe="nnunet",
+            training={"3d_fullres": (TrainingRecipe(), AugmentationRecipe())},
+            folds=(0, 1),
+            devices=("NVIDIA A100",),
+            versions={"segflow": "0.1.0", "torch": "2.9.1", "snakemake": "9.20.0"},
+        ),
         "selection": Selection(
             best=candidate("3d_fullres", 0.8),
             candidates=(candidate("2d", NAN), candidate("3d_fullres", 0.8), candidate("2d+3d_fullres", 0.75)),

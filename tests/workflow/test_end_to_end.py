@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from report_pages import check_page
 from workflow_runs import Experiment
 
 from segflow.commands.main import main
@@ -89,6 +90,9 @@ def test_whole_pipeline(finished):
     report = (results / "report.html").read_text()
     for words in ("<html", "95 % interval", "Ranks in 1000 resamples", "keep the largest component"):
         assert words in report
+    tables = {f"tables/{file.name}": file.read_text() for file in (results / "report" / "tables").iterdir()}
+    check_page(report, tables)
+    assert "each of" in (results / "report" / "methods.txt").read_text()
 
     before = finished_files(finished)
     assert "Nothing to be done" in finished.finish()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from segflow.commands.arguments import CORES, DatasetFile, ExperimentFolder, InputFile, ResultFile, Workers
 from segflow.commands.gallery import make_gallery
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
+from segflow.commands.recorded import read_method
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.case import Dataset
 from segflow.contracts.errors import ConfigurationError
@@ -74,7 +76,9 @@ def report(
         folds=card.folds,
         n_folds=len(read_folds(splits)) if splits.exists() else 0,
     )
-    gallery, files = make_gallery(outcome, source.cases, beside=beside.name, large=overlays, workers=workers)
+    gallery, pictures = make_gallery(
+        outcome, source.cases, beside=beside.name, large=overlays, workers=workers
+    )
     data = ReportData(
         dataset=card.dataset,
         labels=outcome.labels,
@@ -82,6 +86,7 @@ def report(
         file_ending=label_ending(str(outcome.description["file_ending"])),
         fingerprint=read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json"),
         plan=plan,
+        method=read_method(outcome),
         trained={network.configuration.name: network.configuration for network in networks},
         selection=card.selection,
         summary=outcome.summary,
@@ -96,11 +101,12 @@ def report(
         provenance=_provenance(outcome, networks),
         fast=_fast(outcome),
         folder=beside.name,
-        files=files,
+        files=pictures,
         warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
     )
-    write_folder(beside, report_files(data))
-    write_text(output, render_report(data))
+    files = report_files(data)
+    write_folder(beside, files)
+    write_text(output, render_report(replace(data, files=files)))
 
 
 def _stages(folder: Path) -> tuple[StageTime, ...]:

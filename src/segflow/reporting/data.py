@@ -10,9 +10,11 @@ from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.scores import PostProcessing, Selection, Summary
+from segflow.recipes.inference import InferenceRecipe
+from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.cases import CaseFacts, Measure
 
-__all__ = ["FastScores", "Gallery", "History", "Overlay", "Picture", "ReportData", "StageTime"]
+__all__ = ["FastScores", "Gallery", "History", "Method", "Overlay", "Picture", "ReportData", "StageTime"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,27 @@ class StageTime:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Method:
+    """How the networks were made and are used.
+
+    Attributes:
+        recipe: Its name.
+        training: How each configuration was trained, as far as its jobs have noted it.
+        inference: Of the model.
+        folds: Those that were trained.
+        devices: Names of those that networks were trained on.
+        versions: segflow, and the libraries that affect its numbers.
+    """
+
+    recipe: str
+    training: Mapping[str, tuple[TrainingRecipe, AugmentationRecipe]] = field(default_factory=dict)
+    inference: InferenceRecipe = field(default_factory=InferenceRecipe)
+    folds: tuple[FoldName, ...] = ()
+    devices: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportData:
     """Everything on the page.
 
@@ -120,6 +143,7 @@ class ReportData:
         file_ending: With its dot; removed from file names to name the cases.
         fingerprint: Of the data set.
         plan: With all configurations.
+        method: How the networks were made and are used.
         trained: Configurations as they were trained, by name, where that differs from the plan.
         selection: The candidates and the best.
         summary: Out-of-fold scores of the best candidate, after post-processing if operations were accepted.
@@ -132,7 +156,8 @@ class ReportData:
         provenance: Name and value of versions, device, seed, settings.
         warnings: Sentences that qualify the results.
         folder: Name of the folder beside the page.
-        files: Its files, as far as they are not made from this data: path in the folder, with slashes, to content.
+        files: Path in the folder, with slashes, to content. `report_files` adds those made from this data; the page
+            links to those that are here.
     """
 
     dataset: str
@@ -141,6 +166,7 @@ class ReportData:
     file_ending: str
     fingerprint: Fingerprint
     plan: Plan
+    method: Method
     trained: Mapping[str, Configuration] = field(default_factory=dict)
     selection: Selection
     summary: Summary

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -29,6 +31,7 @@ __all__ = [
     "common_scale",
     "draw_curves",
     "draw_histogram",
+    "draw_svg",
     "lay_out_plot",
     "style_epochs",
 ]
@@ -45,8 +48,18 @@ _POINTS = 250
 _INK, _FAINT = "#010101", "#020202"
 _SERIES = {f"#0300{i:02x}": f"--series-{i + 1}" for i in range(5)}
 _VARIABLES = {_INK: "--ink", _FAINT: "--line", **_SERIES}
+_ON_WHITE = dict(
+    zip(
+        _VARIABLES, ("#1b2430", "#e2e6ec", "#0072b2", "#d55e00", "#009e73", "#b0568d", "#8a7a00"), strict=True
+    )
+)
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-_RC: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "segflow", "font.size": 9.0}
+_RC: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "segflow",
+    "font.size": 9.0,
+    "text.parse_math": False,
+}
 
 #: Size of a plot of Dice over cases, in pixels.
 WIDTH, HEIGHT = 300.0, 30.0
@@ -64,55 +77,77 @@ def class_colour(index: int) -> str:
     return _CLASSES[index % len(_CLASSES)]
 
 
-def draw_curves(histories: Sequence[History]) -> str:
+def draw_curves(histories: Sequence[History], *, inline: bool = True) -> str:
     """Draw loss and pseudo-Dice of the folds of one configuration.
 
+    Args:
+        histories: One per fold.
+        inline: For the page, else for a file.
+
     Returns:
-        An <svg> element; colours are the CSS variables --ink, --line and --series-1 to --series-5.
+        An <svg> element, in which colours are the CSS variables --ink, --line and --series-1 to --series-5; or an SVG
+        file in those that the page has on white.
     """
-    with mpl.rc_context(_RC):
-        figure = Figure(figsize=_INCHES, layout="constrained", facecolor="none")
+    return _in_colours(draw_svg(_INCHES, partial(_draw_curves, histories)), inline=inline)
+
+
+def _in_colours(svg: str, *, inline: bool) -> str:
+    if inline:
+        return _inline(svg)
+    for stand_in, colour in _ON_WHITE.items():
+        svg = svg.replace(stand_in, colour)
+    return svg
+
+
+def draw_svg(inches: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+    """An SVG file of what a function draws; names stay text, whatever characters they have."""
+    with mpl.rc_context(_RC), warnings.catch_warnings():
+        # Of matplotlib's font, not of the reader's.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure = Figure(figsize=inches, layout="constrained", facecolor="none")
         FigureCanvasSVG(figure)
-        left, right = figure.subplots(1, 2)
-        for number, history in enumerate(histories):
-            colour = list(_SERIES)[number % len(_SERIES)]
-            label = f"fold {history.fold}"
-            _plot(left, history.epochs, history.train_loss, color=colour, lw=1.4, label=label)
-            _plot(left, history.epochs, history.validation_loss, color=colour, lw=0.9, ls=(0, (2, 1.5)))
-            _plot(right, history.epochs, history.pseudo_dice, color=colour, lw=0.7, alpha=0.4)
-            _plot(right, history.epochs, history.ema_pseudo_dice, color=colour, lw=1.5)
-        style_epochs(left, "Loss (solid: training, dashed: held-out patches)", ink=_INK, faint=_FAINT)
-        style_epochs(right, "Pseudo-Dice (pale: epoch, bold: moving average)", ink=_INK, faint=_FAINT)
-        left.legend(frameon=False, labelcolor=_INK, ncols=2, handlelength=1.2)
+        draw(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
-    return _inline(buffer.getvalue())
+    return buffer.getvalue()
 
 
-def draw_histogram(measure: Measure) -> str:
+def _draw_curves(histories: Sequence[History], figure: Figure) -> None:
+    left, right = figure.subplots(1, 2)
+    for number, history in enumerate(histories):
+        colour = list(_SERIES)[number % len(_SERIES)]
+        label = f"fold {history.fold}"
+        _plot(left, history.epochs, history.train_loss, color=colour, lw=1.4, label=label)
+        _plot(left, history.epochs, history.validation_loss, color=colour, lw=0.9, ls=(0, (2, 1.5)))
+        _plot(right, history.epochs, history.pseudo_dice, color=colour, lw=0.7, alpha=0.4)
+        _plot(right, history.epochs, history.ema_pseudo_dice, color=colour, lw=1.5)
+    style_epochs(left, "Loss (solid: training, dashed: held-out patches)", ink=_INK, faint=_FAINT)
+    style_epochs(right, "Pseudo-Dice (pale: epoch, bold: moving average)", ink=_INK, faint=_FAINT)
+    left.legend(frameon=False, labelcolor=_INK, ncols=2, handlelength=1.2)
+
+
+def draw_histogram(measure: Measure, *, inline: bool = True) -> str:
     """Draw how many cases have which value; on a logarithmic axis if sizes differ a hundredfold.
 
     Returns:
-        An <svg> element, as `draw_curves`.
+        As `draw_curves`.
     """
+    return _in_colours(draw_svg(_SMALL_INCHES, partial(_draw_histogram, measure)), inline=inline)
+
+
+def _draw_histogram(measure: Measure, figure: Figure) -> None:
     values = list(measure.values.values())
     low, high = min(values), max(values)
     is_log = measure.is_size and high >= _DECADES * low
     edges = np.geomspace(low, high, _BINS + 1) if is_log else np.linspace(low, high, _BINS + 1)
-    with mpl.rc_context(_RC):
-        figure = Figure(figsize=_SMALL_INCHES, layout="constrained", facecolor="none")
-        FigureCanvasSVG(figure)
-        axes = figure.subplots()
-        axes.hist(values, bins=edges.tolist(), color=next(iter(_SERIES)))
-        if is_log:
-            axes.set_xscale("log")
-        _style(axes, ink=_INK, faint=_FAINT)
-        axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        axes.set_xlabel(measure.unit, color=_INK)
-        axes.set_ylabel("cases", color=_INK)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
-    return _inline(buffer.getvalue())
+    axes = figure.subplots()
+    axes.hist(values, bins=edges.tolist(), color=next(iter(_SERIES)))
+    if is_log:
+        axes.set_xscale("log")
+    _style(axes, ink=_INK, faint=_FAINT)
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axes.set_xlabel(measure.unit, color=_INK)
+    axes.set_ylabel("cases", color=_INK)
 
 
 def _plot(axes: Axes, epochs: Sequence[float], values: Sequence[float], **style: Any) -> None:

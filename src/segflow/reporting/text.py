@@ -21,6 +21,7 @@ __all__ = [
     "cautions",
     "dice_text",
     "duration_text",
+    "listed",
     "mean_dice",
     "number_text",
     "percent_text",
@@ -59,6 +60,12 @@ def number_text(value: float) -> str:
 def shape_text(values: Iterable[float]) -> str:
     """Numbers along axes, with multiplication signs in between, such as "40 x 56 x 40"."""
     return " \N{MULTIPLICATION SIGN} ".join(number_text(value) for value in values)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence: "a", "a and b", "a, b and c"."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def duration_text(seconds: float) -> str:

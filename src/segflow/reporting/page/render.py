@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from segflow.contracts.plan import Configuration
 from segflow.contracts.scores import Candidate
 from segflow.metrics.overlap import target_key
 from segflow.reporting.cases import outliers
@@ -24,10 +23,10 @@ from segflow.reporting.figures import (
     draw_histogram,
     lay_out_plot,
 )
+from segflow.reporting.tables import case_dice, feature_map_shapes
 from segflow.reporting.text import (
     dice_text,
     duration_text,
-    mean_dice,
     number_text,
     percent_text,
     shape_text,
@@ -60,17 +59,7 @@ def render_report(data: ReportData) -> str:
 
 def _results(data: ReportData) -> dict[str, Any]:
     keys = [target_key(target) for target in data.labels.targets]
-    cases = [
-        (
-            case.file_name.removesuffix(data.file_ending),
-            [case.metrics[key].dice for key in keys],
-            mean_dice(case),
-        )
-        for case in data.summary.metric_per_case
-    ]
-    cases += [
-        (fact.case, [math.nan] * len(keys), math.nan) for fact in data.gallery.facts if not fact.predicted
-    ]
+    cases = case_dice(data)
     scale = common_scale([value for _, dice, _ in cases for value in dice])
     plots = [lay_out_plot([(name, dice[i]) for name, dice, _ in cases], scale) for i in range(len(keys))]
     bootstrap = data.selection.bootstrap
@@ -102,8 +91,7 @@ def _method(data: ReportData) -> dict[str, Any]:
     flat = {shape[0] for shape in data.fingerprint.shapes_after_crop} == {1}
     return {
         "configurations": [
-            (c, data.trained.get(c.name, c), _feature_map_shapes(c))
-            for c in data.plan.configurations.values()
+            (c, data.trained.get(c.name, c), feature_map_shapes(c)) for c in data.plan.configurations.values()
         ],
         "spacing": _ranges(data.fingerprint.spacings, flat=flat),
         "shape": _ranges(data.fingerprint.shapes_after_crop, flat=flat),
@@ -114,13 +102,6 @@ def _method(data: ReportData) -> dict[str, Any]:
         ],
         "curves": [(name, draw_curves(list(group))) for name, group in grouped],
     }
-
-
-def _feature_map_shapes(configuration: Configuration) -> list[list[int]]:
-    """Voxels per axis of each stage, full resolution first. Source: method.md section 11."""
-    total = np.cumprod(np.array(configuration.architecture.strides), axis=0)
-    shapes: list[list[int]] = (np.array(configuration.patch_shape) // total).tolist()
-    return shapes
 
 
 def _ranges(cases: Sequence[Sequence[float]], *, flat: bool) -> list[list[float]]:
