@@ -40,7 +40,8 @@ DURABLE = (
 #: In the order in which the scheduler gets to them.
 STAGES = (
     "check", "fingerprint", "plan", "preprocess", "folds", "train", "predict_fold", "evaluate", "ensemble",
-    "crossvalidate", "select", "postprocess_search", "postprocess", "make_package", "score_fast", "make_report",
+    "crossvalidate", "select", "postprocess_search", "postprocess", "assess", "make_package", "score_fast",
+    "make_report",
 )  # fmt: skip
 
 

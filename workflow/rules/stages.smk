@@ -27,9 +27,9 @@ from segflow.workflow.recipes import (
 )
 
 
-def code(verb):
-    """Names and digests of the modules that a verb imports."""
-    return code_of(f"segflow.commands.{verb}")
+def code(verb, without=""):
+    """Names and digests of the modules that a verb imports; `without` is one that the rule does not use."""
+    return code_of(f"segflow.commands.{verb}", without=without)
 
 
 def of_dataset(attribute):
@@ -213,6 +213,7 @@ def durable_outputs(wildcards):
         POSTPROCESSING,
         FINAL,
         FINAL_SUMMARY,
+        ASSESSMENT,
         PACKAGE,
         FAST,
         REPORT,
@@ -234,6 +235,14 @@ def settings(section, only=None):
 
 def keeps_probabilities(wildcards):
     return "--save-probabilities" if forms_pairs(RECIPES[wildcards.recipe], CONFIG) else ""
+
+
+def stored_probabilities(wildcards):
+    return "--probabilities" if keeps_probabilities(wildcards) else ""
+
+
+def evaluation_settings(wildcards):
+    return list(settings_of("evaluation", SOURCES[wildcards.dataset].evaluation))
 
 
 def training_settings(wildcards):
