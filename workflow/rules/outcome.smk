@@ -70,6 +70,7 @@ rule make_report:
         check=check_reports,
         card=PACKAGE,
         final=FINAL_SUMMARY,
+        assessment=ASSESSMENT,
         fast=FAST,
         summaries=all_of(SUMMARY),
         histories=all_of(HISTORY),

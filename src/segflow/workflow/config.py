@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, Field, model_validator
 
+from segflow.contracts.assessment import EvaluationConfig
 from segflow.contracts.codec import Amount, Contract, Count, PathText
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.plan import ConfigurationName
@@ -88,6 +89,7 @@ _SECTION_KEYS = {
     "resources": set(ResourcesConfig.model_fields),
     "chunks": set(ChunksConfig.model_fields),
     "report": set(ReportConfig.model_fields),
+    "evaluation": set(EvaluationConfig.model_fields),
     **{name: set(values) for name, values in Recipe(name="").model_dump(include=set(SECTIONS)).items()},
 }
 
@@ -120,6 +122,7 @@ class WorkflowConfig(Contract):
     postprocessing: Changes = None
     chunks: ChunksConfig = ChunksConfig()
     resources: ResourcesConfig = ResourcesConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
 
     @model_validator(mode="before")
