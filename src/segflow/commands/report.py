@@ -67,6 +67,7 @@ def report(
     folder, card = outcome.folder, outcome.card
     networks = [read_contract(NetworkCard, file) for file in _of_trainings(outcome, "card.json")]
     plan = read_plan(folder / "model" / "plans.json")
+    fingerprint = read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json")
     splits = folder.parent / "splits_final.json"
     qualified = cautions(
         outcome.summary,
@@ -84,9 +85,9 @@ def report(
         labels=outcome.labels,
         channel_names=tuple(map(str, outcome.description["channel_names"].values())),
         file_ending=label_ending(str(outcome.description["file_ending"])),
-        fingerprint=read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json"),
+        fingerprint=fingerprint,
         plan=plan,
-        method=read_method(outcome),
+        method=read_method(outcome, plan, fingerprint),
         trained={network.configuration.name: network.configuration for network in networks},
         selection=card.selection,
         summary=outcome.summary,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, FoldName, Plan
+from segflow.contracts.reasons import PlanReasons
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
@@ -122,6 +123,7 @@ class Method:
         folds: Those that were trained.
         devices: Names of those that networks were trained on.
         versions: segflow, and the libraries that affect its numbers.
+        reasons: Why the plan is as it is; None if its planner cannot be asked again.
     """
 
     recipe: str
@@ -130,6 +132,7 @@ class Method:
     folds: tuple[FoldName, ...] = ()
     devices: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    reasons: PlanReasons | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

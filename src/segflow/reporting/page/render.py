@@ -22,6 +22,7 @@ from segflow.reporting.figures import (
     draw_histogram,
     lay_out_plot,
 )
+from segflow.reporting.reasons import choice_sentences, plan_sentences, postprocessing_sentences
 from segflow.reporting.tables import case_dice, feature_map_shapes
 from segflow.reporting.text import (
     dice_text,
@@ -96,6 +97,11 @@ def _method(data: ReportData) -> dict[str, Any]:
         "draw_histogram": draw_histogram,
         "outliers": outliers,
         "curves": draw_curves(data.histories),
+        "reasons": [
+            *plan_sentences(data),
+            ("Choice", choice_sentences(data)),
+            ("Post-processing", postprocessing_sentences(data)),
+        ],
     }
 
 
