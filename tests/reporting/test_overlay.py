@@ -12,7 +12,7 @@ from PIL import Image
 from report_samples import LABELS
 
 from segflow.contracts.case import Geometry
-from segflow.reporting.overlay import View, cut_slice, draw_overlay, view_of
+from segflow.reporting.overlay import THUMBNAIL, View, cut_slice, draw_overlay, draw_thumbnail, view_of
 
 
 def case(reference_at=(), prediction_at=(), channels=1, shape=(4, 6, 5)):
@@ -139,3 +139,25 @@ def test_the_picture_is_a_small_png_and_always_the_same(reference_at, constant):
         pair, LABELS, caption="\u60a3\u8005 $x$"
     )  # that the font lacks; and no formula
     assert len(png) < 200_000
+
+
+@pytest.mark.parametrize(("shape", "channels"), [((4, 6, 5), 1), ((1, 3000, 1500), 1), ((1, 1, 1), 1)])
+@pytest.mark.parametrize("panels", [2, 3])
+def test_a_thumbnail_has_always_the_same_size(shape, channels, panels):
+    """Image, reference and prediction, the last two in colour where there are classes."""
+    view = viewed([(0,)], [(0,)], shape=shape, channels=channels)
+    jpeg = draw_thumbnail(cut_slice(view, LABELS), LABELS, is_predicted=panels == 3)
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (panels * THUMBNAIL, THUMBNAIL))
+        middles = [picture.getpixel((THUMBNAIL * i + THUMBNAIL // 2, THUMBNAIL // 2)) for i in range(panels)]
+    is_coloured = [max(middle) - min(middle) > 60 for middle in middles]
+    assert is_coloured == [False, *[True] * (panels - 1)]
+
+
+def test_a_gallery_of_300_cases_has_at_most_20_megabytes():
+    """15 of them are shown large, along three axes for two classes each; noise is what compresses worst."""
+    noise = np.random.default_rng(0).normal(size=(1, 1, 500, 500)).astype(np.float32)
+    organ = np.pad(np.ones((1, 350, 350), np.int16), ((0, 0), (75, 75), (75, 75)))
+    pair = cut_slice(View(noise, organ, organ, (1, 1, 1)), LABELS)
+    small, large = draw_thumbnail(pair, LABELS), draw_overlay(pair, LABELS, dpi=110, kind="jpg")
+    assert 300 * len(small) + 15 * 3 * 2 * len(large) < 20e6

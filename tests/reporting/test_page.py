@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 from case_samples import REGIONS
-from report_samples import NAN, candidate, history, postprocessing_of, report_data, summary
+from report_samples import NAN, candidate, gallery, history, postprocessing_of, report_data, summary
 
 from segflow.contracts.scores import Selection
-from segflow.reporting.data import FastScores
+from segflow.reporting.cases import CaseFacts, Measure
+from segflow.reporting.data import FastScores, Gallery
 from segflow.reporting.files import report_files
 from segflow.reporting.page.render import render_report
 from segflow.reporting.text import ABSENT, shape_text
@@ -38,7 +40,11 @@ class Balance(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page():
-    return render_report(report_data())
+    return render_report(with_files(report_data()))
+
+
+def with_files(data):
+    return replace(data, files=report_files(data))
 
 
 def rows_of(html, section):
@@ -53,8 +59,8 @@ def test_the_page_is_well_formed_and_needs_nothing_else(page):
     parser.feed(page)
     assert parser.open == []
     links = re.findall(r' (?:xlink:)?(?:href|src)="([^"]*)"', page)
-    beside = [link for link in links if not link.startswith(("#", "data:image/png;base64,"))]
-    assert set(beside) <= {f"report/{name}" for name in report_files(report_data())}
+    beside = [link for link in links if not link.startswith(("#", "data:image/"))]
+    assert set(beside) == {f"report/{name}" for name in report_files(report_data())}
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
     targets = {link[1:] for link in links if re.fullmatch(r"#[a-z]+", link)}
@@ -62,7 +68,7 @@ def test_the_page_is_well_formed_and_needs_nothing_else(page):
     assert {"result", "pictures", "training"} <= targets
     assert "lesion &lt;b&gt;" in page
     assert "lesion <b>" not in page
-    assert render_report(report_data()) == page
+    assert render_report(with_files(report_data())) == page
 
 
 @pytest.mark.parametrize(
@@ -137,6 +143,36 @@ def test_flat_images_have_two_axes():
     assert [spacing[1], shape[3]] == [shape_text((1, 2)), shape_text((40, 50))]
 
 
+def test_every_case_is_shown(page):
+    """In its row, with a link where there is a large picture; those not predicted come last, without scores."""
+    cases = page.split('<section id="cases"')[1].split("</section>")[0]
+    assert cases.count('<img class="thumbnail"') == 3
+    assert cases.count('<a href="#large-0">') == page.count('id="large-0"') == 1
+    extra = CaseFacts("case_9", (), (10, 20, 30), (5.0,), (2.0, 0.0))
+    shown = replace(gallery(), facts=(*gallery().facts, extra))
+    html = render_report(report_data(gallery=shown))
+    assert rows_of(html, "cases")[-1] == ["case_9", ABSENT, ABSENT, ABSENT]
+    assert "4 cases, lowest Dice first; 1 of them were not predicted" in html
+    assert "3 cases, each predicted by" in html
+
+
+def test_histograms_name_outliers():
+    spacings = {f"case <{i}>": 1.0 for i in range(9)} | {"case <9>": 4.0}
+    measure = Measure("spacing along z", "mm", spacings)
+    html = render_report(report_data(gallery=replace(gallery(), measures=(measure,))))
+    assert "Far from the others: case &lt;9&gt; (4)." in html
+    same = replace(measure, values={"a": 1.5, "b": 1.5})
+    assert "The same in all cases: spacing along z (1.5 mm)." in render_report(
+        report_data(gallery=replace(gallery(), measures=(same,)))
+    )
+
+
+def test_what_looks_mislabelled(page):
+    part = page.split('<section id="doubts"')[1].split("</section>")[0]
+    assert "<strong>case_2</strong><br>&#39;lesion &lt;b&gt;&#39; is not annotated" in part
+    assert "case_1" not in part
+
+
 SELECTION = report_data().selection
 ONLY = candidate("3d_fullres", NAN)
 
@@ -146,9 +182,9 @@ ONLY = candidate("3d_fullres", NAN)
     [
         ({"file_ending": ".png"}, ["case_0.nii.gz"], []),
         (
-            dict.fromkeys(("histories", "overlays", "stages", "provenance", "warnings"), ()),
+            dict.fromkeys(("histories", "stages", "provenance", "warnings"), ()) | {"gallery": Gallery()},
             [],
-            ['id="training"', 'id="pictures"', "Read this first"],
+            ['id="training"', 'id="pictures"', 'id="doubts"', "<figure", "Read this first"],
         ),
         (
             {"selection": SELECTION.model_copy(update={"bootstrap": None})},
@@ -185,7 +221,7 @@ ONLY = candidate("3d_fullres", NAN)
                 "selection": Selection(best=ONLY, candidates=(ONLY,)),
                 "postprocessing": postprocessing_of(),
                 "histories": (history("all"),),
-                "overlays": (),
+                "gallery": Gallery(),
             },
             [
                 "Not scored: trained on all cases.",

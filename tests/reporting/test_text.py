@@ -13,6 +13,7 @@ from segflow.reporting.text import (
     cautions,
     dice_text,
     duration_text,
+    mean_dice,
     number_text,
     percent_text,
     representative_cases,
@@ -64,10 +65,8 @@ def test_spreads():
     ("n", "expected"),
     [
         (0, []),
-        (1, [("best", 0.9)]),
-        (2, [("best", 0.9), ("worst", 0.1)]),
-        (3, [("best", 0.9), ("median", 0.5), ("worst", 0.1)]),
-        (9, [("best", 0.9), ("rank 2 of 5", 0.7), ("median", 0.5), ("rank 4 of 5", 0.3), ("worst", 0.1)]),
+        (1, [("best", 0.9), ("median", 0.5), ("worst", 0.1)]),
+        (2, [("best", 0.9), ("rank 2 of 5", 0.7), ("median", 0.5), ("rank 4 of 5", 0.3), ("worst", 0.1)]),
     ],
 )
 def test_representative_cases(n, expected):
@@ -75,6 +74,13 @@ def test_representative_cases(n, expected):
     chosen = representative_cases(scores, n)
     assert [(rank, case.metrics["1"].dice) for rank, case in chosen] == expected
     assert representative_cases(summary((NAN, NAN)), n) == ()
+
+
+def test_the_best_those_around_the_median_and_the_worst():
+    chosen = representative_cases(summary(*((i / 100, i / 100) for i in range(100))), 5)
+    ranks = [100 - round(100 * mean_dice(case)) for _, case in chosen]
+    assert ranks == [*range(1, 6), *range(49, 54), *range(96, 101)]
+    assert [rank for rank, _ in chosen if not rank.startswith("rank")] == ["best", "median", "worst"]
 
 
 def test_targets_of_pictures():

@@ -35,6 +35,7 @@ STAGES = {
     "select": "nnunet/selection.json",
     "postprocess-search": "nnunet/postprocessing.json",
     "postprocess": "nnunet/final",
+    "assess": "nnunet/assessment.json",
     "package": "nnunet/model",
     "score-fast": "nnunet/fast.json",
     "report": "nnunet/report*",

@@ -14,7 +14,7 @@ BASE = {"folds": [0], "planning": {"spacing_mm": [2.0, 1.0, 1.0]}}
 #: From a stage to the end, in the order of the rules.
 ORDER = (
     "train", "predict_fold", "ensemble", "evaluate", "crossvalidate", "select", "postprocess_search", "postprocess",
-    "evaluate_final", "make_package", "score_fast", "make_report", "compare",
+    "evaluate_final", "assess", "make_package", "score_fast", "make_report", "compare",
 )  # fmt: skip
 DATA = ("check", "fingerprint", "plan", "folds", "preprocess", "manifest")
 
@@ -137,13 +137,25 @@ FORESEEN = {
     "code of the post-processing search": (edit("selection/search.py"), since("postprocess_search")),
     "code of post-processing": (
         edit("commands/postprocess.py"),
-        {"postprocess", "evaluate_final", "make_report", "compare"},
+        {"postprocess", "evaluate_final", "assess", "make_report", "compare"},
     ),
     "code of the package": (
         edit("commands/package.py"),
         {"make_package", "score_fast", "make_report", "compare"},
     ),
     "code of a package that is loaded": (edit("prediction/predictor.py"), {"score_fast", "make_report"}),
+    "what is measured beyond Dice": (
+        settings(evaluation={"metrics": ["dice", "nsd"]}),
+        {"assess", "make_report"},
+    ),
+    "tolerance of a class": (
+        settings(evaluation={"nsd_tolerance_mm": {"lesion": 3}}),
+        {"assess", "make_report"},
+    ),
+    "code of surfaces": (edit("metrics/surface.py"), {"assess", "make_report"}),
+    "code of lesions": (edit("metrics/lesions.py"), {"assess", "make_report"}),
+    "code of calibration": (edit("metrics/calibration.py"), {"assess", "make_report"}),
+    "code of what is measured beyond Dice": (edit("selection/assess.py"), {"assess", "make_report"}),
     "code of the report": (edit("reporting/page/render.py"), {"make_report"}),
     "code of the comparison": (edit("commands/compare.py"), {"compare"}),
     "code of the screen's summary": (edit("commands/summary.py"), set()),

@@ -19,11 +19,14 @@ from segflow.contracts.scores import (
     Step,
 )
 from segflow.recipes.inference import InferenceRecipe
-from segflow.reporting.data import History, Overlay, Picture, ReportData, StageTime
+from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
+from segflow.reporting.cases import CaseFacts, measures
+from segflow.reporting.data import Gallery, History, Method, Overlay, Picture, ReportData, StageTime
 from segflow.selection.evaluate import summarise
 
 LABELS = Labels((("background", 0), ("organ", 1), ("lesion <b>", 2)))
 NAN = float("nan")
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///ywAAAAAAQABAAACAUwAOw=="
 
 
 def summary(*rows, labels=LABELS):
@@ -99,6 +102,22 @@ def bootstrap():
     return Bootstrap(replicates=1000, seed=0, cases=3, candidates=found)
 
 
+def gallery():
+    """Three cases, the last of which was not predicted in a way that its reference allows."""
+    facts = tuple(
+        CaseFacts(f"case_{i}", (1.0 + i, 1.0, 1.0), (10, 20, 30), (5.0,), (2.0, 0.0), (2.0, 1.0), doubts)
+        for i, doubts in enumerate(
+            [(), (), ("'lesion <b>' is not annotated, but 1 ml of it are predicted.",)]
+        )
+    )
+    return Gallery(
+        facts=facts,
+        measures=measures(facts, LABELS, ["T1"]),
+        thumbnails={f"case_{i}": Picture(PIXEL, "image, reference, prediction") for i in range(3)},
+        overlays=(Overlay("case_0", "best", 0.85, (Picture(PIXEL, "axial slice 1 of 2"),)),),
+    )
+
+
 def report_data(**changes):
     scores = changes.pop("summary", summary((0.9, 0.8), (0.7, NAN), (0.95, 0.6)))
     keep = Operation(name="keep_largest", labels=(1,))
@@ -115,6 +134,13 @@ def report_data(**changes):
             spacings=((3.0, 1.0, 1.0), (2.0, 1.0, 0.5)),
         ),
         "plan": plan(),
+        "method": Method(
+            recipe="nnunet",
+            training={"3d_fullres": (TrainingRecipe(), AugmentationRecipe())},
+            folds=(0, 1),
+            devices=("NVIDIA A100",),
+            versions={"segflow": "0.1.0", "torch": "2.9.1", "snakemake": "9.20.0"},
+        ),
         "selection": Selection(
             best=candidate("3d_fullres", 0.8),
             candidates=(candidate("2d", NAN), candidate("3d_fullres", 0.8), candidate("2d+3d_fullres", 0.75)),
@@ -130,7 +156,7 @@ def report_data(**changes):
             ),
         ),
         "histories": (history(1), history(0)),
-        "overlays": (Overlay("case_0", "best", 0.85, (Picture(b"\x89PNG", "axial slice 1 of 2"),)),),
+        "gallery": gallery(),
         "stages": (StageTime("plan", 1), StageTime("train", 7200, 2)),
         "provenance": (("segflow", "0.1.0"),),
         "warnings": ("Trained for a moment.",),

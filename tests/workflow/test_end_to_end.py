@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from report_pages import check_page
 from workflow_runs import Experiment
 
 from segflow.commands.main import main
@@ -39,7 +40,8 @@ DURABLE = (
 #: In the order in which the scheduler gets to them.
 STAGES = (
     "check", "fingerprint", "plan", "preprocess", "folds", "train", "predict_fold", "evaluate", "ensemble",
-    "crossvalidate", "select", "postprocess_search", "postprocess", "make_package", "score_fast", "make_report",
+    "crossvalidate", "select", "postprocess_search", "postprocess", "assess", "make_package", "score_fast",
+    "make_report",
 )  # fmt: skip
 
 
@@ -88,6 +90,9 @@ def test_whole_pipeline(finished):
     report = (results / "report.html").read_text()
     for words in ("<html", "95 % interval", "Ranks in 1000 resamples", "keep the largest component"):
         assert words in report
+    tables = {f"tables/{file.name}": file.read_text() for file in (results / "report" / "tables").iterdir()}
+    check_page(report, tables)
+    assert "each of" in (results / "report" / "methods.txt").read_text()
 
     before = finished_files(finished)
     assert "Nothing to be done" in finished.finish()
@@ -119,7 +124,8 @@ def test_new_images_are_labelled_beside_a_broken_one(finished):
 def test_cascade(experiment):
     names = ["3d_lowres", "3d_cascade_fullres"]
     experiment.configure(folds=[0], configurations=names, planning={"gpu_memory_gb": 0.01})
-    experiment.finish()
+    said = experiment.finish()
+    assert said.count("3d_lowres is trained on all 5 folds, also on those that `folds` leaves out") == 1
     selection = json.loads((experiment.results / "selection.json").read_text())
     assert [c["name"] for c in selection["candidates"]][1] == "3d_cascade_fullres"
     chosen = selection["best"]["name"]

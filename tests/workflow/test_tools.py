@@ -137,7 +137,7 @@ def test_targets(experiment):
         "models": {"folds", "train"},
         "predictions": {"folds"} | scored,
         "package": {"folds"} | packed,
-        "report": {"folds", "postprocess", "evaluate_final", "score_fast", "make_report"} | packed,
+        "report": {"folds", "postprocess", "evaluate_final", "assess", "score_fast", "make_report"} | packed,
     }
     assert (experiment.shared / "plans/nnUNetPlans/plans.json").exists()
     assert len([*experiment.shared.glob("preprocessed/nnUNetPlans/*/prepared.json")]) == 2

@@ -70,6 +70,7 @@ rule make_report:
         check=check_reports,
         card=PACKAGE,
         final=FINAL_SUMMARY,
+        assessment=ASSESSMENT,
         fast=FAST,
         summaries=all_of(SUMMARY),
         histories=all_of(HISTORY),
@@ -87,9 +88,12 @@ rule make_report:
         log_of("report"),
     benchmark:
         benchmark_of("report")
-    localrule: True
     conda:
         "../../envs/cpu.yaml"
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=120,
     params:
         *code("report"),
         folder=subpath(output.report, parent=True),
@@ -97,7 +101,7 @@ rule make_report:
         overlays=f"--overlays {CONFIG.report.overlays}",
     shell:
         "exec segflow report --job {params.folder:q} --dataset {params.dataset:q} --check {input.check:q}"
-        " {params.overlays} --output {output.report:q} --log {log:q}"
+        " {params.overlays} --output {output.report:q} --workers {threads} --log {log:q}"
 
 
 rule compare:

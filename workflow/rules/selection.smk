@@ -98,3 +98,39 @@ use rule evaluate as evaluate_final with:
         log_of("evaluate_final"),
     benchmark:
         benchmark_of("evaluate_final")
+
+
+rule assess:
+    """Distances, volumes, lesions, confusion and calibration of the chosen model. Nothing is chosen by them."""
+    input:
+        check=check_reports,
+        selection=SELECTION,
+        predictions=all_of(PREDICTIONS),
+        final=FINAL,
+        settled=settled,
+    output:
+        assessment=ASSESSMENT,
+    log:
+        log_of("assess"),
+    benchmark:
+        benchmark_of("assess")
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        *code("assess"),
+        description=description,
+        meaning=meaning,
+        settings=evaluation_settings,
+        probabilities=stored_probabilities,
+        predictions=f"{EXPERIMENT}/predictions",
+        folds=of_dataset("folds"),
+        final=subpath(input.final, parent=True),
+    shell:
+        "exec segflow assess --job --selection {input.selection:q} --predictions {params.predictions:q}"
+        " --folds {params.folds} --final {params.final:q} --dataset {params.description:q}"
+        " {params.probabilities} --settings {params.settings:q} --output {output.assessment:q}"
+        " --workers {threads} --log {log:q}"

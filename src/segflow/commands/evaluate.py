@@ -30,8 +30,10 @@ from segflow.contracts.spelling import nfc
 from segflow.images.cases import check_label_values, compare_geometry, read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
 from segflow.images.formats import label_ending, spelled
+from segflow.metrics.overlap import target_key
 from segflow.processes.pool import map_cases
-from segflow.selection.evaluate import SURFACE_METRICS, Surfaces, score_case, summarise
+from segflow.selection.evaluate import score_case, summarise
+from segflow.selection.further import FURTHER_METRICS, Further, further_metrics
 from segflow.storage.files import digest_of, key_of, write_text
 from segflow.storage.manifests import list_label_maps
 from segflow.storage.results import ResultFolder, open_journal
@@ -42,7 +44,7 @@ __all__ = ["Scoring", "evaluate", "score_candidates"]
 _Pair = tuple[Path, Path]
 #: A reference and the label maps to score against it.
 _Group = tuple[Path, list[Path]]
-_Metric = Literal["dice", "iou", "hd95", "assd", "nsd"]
+_Metric = Literal["dice", "iou", "hd95", "assd", "nsd", "volume", "lesions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +154,8 @@ def _score_all(
     pairs: list[_Pair], labels: Labels, journal: ResultFolder, how: Scoring
 ) -> dict[_Pair, CaseScores]:
     """Scores of all pairs; those that an interrupted call has noted are not computed again."""
-    surfaces = tuple(name for name in SURFACE_METRICS if name in how.metrics)
-    asked = (surfaces, how.tolerance_mm if "nsd" in surfaces else 0.0)
+    further = tuple(name for name in FURTHER_METRICS if name in how.metrics)
+    asked = (further, how.tolerance_mm if "nsd" in further else 0.0)
     common = key_of(how.code, repr(labels), repr(asked))
     groups: dict[Path, list[Path]] = {}
     for file, reference in pairs:
@@ -227,13 +229,18 @@ def _score(
     file, predictions = group
     metrics, tolerance_mm = asked
     reference, geometry = _read(file, labels)
-    surfaces = Surfaces(metrics, tolerance_mm, geometry.spacing_mm) if metrics else None
+    wanted = Further(metrics, {target_key(target): tolerance_mm for target in labels.targets})
     scores, warnings = [], []
     for prediction in predictions:
         found, where = _read(prediction, labels)
         warnings += compare_geometry(prediction, where, file, geometry, prediction.name)
         names = {"prediction_file": str(prediction), "reference_file": str(file)}
-        scores.append(score_case(found, reference, labels, **names, surfaces=surfaces))
+        score = score_case(found, reference, labels, **names)
+        if metrics:
+            further = further_metrics(found, reference, labels, geometry.spacing_mm, wanted)
+            entries = {key: own.model_copy(update=further[key].values) for key, own in score.metrics.items()}
+            score = score.model_copy(update={"metrics": entries})
+        scores.append(score)
     return scores, warnings
 
 

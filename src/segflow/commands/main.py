@@ -65,6 +65,7 @@ _FOR_THE_WORKFLOW = {
     "select": "choose the best model or pair",
     "postprocess-search": "find the post-processing that improves the Dice",
     "postprocess": "apply the chosen post-processing to label maps",
+    "assess": "measure the chosen model beyond Dice",
     "package": "put the chosen model together",
     "score-fast": "score --fast on cases its networks have not seen",
 }

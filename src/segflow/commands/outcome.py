@@ -37,6 +37,7 @@ _STAGES = (
     "postprocess_search",
     "postprocess",
     "evaluate_final",
+    "assess",
     "package",
     "score_fast",
     "report",

@@ -5,38 +5,35 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from segflow.commands.arguments import DatasetFile, ExperimentFolder, InputFile, ResultFile
+from segflow.commands.arguments import CORES, DatasetFile, ExperimentFolder, InputFile, ResultFile, Workers
+from segflow.commands.gallery import make_gallery
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
+from segflow.commands.recorded import read_method
 from segflow.contracts.artefacts import CheckReport
-from segflow.contracts.case import Case, Dataset
+from segflow.contracts.case import Dataset
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.forecast import Forecast
-from segflow.contracts.labels import Labels
 from segflow.contracts.model import NetworkCard
-from segflow.contracts.scores import CaseScores, Summary
-from segflow.contracts.spelling import nfc
+from segflow.contracts.scores import Summary
 from segflow.fingerprint.consistency import dataset_warnings
-from segflow.images.cases import read_image, read_labels
 from segflow.images.dataset import read_dataset
-from segflow.images.formats import has_orientation, label_ending
+from segflow.images.formats import label_ending
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.plans import read_plan
-from segflow.reporting.data import FastScores, History, Overlay, Picture, ReportData, StageTime
+from segflow.reporting.data import FastScores, History, ReportData, StageTime
 from segflow.reporting.files import report_files
 from segflow.reporting.forecast import compared
-from segflow.reporting.overlay import View, cut_slice, draw_overlay, main_axis, view_of
 from segflow.reporting.page.render import render_report
-from segflow.reporting.text import cautions, mean_dice, representative_cases, worst_targets
+from segflow.reporting.text import cautions
 from segflow.reporting.training import diagnoses
 from segflow.selection.evaluate import summarise
 from segflow.storage.files import read_contract, write_text
 from segflow.storage.folders import write_folder
-
-_DPI = 110  # of pictures of which several stand side by side
 
 
 def report(
@@ -44,20 +41,23 @@ def report(
     *,
     dataset: DatasetFile,
     check: tuple[InputFile, ...] = (),
-    overlays: int = 3,
+    overlays: int = 5,
     output: ResultFile,
+    workers: Workers = CORES,
 ) -> None:
     """Write one page about a whole experiment, and its tables and figures into a folder of the same name beside it.
 
     Args:
         results: Folder of one recipe's results on one data set.
-        dataset: The data set's folder or dataset.json, for the pictures.
+        dataset: The data set's folder or dataset.json; each of its cases is read once, for the pictures.
         check: check.json of its cases (default: those of its data set's results).
-        overlays: Cases to show.
+        overlays: Cases shown large: so many of the best, of those around the median, and of the worst.
         output: report.html; the folder is report.
+        workers: Processes.
 
     Raises:
         ConfigurationError: The page's name has no ending, or the folder is there and is no report's.
+        DatasetError: Cases cannot be read.
     """
     beside = output.with_suffix("")
     if beside == output:
@@ -67,6 +67,7 @@ def report(
     folder, card = outcome.folder, outcome.card
     networks = [read_contract(NetworkCard, file) for file in _of_trainings(outcome, "card.json")]
     plan = read_plan(folder / "model" / "plans.json")
+    fingerprint = read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json")
     splits = folder.parent / "splits_final.json"
     qualified = cautions(
         outcome.summary,
@@ -76,13 +77,17 @@ def report(
         folds=card.folds,
         n_folds=len(read_folds(splits)) if splits.exists() else 0,
     )
+    gallery, pictures = make_gallery(
+        outcome, source.cases, beside=beside.name, large=overlays, workers=workers
+    )
     data = ReportData(
         dataset=card.dataset,
         labels=outcome.labels,
         channel_names=tuple(map(str, outcome.description["channel_names"].values())),
         file_ending=label_ending(str(outcome.description["file_ending"])),
-        fingerprint=read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json"),
+        fingerprint=fingerprint,
         plan=plan,
+        method=read_method(outcome, plan, fingerprint),
         trained={network.configuration.name: network.configuration for network in networks},
         selection=card.selection,
         summary=outcome.summary,
@@ -92,15 +97,17 @@ def report(
             for candidate in card.selection.candidates
         },
         histories=_histories(outcome),
-        overlays=_overlays(outcome, source, overlays),
+        gallery=gallery,
         stages=_stages(folder),
         provenance=_provenance(outcome, networks),
         fast=_fast(outcome),
         folder=beside.name,
+        files=pictures,
         warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
     )
-    write_folder(beside, report_files(data))
-    write_text(output, render_report(data))
+    files = report_files(data)
+    write_folder(beside, files)
+    write_text(output, render_report(replace(data, files=files)))
 
 
 def _stages(folder: Path) -> tuple[StageTime, ...]:
@@ -164,40 +171,6 @@ def _diagnoses(outcome: Outcome) -> tuple[str, ...]:
         for sentence in diagnoses(records, names, epochs=len(records)):
             concerned[sentence].append(f"{file.parts[-3]} {file.parts[-2].replace('_', ' ')}")
     return tuple(f"{', '.join(trainings)}: {sentence}." for sentence, trainings in concerned.items())
-
-
-def _overlays(outcome: Outcome, dataset: Dataset, n: int) -> tuple[Overlay, ...]:
-    cases = {case.identifier: case for case in dataset.cases}
-    ending = label_ending(str(outcome.description["file_ending"]))
-    found = []
-    for rank, scores in representative_cases(outcome.summary, n):
-        case = cases[nfc(scores.file_name.removesuffix(ending))]
-        found.append(_overlay(outcome, case, scores, rank))
-    return tuple(found)
-
-
-def _overlay(outcome: Outcome, case: Case, scores: CaseScores, rank: str) -> Overlay:
-    image, geometry = read_image(case.images, case=case.identifier)
-    files = (outcome.folder / "final" / scores.file_name, case.label or Path(scores.reference_file))
-    prediction, reference = (read_labels(file, case=case.identifier) for file in files)
-    oriented = has_orientation(case.images[0])
-    view = view_of(image, prediction, reference, geometry, has_orientation=oriented)
-    main = main_axis(view)
-    axes = [main] if view.reference.shape[0] == 1 else [main, *(axis for axis in range(3) if axis != main)]
-    pictures = [
-        _picture(view, outcome.labels, axis, number)
-        for number in worst_targets(scores, outcome.labels)
-        for axis in axes
-    ]
-    return Overlay(case.identifier, rank, mean_dice(scores), tuple(pictures))
-
-
-def _picture(view: View, labels: Labels, axis: int, number: int) -> Picture:
-    """The largest cross-section of a target."""
-    target, name = labels.targets[number], labels.target_names[number]
-    pair = cut_slice(view, labels, axis=axis, target=target)
-    png = draw_overlay(pair, labels, on_top=target, dpi=_DPI)
-    return Picture(png, ", ".join(filter(None, (name, pair.note))))
 
 
 def _provenance(outcome: Outcome, networks: list[NetworkCard]) -> tuple[tuple[str, str], ...]:

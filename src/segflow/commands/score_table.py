@@ -18,7 +18,15 @@ from segflow.storage.files import cell_text, write_text
 
 __all__ = ["score_table", "write_scores"]
 
-_HEADINGS = {"dice": "Dice", "iou": "IoU", "hd95": "HD95 mm", "assd": "ASSD mm", "nsd": "NSD"}
+_HEADINGS = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "hd95": "HD95 mm",
+    "assd": "ASSD mm",
+    "nsd": "NSD",
+    "volume": "volume difference ml",
+    "lesions": "lesion F1",
+}
 
 
 def score_table(summary: Summary, labels: Labels, metrics: Sequence[str]) -> Table:

@@ -34,8 +34,8 @@ class _Sparse(Contract):
 class Metrics(_Sparse):
     """One target in one case, or its mean over cases. NaN: undefined; None: not requested.
 
-    Counts are whole numbers of voxels in a case, fractions in a mean. Distances are in mm; nnU-Net's format does not
-    have them.
+    Counts are whole numbers of voxels in a case, fractions in a mean. Distances are in mm, the difference of volumes
+    (predicted less reference) in ml; nnU-Net's format does not have what is requested.
     """
 
     assd: float | None = Field(default=None, alias="ASSD")
@@ -44,9 +44,11 @@ class Metrics(_Sparse):
     fp: int | float = Field(alias="FP")
     hd95: float | None = Field(default=None, alias="HD95")
     iou: float = Field(alias="IoU")
+    lesions: float | None = Field(default=None, alias="LesionF1")
     nsd: float | None = Field(default=None, alias="NSD")
     tn: int | float = Field(alias="TN")
     tp: int | float = Field(alias="TP")
+    volume: float | None = Field(default=None, alias="VolumeDifference")
     n_pred: int | float
     n_ref: int | float
 

@@ -1,6 +1,6 @@
 """Overlap of two label maps: counts of voxels, Dice and intersection over union, and their means.
 
-Empty cases are decided here and nowhere else. Source: method.md sections 2 and 20.
+The package says what scores of empty cases are. Source: method.md sections 2 and 20.
 """
 
 from __future__ import annotations

@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, FoldName, Plan
+from segflow.contracts.reasons import PlanReasons
 from segflow.contracts.scores import PostProcessing, Selection, Summary
+from segflow.recipes.inference import InferenceRecipe
+from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
+from segflow.reporting.cases import CaseFacts, Measure
 
-__all__ = ["FastScores", "History", "Overlay", "Picture", "ReportData", "StageTime"]
+__all__ = ["FastScores", "Gallery", "History", "Method", "Overlay", "Picture", "ReportData", "StageTime"]
 
 
 @dataclass(frozen=True)
@@ -42,27 +46,44 @@ def _number(cell: str | float | None) -> float:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file from `draw_overlay`, and what it shows, such as "lesion, axial slice 12 of 40"."""
+    """The address of a picture (a file beside the page, or a data URL), and what it shows, as "axial slice 2 of 4"."""
 
-    png: bytes
-    note: str
+    source: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """Pictures of one case.
+    """Large pictures of one case.
 
     Attributes:
         case: Its identifier.
         rank: Such as "best".
         mean_dice: Over targets.
-        pictures: The largest cross-sections of each target.
+        pictures: The largest cross-sections of some targets.
     """
 
     case: str
     rank: str
     mean_dice: float
     pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The cases of the data set.
+
+    Attributes:
+        facts: What was measured of each, with what looks wrong.
+        measures: The same, by what was measured.
+        thumbnails: By case.
+        overlays: Of some cases, in the order shown.
+    """
+
+    facts: tuple[CaseFacts, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    thumbnails: Mapping[str, Picture] = field(default_factory=dict)
+    overlays: tuple[Overlay, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +113,29 @@ class StageTime:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Method:
+    """How the networks were made and are used.
+
+    Attributes:
+        recipe: Its name.
+        training: How each configuration was trained, as far as its jobs have noted it.
+        inference: Of the model.
+        folds: Those that were trained.
+        devices: Names of those that networks were trained on.
+        versions: segflow, and the libraries that affect its numbers.
+        reasons: Why the plan is as it is; None if its planner cannot be asked again.
+    """
+
+    recipe: str
+    training: Mapping[str, tuple[TrainingRecipe, AugmentationRecipe]] = field(default_factory=dict)
+    inference: InferenceRecipe = field(default_factory=InferenceRecipe)
+    folds: tuple[FoldName, ...] = ()
+    devices: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    reasons: PlanReasons | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportData:
     """Everything on the page.
 
@@ -102,19 +146,21 @@ class ReportData:
         file_ending: With its dot; removed from file names to name the cases.
         fingerprint: Of the data set.
         plan: With all configurations.
+        method: How the networks were made and are used.
         trained: Configurations as they were trained, by name, where that differs from the plan.
         selection: The candidates and the best.
         summary: Out-of-fold scores of the best candidate, after post-processing if operations were accepted.
         candidate_summaries: Out-of-fold scores by candidate name, for the per-target columns; may be incomplete.
         postprocessing: The steps tried, and the operations accepted.
         histories: One per configuration and fold.
-        overlays: In the order shown.
+        gallery: The cases in pictures.
         stages: In the order in which they ran.
         fast: What `predict --fast` scored, if it did.
         provenance: Name and value of versions, device, seed, settings.
         warnings: Sentences that qualify the results.
         folder: Name of the folder beside the page.
-        files: Its files, as far as they are not made from this data: path in the folder, with slashes, to content.
+        files: Path in the folder, with slashes, to content. `report_files` adds those made from this data; the page
+            links to those that are here.
     """
 
     dataset: str
@@ -123,13 +169,14 @@ class ReportData:
     file_ending: str
     fingerprint: Fingerprint
     plan: Plan
+    method: Method
     trained: Mapping[str, Configuration] = field(default_factory=dict)
     selection: Selection
     summary: Summary
     postprocessing: PostProcessing
     candidate_summaries: Mapping[str, Summary] = field(default_factory=dict)
     histories: tuple[History, ...] = ()
-    overlays: tuple[Overlay, ...] = ()
+    gallery: Gallery = field(default_factory=Gallery)
     stages: tuple[StageTime, ...] = ()
     fast: FastScores | None = None
     provenance: tuple[tuple[str, str], ...] = ()

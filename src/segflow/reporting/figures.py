@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -17,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from segflow.metrics.overlap import nan_mean
+from segflow.reporting.cases import Measure
 from segflow.reporting.data import History
 
 __all__ = [
@@ -27,6 +30,8 @@ __all__ = [
     "class_colour",
     "common_scale",
     "draw_curves",
+    "draw_histogram",
+    "draw_svg",
     "lay_out_plot",
     "style_epochs",
 ]
@@ -34,15 +39,27 @@ __all__ = [
 #: Safe for any colour vision, most visible on grey images first. Source: Okabe & Ito 2008.
 _CLASSES = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")
 
-_INCHES = (9.2, 3.1)
+_INCHES, _SMALL_INCHES = (9.2, 3.1), (3.3, 1.5)
+_BINS = 24
+_DECADES = 100  # between smallest and largest value: from there on, the axis is logarithmic
 #: Maximum number of points of a curve, means of equal blocks of epochs.
 _POINTS = 250
 # matplotlib knows only colours: each stands for a CSS variable of the page, which differs between light and dark.
 _INK, _FAINT = "#010101", "#020202"
 _SERIES = {f"#0300{i:02x}": f"--series-{i + 1}" for i in range(5)}
 _VARIABLES = {_INK: "--ink", _FAINT: "--line", **_SERIES}
+_ON_WHITE = dict(
+    zip(
+        _VARIABLES, ("#1b2430", "#e2e6ec", "#0072b2", "#d55e00", "#009e73", "#b0568d", "#8a7a00"), strict=True
+    )
+)
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-_RC: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "segflow", "font.size": 9.0}
+_RC: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "segflow",
+    "font.size": 9.0,
+    "text.parse_math": False,
+}
 
 #: Size of a plot of Dice over cases, in pixels.
 WIDTH, HEIGHT = 300.0, 30.0
@@ -60,29 +77,77 @@ def class_colour(index: int) -> str:
     return _CLASSES[index % len(_CLASSES)]
 
 
-def draw_curves(histories: Sequence[History]) -> str:
+def draw_curves(histories: Sequence[History], *, inline: bool = True) -> str:
     """Draw loss and pseudo-Dice of the folds of one configuration.
 
+    Args:
+        histories: One per fold.
+        inline: For the page, else for a file.
+
     Returns:
-        An <svg> element; colours are the CSS variables --ink, --line and --series-1 to --series-5.
+        An <svg> element, in which colours are the CSS variables --ink, --line and --series-1 to --series-5; or an SVG
+        file in those that the page has on white.
     """
-    with mpl.rc_context(_RC):
-        figure = Figure(figsize=_INCHES, layout="constrained", facecolor="none")
+    return _in_colours(draw_svg(_INCHES, partial(_draw_curves, histories)), inline=inline)
+
+
+def _in_colours(svg: str, *, inline: bool) -> str:
+    if inline:
+        return _inline(svg)
+    for stand_in, colour in _ON_WHITE.items():
+        svg = svg.replace(stand_in, colour)
+    return svg
+
+
+def draw_svg(inches: tuple[float, float], draw: Callable[[Figure], None]) -> str:
+    """An SVG file of what a function draws; names stay text, whatever characters they have."""
+    with mpl.rc_context(_RC), warnings.catch_warnings():
+        # Of matplotlib's font, not of the reader's.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure = Figure(figsize=inches, layout="constrained", facecolor="none")
         FigureCanvasSVG(figure)
-        left, right = figure.subplots(1, 2)
-        for number, history in enumerate(histories):
-            colour = list(_SERIES)[number % len(_SERIES)]
-            label = f"fold {history.fold}"
-            _plot(left, history.epochs, history.train_loss, color=colour, lw=1.4, label=label)
-            _plot(left, history.epochs, history.validation_loss, color=colour, lw=0.9, ls=(0, (2, 1.5)))
-            _plot(right, history.epochs, history.pseudo_dice, color=colour, lw=0.7, alpha=0.4)
-            _plot(right, history.epochs, history.ema_pseudo_dice, color=colour, lw=1.5)
-        style_epochs(left, "Loss (solid: training, dashed: held-out patches)", ink=_INK, faint=_FAINT)
-        style_epochs(right, "Pseudo-Dice (pale: epoch, bold: moving average)", ink=_INK, faint=_FAINT)
-        left.legend(frameon=False, labelcolor=_INK, ncols=2, handlelength=1.2)
+        draw(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
-    return _inline(buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _draw_curves(histories: Sequence[History], figure: Figure) -> None:
+    left, right = figure.subplots(1, 2)
+    for number, history in enumerate(histories):
+        colour = list(_SERIES)[number % len(_SERIES)]
+        label = f"fold {history.fold}"
+        _plot(left, history.epochs, history.train_loss, color=colour, lw=1.4, label=label)
+        _plot(left, history.epochs, history.validation_loss, color=colour, lw=0.9, ls=(0, (2, 1.5)))
+        _plot(right, history.epochs, history.pseudo_dice, color=colour, lw=0.7, alpha=0.4)
+        _plot(right, history.epochs, history.ema_pseudo_dice, color=colour, lw=1.5)
+    style_epochs(left, "Loss (solid: training, dashed: held-out patches)", ink=_INK, faint=_FAINT)
+    style_epochs(right, "Pseudo-Dice (pale: epoch, bold: moving average)", ink=_INK, faint=_FAINT)
+    left.legend(frameon=False, labelcolor=_INK, ncols=2, handlelength=1.2)
+
+
+def draw_histogram(measure: Measure, *, inline: bool = True) -> str:
+    """Draw how many cases have which value; on a logarithmic axis if sizes differ a hundredfold.
+
+    Returns:
+        As `draw_curves`.
+    """
+    return _in_colours(draw_svg(_SMALL_INCHES, partial(_draw_histogram, measure)), inline=inline)
+
+
+def _draw_histogram(measure: Measure, figure: Figure) -> None:
+    values = list(measure.values.values())
+    low, high = min(values), max(values)
+    is_log = measure.is_size and high >= _DECADES * low
+    edges = np.geomspace(low, high, _BINS + 1) if is_log else np.linspace(low, high, _BINS + 1)
+    axes = figure.subplots()
+    axes.hist(values, bins=edges.tolist(), color=next(iter(_SERIES)))
+    if is_log:
+        axes.set_xscale("log")
+    _style(axes, ink=_INK, faint=_FAINT)
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axes.set_xlabel(measure.unit, color=_INK)
+    axes.set_ylabel("cases", color=_INK)
 
 
 def _plot(axes: Axes, epochs: Sequence[float], values: Sequence[float], **style: Any) -> None:
@@ -98,10 +163,15 @@ def _block_means(values: Sequence[float], size: int) -> list[float]:
 
 def style_epochs(axes: Axes, title: str, *, ink: str = "#000000", faint: str = "#C0C0C0") -> None:
     """The look of curves over epochs, in a colour for text and one for lines."""
-    axes.set_facecolor("none")
     axes.set_title(title, color=ink, loc="left", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("epoch", color=ink)
+    _style(axes, ink=ink, faint=faint)
+
+
+def _style(axes: Axes, *, ink: str, faint: str) -> None:
+    axes.set_facecolor("none")
+    axes.set_axisbelow(True)
     axes.tick_params(colors=ink, color=faint, labelsize=8)
     axes.grid(visible=True, color=faint, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

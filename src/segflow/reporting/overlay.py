@@ -8,22 +8,33 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from numpy.typing import NDArray
+from PIL import Image as Picture
 
 from segflow.contracts.arrays import Image, LabelMap, Mask, SpacingMm
 from segflow.contracts.case import Geometry
 from segflow.contracts.labels import Labels, Target, members
 from segflow.reporting.figures import class_colour
 
-__all__ = ["SlicePair", "View", "cut_slice", "draw_overlay", "main_axis", "view_of"]
+__all__ = [
+    "THUMBNAIL",
+    "SlicePair",
+    "View",
+    "cut_slice",
+    "draw_overlay",
+    "draw_thumbnail",
+    "main_axis",
+    "view_of",
+]
 
 _PANEL_INCHES, _DPI = 3.2, 180
 _WINDOW_PERCENT = (0.5, 99.5)  # of the slice's intensities, black to white
@@ -36,6 +47,12 @@ _RGB_CHANNELS = 3
 _FLAT_DIMENSIONS = 2
 _ABOUT_EQUAL = 1.05  # spacings within 5 %
 _TRACED = 600  # rows or columns at most of a mask whose contour is traced
+
+#: Pixels of a thumbnail's panels, each a square.
+THUMBNAIL = 128
+_SEEN = 8 * THUMBNAIL  # rows or columns at most of a slice from which a thumbnail is made
+_OPACITY = 0.55  # of classes over the image
+_QUALITY = {"quality": 75, "subsampling": 0}  # colours of thin lines at full resolution
 
 
 @dataclass(frozen=True)
@@ -143,10 +160,43 @@ def cut_slice(
     return SlicePair(pixels.astype(np.float32), predicted, annotated, height / width, note)
 
 
+def draw_thumbnail(pair: SlicePair, labels: Labels, *, is_predicted: bool = True) -> bytes:
+    """Image, reference and (if there is one) prediction side by side, with classes in colour, as a JPEG file.
+
+    Each panel is a square of `THUMBNAIL` pixels, in which the whole slice is seen.
+    """
+    step = math.ceil(max(pair.reference.shape) / _SEEN)
+    grey = _window(pair.image[::step, ::step])
+    plain = grey if grey.ndim > _FLAT_DIMENSIONS else np.repeat(grey[..., None], _RGB_CHANNELS, axis=-1)
+    height, width = plain.shape[0] * pair.pixel_aspect, plain.shape[1]
+    scale = THUMBNAIL / max(height, width)
+    size = (max(1, round(scale * width)), max(1, round(scale * height)))
+    label_maps = [np.zeros_like(pair.reference), pair.reference, *([pair.prediction] if is_predicted else [])]
+    sheet = Picture.new("RGB", (len(label_maps) * THUMBNAIL, THUMBNAIL), _BACKDROP)
+    for place, label_map in enumerate(label_maps):
+        pixels = plain.copy()
+        for number, target in enumerate(labels.targets):
+            inside = np.isin(label_map[::step, ::step], members(target))
+            pixels[inside] = (1 - _OPACITY) * plain[inside] + _OPACITY * np.array(
+                to_rgb(class_colour(number))
+            )
+        panel = Picture.fromarray(np.rint(255 * pixels).astype(np.uint8)).resize(size, Picture.Resampling.BOX)
+        sheet.paste(panel, (place * THUMBNAIL + (THUMBNAIL - size[0]) // 2, (THUMBNAIL - size[1]) // 2))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "JPEG", **_QUALITY)
+    return buffer.getvalue()
+
+
 def draw_overlay(
-    pair: SlicePair, labels: Labels, *, caption: str = "", on_top: Target | None = None, dpi: int = _DPI
+    pair: SlicePair,
+    labels: Labels,
+    *,
+    caption: str = "",
+    on_top: Target | None = None,
+    dpi: int = _DPI,
+    kind: Literal["png", "jpg"] = "png",
 ) -> bytes:
-    """Draw the whole slice, and above it the foreground enlarged with contours of every target, as a PNG file.
+    """Draw the whole slice, and above it the foreground enlarged with contours of every target, as a PNG or JPEG file.
 
     Solid lines are the reference, dashed lines with a dark rim the prediction. With a caption, it and the names of the
     targets in the slice are written above: such a picture needs no page around it. One target may be drawn over others.
@@ -176,7 +226,10 @@ def draw_overlay(
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # of a name in a script that the font lacks
-        figure.savefig(buffer, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
+        if kind == "jpg":
+            figure.savefig(buffer, format="jpg", pil_kwargs=_QUALITY)
+        else:
+            figure.savefig(buffer, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
     return buffer.getvalue()
 
 

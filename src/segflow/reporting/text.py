@@ -21,6 +21,7 @@ __all__ = [
     "cautions",
     "dice_text",
     "duration_text",
+    "listed",
     "mean_dice",
     "number_text",
     "percent_text",
@@ -59,6 +60,12 @@ def number_text(value: float) -> str:
 def shape_text(values: Iterable[float]) -> str:
     """Numbers along axes, with multiplication signs in between, such as "40 x 56 x 40"."""
     return " \N{MULTIPLICATION SIGN} ".join(number_text(value) for value in values)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence: "a", "a and b", "a, b and c"."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def duration_text(seconds: float) -> str:
@@ -106,21 +113,21 @@ def mean_dice(case: CaseScores) -> float:
     return nan_mean(metrics.dice for metrics in case.metrics.values())
 
 
-def representative_cases(summary: Summary, n: int = 3) -> tuple[tuple[str, CaseScores], ...]:
-    """Choose up to n cases from best to worst, evenly by rank of mean Dice; three are best, median, worst.
+def representative_cases(summary: Summary, n: int = 5) -> tuple[tuple[str, CaseScores], ...]:
+    """Choose the n best cases by mean Dice, the n around the median, and the n worst.
 
     Returns:
-        (rank in words, scores) pairs without repetition; cases without any defined Dice are left out.
+        (rank in words, scores) pairs, best first, without repetition; cases without any defined Dice are left out.
     """
     scored = [case for case in summary.metric_per_case if not math.isnan(mean_dice(case))]
     ranked = sorted(scored, key=lambda case: (-mean_dice(case), case.file_name))
     last = len(ranked) - 1
-    wanted = min(n, len(ranked))
-    places = [0] if wanted == 1 else [round(i * last / (wanted - 1)) for i in range(wanted)]
-    return tuple((_rank(place, last), ranked[place]) for place in places)
+    middle = round(last / 2) - (n - 1) // 2
+    places = {*range(n), *range(middle, middle + n), *range(last - n + 1, last + 1)}
+    return tuple((_rank(place, last), ranked[place]) for place in sorted(places & set(range(len(ranked)))))
 
 
-def worst_targets(case: CaseScores, labels: Labels, n: int = 4) -> list[int]:
+def worst_targets(case: CaseScores, labels: Labels, n: int = 2) -> list[int]:
     """Places of up to n targets that occur in a case, annotated or predicted, lowest Dice first; all if none occurs."""
     dice = [case.metrics[target_key(target)].dice for target in labels.targets]
     occurring = [i for i, value in enumerate(dice) if not math.isnan(value)] or range(len(dice))

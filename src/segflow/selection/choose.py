@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from segflow.contracts.errors import PlanError
 from segflow.contracts.plan import in_order
 from segflow.contracts.scores import Bootstrap, Candidate, Resampled, Selection, Summary
+from segflow.selection.bootstrap import REPLICATES, SEED, draw_cases, interval, ratio
 
 __all__ = [
     "bootstrap",
@@ -87,16 +88,12 @@ def unscored_choice(configurations: Iterable[str]) -> str:
     return "3d_fullres" if "3d_fullres" in names else names[0]
 
 
-#: The customary number; an interval's end is then known to about 0.1 of its half-width.
-_REPLICATES = 1000
-_SEED = 0
-_INTERVAL = (2.5, 97.5)
 #: Sums in another order differ in the last bits; scores that agree to so many decimals are a tie.
 _DECIMALS = 12
 
 
 def bootstrap(
-    summaries: Mapping[str, Summary], *, replicates: int = _REPLICATES, seed: int = _SEED
+    summaries: Mapping[str, Summary], *, replicates: int = REPLICATES, seed: int = SEED
 ) -> Bootstrap:
     """Rank the candidates on data sets resampled from the cases, with the scores that `summarise` would give.
 
@@ -116,7 +113,7 @@ def bootstrap(
     scores = replicate_scores(dice, replicates=replicates, seed=seed)
     ranks = _rank_shares(scores)
     found = tuple(
-        Resampled(name=name, interval=_interval(own), rank_shares=tuple(shares), probability_best=shares[0])
+        Resampled(name=name, interval=interval(own), rank_shares=tuple(shares), probability_best=shares[0])
         for name, own, shares in zip(summaries, scores, ranks, strict=True)
     )
     return Bootstrap(replicates=replicates, seed=seed, cases=dice.shape[1], candidates=found)
@@ -133,14 +130,12 @@ def replicate_scores(dice: NDArray[np.float64], *, replicates: int, seed: int) -
     Returns:
         (candidate, replicate); NaN where no target occurs in any drawn case.
     """
-    cases = dice.shape[1]
-    generator = np.random.default_rng(seed)
-    times = generator.multinomial(cases, np.full(cases, 1 / cases), size=replicates).astype(np.float64)
+    times = draw_cases(dice.shape[1], replicates=replicates, seed=seed)
     defined = ~np.isnan(dice)
-    per_target = _ratio(times @ np.where(defined, dice, 0.0), times @ defined.astype(np.float64))
+    per_target = ratio(times @ np.where(defined, dice, 0.0), times @ defined.astype(np.float64))
     occurs = ~np.isnan(per_target)
     total = np.where(occurs, per_target, 0.0).sum(axis=-1)
-    return _ratio(total, occurs.sum(axis=-1).astype(np.float64)).round(_DECIMALS)
+    return ratio(total, occurs.sum(axis=-1).astype(np.float64)).round(_DECIMALS)
 
 
 def _dice(summaries: Mapping[str, Summary]) -> NDArray[np.float64]:
@@ -169,16 +164,3 @@ def _rank_shares(scores: NDArray[np.float64]) -> list[list[float]]:
     np.put_along_axis(ranks, order, np.arange(n)[:, None], axis=0)
     ranked = ~np.isnan(scores)
     return [(np.bincount(ranks[i][ranked[i]], minlength=n) / replicates).tolist() for i in range(n)]
-
-
-def _interval(scores: NDArray[np.float64]) -> tuple[float, float]:
-    defined = scores[~np.isnan(scores)]
-    if not defined.size:
-        return math.nan, math.nan
-    low, high = np.percentile(defined, _INTERVAL)
-    return float(low), float(high)
-
-
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
-    return found

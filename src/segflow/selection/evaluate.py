@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
-from segflow.contracts.arrays import LabelMap, SpacingMm
+from segflow.contracts.arrays import LabelMap
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.labels import Labels, Target, members
+from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores, Summary
 from segflow.metrics.overlap import (
     confusion_matrix,
@@ -20,27 +17,7 @@ from segflow.metrics.overlap import (
     target_key,
 )
 
-__all__ = ["OVERLAP_METRICS", "SURFACE_METRICS", "Surfaces", "merge_folds", "score_case", "summarise"]
-
-#: Always computed.
-OVERLAP_METRICS = ("dice", "iou")
-#: Computed on request.
-SURFACE_METRICS = ("hd95", "assd", "nsd")
-
-
-@dataclass(frozen=True)
-class Surfaces:
-    """Which surface distances to measure.
-
-    Attributes:
-        metrics: Names from `SURFACE_METRICS`.
-        tolerance_mm: Tolerance of the normalised surface Dice.
-        spacing_mm: Spacing of the case along z, y, x.
-    """
-
-    metrics: tuple[str, ...]
-    tolerance_mm: float
-    spacing_mm: SpacingMm
+__all__ = ["merge_folds", "score_case", "summarise"]
 
 
 def score_case(
@@ -50,7 +27,6 @@ def score_case(
     *,
     prediction_file: str,
     reference_file: str,
-    surfaces: Surfaces | None = None,
 ) -> CaseScores:
     """Compare a predicted with an annotated label map, target by target.
 
@@ -63,7 +39,6 @@ def score_case(
         labels: Their vocabulary; its targets are scored.
         prediction_file: Recorded with the scores.
         reference_file: Recorded with the scores.
-        surfaces: Distances to measure as well.
 
     Returns:
         Metrics per target, sorted by key.
@@ -79,28 +54,11 @@ def score_case(
             f"{reference.shape}; predict this case again from the image that the reference belongs to"
         )
     confusion = confusion_matrix(reference, prediction, labels)
-    metrics = {}
-    for target in sorted(labels.targets, key=target_key):
-        found = overlap_metrics(target_counts(confusion, target))
-        if surfaces is not None:
-            found = found.model_copy(update=_distances(prediction, reference, target, labels, surfaces))
-        metrics[target_key(target)] = found
+    metrics = {
+        target_key(target): overlap_metrics(target_counts(confusion, target))
+        for target in sorted(labels.targets, key=target_key)
+    }
     return CaseScores(metrics=metrics, prediction_file=prediction_file, reference_file=reference_file)
-
-
-def _distances(
-    prediction: LabelMap, reference: LabelMap, target: Target, labels: Labels, surfaces: Surfaces
-) -> dict[str, float]:
-    from segflow.metrics.surface import surface_distances, surface_metrics  # noqa: PLC0415  needs scipy
-
-    values = members(target)
-    found = surface_distances(
-        np.isin(prediction, values),
-        np.isin(reference, values),
-        surfaces.spacing_mm,
-        None if labels.ignore is None else reference == labels.ignore,
-    )
-    return surface_metrics(found, surfaces.metrics, surfaces.tolerance_mm)
 
 
 def summarise(

@@ -21,14 +21,14 @@ from typing import Final
 
 import numpy as np
 
-from segflow.contracts.arrays import Scores
+from segflow.contracts.arrays import Scores, Shape3
 from segflow.contracts.case import CaseRecord
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.plan import Preparation
 from segflow.storage.files import DAMAGE, open_atomically
-from segflow.volumes.crop import uncrop_probabilities
+from segflow.volumes.crop import Box, uncrop_probabilities
 
-__all__ = ["probability_slabs", "read_probabilities", "write_probabilities"]
+__all__ = ["probability_slabs", "read_placement", "read_probabilities", "write_probabilities"]
 
 _SCALE: Final = 255
 _MEMBER: Final = "probabilities.npy"
@@ -108,6 +108,19 @@ def _damage_named(path: Path) -> Iterator[None]:
         raise PredictionError(f"{path} is damaged ({problem}); predict again with probabilities") from None
 
 
+def read_placement(path: Path) -> tuple[Box, Shape3, tuple[int, int, int]]:
+    """Where the crop of a file of `write_probabilities` lies: its box, shape and transpose.
+
+    Raises:
+        PredictionError: The file is missing or damaged.
+    """
+    with _damage_named(path), np.load(path, allow_pickle=False) as stored:
+        box, shape, transpose = (stored[name].tolist() for name in ("box", "shape", "transpose"))
+        if sorted(transpose) != [0, 1, 2]:
+            raise ValueError("its axes are not three")
+    return box, tuple(shape), tuple(transpose)
+
+
 def read_probabilities(path: Path, *, has_regions: bool) -> Scores:
     """Read a file of `write_probabilities` as a whole.
 
@@ -123,8 +136,7 @@ def read_probabilities(path: Path, *, has_regions: bool) -> Scores:
     """
     with _damage_named(path):
         inside = np.concatenate(list(probability_slabs(path)), axis=1)
-        with np.load(path, allow_pickle=False) as stored:
-            box, shape, transpose = (stored[name].tolist() for name in ("box", "shape", "transpose"))
-        if [end - start for start, end in box] != [*inside.shape[1:]] or sorted(transpose) != [0, 1, 2]:
+        box, shape, transpose = read_placement(path)
+        if [end - start for start, end in box] != [*inside.shape[1:]]:
             raise ValueError("its crop does not have its size")
-    return uncrop_probabilities(inside, box, tuple(shape), transpose, has_regions=has_regions)
+    return uncrop_probabilities(inside, box, shape, transpose, has_regions=has_regions)

@@ -30,11 +30,12 @@ _IGNORED = {"ctx", "kind", "type_comment", "type_ignores"}
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def closure(module: str) -> dict[str, str]:
+def closure(module: str, *, without: str = "") -> dict[str, str]:
     """What a module imports, directly or through others, with itself and the data files beside these modules.
 
     Args:
         module: Its full name, such as "segflow.commands.train".
+        without: A module whose import counts for nothing, as its code decides no result here.
 
     Returns:
         Digest by module and by data file ("segflow.reporting.page/report.html.jinja"), sorted by name.
@@ -44,7 +45,7 @@ def closure(module: str) -> dict[str, str]:
     """
     found = {}
     try:
-        for name in (module, *_graph(module.partition(".")[0]).find_upstream_modules(module)):
+        for name in _upstream(_graph(module.partition(".")[0]), module, without):
             file = _file(name)
             folder = name if file.stem == "__init__" else name.rpartition(".")[0]
             found[name] = digest_of_code(file)
@@ -55,9 +56,17 @@ def closure(module: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def code_of(module: str) -> tuple[str, ...]:
+def _upstream(graph: grimp.ImportGraph, module: str, without: str) -> set[str]:
+    found, left = {module}, {module}
+    while left:
+        left = graph.find_modules_directly_imported_by(left.pop()) - found - {without} | left
+        found |= left
+    return found
+
+
+def code_of(module: str, *, without: str = "") -> tuple[str, ...]:
     """The closure of a module for the parameters of a rule: "module@digest", sorted; see `closure`."""
-    return tuple(f"{name}@{digest}" for name, digest in closure(module).items())
+    return tuple(f"{name}@{digest}" for name, digest in closure(module, without=without).items())
 
 
 @cache

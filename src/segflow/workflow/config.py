@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from segflow.contracts.assessment import EvaluationConfig
 from segflow.contracts.codec import Amount, Contract, Count, PathText
 from segflow.contracts.plan import ConfigurationName
 from segflow.recipes.recipe import SECTIONS, Recipe
@@ -59,7 +60,7 @@ class ResourcesConfig(Contract):
 class ReportConfig(Contract):
     """What the report shows."""
 
-    overlays: Annotated[int, Field(ge=0, lt=2**31)] = 3
+    overlays: Annotated[int, Field(ge=0, lt=2**31)] = 5
 
 
 #: Of all sections.
@@ -67,6 +68,7 @@ _SECTION_KEYS = {
     "resources": set(ResourcesConfig.model_fields),
     "chunks": set(ChunksConfig.model_fields),
     "report": set(ReportConfig.model_fields),
+    "evaluation": set(EvaluationConfig.model_fields),
     **{name: set(values) for name, values in Recipe(name="").model_dump(include=set(SECTIONS)).items()},
 }
 
@@ -99,6 +101,7 @@ class WorkflowConfig(Contract):
     postprocessing: Changes = None
     chunks: ChunksConfig = ChunksConfig()
     resources: ResourcesConfig = ResourcesConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
 
     @model_validator(mode="before")

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segflow.contracts.assessment import EvaluationConfig
 from segflow.contracts.errors import ConfigurationError, DatasetError
 from segflow.contracts.folds import check_folds, held_out_twice
+from segflow.contracts.labels import Labels
 from segflow.contracts.plan import N_FOLDS, Fold, FoldName
 from segflow.images.dataset import list_files, read_description
 from segflow.nnunet.folds import read_folds
@@ -36,6 +38,7 @@ class SourceData:
         n_folds: Number of folds of its splits_final.json, or five.
         folds: To train: the configuration's, or ["all"] if there are too few cases to hold any out.
         own_folds: Its splits_final.json, if it has one.
+        evaluation: The configuration's, with tolerances of its own classes.
     """
 
     folder: str
@@ -46,6 +49,7 @@ class SourceData:
     n_folds: int
     folds: list[FoldName]
     own_folds: list[str]
+    evaluation: EvaluationConfig
 
     @property
     def n_chunks(self) -> int:
@@ -64,10 +68,17 @@ def read_sources(config: WorkflowConfig) -> dict[str, SourceData]:
     Raises:
         DatasetError: A dataset.json is missing or wrong, or there are no images.
         PlanError: A splits_final.json does not fit its data set.
-        ConfigurationError: A fold is named that a data set does not have, a case is held out by two of those named, or
-            all cases are to be trained on and a splits_final.json holds some out.
+        ConfigurationError: A fold is named that a data set does not have, a case is held out by two of those named,
+            all cases are to be trained on and a splits_final.json holds some out, or a tolerance is given for a class
+            that no data set has.
     """
-    return {Path(folder).name: _read(Path(folder), config) for folder in config.dataset_folders}
+    sources = {Path(folder).name: _read(Path(folder), config) for folder in config.dataset_folders}
+    mm = config.evaluation.nsd_tolerance_mm
+    kept = [one.evaluation.nsd_tolerance_mm for one in sources.values()]
+    for name in mm if isinstance(mm, dict) else ():
+        if not any(isinstance(own, dict) and name in own for own in kept):
+            raise ConfigurationError(f"evaluation.nsd_tolerance_mm: no data set has a class '{name}'")
+    return sources
 
 
 def _read(folder: Path, config: WorkflowConfig) -> SourceData:
@@ -76,7 +87,7 @@ def _read(folder: Path, config: WorkflowConfig) -> SourceData:
     chunks: list[list[str]] = [[] for _ in range(count)]
     for identifier, names in files.items():
         chunks[chunk_of(identifier, count)] += map(_plain, names)
-    content, _ = read_description(folder / "dataset.json")
+    content, labels = read_description(folder / "dataset.json")
     own = folder / "splits_final.json"
     split = read_folds(own) if own.exists() else ()
     if own.exists():
@@ -90,7 +101,16 @@ def _read(folder: Path, config: WorkflowConfig) -> SourceData:
         n_folds=len(split) or N_FOLDS,
         folds=_folds(config, folder, split, can_hold_out=own.exists() or len(files) >= N_FOLDS),
         own_folds=[str(own)] if own.exists() else [],
+        evaluation=_evaluation(config.evaluation, labels),
     )
+
+
+def _evaluation(wanted: EvaluationConfig, labels: Labels) -> EvaluationConfig:
+    mm = wanted.nsd_tolerance_mm
+    if not isinstance(mm, dict):
+        return wanted
+    own = {name: value for name, value in mm.items() if name in labels.target_names}
+    return wanted.model_copy(update={"nsd_tolerance_mm": own})
 
 
 def _plain(file: Path) -> str:

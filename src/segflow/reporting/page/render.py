@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from itertools import groupby
@@ -11,15 +10,24 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from segflow.contracts.plan import Configuration
 from segflow.contracts.scores import Candidate
 from segflow.metrics.overlap import target_key
+from segflow.reporting.cases import outliers
 from segflow.reporting.data import ReportData
-from segflow.reporting.figures import HEIGHT, WIDTH, class_colour, common_scale, draw_curves, lay_out_plot
+from segflow.reporting.figures import (
+    HEIGHT,
+    WIDTH,
+    class_colour,
+    common_scale,
+    draw_curves,
+    draw_histogram,
+    lay_out_plot,
+)
+from segflow.reporting.reasons import choice_sentences, plan_sentences, postprocessing_sentences
+from segflow.reporting.tables import case_dice, feature_map_shapes
 from segflow.reporting.text import (
     dice_text,
     duration_text,
-    mean_dice,
     number_text,
     percent_text,
     shape_text,
@@ -34,7 +42,6 @@ _FILTERS = {
     "number": number_text,
     "percent": percent_text,
     "shape": shape_text,
-    "base64": lambda content: base64.b64encode(content).decode("ascii"),
 }
 
 
@@ -53,14 +60,7 @@ def render_report(data: ReportData) -> str:
 
 def _results(data: ReportData) -> dict[str, Any]:
     keys = [target_key(target) for target in data.labels.targets]
-    cases = [
-        (
-            case.file_name.removesuffix(data.file_ending),
-            [case.metrics[key].dice for key in keys],
-            mean_dice(case),
-        )
-        for case in data.summary.metric_per_case
-    ]
+    cases = case_dice(data)
     scale = common_scale([value for _, dice, _ in cases for value in dice])
     plots = [lay_out_plot([(name, dice[i]) for name, dice, _ in cases], scale) for i in range(len(keys))]
     bootstrap = data.selection.bootstrap
@@ -72,6 +72,7 @@ def _results(data: ReportData) -> dict[str, Any]:
         "plot_height": HEIGHT,
         "target_keys": keys,
         "target_names": dict(zip(keys, data.labels.target_names, strict=True)),
+        "places": {overlay.case: place for place, overlay in enumerate(data.gallery.overlays)},
         "candidates": sorted(data.selection.candidates, key=lambda each: _rank(each, data)),
         "resampled": {} if bootstrap is None else {found.name: found for found in bootstrap.candidates},
         # Lowest mean first, since these are the cases to look at.
@@ -91,20 +92,20 @@ def _method(data: ReportData) -> dict[str, Any]:
     flat = {shape[0] for shape in data.fingerprint.shapes_after_crop} == {1}
     return {
         "configurations": [
-            (c, data.trained.get(c.name, c), _feature_map_shapes(c))
-            for c in data.plan.configurations.values()
+            (c, data.trained.get(c.name, c), feature_map_shapes(c)) for c in data.plan.configurations.values()
         ],
         "spacing": _ranges(data.fingerprint.spacings, flat=flat),
         "shape": _ranges(data.fingerprint.shapes_after_crop, flat=flat),
+        "measures": [measure for measure in data.gallery.measures if measure.values],
+        "draw_histogram": draw_histogram,
+        "outliers": outliers,
+        "reasons": [
+            *plan_sentences(data),
+            ("Choice", choice_sentences(data)),
+            ("Post-processing", postprocessing_sentences(data)),
+        ],
         "curves": [(name, draw_curves(list(group))) for name, group in grouped],
     }
-
-
-def _feature_map_shapes(configuration: Configuration) -> list[list[int]]:
-    """Voxels per axis of each stage, full resolution first. Source: method.md section 11."""
-    total = np.cumprod(np.array(configuration.architecture.strides), axis=0)
-    shapes: list[list[int]] = (np.array(configuration.patch_shape) // total).tolist()
-    return shapes
 
 
 def _ranges(cases: Sequence[Sequence[float]], *, flat: bool) -> list[list[float]]:

@@ -1,0 +1,233 @@
+"""`segflow assess`: how good the chosen model is, beyond Dice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from segflow.commands.arguments import (
+    ALONE,
+    CORES,
+    DEFAULTS,
+    Call,
+    DatasetFile,
+    InputFile,
+    InputFolder,
+    ResultFile,
+    Settings,
+    ThisCall,
+    Workers,
+)
+from segflow.commands.console import progress_bar
+from segflow.commands.raw_cases import Fault, attempt, refuse
+from segflow.contracts.arrays import LabelMap
+from segflow.contracts.assessment import AssessedCase, Assessment, CaseMeasures, EvaluationConfig, Table
+from segflow.contracts.errors import DatasetError, PredictionError
+from segflow.contracts.labels import Labels
+from segflow.contracts.plan import FoldName
+from segflow.contracts.scores import Selection
+from segflow.contracts.spelling import nfc
+from segflow.images.cases import check_label_values, read_geometry, read_labels
+from segflow.images.dataset import read_dataset, read_description
+from segflow.images.formats import has_spacing, label_ending
+from segflow.metrics.calibration import absent_counts, count_calibration
+from segflow.processes.pool import map_cases
+from segflow.recipes.settings import parse_settings
+from segflow.selection.assess import measure_case, sum_up, value_names
+from segflow.selection.bootstrap import REPLICATES, SEED
+from segflow.selection.further import FURTHER_METRICS, Further
+from segflow.selection.measures import Measuring, decide_measures
+from segflow.storage.files import digest_of, key_of, read_contract, write_text
+from segflow.storage.manifests import list_label_maps
+from segflow.storage.probabilities import probability_slabs, read_placement
+from segflow.storage.results import ResultFolder, open_journal
+
+_NO_PROBABILITIES = (
+    "Calibration is not measured: probabilities are kept only where pairs of configurations are formed."
+)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of one case."""
+
+    case: str
+    fold: str
+    final: Path
+    reference: Path
+    configurations: dict[str, Path]
+    probabilities: tuple[Path, ...]
+
+    @property
+    def measured(self) -> tuple[Path, ...]:
+        return (self.final, self.reference, *self.configurations.values(), *self.probabilities)
+
+
+def assess(
+    *,
+    selection: InputFile,
+    predictions: InputFolder,
+    folds: list[FoldName],
+    final: InputFolder,
+    dataset: DatasetFile,
+    probabilities: bool = False,
+    values: Settings = DEFAULTS,
+    output: ResultFile,
+    workers: Workers = CORES,
+    call: ThisCall = ALONE,
+) -> None:
+    """Measure the chosen model's out-of-fold label maps, and those of each configuration, in further ways.
+
+    Nothing is chosen by the result. After an interruption, the cases that were finished are not measured again.
+
+    Args:
+        selection: selection.json.
+        predictions: Folder with CONFIGURATION/fold_K.
+        folds: Folds that were trained.
+        final: Folder of the chosen model's label maps, after post-processing.
+        dataset: The data set's folder or dataset.json.
+        probabilities: Those of the chosen model's configurations were kept.
+        values: Section "evaluation".
+        output: assessment.json.
+        workers: Processes.
+        call: The call.
+
+    Raises:
+        ConfigurationError: A tolerance is given for a class that does not exist.
+        DatasetError: A label map does not fit its reference.
+        PredictionError: A case has no label map or no reference, or a file of probabilities is damaged.
+    """
+    labels = read_description(dataset)[1]
+    wanted = parse_settings(EvaluationConfig, "evaluation", values.settings)
+    chosen = read_contract(Selection, selection)
+    files = _list_cases(chosen, predictions, folds, final, dataset)
+    has_probabilities = probabilities and all(file.exists() for one in files for file in one.probabilities)
+    if not has_probabilities or not (wanted.metrics == "auto" or "calibration" in wanted.metrics):
+        files = [replace(one, probabilities=()) for one in files]
+    call.reads(*(file for one in files for file in (one.final, *one.configurations.values())))
+
+    grids = [
+        (where.shape, where.spacing_mm)
+        for where in (read_geometry(one.final, case=one.case) for one in files)
+    ]
+    physical = all(has_spacing(one.final) for one in files)
+    how = decide_measures(wanted, labels, grids, has_spacing=physical)
+    unstored = (
+        (_NO_PROBABILITIES,) if "calibration" in how.measures and files and not has_probabilities else ()
+    )
+    with open_journal(output.with_name(f"{output.stem}.unfinished")) as journal:
+        measures = _measure_all(files, labels, how, journal, workers, call)
+        tables = np.array([one.confusion for one in measures], dtype=np.int64)
+        confusion = tuple(tuple(row) for row in tables.sum(axis=0).tolist()) if measures else ()
+        found = Assessment(
+            model=chosen.best.name,
+            measures=how.measures,
+            notes=(*how.notes, *unstored),
+            replicates=REPLICATES,
+            seed=SEED,
+            classes=sum_up(measures, [one.fold for one in files], labels, how),
+            cases=tuple(
+                AssessedCase(case=one.case, fold=one.fold, values=own.values)
+                for one, own in zip(files, measures, strict=True)
+            ),
+            values=value_names(labels),
+            confusion=confusion if "confusion" in how.measures else (),
+        )
+        write_text(output, found.to_json())
+
+
+def _list_cases(
+    chosen: Selection, predictions: Path, folds: Sequence[FoldName], final: Path, dataset: Path
+) -> list[_Files]:
+    """The files of every case that is held out."""
+    ending = label_ending(str(read_description(dataset)[0]["file_ending"]))
+    references = {case.identifier: case.label for case in read_dataset(dataset.parent).cases}
+    last = {file.name: file for file in list_label_maps([final], ending)}
+    single = [one.name for one in chosen.candidates if len(one.configurations) == 1]
+    found = []
+    for fold in folds:
+        for file in list_label_maps([predictions / chosen.best.name / f"fold_{fold}"], ending):
+            case = nfc(file.name.removesuffix(ending))
+            reference = references.get(case)
+            maps = {name: predictions / name / f"fold_{fold}" / file.name for name in single}
+            needed = (last.get(file.name), reference, *maps.values())
+            if reference is None or not all(path and path.exists() for path in needed):
+                raise PredictionError(
+                    f"case {case} lacks a label map or its reference; run the workflow again"
+                )
+            stored = [
+                predictions / name / f"fold_{fold}" / "probabilities" for name in chosen.best.configurations
+            ]
+            npz = tuple(folder / f"{file.name.removesuffix(ending)}.npz" for folder in stored)
+            found.append(_Files(case, str(fold), last[file.name], reference, maps, npz))
+    return sorted(found, key=lambda one: one.case)
+
+
+def _measure_all(
+    files: Sequence[_Files], labels: Labels, how: Measuring, journal: ResultFolder, workers: int, call: Call
+) -> list[CaseMeasures]:
+    """All cases; those that an interrupted call has noted are not measured again."""
+    wanted = Further(tuple(name for name in FURTHER_METRICS if name in how.measures), how.tolerances_mm)
+    common = key_of(call.code, repr(labels), repr(wanted))
+    keys = {
+        one.case: key_of(common, *(f"{file} {digest_of(file)}" for file in one.measured)) for one in files
+    }
+    entries = {case: journal.find(case, key) for case, key in keys.items()}
+    found = {case: CaseMeasures.model_validate(entry.data) for case, entry in entries.items() if entry}
+    left = [one for one in files if one.case not in found]
+    work = partial(attempt, partial(_measure, labels=labels, wanted=wanted))
+    faults = []
+    with progress_bar("assess", len(files)) as bar:
+        bar.advance(len(found))
+        for one, outcome in zip(left, map_cases(work, left, workers=workers), strict=True):
+            bar.advance()
+            if isinstance(outcome, Fault):
+                faults.append(outcome.message)
+                continue
+            journal.note(one.case, keys[one.case], data=outcome.model_dump(mode="json"))
+            found[one.case] = outcome
+    refuse(faults)
+    return [found[one.case] for one in files]
+
+
+def _measure(files: _Files, *, labels: Labels, wanted: Further) -> CaseMeasures:
+    reference = _read(files.reference, files.case, labels)
+    final = _read(files.final, files.case, labels)
+    if final.shape != reference.shape:
+        raise DatasetError(
+            f"{files.final} has shape {final.shape}, but its reference {files.reference} has {reference.shape}"
+        )
+    maps = {name: _read(file, files.case, labels) for name, file in files.configurations.items()}
+    spacing = read_geometry(files.final, case=files.case).spacing_mm
+    found = measure_case(final, maps, reference, labels, spacing, wanted)
+    if not files.probabilities:
+        return found
+    return found.model_copy(update={"calibration": _calibration(files.probabilities, reference, labels)})
+
+
+def _calibration(stored: Sequence[Path], reference: LabelMap, labels: Labels) -> Table:
+    """The table of `count_calibration` over the whole image: beyond the crop, nothing has a probability."""
+    box, shape, transpose = read_placement(stored[0])
+    turned = reference.transpose(np.argsort(transpose))
+    if turned.shape != shape:
+        raise PredictionError(
+            f"{stored[0]} is of an image of another shape; predict again with probabilities"
+        )
+    inside = turned[tuple(slice(*part) for part in box)]
+    table, start = absent_counts(turned, labels) - absent_counts(inside, labels), 0
+    for slabs in zip(*(probability_slabs(file) for file in stored), strict=True):
+        mean = np.mean(slabs, axis=0)
+        end = start + mean.shape[1]
+        table += count_calibration(mean, inside[start:end], labels)
+        start = end
+    return tuple(tuple((n, p, own) for n, p, own in rows) for rows in table.tolist())
+
+
+def _read(file: Path, case: str, labels: Labels) -> LabelMap:
+    found = read_labels(file, case=case)
+    check_label_values(found, file, labels, case=case)
+    return found

@@ -1,0 +1,178 @@
+"""Every case of an experiment, read once: pictures and measurements for its report."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import numpy as np
+
+from segflow.commands.outcome import Outcome
+from segflow.commands.raw_cases import for_each_case
+from segflow.contracts.case import Case
+from segflow.contracts.labels import Labels
+from segflow.contracts.scores import CaseScores
+from segflow.contracts.spelling import nfc
+from segflow.images.cases import read_image, read_labels
+from segflow.images.formats import has_orientation, has_spacing, label_ending
+from segflow.reporting.cases import (
+    CaseFacts,
+    foreground_medians,
+    measures,
+    target_volumes,
+    unexpected,
+    wrong_way_round,
+)
+from segflow.reporting.data import Gallery, Overlay, Picture
+from segflow.reporting.overlay import View, cut_slice, draw_overlay, draw_thumbnail, main_axis, view_of
+from segflow.reporting.text import mean_dice, representative_cases, worst_targets
+
+__all__ = ["make_gallery"]
+
+_DPI: Final = 110  # of pictures of which several stand side by side
+#: If all pictures together are no larger, they are part of the page, which then needs no folder beside it.
+_EMBEDDED_BYTES: Final = 4_000_000
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is made of each case.
+
+    Attributes:
+        folder: Of the final label maps.
+        labels: Classes or regions.
+        scores: Of the cases that were predicted, by identifier.
+        large: Cases of which there are large pictures.
+    """
+
+    folder: Path
+    labels: Labels
+    scores: Mapping[str, CaseScores]
+    large: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One case: what was measured, its thumbnail, and maybe large pictures with what they show."""
+
+    facts: CaseFacts
+    thumbnail: bytes
+    large: tuple[tuple[bytes, str], ...]
+
+
+def make_gallery(
+    outcome: Outcome, cases: Sequence[Case], *, beside: str, large: int, workers: int
+) -> tuple[Gallery, dict[str, bytes]]:
+    """Read all cases, a few at a time, and draw them.
+
+    Args:
+        outcome: The experiment.
+        cases: Of its data set; those that were not predicted are shown without a prediction.
+        beside: Name of the folder beside the page.
+        large: Cases shown large: so many of the best, of those around the median, and of the worst.
+        workers: Processes.
+
+    Returns:
+        The gallery, and the pictures by their path in the folder beside the page: none where they are part of the page.
+
+    Raises:
+        DatasetError: Cases that cannot be read.
+    """
+    ending = label_ending(str(outcome.description["file_ending"]))
+    scores = {nfc(s.file_name.removesuffix(ending)): s for s in outcome.summary.metric_per_case}
+    names = {s.file_name: case for case, s in scores.items()}
+    chosen = [(names[s.file_name], rank) for rank, s in representative_cases(outcome.summary, large)]
+    wanted = _Wanted(outcome.folder / "final", outcome.labels, scores, frozenset(case for case, _ in chosen))
+    looks = for_each_case("report", partial(_look, wanted=wanted), cases, workers=workers)
+
+    pictures = {f"pictures/{case}.jpg": look.thumbnail for case, look in looks.items()}
+    pictures |= {
+        f"pictures/large/{case}_{i}.jpg": jpeg
+        for case, look in looks.items()
+        for i, (jpeg, _) in enumerate(look.large)
+    }
+    is_embedded = sum(map(len, pictures.values())) <= _EMBEDDED_BYTES
+    sources = {
+        name: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+        if is_embedded
+        else quote(f"{beside}/{name}")
+        for name, jpeg in pictures.items()
+    }
+    gallery = Gallery(
+        facts=tuple(_with_doubts([look.facts for look in looks.values()], outcome.labels)),
+        measures=measures(
+            [look.facts for look in looks.values()],
+            outcome.labels,
+            [str(name) for name in outcome.description["channel_names"].values()],
+        ),
+        thumbnails={
+            case: Picture(
+                sources[f"pictures/{case}.jpg"], "image, reference" + ", prediction" * (case in scores)
+            )
+            for case in looks
+        },
+        overlays=tuple(
+            Overlay(
+                case,
+                rank,
+                mean_dice(scores[case]),
+                tuple(
+                    Picture(sources[f"pictures/large/{case}_{i}.jpg"], note)
+                    for i, (_, note) in enumerate(looks[case].large)
+                ),
+            )
+            for case, rank in chosen
+        ),
+    )
+    return gallery, {} if is_embedded else pictures
+
+
+def _with_doubts(facts: Sequence[CaseFacts], labels: Labels) -> list[CaseFacts]:
+    return [replace(fact, doubts=(*fact.doubts, *unexpected(fact, facts, labels))) for fact in facts]
+
+
+def _look(case: Case, *, wanted: _Wanted) -> _Look:
+    image, geometry = read_image(case.images, case=case.identifier)
+    scores, labels = wanted.scores.get(case.identifier), wanted.labels
+    reference, prediction = (
+        read_labels(file, case=case.identifier) if file else np.zeros(geometry.shape, np.int16)
+        for file in (case.label, wanted.folder / scores.file_name if scores else None)
+    )
+    spacing_mm = geometry.spacing_mm if has_spacing(case.images[0]) else ()
+    view = view_of(image, prediction, reference, geometry, has_orientation=has_orientation(case.images[0]))
+    facts = CaseFacts(
+        case.identifier,
+        spacing_mm,
+        geometry.shape,
+        foreground_medians(image, reference, labels),
+        target_volumes(reference, labels, spacing_mm),
+    )
+    large: tuple[tuple[bytes, str], ...] = ()
+    if scores:
+        facts = replace(
+            facts,
+            predicted=target_volumes(prediction, labels, spacing_mm),
+            doubts=wrong_way_round(view.reference, view.prediction, labels, is_oriented=bool(view.planes)),
+        )
+        large = _large_pictures(view, labels, scores) if case.identifier in wanted.large else ()
+    thumbnail = draw_thumbnail(cut_slice(view, labels), labels, is_predicted=scores is not None)
+    return _Look(facts, thumbnail, large)
+
+
+def _large_pictures(view: View, labels: Labels, scores: CaseScores) -> tuple[tuple[bytes, str], ...]:
+    """The largest cross-sections of the worst targets, along each axis."""
+    main = main_axis(view)
+    axes = [main] if view.reference.shape[0] == 1 else [main, *(axis for axis in range(3) if axis != main)]
+    found = []
+    for number in worst_targets(scores, labels):
+        target, name = labels.targets[number], labels.target_names[number]
+        for axis in axes:
+            pair = cut_slice(view, labels, axis=axis, target=target)
+            jpeg = draw_overlay(pair, labels, on_top=target, dpi=_DPI, kind="jpg")
+            found.append((jpeg, ", ".join(filter(None, (name, pair.note)))))
+    return tuple(found)

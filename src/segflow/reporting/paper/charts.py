@@ -1,0 +1,111 @@
+"""Figures for papers as SVG files: text stays text, so that it can be searched and edited."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import groupby
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from segflow.contracts.scores import Resampled
+from segflow.metrics.overlap import target_key
+from segflow.reporting.data import ReportData
+from segflow.reporting.figures import class_colour, draw_curves, draw_histogram, draw_svg
+
+__all__ = ["charts", "draw_strips", "plain"]
+
+_GOLDEN = (5**0.5 - 1) / 2  # spreads dots sideways, evenly and reproducibly
+_WIDTH = 7.0  # of a page, in inches
+_ROW = 0.32
+_WIDE_NAMES = 60  # characters that names beside each other may have in all
+
+
+def charts(data: ReportData) -> dict[str, str]:
+    """Figures by name: Dice per class, candidates with their intervals, training curves, histograms of cases."""
+    runs = sorted(data.histories, key=lambda history: (history.configuration, history.fold))
+    found = {
+        f"training_{name}": draw_curves(list(group), inline=False)
+        for name, group in groupby(runs, key=lambda run: run.configuration)
+    }
+    for number, measure in enumerate(filter(lambda each: each.values, data.gallery.measures), 1):
+        if measure.varies:
+            found[f"histogram_{number}"] = draw_histogram(measure, inline=False)
+    targets = zip(data.labels.target_names, map(target_key, data.labels.targets), strict=True)
+    dice = {name: [case.metrics[key].dice for case in data.summary.metric_per_case] for name, key in targets}
+    if data.summary.metric_per_case:
+        found["dice"] = draw_strips(dice, "Dice")
+    if data.selection.bootstrap:
+        rows = [one for one in data.selection.bootstrap.candidates if not math.isnan(one.interval[0])]
+        means = {one.name: one.foreground_mean_dice for one in data.selection.candidates}
+        inches = (_WIDTH, 0.9 + _ROW * len(rows))
+        found["candidates"] = draw_svg(
+            inches, partial(_draw_intervals, rows, means, data.selection.best.name)
+        )
+    return found
+
+
+def draw_strips(columns: Mapping[str, Sequence[float]], what: str) -> str:
+    """Draw a box (quartiles, median; whiskers to 1.5 times their distance) and a dot per value; NaN is left out.
+
+    Args:
+        columns: Values by name.
+        what: They are.
+    """
+    return draw_svg(
+        (max(2.5, min(_WIDTH, 1.0 + 0.9 * len(columns))), 3.2), partial(_draw_strips, columns, what)
+    )
+
+
+def _draw_strips(columns: Mapping[str, Sequence[float]], what: str, figure: Figure) -> None:
+    axes = figure.subplots()
+    _style(axes)
+    values = [[value for value in column if not math.isnan(value)] for column in columns.values()]
+    line = {"color": "black", "linewidth": 0.8}
+    axes.boxplot(
+        values,
+        widths=0.6,
+        showfliers=False,
+        boxprops=line,
+        whiskerprops=line,
+        capprops=line,
+        medianprops=line,
+    )
+    for place, column in enumerate(values):
+        sideways = [place + 1 + 0.4 * ((i * _GOLDEN) % 1 - 0.5) for i in range(len(column))]
+        axes.scatter(sideways, column, s=9, color=class_colour(place), alpha=0.75, linewidths=0, zorder=3)
+    axes.set_xlim(0.4, len(values) + 0.6)
+    turned = sum(map(len, columns)) > _WIDE_NAMES
+    axes.set_xticks(
+        range(1, len(values) + 1), [plain(name) for name in columns], rotation=90 if turned else 0
+    )
+    axes.set_ylabel(what)
+
+
+def _draw_intervals(rows: Sequence[Resampled], means: Mapping[str, float], best: str, figure: Figure) -> None:
+    axes = figure.subplots()
+    _style(axes)
+    for place, row in enumerate(reversed(rows)):
+        low, high = row.interval
+        face = "black" if row.name == best else "white"
+        axes.plot([low, high], [place, place], color="black", linewidth=1)
+        axes.plot([means[row.name]], [place], "o", color="black", markerfacecolor=face, markersize=5)
+    axes.set_yticks(range(len(rows)), [plain(row.name).replace("+", " + ") for row in reversed(rows)])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlabel("mean Dice with 95 % interval over resampled cases (filled: chosen)")
+
+
+def _style(axes: Axes) -> None:
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def plain(name: str) -> str:
+    """A name without control characters, which XML does not have."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
+    )

@@ -1,0 +1,223 @@
+"""A methods paragraph with the numbers of a run, and BibTeX of what it cites."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Final
+
+import numpy as np
+
+from segflow.contracts.scores import Operation
+from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
+from segflow.reporting.data import ReportData
+from segflow.reporting.text import dice_text, listed, number_text, percent_text, shape_text, spreads
+
+__all__ = ["methods_text", "references"]
+
+_NORMALISATION: Final = {
+    "zscore": "subtracting the mean and dividing by the standard deviation of each image",
+    "ct": "clipping to the 0.5 and 99.5 percentiles of the foreground intensities of the data set, and z-scoring with "
+    "their mean and standard deviation",
+    "none": "leaving them as they are",
+    "rescale_0_1": "scaling each image to the range from 0 to 1",
+    "rgb_0_1": "division by 255",
+}
+_LOSS: Final = {
+    "dice_ce": "the sum of Dice loss and cross-entropy",
+    "dice_topk": "the sum of Dice loss and the cross-entropy of the voxels with the highest loss",
+    "ce": "cross-entropy",
+    "dice": "the Dice loss",
+}
+_TRANSFORMS: Final = {
+    "p_rotation": "rotation",
+    "p_scaling": "scaling",
+    "p_elastic": "elastic deformation",
+    "p_noise": "Gaussian noise",
+    "p_blur": "Gaussian blur",
+    "p_brightness": "brightness",
+    "p_contrast": "contrast",
+    "p_low_resolution": "simulated low resolution",
+    "p_gamma": "gamma",
+    "p_mirror_axis": "mirroring",
+}
+
+
+def methods_text(data: ReportData) -> str:
+    """The paragraph, a line per topic; citations are keys of the BibTeX file as in Pandoc, such as [@dice1945]."""
+    topics = (_data, _networks, _training, _prediction, _choice, _scores)
+    return "\n".join(" ".join(sentences(data)) for sentences in topics) + "\n"
+
+
+def references(data: ReportData) -> str:
+    """BibTeX of what the methods paragraph cites, and nothing else."""
+    cited = set(re.findall(r"\[@(\w+)\]", methods_text(data)))
+    entries = (
+        files("segflow.reporting.paper").joinpath("references.bib").read_text(encoding="utf-8").split("\n\n")
+    )
+    return (
+        "\n\n".join(entry.strip() for entry in entries if entry.split("{")[1].split(",")[0] in cited) + "\n"
+    )
+
+
+def _data(data: ReportData) -> Iterator[str]:
+    labels, fingerprint = data.labels, data.fingerprint
+    what = "regions" if labels.has_regions else "classes"
+    channels = f"{len(data.channel_names)} channel{'s' if len(data.channel_names) > 1 else ''}"
+    yield (
+        f"The data set {data.dataset} has {len(fingerprint.spacings)} annotated images with {channels} "
+        f"({listed(data.channel_names)}) and {len(labels.target_names)} {what} ({listed(labels.target_names)})."
+    )
+    spacing, shape = (
+        np.median(np.asarray(values, np.float64), axis=0).tolist()
+        for values in (fingerprint.spacings, fingerprint.shapes_after_crop)
+    )
+    if {size[0] for size in fingerprint.shapes_after_crop} == {1}:
+        yield f"The median image has {shape_text(shape[1:])} pixels (rows, columns)."
+    else:
+        yield f"The median spacing is {shape_text(spacing)} mm, the median size {shape_text(shape)} voxels (z, y, x)."
+
+
+def _networks(data: ReportData) -> Iterator[str]:
+    version = data.method.versions.get("segflow", "")
+    yield (
+        f"Segmentation networks were configured with segflow {version} [@segflow] (recipe {data.method.recipe}), "
+        f"which reimplements nnU-Net [@isensee2021]."
+    )
+    if data.plan.planner == "nnunet-2018":
+        yield "The configuration follows its first version [@isensee2018]."
+    for name, planned in data.plan.configurations.items():
+        used = data.trained.get(name)
+        if used is None:
+            continue
+        net = used.architecture
+        kind = "a residual encoder [@isensee2024]" if net.encoder == "residual" else "plain convolutions"
+        unit = "mm" if planned.dimensions == 3 else "mm in plane"
+        yield (
+            f"{name} is a U-Net with {kind}, {net.n_stages} stages and {net.features[0]} to {max(net.features)} "
+            f"features, trained on patches of {shape_text(used.patch_shape)} voxels in batches of {used.batch_size} at "
+            f"a spacing of {shape_text(used.spacing_mm)} {unit}."
+        )
+    schemes = {c.normalization for c in data.plan.configurations.values()}
+    for scheme in sorted({scheme for of_one in schemes for scheme in of_one}):
+        yield f"Intensities were normalised by {_NORMALISATION[scheme]}."
+
+
+def _training(data: ReportData) -> Iterator[str]:
+    """Nothing where no job has noted how it trained, and each sentence once."""
+    said: dict[str, list[str]] = {}
+    for name, (training, augmentation) in data.method.training.items():
+        for sentence in _of_training(training, augmentation):
+            said.setdefault(sentence, []).append(name)
+    for sentence, names in said.items():
+        everywhere = len(names) == len(data.method.training)
+        yield sentence if everywhere else f"{listed(names)}: {sentence}"
+    versions = data.method.versions
+    if "torch" in versions:
+        device = (
+            f" on {listed('a CPU' if name == 'cpu' else name for name in data.method.devices)}"
+            if data.method.devices
+            else ""
+        )
+        yield f"Networks were trained with PyTorch {versions['torch']} [@paszke2019]{device}."
+    if data.method.training and "snakemake" in versions:
+        yield f"All steps were run by Snakemake {versions['snakemake']} [@moelder2021]."
+
+
+def _of_training(used: TrainingRecipe, augmentation: AugmentationRecipe) -> Iterator[str]:
+    optimiser = {
+        "sgd": f"stochastic gradient descent (Nesterov momentum {used.momentum:g})",
+        "adamw": f"AdamW [@loshchilov2019] (beta {used.momentum:g})",
+        "muon": f"Muon [@jordan2024] (momentum {used.momentum:g})",
+    }[used.optimizer]
+    schedule = f"{used.schedule} schedule"
+    if used.schedule == "polynomial":
+        schedule += f" with exponent {used.schedule_exponent:g}"
+    most = "at most " if used.patience else ""
+    supervision = ", with deep supervision" if used.deep_supervision else ""
+    yield (
+        f"Training took {most}{used.epochs} epochs of {used.iterations} steps with {optimiser}, a learning rate of "
+        f"{used.learning_rate:g} on a {schedule}, weight decay {used.weight_decay:g} and gradients clipped to a norm "
+        f"of {used.gradient_clip_norm:g}; the loss was {_LOSS[used.loss]}{supervision}."
+    )
+    if used.pretrained is not None:
+        yield "Training began with the weights of another network."
+    names = [text for field, text in _TRANSFORMS.items() if getattr(augmentation, field) > 0]
+    augmented = f"; patches were augmented by random {listed(names)}" if names else ""
+    yield f"At least {percent_text(used.foreground_share)} of the patches contained foreground{augmented}."
+
+
+def _prediction(data: ReportData) -> Iterator[str]:
+    used = data.method.inference
+    mirrored = "averaged over mirrored images" if used.mirroring is True else "without mirroring"
+    if isinstance(used.mirroring, tuple):
+        mirrored = f"averaged over images mirrored along {listed(used.mirroring)}"
+    yield (
+        f"Images were predicted in tiles of the patch size at a distance of {number_text(used.step)} of it, weighted "
+        f"by a Gaussian with a standard deviation of {number_text(used.gaussian_sigma)} of it, {mirrored}."
+    )
+
+
+def _choice(data: ReportData) -> Iterator[str]:
+    selection, n = data.selection, len(data.summary.metric_per_case)
+    if not n:
+        yield "Networks were trained on all images, so that none could be scored."
+        return
+    folds = data.method.folds
+    yield (
+        f"In a cross-validation (fold{'s' if len(folds) > 1 else ''} {listed(map(str, folds))}) each of {n} images was "
+        "predicted by the networks that had not been trained on it."
+    )
+    best = selection.best
+    found = (
+        {one.name: one for one in selection.bootstrap.candidates}.get(best.name)
+        if selection.bootstrap
+        else None
+    )
+    if found is not None and selection.bootstrap is not None:
+        low, high = map(dice_text, found.interval)
+        certain = f" (95 % interval {low} to {high}, {selection.bootstrap.replicates} bootstrap samples of the images)"
+    else:
+        certain = ""
+    if len(selection.candidates) > 1:
+        others = f", chosen among {listed(one.name for one in selection.candidates)}"
+        others += f", ranked first in {percent_text(found.probability_best)} of the samples" if found else ""
+    else:
+        others = ""
+    yield f"The model is {best.name}{others}; its mean Dice was {dice_text(best.foreground_mean_dice)}{certain}."
+
+
+def _scores(data: ReportData) -> Iterator[str]:
+    found = data.postprocessing
+    if not data.summary.metric_per_case:
+        return
+    if found.operations:
+        before, after = map(dice_text, (found.foreground_mean_dice_before, found.foreground_mean_dice_after))
+        done = listed(_operation(operation, data) for operation in found.operations)
+        yield f"Post-processing ({done}) changed the mean Dice from {before} to {after}."
+    elif found.steps:
+        yield f"None of {len(found.steps)} steps of post-processing that were tried was accepted."
+    of_classes = [
+        f"{row.name} {dice_text(row.mean)}"
+        + (f" \N{PLUS-MINUS SIGN} {dice_text(row.std)}" if row.n > 1 else "")
+        + f" (n = {row.n})"
+        for row in spreads(data.summary, data.labels)
+    ]
+    yield (
+        f"The final Dice coefficients [@dice1945], mean \N{PLUS-MINUS SIGN} standard deviation over the n images "
+        f"with the class in reference or prediction, were {', '.join(of_classes)}; their mean was "
+        f"{dice_text(data.summary.foreground_mean.dice)}."
+    )
+    asked = data.summary.foreground_mean.requested
+    if "nsd" in asked and data.summary.nsd_tolerance_mm is not None:
+        tolerance = number_text(data.summary.nsd_tolerance_mm)
+        yield f"The normalised surface Dice [@nikolov2021] has a tolerance of {tolerance} mm."
+    if {"hd95", "assd"} & set(asked):
+        yield "Surface distances are as defined by [@taha2015]."
+
+
+def _operation(operation: Operation, data: ReportData) -> str:
+    values = set(operation.labels)
+    names = [name for name, value in data.labels.entries if value in values]
+    return f"{operation.description} of {listed(names)}" if names else operation.description
