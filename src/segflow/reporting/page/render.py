@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -87,8 +86,6 @@ def _rank(candidate: Candidate, data: ReportData) -> tuple[bool, float, bool]:
 
 
 def _method(data: ReportData) -> dict[str, Any]:
-    runs = sorted(data.histories, key=lambda history: (history.configuration, history.fold))
-    grouped = groupby(runs, key=lambda run: run.configuration)
     flat = {shape[0] for shape in data.fingerprint.shapes_after_crop} == {1}
     return {
         "configurations": [
@@ -99,12 +96,12 @@ def _method(data: ReportData) -> dict[str, Any]:
         "measures": [measure for measure in data.gallery.measures if measure.values],
         "draw_histogram": draw_histogram,
         "outliers": outliers,
+        "curves": draw_curves(data.histories),
         "reasons": [
             *plan_sentences(data),
             ("Choice", choice_sentences(data)),
             ("Post-processing", postprocessing_sentences(data)),
         ],
-        "curves": [(name, draw_curves(list(group))) for name, group in grouped],
     }
 
 
