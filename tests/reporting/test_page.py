@@ -162,7 +162,9 @@ def test_histograms_name_outliers():
     html = render_report(report_data(gallery=replace(gallery(), measures=(measure,))))
     assert "Far from the others: case &lt;9&gt; (4)." in html
     same = replace(measure, values={"a": 1.5, "b": 1.5})
-    assert "1.5 mm in all cases" in render_report(report_data(gallery=replace(gallery(), measures=(same,))))
+    assert "The same in all cases: spacing along z (1.5 mm)." in render_report(
+        report_data(gallery=replace(gallery(), measures=(same,)))
+    )
 
 
 def test_what_looks_mislabelled(page):

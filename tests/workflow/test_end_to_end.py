@@ -124,7 +124,8 @@ def test_new_images_are_labelled_beside_a_broken_one(finished):
 def test_cascade(experiment):
     names = ["3d_lowres", "3d_cascade_fullres"]
     experiment.configure(folds=[0], configurations=names, planning={"gpu_memory_gb": 0.01})
-    experiment.finish()
+    said = experiment.finish()
+    assert said.count("3d_lowres is trained on all 5 folds, also on those that `folds` leaves out") == 1
     selection = json.loads((experiment.results / "selection.json").read_text())
     assert [c["name"] for c in selection["candidates"]][1] == "3d_cascade_fullres"
     chosen = selection["best"]["name"]

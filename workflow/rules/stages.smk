@@ -11,6 +11,8 @@ Snakemake decide again whether a job is needed when a checkpoint has run and its
 them.
 """
 
+from functools import cache
+
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.settings import settings_of
 from segflow.selection.choose import candidate_members, candidate_name, unscored_choice
@@ -92,6 +94,13 @@ def low_resolution_predictions(wildcards):
     return expand(PREDICTIONS, candidate=LOW_RESOLUTION, fold=folds, **wildcards)
 
 
+@cache
+def say(sentence):
+    """Say something once, whatever the number of times that input functions are called."""
+    if workflow.is_main_process:
+        logger.info(sentence)
+
+
 def planned_configurations(wildcards):
     """Configurations to train, which are known after the check and the plan.
 
@@ -118,6 +127,12 @@ def planned_configurations(wildcards):
             f" {wildcards.recipe} would train; it has {', '.join(planned)}: name some of these"
         )
     used = {name: planned[name] for name in PLANS.names if name in wanted}
+    left_out = set(range(source.n_folds)) - set(source.folds)
+    if left_out and (refining := sorted(set(used) & set(PLANS.cascades))):
+        say(
+            f"{wildcards.dataset}: {', '.join(refining)} learns from predictions of all held-out cases, so"
+            f" {LOW_RESOLUTION} is trained on all {source.n_folds} folds, also on those that `folds` leaves out"
+        )
     if shortage := too_many_gpus(CONFIG, RECIPES[wildcards.recipe], used):
         raise WorkflowError(shortage)
     return list(used)

@@ -134,7 +134,9 @@ def _measures(data: ReportData) -> list[Row]:
     """Spacing, size, intensities and volumes of every case."""
     measured = data.gallery.measures
     return [
-        {"case": fact.case} | {f"{m.name} {m.unit}".strip(): m.values.get(fact.case) for m in measured}
+        {"case": fact.case}
+        | {f"{m.name} {m.unit}".strip(): m.values.get(fact.case) for m in measured}
+        | {"looks mislabelled": " ".join(fact.doubts)}
         for fact in data.gallery.facts
     ]
 

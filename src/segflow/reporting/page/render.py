@@ -114,11 +114,9 @@ def _method(data: ReportData) -> dict[str, Any]:
         ],
         "spacing": _ranges(data.fingerprint.spacings, flat=flat),
         "shape": _ranges(data.fingerprint.shapes_after_crop, flat=flat),
-        "measures": [
-            (measure, draw_histogram(measure) if measure.varies else "", outliers(measure))
-            for measure in data.gallery.measures
-            if measure.values
-        ],
+        "measures": [measure for measure in data.gallery.measures if measure.values],
+        "draw_histogram": draw_histogram,
+        "outliers": outliers,
         "curves": [(name, draw_curves(list(group))) for name, group in grouped],
     }
 
