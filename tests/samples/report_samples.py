@@ -124,7 +124,7 @@ def gallery():
     )
 
 
-def assessment(labels=LABELS):
+def assessment(labels=LABELS, cases=("case_0", "case_1", "case_2")):
     """Three cases of two configurations in arrays of a few voxels, measured in every way."""
     how = decide_measures(EvaluationConfig(), labels, [((4, 9, 9), (2.0, 1.0, 1.0))], has_spacing=True)
     wanted = Further(FURTHER_METRICS, how.tolerances_mm)
@@ -149,7 +149,8 @@ def assessment(labels=LABELS):
         seed=0,
         classes=sum_up(measures, ["0", "0", "1"], labels, how),
         cases=tuple(
-            AssessedCase(case=f"case_{i}", fold="001"[i], values=one.values) for i, one in enumerate(measures)
+            AssessedCase(case=case, fold=fold, values=one.values)
+            for case, fold, one in zip(cases, "001", measures, strict=True)
         ),
         values=value_names(labels),
         confusion=tuple(map(tuple, np.sum([one.confusion for one in measures], axis=0).tolist())),

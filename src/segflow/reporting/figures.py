@@ -36,6 +36,7 @@ __all__ = [
     "draw_svg",
     "in_colours",
     "lay_out_plot",
+    "plain",
     "style_axes",
     "style_epochs",
 ]
@@ -196,6 +197,13 @@ def _inline(text: str) -> str:
     for stand_in, variable in _VARIABLES.items():
         svg = svg.replace(stand_in, f"var({variable})")
     return svg.strip()
+
+
+def plain(name: str) -> str:
+    """A name without control characters, which XML does not have."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
+    )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
 from segflow.contracts.assessment import AssessedClass, Assessment
-from segflow.reporting.figures import FAINT, INK, class_colour, draw_svg, in_colours, style_axes
+from segflow.reporting.figures import FAINT, INK, class_colour, draw_svg, in_colours, plain, style_axes
 
 __all__ = ["score_figures", "score_panels"]
 
@@ -64,7 +64,7 @@ def _draw_all(panels: list[_Draw], figure: Figure) -> None:
 
 def _axes(one: AssessedClass, figure: FigureBase, x: str, y: str) -> Axes:
     axes = figure.subplots()
-    axes.set_title(one.name, color=INK, loc="left", fontsize=9)
+    axes.set_title(plain(one.name), color=INK, loc="left", fontsize=9)
     axes.set_xlabel(x, color=INK)
     axes.set_ylabel(y, color=INK)
     style_axes(axes)

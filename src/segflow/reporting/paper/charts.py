@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from segflow.contracts.scores import Resampled
 from segflow.metrics.overlap import target_key
 from segflow.reporting.data import ReportData
-from segflow.reporting.figures import class_colour, draw_curves, draw_histogram, draw_svg
+from segflow.reporting.figures import class_colour, draw_curves, draw_histogram, draw_svg, plain
 from segflow.reporting.score_figures import score_figures
 from segflow.reporting.scores import metric_tables
 
-__all__ = ["charts", "draw_strips", "plain"]
+__all__ = ["charts", "draw_strips"]
 
 _GOLDEN = (5**0.5 - 1) / 2  # spreads dots sideways, evenly and reproducibly
 _WIDTH = 7.0  # of a page, in inches
@@ -108,10 +108,3 @@ def _style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-def plain(name: str) -> str:
-    """A name without control characters, which XML does not have."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
-    )
