@@ -121,7 +121,7 @@ def test_a_target_spacing(plan_of):
     ("words", "message"),
     [
         (["--recipe", "nnunett"], "there is no recipe 'nnunett'; choose one of nnunet, flare21, nnunet-2018"),
-        (["--recipe", "none.yaml"], "recipe file none.yaml cannot be read"),
+        (["--recipe", "none.yaml"], "none.yaml cannot be read"),
         (["--gpu-memory", "0"], "'gpu_memory_gb': Input should be greater than 0 (found 0.0)"),
         (["--gpu-memory", "inf"], "'gpu_memory_gb': Input should be a finite number"),
         (["--gpu-memory", "1e-12"], "no network fits the memory to plan for"),

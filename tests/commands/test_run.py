@@ -136,7 +136,9 @@ def test_where_a_configuration_is_no_yaml(tmp_path, monkeypatch, capsys):
 def test_a_configuration_file_that_cannot_be_understood(tmp_path, capsys, text):
     (tmp_path / "my.yaml").write_text(text)
     assert main(["run", "--configfile", str(tmp_path / "my.yaml")]) == 1
-    assert re.search(r"segflow: \S+my.yaml(:| must hold keys)", capsys.readouterr().err)
+    assert re.search(
+        r"segflow: \S+my.yaml(, line 1, column 4: not|: not| must contain keys)", capsys.readouterr().err
+    )
 
 
 def test_where_the_files_are(capsys):

@@ -18,7 +18,7 @@ RECORD = {
     "train_loss": -0.5, "validation_loss": -0.4, "pseudo_dice": [0.5, 0.7], "mean": 0.6, "ema": 0.55,
     "learning_rate": 0.01, "seconds": 3700.0,
 }  # fmt: skip
-STEPS, DONE = "train 3d_fullres fold 0: 20 steps", "train 3d_fullres fold 0: done on cpu"
+STEPS, DONE = "train 3d_fullres fold 0: 20 steps", "train 3d_fullres fold 0: trained on cpu"
 
 
 def epoch(done: int, **changes: float) -> str:

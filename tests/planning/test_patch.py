@@ -103,7 +103,7 @@ def test_full_batch_must_fit():
 
 
 def low(spacing_mm, median_shape, full_patch, recipe=RECIPE):
-    full = Sizing(spacing_mm, median_shape, Topology((), (), full_patch, ()), 2)
+    full = Sizing(spacing_mm, median_shape, Topology((), (), full_patch, ()), 2, reasons=None)
     return plan_low_resolution(full, recipe, n_cases=100, n_outputs=2)
 
 

@@ -5,54 +5,21 @@ from __future__ import annotations
 import json
 
 import pytest
+from reference_plans import PLANS, file_of, inputs_of
 
-from segflow.contracts.fingerprint import Fingerprint
-from segflow.images.dataset import read_description
 from segflow.network.unet import build_network
 from segflow.nnunet.plans import plan_to_json, read_plan
-from segflow.planning.plan import PlanInput, make_plan
-from segflow.recipes.recipe import recipe_named
-from segflow.storage.files import read_contract
+from segflow.planning.plan import make_plan
 
 pytestmark = pytest.mark.data
-
-#: (folder, file, recipe, format): "old" plans were written before release 2.5.
-LYMPH_NODES = "MIC-DKFZ__nnUNet__LymphNodes250_region"
-PLANS = {
-    "LymphNodes250": (LYMPH_NODES, "nnUNetPlans.json", "nnunet", "new"),
-    "LymphNodes250-L": (LYMPH_NODES, "nnUNetResEncUNetLPlans.json", "resenc-l", "new"),
-    "UPPECT": ("StMerce__UPPECT__UPPECT", "plans.json", "nnunet", "new"),
-    **{
-        name: (f"automl__AutoNNUnet__MSD_Dataset{name}", "plans.json", "nnunet", "new")
-        for name in ("002_Heart", "003_Liver", "004_Hippocampus", "005_Prostate", "007_Pancreas")
-    },
-    "MSSEG": ("ander-elkoroaristizabal__nnunet-ms-segmentation__MSSEG", "nnUNetPlans.json", "nnunet", "old"),
-    "RaSPDAM": ("zhejianglab__RaSPDAM__RaSPDAM", "plans.json", "nnunet", "old"),
-}
 
 
 def names_of(format_):
     return [name for name, (*_, its_format) in PLANS.items() if its_format == format_]
 
 
-def file_of(name, shared):
-    return shared / "reference" / "plans" / PLANS[name][0] / PLANS[name][1]
-
-
 def planned(name, shared):
-    folder = file_of(name, shared).parent
-    description, labels = read_description(folder / "dataset.json")
-    channels = description["channel_names"]
-    sample = PlanInput(
-        name=folder.name,
-        channel_names=tuple(channels[str(number)] for number in range(len(channels))),
-        n_cases=description["numTraining"],
-        n_outputs=labels.n_entries,
-        file_ending=description["file_ending"],
-        reader=description.get("overwrite_image_reader_writer"),
-    )
-    fingerprint = read_contract(Fingerprint, folder / "dataset_fingerprint.json")
-    return make_plan(fingerprint, sample, recipe_named(PLANS[name][2]).planning)
+    return make_plan(*inputs_of(name, shared))
 
 
 def close(value):

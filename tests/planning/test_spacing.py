@@ -12,22 +12,22 @@ def test_median_spacing():
     sample = fingerprint_of(
         [((1, 2, 1), (50, 50, 50)), ((2, 1, 1), (50, 50, 50)), ((3, 3, 1.5), (9, 50, 50))]
     )
-    assert target_spacing(sample) == (2.0, 2.0, 1.0)
+    assert target_spacing(sample).target_mm == (2.0, 2.0, 1.0)
 
 
 def test_coarse_axis_takes_the_tenth_percentile():
     cases = [((float(mm), 1.0, 1.0), (20, 200, 200)) for mm in range(2, 13)]  # 2..12 mm: 10th percentile 3
-    assert target_spacing(fingerprint_of(cases)) == (3.0, 1.0, 1.0)
+    assert target_spacing(fingerprint_of(cases)).target_mm == (3.0, 1.0, 1.0)
 
 
 def test_coarse_axis_stays_coarsest():
     cases = [((0.5, 1.0, 1.0), (20, 200, 200))] * 2 + [((6.0, 1.0, 1.0), (20, 200, 200))] * 8
-    assert target_spacing(fingerprint_of(cases)) == (1.00001, 1.0, 1.0)
+    assert target_spacing(fingerprint_of(cases)).target_mm == (1.00001, 1.0, 1.0)
 
 
 def test_coarse_axis_may_become_as_fine_as_the_others():
     cases = [((1.0, 1.0, 1.0), (20, 200, 200))] * 2 + [((6.0, 1.0, 1.0), (20, 200, 200))] * 8
-    assert target_spacing(fingerprint_of(cases)) == (1.0, 1.0, 1.0)
+    assert target_spacing(fingerprint_of(cases)).target_mm == (1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,9 @@ def test_coarse_axis_may_become_as_fine_as_the_others():
 )
 def test_both_conditions_are_strict(coarse_mm, slices, lowered):
     cases = [((2.0, 1.0, 1.0), (slices, 200, 200))] * 2 + [((coarse_mm, 1.0, 1.0), (slices, 200, 200))] * 8
-    assert target_spacing(fingerprint_of(cases))[0] == (pytest.approx(2.0) if lowered else coarse_mm)
+    assert target_spacing(fingerprint_of(cases)).target_mm[0] == (
+        pytest.approx(2.0) if lowered else coarse_mm
+    )
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,10 @@ def test_some_fields_only():
             ['training.batch_size={"2d":1}', 'training.batch_size={"x":2}'],
             TrainingRecipe(batch_size={"x": 2}),
         ),
+        (
+            ["training.batch_size={2d: 1, 3d_fullres: 3}"],
+            TrainingRecipe(batch_size={"2d": 1, "3d_fullres": 3}),
+        ),
         (["inference.step=2", "training.epochs=5", "trainingx.epochs=9"], TrainingRecipe(epochs=5)),
         (["training.loss=ce", "training.pretrained=a=b.c"], TrainingRecipe(loss="ce", pretrained="a=b.c")),
     ],
@@ -93,6 +97,7 @@ def test_words_to_a_section(words, expected):
         ("training.epochs=null", r"'epochs': "),
         ('training.batch_size={"4+d":2}', r"'batch_size\.4\+d.*': "),
         ("training.batch_size=3", r"'batch_size': "),
+        ("training.batch_size={2d: 1", r"'batch_size': .*\(found '\{2d: 1'\)"),
         ("training.deep_supervision_weights=[]", r"'deep_supervision_weights': "),
         ("training.deep_supervision_weights=[1,-1]", r"'deep_supervision_weights\.1': "),
         ("training.deep_supervision_weights=[0,1]", r"the first of training\.deep_supervision_weights"),

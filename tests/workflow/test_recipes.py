@@ -104,9 +104,9 @@ def test_a_file_may_say_nothing(text, file):
         ),
         ("trainng: {epochs: 7}", r"mine\.yaml: unknown key 'trainng': did you mean 'training'\?"),
         ("training: 7", r"mine\.yaml: 'training': "),
-        ("training: {epochs: 7", r"mine\.yaml is not valid YAML: "),
-        ("[training]", r"mine\.yaml must contain sections such as 'training'"),
-        ("!!python/object/apply:os.getcwd []", r"mine\.yaml is not valid YAML: "),
+        ("training: {epochs: 7", r"mine\.yaml, line 1, column 23: not YAML: "),
+        ("[training]", r"mine\.yaml must contain keys or sections such as 'training'"),
+        ("!!python/object/apply:os.getcwd []", r"mine\.yaml, line 1, column 1: not YAML: "),
     ],
 )
 def test_a_file_that_is_wrong(text, message, file):
@@ -118,7 +118,7 @@ def test_a_file_that_is_wrong(text, message, file):
     ("recipe", "message"),
     [
         ("nnunett", r"there is no recipe 'nnunett'; choose one of nnunet"),
-        ("a/other.yaml", r"recipe file a/other\.yaml cannot be read: No such file"),
+        ("a/other.yaml", r"a/other\.yaml cannot be read: No such file"),
     ],
 )
 def test_recipes_that_do_not_exist(recipe, message):

@@ -51,7 +51,7 @@ def plan(
 
     Source: method.md section 6.
     """
-    about = _plan_input(dataset)
+    about = plan_input(dataset)
     measured = read_contract(Fingerprint, fingerprint)
     words = [
         *values.settings,
@@ -72,7 +72,8 @@ def plan(
         _show_cost(dataset, output, words)
 
 
-def _plan_input(file: Path) -> PlanInput:
+def plan_input(file: Path) -> PlanInput:
+    """What planning needs to know of a dataset.json."""
     description, labels = read_description(file)
     return PlanInput(
         # By which nnU-Net finds the data set's folders; a link has a name of its own.

@@ -12,7 +12,7 @@ from segflow.commands.arguments import CORES, DatasetFile, ExperimentFolder, Inp
 from segflow.commands.gallery import make_gallery
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
-from segflow.commands.recorded import read_method
+from segflow.commands.recorded import provenance_rows, read_method
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.assessment import Assessment
 from segflow.contracts.case import Dataset
@@ -68,6 +68,8 @@ def report(
     folder, card = outcome.folder, outcome.card
     networks = [read_contract(NetworkCard, file) for file in _of_trainings(outcome, "card.json")]
     plan = read_plan(folder / "model" / "plans.json")
+    fingerprint = read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json")
+    method = read_method(outcome, plan, fingerprint)
     splits = folder.parent / "splits_final.json"
     qualified = cautions(
         outcome.summary,
@@ -85,9 +87,9 @@ def report(
         labels=outcome.labels,
         channel_names=tuple(map(str, outcome.description["channel_names"].values())),
         file_ending=label_ending(str(outcome.description["file_ending"])),
-        fingerprint=read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json"),
+        fingerprint=fingerprint,
         plan=plan,
-        method=read_method(outcome),
+        method=method,
         trained={network.configuration.name: network.configuration for network in networks},
         selection=card.selection,
         summary=outcome.summary,
@@ -99,7 +101,7 @@ def report(
         histories=_histories(outcome),
         gallery=gallery,
         stages=_stages(folder),
-        provenance=_provenance(outcome, networks),
+        provenance=provenance_rows(outcome, networks, method),
         fast=_fast(outcome),
         assessment=_assessment(folder),
         folder=beside.name,
@@ -178,23 +180,3 @@ def _diagnoses(outcome: Outcome) -> tuple[str, ...]:
         for sentence in diagnoses(records, names, epochs=len(records)):
             concerned[sentence].append(f"{file.parts[-3]} {file.parts[-2].replace('_', ' ')}")
     return tuple(f"{', '.join(trainings)}: {sentence}." for sentence, trainings in concerned.items())
-
-
-def _provenance(outcome: Outcome, networks: list[NetworkCard]) -> tuple[tuple[str, str], ...]:
-    card = outcome.card
-    settings = {
-        "recipe": card.recipe,
-        "folds": ", ".join(map(str, card.folds)),
-        "epochs": ", ".join(sorted({str(network.epochs) for network in networks})),
-        "seed": ", ".join(sorted({str(network.seed) for network in networks})),
-        "device": ", ".join(sorted({network.device for network in networks})),
-        "mirroring": _mirroring(card.inference["mirroring"]),
-        "tile step": f"{card.inference['step']:g}",
-    }
-    return (*settings.items(), *card.versions.items())
-
-
-def _mirroring(axes: float | str | tuple[str, ...]) -> str:
-    if isinstance(axes, tuple):
-        return ", ".join(axes)
-    return "yes" if axes else "no"

@@ -20,8 +20,9 @@ from cyclopts import Parameter
 from segflow.commands.arguments import DatasetFile, InputFile, OutputFolder, Positive, Seed
 from segflow.commands.console import console
 from segflow.contracts.errors import ConfigurationError
+from segflow.recipes.settings import read_settings
 from segflow.storage.files import write_text
-from segflow.workflow.config import WorkflowConfig, read_settings
+from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.location import location
 from segflow.workflow.recipes import read_recipes
 

@@ -169,7 +169,7 @@ def train(
         write_text(output.with_name("card.json"), card.to_json())
         _write_table(history, labels, [asdict(record) for record in result.history])
         save_network(output, card, result.weights)
-    logger.info("%s: done on %s", what, ", ".join(devices))
+    logger.info("%s: trained on %s", what, ", ".join(devices))
 
 
 def _checked(store: CaseStore, digests: Mapping[str, str], threads: int) -> CaseStore:

@@ -156,7 +156,7 @@ def _read(log: Path, found: _Training) -> None:
             found.state = "resumed"
         elif text.startswith(("stopped by signal", "interrupted")):
             found.state = "interrupted"
-        elif ": done on " in text:
+        elif ": trained on " in text:
             found.state = "finished"
 
 

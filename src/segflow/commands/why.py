@@ -13,7 +13,7 @@ from rich.table import Table
 
 from segflow.commands.console import answers
 from segflow.contracts.errors import ConfigurationError
-from segflow.workflow.config import read_settings
+from segflow.recipes.settings import read_settings
 from segflow.workflow.location import location
 from segflow.workflow.snakemake import PlannedJobs, planned_jobs
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from segflow.contracts.errors import PlanError
+from segflow.contracts.reasons import SizeReasons
 from segflow.planning.topology import Topology, activations, topology
 from segflow.recipes.planner import PlannerRecipe
 
-__all__ = ["Sizing", "plan_low_resolution", "size_patch_and_batch"]
+__all__ = ["Sizing", "coverage", "plan_low_resolution", "size_patch_and_batch"]
 
 START_VOXELS_3D = 256**3
 START_VOXELS_2D = 2048**2
@@ -32,12 +33,14 @@ class Sizing:
         median_shape: Voxels per axis; may be x.5.
         topology: The patch, and the stages of the network for it.
         batch_size: Patches per step.
+        reasons: For these.
     """
 
     spacing_mm: tuple[float, ...]
     median_shape: tuple[float, ...]
     topology: Topology
     batch_size: int
+    reasons: SizeReasons
 
 
 def size_patch_and_batch(
@@ -75,17 +78,32 @@ def size_patch_and_batch(
     budget *= recipe.gpu_memory_gb / recipe.reference_gpu_gb
     fitting_batch = reference_batch if recipe.full_batch_must_fit else MIN_BATCH
 
-    found = _topology(spacing_mm, _start_patch(spacing_mm, median_shape, recipe), recipe)
+    found = start = _topology(spacing_mm, _start_patch(spacing_mm, median_shape, recipe), recipe)
+    shortened = 0
     estimate = _estimate(found, recipe, n_outputs)
     is_given = recipe.patch_3d is not None and not flat
     while not is_given and estimate / reference_batch * fitting_batch > budget:
         found = _shrink(found, spacing_mm, median_shape, recipe)
+        shortened += 1
         estimate = _estimate(found, recipe, n_outputs)
 
     fitting = budget / estimate * reference_batch
     batch = math.floor(fitting) if recipe.batch_rounding == "down" else round(fitting)
     cap = round(dataset_voxels * recipe.dataset_share / np.prod(found.patch, dtype=np.float64))
-    return Sizing(tuple(spacing_mm), tuple(median_shape), found, max(min(batch, cap), MIN_BATCH))
+    reasons = SizeReasons(
+        start=start.patch,
+        shortened=shortened,
+        is_given=is_given,
+        used=estimate / reference_batch * fitting_batch / budget,
+        needed=fitting_batch,
+        gpu_gb=recipe.gpu_memory_gb,
+        fitting=fitting,
+        cap=cap,
+        share=recipe.dataset_share,
+        edges=tuple([edge // d for edge, d in zip(found.patch, found.divisor, strict=True)]),
+        min_edge=recipe.min_edge,
+    )
+    return Sizing(tuple(spacing_mm), tuple(median_shape), found, max(min(batch, cap), MIN_BATCH), reasons)
 
 
 def plan_low_resolution(
@@ -105,9 +123,9 @@ def plan_low_resolution(
     Source: method.md section 6.7.
     """
     low = list(full.spacing_mm)
-    patch_voxels, median_voxels = math.prod(full.topology.patch), math.prod(full.median_shape)
+    median_voxels, covered = math.prod(full.median_shape), coverage(full)
     found: Sizing | None = None
-    while patch_voxels / median_voxels < MIN_PATCH_COVERAGE:
+    while covered < MIN_PATCH_COVERAGE:
         low = _coarser(low, recipe.low_resolution_step)
         exact = [
             mm / now * size for mm, now, size in zip(full.spacing_mm, low, full.median_shape, strict=True)
@@ -117,9 +135,14 @@ def plan_low_resolution(
         found = size_patch_and_batch(
             low, rounded, recipe, dataset_voxels=median_voxels * n_cases, n_outputs=n_outputs
         )
-        patch_voxels = math.prod(found.topology.patch)
+        covered = math.prod(found.topology.patch) / median_voxels
     saves = math.prod(full.median_shape) / median_voxels >= MIN_VOXEL_REDUCTION
     return found if saves else None
+
+
+def coverage(sizing: Sizing) -> float:
+    """Share of the median image that a patch covers; above 1 if it is larger."""
+    return math.prod(sizing.topology.patch) / math.prod(sizing.median_shape)
 
 
 def _coarser(spacing_mm: Sequence[float], step: float) -> list[float]:

@@ -11,13 +11,21 @@ import numpy as np
 from segflow.contracts.errors import PlanError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.plan import Architecture, Configuration, Normalization, Plan
-from segflow.planning.patch import Sizing, plan_low_resolution, size_patch_and_batch
+from segflow.contracts.reasons import PlanReasons
+from segflow.planning.patch import Sizing, coverage, plan_low_resolution, size_patch_and_batch
 from segflow.planning.spacing import axis_order, inverse_order, median_shape_at, target_spacing
 from segflow.planning.topology import features_per_stage, per_stage
 from segflow.recipes.planner import PlannerRecipe
 from segflow.volumes.crop import reorder
 
-__all__ = ["PlanInput", "make_plan", "mask_normalization", "normalizations", "reader_name"]
+__all__ = [
+    "PlanInput",
+    "make_plan",
+    "make_plan_with_reasons",
+    "mask_normalization",
+    "normalizations",
+    "reader_name",
+]
 
 _CASCADE = "3d_cascade_fullres"
 
@@ -60,8 +68,16 @@ def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecip
 
     Source: method.md section 6.
     """
+    return make_plan_with_reasons(fingerprint, dataset, recipe)[0]
+
+
+def make_plan_with_reasons(
+    fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecipe
+) -> tuple[Plan, PlanReasons]:
+    """A plan as of `make_plan`, and what decided it."""
     _check(fingerprint, dataset)
-    target_mm = recipe.spacing_mm or target_spacing(fingerprint)
+    spacing = target_spacing(fingerprint)
+    target_mm = recipe.spacing_mm or spacing.target_mm
     order = axis_order(target_mm)
     shape = reorder(median_shape_at(fingerprint, target_mm), order)
     sizings = _sizings(reorder(target_mm, order), shape, dataset, recipe)
@@ -71,7 +87,7 @@ def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecip
     z, y, x = reorder([round(float(size)) for size in raw_shape], order)
     schemes = normalizations(dataset.channel_names, given=recipe.normalization)
     masks = mask_normalization(schemes, fingerprint.median_relative_size_after_cropping)
-    return Plan(
+    plan = Plan(
         dataset_name=dataset.name,
         plans_name=recipe.plans_name,
         planner=recipe.planner,
@@ -82,6 +98,13 @@ def make_plan(fingerprint: Fingerprint, dataset: PlanInput, recipe: PlannerRecip
         transpose_backward=inverse_order(order),
         configurations={name: _configuration(name, sizings, schemes, masks, recipe) for name in sizings},
         intensities=fingerprint.foreground_intensity_properties_per_channel,
+    )
+    full = sizings.get("3d_fullres")
+    return plan, PlanReasons(
+        spacing=None if recipe.spacing_mm else spacing,
+        sizes={name: sizing.reasons for name, sizing in sizings.items()},
+        coverage=coverage(full) if full else 1.0,
+        relative_size=fingerprint.median_relative_size_after_cropping,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from segflow.contracts.fingerprint import Fingerprint
+from segflow.contracts.reasons import SpacingReasons
 
 __all__ = ["axis_order", "inverse_order", "median_shape_at", "target_spacing"]
 
@@ -15,23 +16,32 @@ COARSE_AXIS_PERCENTILE = 10
 _TIE_BREAK_MM = 1e-5
 
 
-def target_spacing(fingerprint: Fingerprint) -> tuple[float, ...]:
-    """The spacing to which all cases are resampled, along z, y, x: the median, finer along a coarse axis.
+def target_spacing(fingerprint: Fingerprint) -> SpacingReasons:
+    """The spacing to which all cases are resampled: the median, finer along a coarse axis; with the reasons.
 
     Source: method.md section 6.1.
     """
     spacings = np.asarray(fingerprint.spacings)
-    target = np.percentile(spacings, 50, axis=0)
+    median = np.percentile(spacings, 50, axis=0)
     shape = np.percentile(np.asarray(fingerprint.shapes_after_crop), 50, axis=0)
-    coarse = int(np.argmax(target))
+    coarse = int(np.argmax(median))
     others = [axis for axis in range(3) if axis != coarse]
-    finest_allowed = max(target[others])
-    coarse_in_mm = target[coarse] > ANISOTROPY_RATIO * finest_allowed
+    finest_allowed = max(median[others])
+    coarse_in_mm = median[coarse] > ANISOTROPY_RATIO * finest_allowed
     coarse_in_voxels = shape[coarse] * ANISOTROPY_RATIO < min(shape[others])
+    low = np.percentile(spacings[:, coarse], COARSE_AXIS_PERCENTILE)
+    target = median.copy()
     if coarse_in_mm and coarse_in_voxels:
-        low = np.percentile(spacings[:, coarse], COARSE_AXIS_PERCENTILE)
         target[coarse] = low if low >= finest_allowed else finest_allowed + _TIE_BREAK_MM
-    return tuple(float(value) for value in target)
+    return SpacingReasons(
+        target_mm=tuple(float(value) for value in target),
+        median_mm=tuple(float(value) for value in median),
+        coarse=coarse,
+        times_coarser=float(median[coarse] / finest_allowed),
+        times_shorter=float(min(shape[others]) / shape[coarse]),
+        is_anisotropic=bool(coarse_in_mm and coarse_in_voxels),
+        percentile_mm=float(low),
+    )
 
 
 def axis_order(spacing_mm: Sequence[float]) -> tuple[int, int, int]:

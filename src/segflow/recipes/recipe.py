@@ -7,13 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import ConfigurationError
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.selection import PostprocessingRecipe, SelectionRecipe
+from segflow.recipes.settings import read_settings
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 
 __all__ = ["SECTIONS", "Recipe", "changed", "find_recipe", "recipe_named", "recipe_names"]
@@ -87,14 +86,7 @@ def changed(recipe: Recipe, changes: Mapping[str, Any], *, where: str) -> Recipe
 
 
 def _read(file: Path) -> Recipe:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except OSError as problem:
-        raise ConfigurationError(f"recipe file {file} cannot be read: {problem.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: also of dates and numbers
-        raise ConfigurationError(f"{file} is not valid YAML: {' '.join(str(problem).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{file} must contain sections such as 'training'")
+    content = read_settings(file)
     if "name" in content:
         raise ConfigurationError(f"{file}: a recipe is named after its file; remove 'name'")
     base = recipe_named(str(content.pop("based_on", None) or _DEFAULT))

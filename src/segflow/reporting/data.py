@@ -10,6 +10,7 @@ from segflow.contracts.assessment import Assessment
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, FoldName, Plan
+from segflow.contracts.reasons import PlanReasons
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
@@ -123,6 +124,7 @@ class Method:
         folds: Those that were trained.
         devices: Names of those that networks were trained on.
         versions: segflow, and the libraries that affect its numbers.
+        reasons: Why the plan is as it is; None if its planner cannot be asked again.
     """
 
     recipe: str
@@ -131,6 +133,7 @@ class Method:
     folds: tuple[FoldName, ...] = ()
     devices: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    reasons: PlanReasons | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

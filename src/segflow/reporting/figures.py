@@ -6,9 +6,10 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle, groupby
 from typing import Any
 
 import matplotlib as mpl
@@ -16,7 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from segflow.metrics.overlap import nan_mean
 from segflow.reporting.cases import Measure
@@ -44,7 +45,7 @@ __all__ = [
 #: Safe for any colour vision, most visible on grey images first. Source: Okabe & Ito 2008.
 _CLASSES = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")
 
-_INCHES, _SMALL_INCHES = (9.2, 3.1), (3.3, 1.5)
+_INCHES, _SMALL_INCHES = (4.6, 3.1), (3.3, 1.5)
 _BINS = 24
 _DECADES = 100  # between smallest and largest value: from there on, the axis is logarithmic
 #: Maximum number of points of a curve, means of equal blocks of epochs.
@@ -82,18 +83,24 @@ def class_colour(index: int) -> str:
     return _CLASSES[index % len(_CLASSES)]
 
 
-def draw_curves(histories: Sequence[History], *, inline: bool = True) -> str:
-    """Draw loss and pseudo-Dice of the folds of one configuration.
+def draw_curves(histories: Iterable[History], *, inline: bool = True) -> dict[str, tuple[str, str]]:
+    """Draw loss and pseudo-Dice of each configuration, a curve per fold.
 
     Args:
-        histories: One per fold.
-        inline: For the page, else for a file.
+        histories: One per configuration and fold.
+        inline: For the page, else for files.
 
     Returns:
-        An <svg> element, in which colours are the CSS variables --ink, --line and --series-1 to --series-5; or an SVG
-        file in those that the page has on white.
+        By configuration, two <svg> elements, in which colours are the CSS variables --ink, --line and --series-1 to
+        --series-5; or SVG files in those that the page has on white.
     """
-    return in_colours(draw_svg(_INCHES, partial(_draw_curves, histories)), inline=inline)
+    runs = sorted(histories, key=lambda history: (history.configuration, history.fold))
+    found = {}
+    for name, group in groupby(runs, key=lambda run: run.configuration):
+        folds = list(group)
+        loss, dice = (draw_svg(_INCHES, partial(draw, folds)) for draw in (_draw_loss, _draw_dice))
+        found[name] = (in_colours(loss, inline=inline), in_colours(dice, inline=inline))
+    return found
 
 
 def in_colours(svg: str, *, inline: bool) -> str:
@@ -118,18 +125,22 @@ def draw_svg(inches: tuple[float, float], draw: Callable[[Figure], None]) -> str
     return buffer.getvalue()
 
 
-def _draw_curves(histories: Sequence[History], figure: Figure) -> None:
-    left, right = figure.subplots(1, 2)
-    for number, history in enumerate(histories):
-        colour = list(_SERIES)[number % len(_SERIES)]
+def _draw_loss(folds: Sequence[History], figure: Figure) -> None:
+    axes = figure.subplots()
+    for history, colour in zip(folds, cycle(_SERIES), strict=False):
         label = f"fold {history.fold}"
-        _plot(left, history.epochs, history.train_loss, color=colour, lw=1.4, label=label)
-        _plot(left, history.epochs, history.validation_loss, color=colour, lw=0.9, ls=(0, (2, 1.5)))
-        _plot(right, history.epochs, history.pseudo_dice, color=colour, lw=0.7, alpha=0.4)
-        _plot(right, history.epochs, history.ema_pseudo_dice, color=colour, lw=1.5)
-    style_epochs(left, "Loss (solid: training, dashed: held-out patches)", ink=INK, faint=FAINT)
-    style_epochs(right, "Pseudo-Dice (pale: epoch, bold: moving average)", ink=INK, faint=FAINT)
-    left.legend(frameon=False, labelcolor=INK, ncols=2, handlelength=1.2)
+        _plot(axes, history.epochs, history.train_loss, color=colour, lw=1.4, label=label)
+        _plot(axes, history.epochs, history.validation_loss, color=colour, lw=0.9, ls=(0, (2, 1.5)))
+    style_epochs(axes, "Loss (solid: training, dashed: held-out patches)", ink=INK, faint=FAINT)
+    axes.legend(frameon=False, labelcolor=INK, ncols=2, handlelength=1.2)
+
+
+def _draw_dice(folds: Sequence[History], figure: Figure) -> None:
+    axes = figure.subplots()
+    for history, colour in zip(folds, cycle(_SERIES), strict=False):
+        _plot(axes, history.epochs, history.pseudo_dice, color=colour, lw=0.7, alpha=0.4)
+        _plot(axes, history.epochs, history.ema_pseudo_dice, color=colour, lw=1.5)
+    style_epochs(axes, "Pseudo-Dice (pale: epoch, bold: moving average)", ink=INK, faint=FAINT)
 
 
 def draw_histogram(measure: Measure, *, inline: bool = True) -> str:
@@ -150,6 +161,8 @@ def _draw_histogram(measure: Measure, figure: Figure) -> None:
     axes.hist(values, bins=edges.tolist(), color=next(iter(_SERIES)))
     if is_log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     style_axes(axes, ink=INK, faint=FAINT)
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.set_xlabel(measure.unit, color=INK)

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, Field, model_validator
 
 from segflow.contracts.assessment import EvaluationConfig
 from segflow.contracts.codec import Amount, Contract, Count, PathText
-from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.plan import ConfigurationName
 from segflow.recipes.recipe import SECTIONS, Recipe
 
-__all__ = ["WorkflowConfig", "read_settings", "without_braces"]
+__all__ = ["WorkflowConfig", "without_braces"]
 
 
 def without_braces(path: str) -> str:
@@ -27,25 +25,6 @@ def without_braces(path: str) -> str:
     if set("{}") & set(path):
         raise ValueError(f"{path} has a brace in it, which Snakemake takes for a wildcard; rename it")
     return path
-
-
-def read_settings(file: Path) -> dict[str, Any]:
-    """The content of a configuration file.
-
-    Raises:
-        ConfigurationError: It is not YAML, with line and column, or holds no keys.
-    """
-    try:
-        content = yaml.safe_load(file.read_bytes()) or {}
-    except yaml.MarkedYAMLError as problem:
-        place = problem.problem_mark
-        where = f", line {place.line + 1}, column {place.column + 1}" if place else ""
-        raise ConfigurationError(f"{file}{where}: not YAML: {problem.problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: also of dates and numbers
-        raise ConfigurationError(f"{file}: not YAML: {' '.join(str(problem).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{file} must hold keys such as 'dataset'")
-    return content
 
 
 PlainPath = Annotated[PathText, AfterValidator(without_braces)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from segflow.reporting.figures import (
     draw_histogram,
     lay_out_plot,
 )
+from segflow.reporting.reasons import choice_sentences, plan_sentences, postprocessing_sentences
 from segflow.reporting.score_figures import score_panels
 from segflow.reporting.scores import METRICS, confusion_shares, metric_tables
 from segflow.reporting.tables import case_dice, feature_map_shapes
@@ -105,8 +105,6 @@ def _rank(candidate: Candidate, data: ReportData) -> tuple[bool, float, bool]:
 
 
 def _method(data: ReportData) -> dict[str, Any]:
-    runs = sorted(data.histories, key=lambda history: (history.configuration, history.fold))
-    grouped = groupby(runs, key=lambda run: run.configuration)
     flat = {shape[0] for shape in data.fingerprint.shapes_after_crop} == {1}
     return {
         "configurations": [
@@ -117,7 +115,12 @@ def _method(data: ReportData) -> dict[str, Any]:
         "measures": [measure for measure in data.gallery.measures if measure.values],
         "draw_histogram": draw_histogram,
         "outliers": outliers,
-        "curves": [(name, draw_curves(list(group))) for name, group in grouped],
+        "curves": draw_curves(data.histories),
+        "reasons": [
+            *plan_sentences(data),
+            ("Choice", choice_sentences(data)),
+            ("Post-processing", postprocessing_sentences(data)),
+        ],
     }
 
 

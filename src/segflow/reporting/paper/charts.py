@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import groupby
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,10 +26,10 @@ _WIDE_NAMES = 60  # characters that names beside each other may have in all
 
 def charts(data: ReportData) -> dict[str, str]:
     """Figures by name: Dice per class, candidates with their intervals, training curves, histograms of cases."""
-    runs = sorted(data.histories, key=lambda history: (history.configuration, history.fold))
     found = {
-        f"training_{name}": draw_curves(list(group), inline=False)
-        for name, group in groupby(runs, key=lambda run: run.configuration)
+        f"training_{name}_{what}": svg
+        for name, curves in draw_curves(data.histories, inline=False).items()
+        for what, svg in zip(("loss", "dice"), curves, strict=True)
     }
     for number, measure in enumerate(filter(lambda each: each.values, data.gallery.measures), 1):
         if measure.varies:

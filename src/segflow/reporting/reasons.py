@@ -1,0 +1,253 @@
+"""The method in words: why the plan is as it is, why a model was chosen, and what post-processing gained."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+from segflow.contracts.plan import Configuration, Plan
+from segflow.contracts.reasons import PlanReasons, SizeReasons, SpacingReasons
+from segflow.reporting.data import ReportData
+from segflow.reporting.text import dice_text, listed, number_text, percent_text, shape_text
+
+__all__ = ["choice_sentences", "plan_sentences", "postprocessing_sentences"]
+
+# Limits of the rules. Source: method.md sections 6.1, 6.7, 7.
+_ANISOTROPY, _PERCENTILE, _COVERAGE, _MASK_BELOW = 3, 10, 0.25, 0.75
+#: Share of bootstrap samples from which a choice counts as certain.
+_CERTAIN = 0.95
+_SCHEMES: Final = {
+    "zscore": "z-scored with its mean and standard deviation in each image",
+    "ct": "clipped to the 0.5 and 99.5 percentiles of the annotated voxels of all cases ({0} to {1}) and z-scored with "
+    "their mean ({2}) and standard deviation ({3}), as intensities of CT mean the same in every image",
+    "none": "left as it is",
+    "rescale_0_1": "scaled to the range from 0 to 1 in each image",
+    "rgb_0_1": "divided by 255",
+}
+
+
+def plan_sentences(data: ReportData) -> list[tuple[str, list[str]]]:
+    """Sentences by topic: spacing, configurations, each of them, normalisation; only the last without reasons."""
+    reasons, plan = data.method.reasons, data.plan
+    normalisation = ("Normalisation", list(_normalisation(data)))
+    if reasons is None:
+        return [normalisation]
+    n = len(data.fingerprint.spacings)
+    sizes = [
+        (name, list(_size(plan.configurations[name], of_one)))
+        for name, of_one in reasons.sizes.items()
+        if name != "3d_cascade_fullres"
+    ]
+    return [
+        ("Spacing", list(_spacing(plan, reasons, n))),
+        ("Configurations", list(_configurations(plan, reasons))),
+        *sizes,
+        normalisation,
+    ]
+
+
+def _spacing(plan: Plan, reasons: PlanReasons, n: int) -> Iterator[str]:
+    found = reasons.spacing
+    if found is None:
+        yield "The spacing was given (planning.spacing_mm)."
+    elif "3d_fullres" not in reasons.sizes:
+        in_plane = plan.configurations["2d"].spacing_mm
+        yield f"Images are resampled to {shape_text(in_plane)} mm in plane, the median spacing of the {n} cases."
+    else:
+        yield from _spacing_of_volumes(found, n)
+    if plan.transpose_forward != (0, 1, 2):
+        yield f"Axis {'zyx'[plan.transpose_forward[0]]} is the coarsest and comes first in the plan."
+
+
+def _spacing_of_volumes(reasons: SpacingReasons, n: int) -> Iterator[str]:
+    median, axis = shape_text(reasons.median_mm), "zyx"[reasons.coarse]
+    longer, fewer = (number_text(round(times, 2)) for times in (reasons.times_coarser, reasons.times_shorter))
+    compared = f"Along {axis} voxels are {longer} times as long as along the other axes"
+    compared += f", and the image has {fewer} times fewer"
+    if not reasons.is_anisotropic:
+        yield f"Images are resampled to {median} mm (z, y, x), the median spacing of the {n} cases."
+        if max(reasons.times_coarser, reasons.times_shorter) > _ANISOTROPY:
+            yield f"{compared}; as not both are more than {_ANISOTROPY}, the median decides there, too."
+        else:
+            yield (
+                f"No axis is more than {_ANISOTROPY} times as coarse as the others, so that the median decides along "
+                "all."
+            )
+        return
+    target, percentile = reasons.target_mm[reasons.coarse], number_text(reasons.percentile_mm)
+    yield f"Images are resampled to {shape_text(reasons.target_mm)} mm (z, y, x)."
+    yield (
+        f"The median spacing of the {n} cases is {median} mm. {compared}: both are more than {_ANISOTROPY}, so that "
+        "not the "
+        f"median decides along {axis}, but the {_PERCENTILE}th percentile, {percentile} mm, which keeps the detail of "
+        "images "
+        "with thin slices."
+    )
+    if target != reasons.percentile_mm:
+        yield f"As that is finer than the other axes, their {number_text(target)} mm are taken."
+
+
+def _configurations(plan: Plan, reasons: PlanReasons) -> Iterator[str]:
+    if "3d_fullres" not in reasons.sizes:
+        yield "Images have a single slice, so that only 2d is planned."
+        return
+    yield "2d and 3d_fullres are planned for all volumes; the cross-validation decides between them."
+    covered = _share(reasons.coverage)
+    if reasons.coverage >= _COVERAGE:
+        much = "all" if reasons.coverage >= 1 else f"{covered}"
+        yield (
+            f"A patch of 3d_fullres covers {much} of the median image, not less than {_share(_COVERAGE)}, so that no "
+            "lower "
+            "resolution is needed."
+        )
+    elif "3d_lowres" not in reasons.sizes:
+        yield (
+            f"A patch of 3d_fullres covers {covered} of the median image, less than {_share(_COVERAGE)}; but the lower "
+            "resolution at which it covers more has over half as many voxels, so that it is not worth a network."
+        )
+    else:
+        low = plan.configurations["3d_lowres"]
+        yield (
+            f"A patch of 3d_fullres covers {covered} of the median image, less than {_share(_COVERAGE)}, and sees "
+            "little of "
+            f"what is around it. So there is 3d_lowres, whose spacing of {shape_text(low.spacing_mm)} mm lets a patch "
+            "cover "
+            f"{_share(math.prod(low.patch_shape) / math.prod(low.median_shape))}, and 3d_cascade_fullres, which "
+            "refines its "
+            "result with patch, batch and network of 3d_fullres."
+        )
+
+
+def _size(planned: Configuration, reasons: SizeReasons) -> Iterator[str]:
+    needs = (
+        f"a batch of {reasons.needed} takes {_share(reasons.used)} of the memory that is planned for (a GPU with "
+        f"{number_text(reasons.gpu_gb)} GB)"
+    )
+    median = f"the median image has {shape_text(planned.median_shape)} voxels"
+    patch = shape_text(planned.patch_shape)
+    if reasons.is_given:
+        yield f"The patch of {patch} voxels was given (planning.patch_3d); {median}."
+    elif reasons.shortened:
+        times = "once, along" if reasons.shortened == 1 else f"{reasons.shortened} times, each time along"
+        yield (
+            f"The search for a patch begins with {shape_text(reasons.start)} voxels; {median}. It was shortened "
+            f"{times} the "
+            f"axis that covers most of the image, until the network fits: with {patch} {needs}."
+        )
+    else:
+        yield f"The search for a patch begins with {patch} voxels, and ends with it: {needs}; {median}."
+    yield (
+        f"{number_text(round(reasons.fitting, 2))} patches would fit, and {reasons.cap} have {_share(reasons.share)} "
+        "of the "
+        f"voxels of all cases, the most that a batch may have. The planned size is {planned.batch_size}: the smaller "
+        "of the "
+        "two as a "
+        "whole number, but at least 2."
+    )
+    strides = planned.architecture.strides
+    pools = [sum(stride[axis] == 2 for stride in strides) for axis in range(planned.dimensions)]
+    yield (
+        f"The network halves the patch {listed(map(str, pools))} times along its axes, to {shape_text(reasons.edges)} "
+        "voxels "
+        f"({planned.architecture.n_stages} stages): as long as an edge keeps {reasons.min_edge} voxels, and an axis "
+        "only "
+        "while its voxels are less than twice as long as the shortest."
+    )
+    flat = [kernel for kernel in planned.architecture.kernels if 1 in kernel]
+    if flat:
+        stages = "stage has" if len(flat) == 1 else f"{len(flat)} stages have"
+        yield (
+            f"The first {stages} kernels of {shape_text(flat[0])}, as voxels are at least twice as long along one "
+            "axis."
+        )
+
+
+def _normalisation(data: ReportData) -> Iterator[str]:
+    first = next(iter(data.plan.configurations.values()))
+    said = defaultdict[tuple[str, bool], list[str]](list)
+    for i, (name, scheme, masked) in enumerate(
+        zip(data.channel_names, first.normalization, first.mask_normalization, strict=True)
+    ):
+        found = data.plan.intensities[str(i)]
+        values = (found.percentile_00_5, found.percentile_99_5, found.mean, found.std)
+        said[_SCHEMES[scheme].format(*map(number_text, values)), masked].append(name)
+    kept = data.fingerprint.median_relative_size_after_cropping
+    for (sentence, masked), names in said.items():
+        yield f"{listed(names)}: {sentence}."
+        if masked:
+            yield (
+                f"Only voxels within the non-zero region count for that, as cropping to it keeps {_share(kept)} of "
+                "the median "
+                f"image, less than {_share(_MASK_BELOW)}."
+            )
+
+
+def choice_sentences(data: ReportData) -> list[str]:
+    """Why a model was chosen, and how certain that is; none where nothing was scored."""
+    selection = data.selection
+    best, bootstrap = selection.best, selection.bootstrap
+    if math.isnan(best.foreground_mean_dice):
+        return []
+    if len(selection.candidates) == 1:
+        found = [
+            f"{best.name} is the only candidate, with a mean Dice of {dice_text(best.foreground_mean_dice)}."
+        ]
+    else:
+        score = dice_text(best.foreground_mean_dice)
+        defined = [c for c in selection.candidates if not math.isnan(c.foreground_mean_dice)]
+        highest = max(defined, key=lambda candidate: candidate.foreground_mean_dice)
+        found = [
+            f"{best.name} was chosen: of {len(selection.candidates)} candidates it has the highest mean Dice, {score}."
+        ]
+        if highest.foreground_mean_dice > best.foreground_mean_dice:
+            found = [
+                f"{best.name} was chosen with a mean Dice of {score}: {highest.name} has "
+                f"{dice_text(highest.foreground_mean_dice)}, "
+                f"but a single configuration is preferred within {number_text(selection.prefer_single_within)}."
+            ]
+    resampled = {one.name: one for one in bootstrap.candidates}.get(best.name) if bootstrap else None
+    if bootstrap is None or resampled is None:
+        return found
+    low, high = map(dice_text, resampled.interval)
+    found.append(
+        f"Over {bootstrap.replicates} samples of the {bootstrap.cases} cases, drawn with replacement, its mean Dice "
+        "lies "
+        f"between {low} and {high} in 95 %."
+    )
+    if len(selection.candidates) > 1:
+        certain = resampled.probability_best >= _CERTAIN
+        verdict = (
+            "the choice does not depend on which cases were drawn"
+            if certain
+            else "these cases do not separate the candidates"
+        )
+        found.append(
+            f"It ranks first in {percent_text(resampled.probability_best)} of the samples: {verdict}."
+        )
+    return found
+
+
+def postprocessing_sentences(data: ReportData) -> list[str]:
+    """What was accepted, and what it gained; none where nothing was tried."""
+    found = data.postprocessing
+    before, after = found.foreground_mean_dice_before, found.foreground_mean_dice_after
+    if found.operations:
+        count = (
+            f"{len(found.operations)} of {len(found.steps)} steps" if found.steps else "The given operations"
+        )
+        change = f"{after - before:+.4f}".replace("-", "\N{MINUS SIGN}")
+        verb = "was" if len(found.operations) == 1 else "were"
+        return [
+            f"{count} {verb} accepted: the mean Dice went from {dice_text(before)} to {dice_text(after)} ({change})."
+        ]
+    if found.steps:
+        none = "The only step was not" if len(found.steps) == 1 else f"None of {len(found.steps)} steps was"
+        return [f"{none} accepted, so that label maps stay as the networks predict them."]
+    return []
+
+
+def _share(share: float) -> str:
+    """In percent with three digits, so that it is on the right side of a limit."""
+    return f"{100 * share:.3g} %"
