@@ -114,8 +114,8 @@ def test_what_is_told_of_a_run(tmp_path):
 def test_weights_and_an_edited_plan_are_named_without_their_folder(tmp_path):
     outcome = outcome_of(tmp_path, recipe_named("nnunet"))
     network = outcome.folder / "models" / "3d_fullres" / "fold_0" / "model.pt"
-    note(network, "train", "--pretrained", "/home/anita/weights.pt", "--settings", "training.epochs=7")
-    note(outcome.folder.parent / "plans" / "own" / "plans.json", "plan", "--edited", "/home/anita/mine.json")
+    note(network, "train", "--pretrained", "/elsewhere/weights.pt", "--settings", "training.epochs=7")
+    note(outcome.folder.parent / "plans" / "own" / "plans.json", "plan", "--edited", "/elsewhere/mine.json")
     words = shlex.split(rows_of(outcome)["to repeat it"])
     assert words[-3:] == ["training.epochs=7", "training.pretrained=weights.pt", "plan=mine.json"]
 

@@ -145,9 +145,10 @@ def target_volumes(
     """Volume of each target in ml; area in mm2 if the map has one slice; voxels without a spacing."""
     is_flat = label_map.shape[0] == 1
     voxel = math.prod(spacing_mm[1:] if is_flat else spacing_mm) / (1 if is_flat or not spacing_mm else 1000)
-    return tuple(
-        voxel * int(np.count_nonzero(np.isin(label_map, members(target)))) for target in labels.targets
-    )
+    counts = np.zeros(1 + max(labels.values), np.int64)
+    for plane in label_map:  # whole maps would need eight bytes per voxel
+        counts += np.bincount(plane[plane < len(counts)], minlength=len(counts))
+    return tuple(voxel * int(counts[list(members(target))].sum()) for target in labels.targets)
 
 
 def wrong_way_round(
