@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from segflow.contracts.scores import Resampled
 from segflow.metrics.overlap import target_key
 from segflow.reporting.data import ReportData
-from segflow.reporting.figures import class_colour, draw_curves, draw_histogram, draw_svg
+from segflow.reporting.figures import class_colour, draw_curves, draw_histogram, draw_svg, plain
+from segflow.reporting.score_figures import score_figures
+from segflow.reporting.scores import metric_tables
 
-__all__ = ["charts", "draw_strips", "plain"]
+__all__ = ["charts", "draw_strips"]
 
 _GOLDEN = (5**0.5 - 1) / 2  # spreads dots sideways, evenly and reproducibly
 _WIDTH = 7.0  # of a page, in inches
@@ -36,6 +38,10 @@ def charts(data: ReportData) -> dict[str, str]:
     dice = {name: [case.metrics[key].dice for case in data.summary.metric_per_case] for name, key in targets}
     if data.summary.metric_per_case:
         found["dice"] = draw_strips(dice, "Dice")
+    found |= score_figures(data.assessment)
+    for table in metric_tables(data.assessment) if data.assessment else ():
+        unit = f", {table.unit}" if table.unit else ""
+        found[table.name] = draw_strips({row.name: row.values for row in table.rows}, f"{table.title}{unit}")
     if data.selection.bootstrap:
         rows = [one for one in data.selection.bootstrap.candidates if not math.isnan(one.interval[0])]
         means = {one.name: one.foreground_mean_dice for one in data.selection.candidates}
@@ -101,10 +107,3 @@ def _style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-def plain(name: str) -> str:
-    """A name without control characters, which XML does not have."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
-    )
