@@ -14,6 +14,7 @@ from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
 from segflow.commands.recorded import provenance_rows, read_method
 from segflow.contracts.artefacts import CheckReport
+from segflow.contracts.assessment import Assessment
 from segflow.contracts.case import Dataset
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import Fingerprint
@@ -102,6 +103,7 @@ def report(
         stages=_stages(folder),
         provenance=provenance_rows(outcome, networks, method),
         fast=_fast(outcome),
+        assessment=_assessment(folder),
         folder=beside.name,
         files=pictures,
         warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
@@ -115,6 +117,12 @@ def _stages(folder: Path) -> tuple[StageTime, ...]:
     """Time per stage, beside what was forecast."""
     file, found = folder / "forecast.json", stage_times(folder)
     return compared(found, read_contract(Forecast, file)) if file.exists() else found
+
+
+def _assessment(folder: Path) -> Assessment | None:
+    """None where the model was found by hand, or by an earlier version."""
+    file = folder / "assessment.json"
+    return read_contract(Assessment, file) if file.exists() else None
 
 
 def _fast(outcome: Outcome) -> FastScores | None:

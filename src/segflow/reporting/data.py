@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from segflow.contracts.assessment import Assessment
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, FoldName, Plan
@@ -156,6 +157,7 @@ class ReportData:
         gallery: The cases in pictures.
         stages: In the order in which they ran.
         fast: What `predict --fast` scored, if it did.
+        assessment: What was measured beyond Dice, if it was.
         provenance: Name and value of versions, device, seed, settings.
         warnings: Sentences that qualify the results.
         folder: Name of the folder beside the page.
@@ -179,6 +181,7 @@ class ReportData:
     gallery: Gallery = field(default_factory=Gallery)
     stages: tuple[StageTime, ...] = ()
     fast: FastScores | None = None
+    assessment: Assessment | None = None
     provenance: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     folder: str = "report"

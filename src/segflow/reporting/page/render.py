@@ -23,6 +23,8 @@ from segflow.reporting.figures import (
     lay_out_plot,
 )
 from segflow.reporting.reasons import choice_sentences, plan_sentences, postprocessing_sentences
+from segflow.reporting.score_figures import score_panels
+from segflow.reporting.scores import METRICS, confusion_shares, metric_tables
 from segflow.reporting.tables import case_dice, feature_map_shapes
 from segflow.reporting.text import (
     dice_text,
@@ -54,7 +56,9 @@ def render_report(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= _FILTERS
-    return environment.get_template("report.html.jinja").render(data=data, **_results(data), **_method(data))
+    return environment.get_template("report.html.jinja").render(
+        data=data, **_results(data), **_scores(data), **_method(data)
+    )
 
 
 def _results(data: ReportData) -> dict[str, Any]:
@@ -76,6 +80,21 @@ def _results(data: ReportData) -> dict[str, Any]:
         "resampled": {} if bootstrap is None else {found.name: found for found in bootstrap.candidates},
         # Lowest mean first, since these are the cases to look at.
         "cases": sorted(cases, key=lambda case: (math.isnan(case[2]), case[2], case[0])),
+    }
+
+
+def _scores(data: ReportData) -> dict[str, Any]:
+    found = data.assessment
+    return {
+        "dice_estimates": [one.metrics["dice"] for one in found.classes if "dice" in one.metrics]
+        if found
+        else [],
+        "metric_tables": metric_tables(found) if found else [],
+        "metric_names": METRICS,
+        "confusion": confusion_shares(found) if found else [],
+        "score_panels": score_panels(found),
+        "dice_text": dice_text,
+        "number_text": number_text,
     }
 
 

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 
 from segflow.metrics.overlap import target_key
 from segflow.reporting.data import ReportData
-from segflow.reporting.figures import class_colour, draw_curves, draw_histogram, draw_svg
+from segflow.reporting.figures import class_colour, draw_curves, draw_histogram, draw_svg, plain
+from segflow.reporting.score_figures import score_figures
+from segflow.reporting.scores import metric_tables
 
 __all__ = ["charts", "draw_comparison"]
 
@@ -34,8 +36,11 @@ def charts(data: ReportData) -> dict[str, str]:
     targets = zip(data.labels.target_names, map(target_key, data.labels.targets), strict=True)
     dice = {name: [case.metrics[key].dice for case in data.summary.metric_per_case] for name, key in targets}
     if data.summary.metric_per_case:
-        inches = (max(2.5, min(_WIDTH, 1.0 + 0.9 * len(dice))), 3.2)
-        found["dice"] = draw_svg(inches, lambda figure: _strips(figure.subplots(), dice, "Dice"))
+        found["dice"] = _draw_strips(dice, "Dice")
+    found |= score_figures(data.assessment)
+    for table in metric_tables(data.assessment) if data.assessment else ():
+        unit = f", {table.unit}" if table.unit else ""
+        found[table.name] = _draw_strips({row.name: row.values for row in table.rows}, f"{table.title}{unit}")
     if data.selection.bootstrap:
         means = {one.name: one.foreground_mean_dice for one in data.selection.candidates}
         rows = [
@@ -69,10 +74,15 @@ def _draw_comparison(groups: Sequence[Compared], heights: Sequence[float], figur
         groups, figure.subplots(len(groups), 2, squeeze=False, height_ratios=heights), strict=True
     ):
         _strips(left, scores, "mean Dice of a case")
-        left.set_title(_plain(dataset), loc="left", fontsize=9)
+        left.set_title(plain(dataset), loc="left", fontsize=9)
         rows = [(name.replace("+", " + "), mean, interval, True) for name, mean, interval in pairs]
         _intervals(right, rows, "mean difference in Dice, 95 % interval")
         right.axvline(0, color="black", linewidth=0.8, linestyle=":")
+
+
+def _draw_strips(columns: Mapping[str, Sequence[float]], what: str) -> str:
+    inches = (max(2.5, min(_WIDTH, 1.0 + 0.9 * len(columns))), 3.2)
+    return draw_svg(inches, lambda figure: _strips(figure.subplots(), columns, what))
 
 
 def _strips(axes: Axes, columns: Mapping[str, Sequence[float]], what: str) -> None:
@@ -95,7 +105,7 @@ def _strips(axes: Axes, columns: Mapping[str, Sequence[float]], what: str) -> No
     axes.set_xlim(0.4, len(values) + 0.6)
     turned = sum(map(len, columns)) > _WIDE_NAMES
     axes.set_xticks(
-        range(1, len(values) + 1), [_plain(name) for name in columns], rotation=90 if turned else 0
+        range(1, len(values) + 1), [plain(name) for name in columns], rotation=90 if turned else 0
     )
     axes.set_ylabel(what)
 
@@ -106,7 +116,7 @@ def _intervals(axes: Axes, rows: Sequence[tuple[str, float, tuple[float, float],
     for place, (_, value, interval, filled) in enumerate(reversed(rows)):
         axes.plot(interval, [place, place], color="black", linewidth=1)
         axes.plot([value], [place], "ko", markerfacecolor="black" if filled else "white", markersize=5)
-    axes.set_yticks(range(len(rows)), [_plain(name) for name, *_ in reversed(rows)])
+    axes.set_yticks(range(len(rows)), [plain(name) for name, *_ in reversed(rows)])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel(what)
 
@@ -116,10 +126,3 @@ def _style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-def _plain(name: str) -> str:
-    """A name without control characters, which XML does not have."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
-    )
