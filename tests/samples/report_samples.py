@@ -120,7 +120,7 @@ def gallery():
         facts=facts,
         measures=measures(facts, LABELS, ["T1"]),
         thumbnails={f"case_{i}": Picture(PIXEL, "image, reference, prediction") for i in range(3)},
-        overlays=(Overlay("case_0", "best", 0.85, (Picture(PIXEL, "axial slice 1 of 2"),)),),
+        overlays=(Overlay("case_0", "best", 0.85, (Picture(PIXEL, "axial slice 1 of 2"),), PIXEL, 3),),
     )
 
 

@@ -62,12 +62,16 @@ class Overlay:
         rank: Such as "best".
         mean_dice: Over targets.
         pictures: The largest cross-sections of some targets.
+        slices: The address of a picture of slices one below the other, or "".
+        n_slices: Their number.
     """
 
     case: str
     rank: str
     mean_dice: float
     pictures: tuple[Picture, ...]
+    slices: str = ""
+    n_slices: int = 0
 
 
 @dataclass(frozen=True)

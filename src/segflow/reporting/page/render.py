@@ -27,6 +27,7 @@ from segflow.reporting.score_figures import score_panels
 from segflow.reporting.scores import METRICS, confusion_shares, metric_tables
 from segflow.reporting.tables import case_dice, feature_map_shapes
 from segflow.reporting.text import (
+    SHOWN_RANKS,
     dice_text,
     duration_text,
     number_text,
@@ -75,6 +76,7 @@ def _results(data: ReportData) -> dict[str, Any]:
         "plot_height": HEIGHT,
         "target_keys": keys,
         "target_names": dict(zip(keys, data.labels.target_names, strict=True)),
+        "shown_ranks": SHOWN_RANKS,
         "places": {overlay.case: place for place, overlay in enumerate(data.gallery.overlays)},
         "candidates": sorted(data.selection.candidates, key=lambda each: _rank(each, data)),
         "resampled": {} if bootstrap is None else {found.name: found for found in bootstrap.candidates},
