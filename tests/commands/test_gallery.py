@@ -44,17 +44,20 @@ def finished(tmp_path):
     return Outcome(tmp_path, model_card("2d"), labels_of(2), description, scores), cases
 
 
+def addresses(found):
+    """Of all pictures of a gallery."""
+    large = [address for o in found.overlays for address in (*(p.source for p in o.pictures), o.slices)]
+    return [*(thumbnail.source for thumbnail in found.thumbnails.values()), *large]
+
+
 def test_small_pictures_are_part_of_the_page(finished):
     found, files = gallery.make_gallery(*finished, beside="report", large=5, workers=2)
     assert files == {}
     assert [fact.case for fact in found.facts] == list(found.thumbnails) == list(NAMES)
     assert [overlay.rank for overlay in found.overlays] == ["best", "median", "worst"]
-    shown = [
-        *found.thumbnails.values(),
-        *(picture for overlay in found.overlays for picture in overlay.pictures),
-    ]
-    for picture in shown:
-        head, _, content = picture.source.partition(",")
+    shown = addresses(found)
+    for address in shown:
+        head, _, content = address.partition(",")
         assert head == "data:image/jpeg;base64"
         assert base64.b64decode(content).startswith(b"\xff\xd8")
     assert [fact.case for fact in found.facts if fact.doubts] == [ODD]
@@ -65,13 +68,10 @@ def test_small_pictures_are_part_of_the_page(finished):
 def test_large_ones_lie_beside_it(finished, monkeypatch):
     monkeypatch.setattr(gallery, "_EMBEDDED_BYTES", 0)
     found, files = gallery.make_gallery(*finished, beside="my report", large=1, workers=1)
-    shown = [
-        *found.thumbnails.values(),
-        *(picture for overlay in found.overlays for picture in overlay.pictures),
-    ]
-    assert Counter(unquote(p.source) for p in shown) == Counter(f"my report/{name}" for name in files)
+    shown = addresses(found)
+    assert Counter(map(unquote, shown)) == Counter(f"my report/{name}" for name in files)
     assert found.thumbnails[ODD].source == "my%20report/pictures/%3Dcase%20%232%20%3Cb%3E%2520%C3%A4.jpg"
-    assert sum(name.startswith("pictures/large/") for name in files) == 3 * 2 * 3
+    assert sum(name.startswith("pictures/large/") for name in files) == 3 * (2 * 3 + 1)
 
 
 def test_every_file_is_read_once(finished, monkeypatch):

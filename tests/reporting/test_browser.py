@@ -36,6 +36,11 @@ LOOK = """<script>addEventListener("load", () => {
     width: innerWidth,
     page: document.documentElement.scrollWidth,
     is_dark: parseInt(getComputedStyle(document.body).backgroundColor.slice(4)) < 128,
+    scrolled: [...document.querySelectorAll(".slices input")].map(slider => {
+      slider.value = 1;
+      slider.dispatchEvent(new Event("input"));
+      return getComputedStyle(slider.parentElement.querySelector("img")).objectPosition;
+    }),
     requests: performance.getEntriesByType("resource").map(entry => entry.name),
     broken: [...document.images].filter(image => image.complete && !image.naturalWidth).map(image => image.src),
     shown: [...document.images].filter(image => image.naturalWidth).length,
@@ -83,6 +88,7 @@ def test_the_page_in_a_browser(page, tmp_path, width, options):
     assert seen["page"] <= seen["width"] == width
     assert seen["is_dark"] == bool(options)
     assert (seen["broken"], seen["cut"]) == ([], [])
+    assert seen["scrolled"] == ["0px 50%"]  # the second of three
     assert seen["shown"] == len(re.findall("<img ", page))
     assert {re.match("[a-z]+:", request)[0] for request in seen["requests"]} <= {"file:", "data:"}
     pdf = tmp_path / "report.pdf"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from report_samples import history
 
+from segflow.reporting.cases import Measure
 from segflow.reporting.data import History
 from segflow.reporting.figures import (
     HEIGHT,
@@ -17,6 +18,7 @@ from segflow.reporting.figures import (
     class_colour,
     common_scale,
     draw_curves,
+    draw_histogram,
     lay_out_plot,
 )
 
@@ -28,14 +30,26 @@ def test_colours_repeat_after_seven():
 
 @pytest.mark.parametrize("epochs", [0, 1, 1000])
 def test_curves_are_small_svg_in_the_colours_of_the_page(epochs):
-    svg = draw_curves([history(fold, epochs) for fold in range(6)])
-    ET.fromstring(svg)  # noqa: S314 - our own text
-    assert svg.startswith("<svg")
-    assert "var(--ink)" in svg
-    assert "#0" not in svg.replace("#000000", "")
-    assert "fold 5" in svg
-    assert ' id="figure_1"' not in svg
-    assert len(svg) < 200_000
+    curves = draw_curves([history(fold, epochs) for fold in range(6)])
+    assert list(curves) == ["3d_fullres"]
+    assert "fold 5" in curves["3d_fullres"][0]
+    for svg in curves["3d_fullres"]:
+        ET.fromstring(svg)  # noqa: S314 - our own text
+        assert svg.startswith("<svg")
+        assert "var(--ink)" in svg
+        assert "#0" not in svg.replace("#000000", "")
+        assert ' id="figure_1"' not in svg
+        assert len(svg) < 100_000
+
+
+@pytest.mark.parametrize("is_size", [True, False])
+def test_a_histogram_of_sizes_that_differ_a_hundredfold_has_powers_of_ten(is_size):
+    values = {str(i): float(value) for i, value in enumerate(np.geomspace(0.05, 5000, 50))}
+    svg = draw_histogram(Measure("lesion, annotated", "ml", values, is_size))
+    texts = {element.text for element in ET.fromstring(svg).iter() if element.tag.endswith("text")}  # noqa: S314
+    assert {"ml", "cases"} <= texts
+    assert ({"0.1", "1", "10", "100", "1000"} <= texts) == is_size
+    assert not [text for text in texts if "$" in text]
 
 
 def test_blocks_are_averaged_without_gaps():

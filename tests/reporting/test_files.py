@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from report_pages import Page, check_page
-from report_samples import history, report_data, summary
+from report_samples import assessment, history, report_data, summary
 
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Selection
@@ -41,7 +41,13 @@ def with_names(name) -> ReportData:
     ]
     scores = data.summary.model_copy(update={"metric_per_case": tuple(cases)})
     found = replace(
-        data, labels=labels, summary=scores, channel_names=(name,), dataset=name, warnings=(name,)
+        data,
+        labels=labels,
+        summary=scores,
+        channel_names=(name,),
+        dataset=name,
+        warnings=(name,),
+        assessment=assessment(labels, [f"{i}{name}" for i in range(3)]),
     )
     return replace(found, files=report_files(found))
 
@@ -97,7 +103,10 @@ def test_names_are_text_everywhere(name):
 def test_figures_need_nothing_else():
     files = report_files(report_data())
     assert {path for path in files if path.endswith(".svg")} == {
-        "figures/dice.svg", "figures/candidates.svg", "figures/training_3d_fullres.svg", "figures/histogram_1.svg",
+        "figures/dice.svg", "figures/candidates.svg", "figures/histogram_1.svg",
+        "figures/training_3d_fullres_loss.svg", "figures/training_3d_fullres_dice.svg",
+        "figures/nsd.svg", "figures/hd95.svg", "figures/assd.svg", "figures/volume.svg", "figures/lesions.svg",
+        "figures/bland_altman.svg", "figures/calibration.svg",
     }  # fmt: skip
     for path, content in files.items():
         if path.endswith(".svg"):
@@ -115,7 +124,8 @@ def test_training_curves_have_all_epochs():
 
 def test_nothing_is_written_about_what_is_not_there():
     data = report_data(
-        summary=summary(), gallery=Gallery(), histories=(), stages=(), provenance=(), candidate_summaries={},
+        summary=summary(), assessment=None, gallery=Gallery(), histories=(), stages=(), provenance=(),
+        candidate_summaries={},
         selection=Selection(best=report_data().selection.best, candidates=(report_data().selection.best,)),
     )  # fmt: skip
     files = report_files(data)

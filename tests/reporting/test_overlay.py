@@ -12,7 +12,15 @@ from PIL import Image
 from report_samples import LABELS
 
 from segflow.contracts.case import Geometry
-from segflow.reporting.overlay import THUMBNAIL, View, cut_slice, draw_overlay, draw_thumbnail, view_of
+from segflow.reporting.overlay import (
+    THUMBNAIL,
+    View,
+    cut_slice,
+    draw_overlay,
+    draw_slices,
+    draw_thumbnail,
+    view_of,
+)
 
 
 def case(reference_at=(), prediction_at=(), channels=1, shape=(4, 6, 5)):
@@ -154,10 +162,29 @@ def test_a_thumbnail_has_always_the_same_size(shape, channels, panels):
     assert is_coloured == [False, *[True] * (panels - 1)]
 
 
+def test_slices_to_scroll_through():
+    """From the first to the last with foreground, 24 at most, each as in a thumbnail."""
+    view = viewed([(slice(10, 13), 1)], [(slice(11, 15), 2)], shape=(20, 6, 6))
+    jpeg, n = draw_slices(view, LABELS)
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        assert (n, picture.size) == (5, (3 * 192, 5 * 192))
+        columns = [
+            [picture.getpixel((192 * i + 96, 192 * k + 48 + 32 * (i - 1))) for k in range(5)] for i in (1, 2)
+        ]
+    is_coloured = [[max(pixel) - min(pixel) > 60 for pixel in column] for column in columns]
+    assert is_coloured == [[True] * 3 + [False] * 2, [False] + [True] * 4]
+    assert draw_slices(viewed([()], shape=(50, 6, 6)), LABELS)[1] == 24
+    assert draw_slices(viewed(shape=(3, 6, 6)), LABELS)[1] == 3
+
+
 def test_a_gallery_of_300_cases_has_at_most_20_megabytes():
-    """15 of them are shown large, along three axes for two classes each; noise is what compresses worst."""
+    """15 of them are shown large, along three axes for two classes each, and three with slices to scroll through; noise
+    is what compresses worst."""
     noise = np.random.default_rng(0).normal(size=(1, 1, 500, 500)).astype(np.float32)
     organ = np.pad(np.ones((1, 350, 350), np.int16), ((0, 0), (75, 75), (75, 75)))
     pair = cut_slice(View(noise, organ, organ, (1, 1, 1)), LABELS)
     small, large = draw_thumbnail(pair, LABELS), draw_overlay(pair, LABELS, dpi=110, kind="jpg")
-    assert 300 * len(small) + 15 * 3 * 2 * len(large) < 20e6
+    volume = View(np.repeat(noise, 24, axis=1), *[np.repeat(organ, 24, axis=0)] * 2, (1, 1, 1))
+    slices, n = draw_slices(volume, LABELS)
+    assert n == 24
+    assert 300 * len(small) + 15 * 3 * 2 * len(large) + 3 * len(slices) < 20e6

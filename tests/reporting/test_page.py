@@ -182,12 +182,13 @@ ONLY = candidate("3d_fullres", NAN)
     [
         ({"file_ending": ".png"}, ["case_0.nii.gz"], []),
         (
-            dict.fromkeys(("histories", "stages", "provenance", "warnings"), ()) | {"gallery": Gallery()},
+            dict.fromkeys(("histories", "stages", "provenance", "warnings"), ())
+            | {"gallery": Gallery(), "assessment": None},
             [],
             ['id="training"', 'id="pictures"', 'id="doubts"', "<figure", "Read this first"],
         ),
         (
-            {"selection": SELECTION.model_copy(update={"bootstrap": None})},
+            {"selection": SELECTION.model_copy(update={"bootstrap": None}), "assessment": None},
             [],
             ["95 % interval", "resamples", "preferred"],
         ),
@@ -222,6 +223,7 @@ ONLY = candidate("3d_fullres", NAN)
                 "postprocessing": postprocessing_of(),
                 "histories": (history("all"),),
                 "gallery": Gallery(),
+                "assessment": None,
             },
             [
                 "Not scored: trained on all cases.",

@@ -70,8 +70,8 @@ def words_of(fingerprint, dataset, recipe):
         ("MSSEG", "2d", "begins with 224 x 192 voxels, and ends with it: a batch of 2 takes 2.65 % of the memory"),
         (
             "004_Hippocampus", "3d_fullres",
-            "58.41 patches would fit, and 9 have 5 % of the voxels of all cases, the most that a batch may have. Its "
-            "size is 9:",
+            "58.41 patches would fit, and 9 have 5 % of the voxels of all cases, the most that a batch may have. "
+            "The planned size is 9:",
         ),
         ("003_Liver", "2d", "12.31 patches would fit, and 3157 have 5 % of the voxels of all cases, the most"),
         (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 
 import pandas as pd
 
+from segflow.reporting.scores import METRICS
 from segflow.reporting.text import (
     ABSENT,
     dice_text,
@@ -92,12 +94,24 @@ def expected_rows(tables: Mapping[str, list[dict[str, object]]]) -> dict[str, li
     found: dict[str, list[list[str]]] = {
         section: [] for section in ("result", "candidates", "postprocessing")
     }
-    n = len(tables.get("cases", []))
+    n = sum(
+        row["mean dice"] == row["mean dice"] for row in tables.get("cases", [])
+    )  # the others were not predicted
+    intervals = {
+        row["class"]: f"{dice_text(row['interval from'])} to {dice_text(row['interval to'])}"
+        for row in tables.get("scores", [])
+        if row["metric"] == "dice" and row["of"].startswith("chosen") and row["cases"]
+    }
     for row in tables["classes"]:
         spread = f" \N{PLUS-MINUS SIGN} {dice_text(row['std dice'])}" if row["cases"] > 1 else ""
         of = f" of {n}" if row["cases"] < n else ""
         found["result"].append(
-            [plain(row["name"]), f"{dice_text(row['mean dice'])}{spread}", f"{row['cases']}{of}"]
+            [
+                plain(row["name"]),
+                f"{dice_text(row['mean dice'])}{spread}",
+                intervals.get(row["name"], ""),
+                f"{row['cases']}{of}",
+            ]
         )
     for row in tables["candidates"]:
         name = plain(row["model"]).replace("+", " + ")
@@ -155,6 +169,80 @@ def expected_rows(tables: Mapping[str, list[dict[str, object]]]) -> dict[str, li
     return found
 
 
+ENDS = ("interval from", "interval to")
+
+
+def written(row: Mapping[str, object], text: Callable[[float], str], *names: str) -> str:
+    """A number, or two with "to" in between."""
+    return " to ".join(text(row[name]) for name in names)
+
+
+def expected_metrics(tables: Mapping[str, list[dict[str, object]]]) -> list[list[str]]:
+    """Metrics of all classes beside Dice: one row per table of the page."""
+    by_class: dict[tuple[str, str], list[Mapping[str, object]]] = {}
+    for row in tables.get("scores", []):
+        by_class.setdefault((plain(row["class"]), row["metric"]), []).append(row)
+    found: list[list[str]] = []
+    n = len({row["case"] for row in tables.get("scores_by_case", [])})
+    for (name, metric), (chosen, *others) in by_class.items():
+        title, unit, _ = METRICS[metric]
+        text = number_text if unit else dice_text
+        intervals = [written(row, text, *ENDS) if row["cases"] > 0 else "" for row in (chosen, *others)]
+        means = [
+            f"{text(row['mean'])} {ends}".strip()
+            for row, ends in zip((chosen, *others), intervals, strict=True)
+        ]
+        found.append([name, f"{title} {unit}".strip(), *means])
+        if metric != "dice":
+            spread = f" \N{PLUS-MINUS SIGN} {text(chosen['std'])}" if chosen["cases"] > 1 else ""
+            cases = f"{chosen['cases']:g}" + (f" of {n}" if chosen["cases"] < n else "")
+            found.append([name, f"{text(chosen['mean'])}{spread}", intervals[0], cases])
+    return found
+
+
+def expected_scores(tables: Mapping[str, list[dict[str, object]]]) -> dict[str, list[list[str]]]:
+    """As `expected_rows`, of what is measured beyond Dice."""
+    lesions = [
+        [row["what"].replace("_", " ").capitalize(), dice_text(row["value"]), written(row, dice_text, *ENDS)]
+        for row in tables.get("lesions", [])
+    ]
+    for row in tables.get("lesion_sizes", []):
+        low, high = (number_text(row[name]) for name in ("low", "high"))
+        size = (
+            f"below {high}" if low == ABSENT else f"{low} and more" if high == ABSENT else f"{low} to {high}"
+        )
+        rates = [dice_text(row[name]) for name in ("detection_rate", "false_positives_per_case")]
+        counts = [str(row[name]) for name in ("lesions", "found", "false_positives")]
+        lesions.append([size, *counts[:2], rates[0], counts[2], rates[1]])
+    confusion = []
+    for row in tables.get("confusion", []):
+        counts = [row[name] for name in row if name.startswith("predicted ")]
+        shares = [percent_text(count / sum(counts) if sum(counts) else math.nan) for count in counts]
+        cells = [f"{count} {share}" for count, share in zip(counts, shares, strict=True)]
+        confusion.append([plain(row["reference"]), *cells])
+    limits = ("limit from ml", "limit to ml")
+    volumes = [
+        [
+            plain(row["class"]),
+            str(row["cases"]),
+            number_text(row["bias ml"]),
+            written(row, number_text, *limits),
+        ]
+        for row in tables.get("volumes", [])
+    ]
+    calibration = [
+        [
+            plain(row["class"]), dice_text(row["mean"]), written(row, dice_text, *ENDS),
+            dice_text(row["with probability 0"]),
+        ]
+        for row in tables.get("calibration_errors", [])
+    ]  # fmt: skip
+    return {
+        "scores": expected_metrics(tables), "lesions": lesions, "confusion": confusion, "volumes": volumes,
+        "calibration": calibration,
+    }  # fmt: skip
+
+
 def check_page(html: str, files: Mapping[str, str | bytes]) -> Page:
     """Compare a page with its files.
 
@@ -162,12 +250,12 @@ def check_page(html: str, files: Mapping[str, str | bytes]) -> Page:
         AssertionError: A row of a file is not on the page with the same numbers, or one of the page is in no file.
     """
     page, tables = Page(html), tables_of(files)
-    for section, rows in expected_rows(tables).items():
+    for section, rows in (expected_rows(tables) | expected_scores(tables)).items():
         shown = [[cell for cell in row if cell] for row in page.rows.get(section, [])]
         for row in rows:
             wanted = [cell for cell in row if cell]
             assert wanted in shown, f"{section}: {wanted} is not among {shown}"
-        if section in {"cases", "plan", "postprocessing", "candidates"}:
+        if section in {"cases", "plan", "postprocessing", "candidates", *expected_scores({})}:
             known = [[cell for cell in row if cell] for row in rows]
             assert [row for row in shown if row not in known] == [], section
     facts = [cell for tag, cell in page.facts if tag == "dd"]
@@ -179,6 +267,11 @@ def check_page(html: str, files: Mapping[str, str | bytes]) -> Page:
         for row in tables.get("cases", [])
         for column, value in row.items()
         if column.startswith("dice ")
+    } | {
+        f"{plain(row['case'])}: {row[metric]:.3f}"
+        for row in tables.get("scores_by_case", [])
+        for metric in METRICS
+        if metric in row and row[metric] == row[metric]
     }
     assert {" ".join(point.split()) for point in page.points} <= dice
     return page

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 from case_samples import INTENSITIES, architecture_of, configuration_of, plan_of
 
+from segflow.contracts.assessment import AssessedCase, Assessment, EvaluationConfig
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
 from segflow.contracts.model import ModelCard
@@ -18,11 +20,15 @@ from segflow.contracts.scores import (
     Selection,
     Step,
 )
+from segflow.metrics.calibration import count_calibration
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.cases import CaseFacts, measures
 from segflow.reporting.data import Gallery, History, Method, Overlay, Picture, ReportData, StageTime
+from segflow.selection.assess import measure_case, sum_up, value_names
 from segflow.selection.evaluate import summarise
+from segflow.selection.further import FURTHER_METRICS, Further
+from segflow.selection.measures import decide_measures
 
 LABELS = Labels((("background", 0), ("organ", 1), ("lesion <b>", 2)))
 NAN = float("nan")
@@ -114,7 +120,40 @@ def gallery():
         facts=facts,
         measures=measures(facts, LABELS, ["T1"]),
         thumbnails={f"case_{i}": Picture(PIXEL, "image, reference, prediction") for i in range(3)},
-        overlays=(Overlay("case_0", "best", 0.85, (Picture(PIXEL, "axial slice 1 of 2"),)),),
+        overlays=(Overlay("case_0", "best", 0.85, (Picture(PIXEL, "axial slice 1 of 2"),), PIXEL, 3),),
+    )
+
+
+def assessment(labels=LABELS, cases=("case_0", "case_1", "case_2")):
+    """Three cases of two configurations in arrays of a few voxels, measured in every way."""
+    how = decide_measures(EvaluationConfig(), labels, [((4, 9, 9), (2.0, 1.0, 1.0))], has_spacing=True)
+    wanted = Further(FURTHER_METRICS, how.tolerances_mm)
+    measures = []
+    for number in range(3):
+        reference = np.zeros((4, 9, 9), dtype=np.uint8)
+        reference[1:3, 1:5, 2:6] = 1
+        reference[1, 7, 1] = reference[2, 7, 5:7] = 2 if number < 2 else 0
+        found = np.roll(reference, number, axis=2)
+        maps = {"2d": reference, "3d_fullres": found}
+        measured = measure_case(found, maps, reference, labels, (2.0, 1.0, 1.0), wanted)
+        sure = np.where(np.arange(3)[:, None, None, None] == found, 204, 26).astype(np.float32) / 255
+        table = count_calibration(sure, reference, labels).tolist()
+        measures.append(
+            measured.model_copy(update={"calibration": tuple(tuple(map(tuple, one)) for one in table)})
+        )
+    return Assessment(
+        model="3d_fullres",
+        measures=how.measures,
+        notes=how.notes,
+        replicates=1000,
+        seed=0,
+        classes=sum_up(measures, ["0", "0", "1"], labels, how),
+        cases=tuple(
+            AssessedCase(case=case, fold=fold, values=one.values)
+            for case, fold, one in zip(cases, "001", measures, strict=True)
+        ),
+        values=value_names(labels),
+        confusion=tuple(map(tuple, np.sum([one.confusion for one in measures], axis=0).tolist())),
     )
 
 
@@ -157,6 +196,7 @@ def report_data(**changes):
         ),
         "histories": (history(1), history(0)),
         "gallery": gallery(),
+        "assessment": assessment(),
         "stages": (StageTime("plan", 1), StageTime("train", 7200, 2)),
         "provenance": (("segflow", "0.1.0"),),
         "warnings": ("Trained for a moment.",),

@@ -199,6 +199,23 @@ def test_code_of_a_verb():
     assert not any(name.startswith("segflow.training") for name in digests)
 
 
+def test_what_a_rule_does_not_use_counts_for_nothing(package):
+    """And neither does what only that imports."""
+    files = {
+        "a.py": "from OWN import b, c",
+        "b.py": "from OWN import d",
+        "c.py": "from OWN import e",
+        "d.py": "",
+    }
+    own = package(files | {"e.py": "from OWN import a"})
+    assert closure(f"{own}.a", without=f"{own}.b").keys() == {f"{own}.{name}" for name in "ace"}
+    measured = {"segflow.metrics.surface", "segflow.metrics.lesions"}
+    assert measured <= closure("segflow.commands.evaluate").keys()
+    pruned = closure("segflow.commands.evaluate", without="segflow.selection.further").keys()
+    assert not measured & pruned
+    assert "segflow.metrics.overlap" in pruned
+
+
 @pytest.mark.parametrize("module", COMMANDS)
 def test_what_is_in_no_closure(module):
     """The dispatcher, and what draws beside results."""

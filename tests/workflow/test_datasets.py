@@ -110,6 +110,16 @@ def test_meaning_is_what_bears_on_images_and_labels(lay_out):
     assert sources()["data"].meaning == first
 
 
+def test_tolerances_go_to_the_data_sets_that_have_the_class(lay_out):
+    lay_out()
+    lay_out("other", labels={"background": 0, "lesion": 1})
+    found = sources("data", "other", evaluation={"nsd_tolerance_mm": {"lesion": 3, "organ": 2}})
+    assert [one.evaluation.nsd_tolerance_mm for one in found.values()] == [{"organ": 2}, {"lesion": 3}]
+    assert sources(evaluation={"nsd_tolerance_mm": 1})["data"].evaluation.nsd_tolerance_mm == 1
+    with pytest.raises(ConfigurationError, match="nsd_tolerance_mm: no data set has a class 'liver'"):
+        sources("data", "other", evaluation={"nsd_tolerance_mm": {"liver": 3}})
+
+
 REGIONS = {"background": 0, "organ": [1, 2], "core": 2}
 
 

@@ -93,10 +93,25 @@ def test_whole_pipeline(finished):
     tables = {f"tables/{file.name}": file.read_text() for file in (results / "report" / "tables").iterdir()}
     check_page(report, tables)
     assert "each of" in (results / "report" / "methods.txt").read_text()
+    for words in ("Images are resampled to", "segflow run data --configurations", "training.epochs=2"):
+        assert words in report
 
     before = finished_files(finished)
     assert "Nothing to be done" in finished.finish()
     assert finished_files(finished) == before
+
+
+def test_what_is_sent_around_names_no_folder(finished, tmp_path):
+    """Neither that of the results or of the data set, nor that of the page."""
+    page = tmp_path / "anita" / "page.html"
+    words = ["report", str(finished.results), "--dataset", str(finished.dataset), "--output", str(page)]
+    assert main(words) == 0
+    files = [page, *(file for file in page.with_suffix("").rglob("*") if file.is_file())]
+    assert {file.suffix for file in files} >= {".html", ".csv", ".svg", ".txt", ".bib"}
+    for file in files:
+        content = file.read_bytes()
+        for folder in ("anita", "pytest-", str(finished.folder), str(Path.home())):
+            assert folder.encode() not in content, f"{file.name} names {folder}"
 
 
 def label_new_images(experiment: Experiment, *, broken: bool = False) -> list[Path]:

@@ -29,8 +29,16 @@ from segflow.reporting.cases import (
     wrong_way_round,
 )
 from segflow.reporting.data import Gallery, Overlay, Picture
-from segflow.reporting.overlay import View, cut_slice, draw_overlay, draw_thumbnail, main_axis, view_of
-from segflow.reporting.text import mean_dice, representative_cases, worst_targets
+from segflow.reporting.overlay import (
+    View,
+    cut_slice,
+    draw_overlay,
+    draw_slices,
+    draw_thumbnail,
+    main_axis,
+    view_of,
+)
+from segflow.reporting.text import SHOWN_RANKS, mean_dice, representative_cases, worst_targets
 
 __all__ = ["make_gallery"]
 
@@ -47,22 +55,23 @@ class _Wanted:
         folder: Of the final label maps.
         labels: Classes or regions.
         scores: Of the cases that were predicted, by identifier.
-        large: Cases of which there are large pictures.
+        large: Cases of which there are large pictures, with their ranks.
     """
 
     folder: Path
     labels: Labels
     scores: Mapping[str, CaseScores]
-    large: frozenset[str]
+    large: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class _Look:
-    """One case: what was measured, its thumbnail, and maybe large pictures with what they show."""
+    """One case: what was measured, its thumbnail, maybe large pictures with what they show, and slices to scroll."""
 
     facts: CaseFacts
     thumbnail: bytes
-    large: tuple[tuple[bytes, str], ...]
+    large: tuple[tuple[bytes, str], ...] = ()
+    slices: tuple[bytes, int] = (b"", 0)
 
 
 def make_gallery(
@@ -86,15 +95,15 @@ def make_gallery(
     ending = label_ending(str(outcome.description["file_ending"]))
     scores = {nfc(s.file_name.removesuffix(ending)): s for s in outcome.summary.metric_per_case}
     names = {s.file_name: case for case, s in scores.items()}
-    chosen = [(names[s.file_name], rank) for rank, s in representative_cases(outcome.summary, large)]
-    wanted = _Wanted(outcome.folder / "final", outcome.labels, scores, frozenset(case for case, _ in chosen))
+    chosen = {names[s.file_name]: rank for rank, s in representative_cases(outcome.summary, large)}
+    wanted = _Wanted(outcome.folder / "final", outcome.labels, scores, chosen)
     looks = for_each_case("report", partial(_look, wanted=wanted), cases, workers=workers)
 
     pictures = {f"pictures/{case}.jpg": look.thumbnail for case, look in looks.items()}
     pictures |= {
         f"pictures/large/{case}_{i}.jpg": jpeg
         for case, look in looks.items()
-        for i, (jpeg, _) in enumerate(look.large)
+        for i, (jpeg, _) in enumerate((*look.large, *([look.slices] if look.slices[1] else [])))
     }
     is_embedded = sum(map(len, pictures.values())) <= _EMBEDDED_BYTES
     sources = {
@@ -125,8 +134,10 @@ def make_gallery(
                     Picture(sources[f"pictures/large/{case}_{i}.jpg"], note)
                     for i, (_, note) in enumerate(looks[case].large)
                 ),
+                sources.get(f"pictures/large/{case}_{len(looks[case].large)}.jpg", ""),
+                looks[case].slices[1],
             )
-            for case, rank in chosen
+            for case, rank in chosen.items()
         ),
     )
     return gallery, {} if is_embedded else pictures
@@ -152,16 +163,18 @@ def _look(case: Case, *, wanted: _Wanted) -> _Look:
         foreground_medians(image, reference, labels),
         target_volumes(reference, labels, spacing_mm),
     )
-    large: tuple[tuple[bytes, str], ...] = ()
-    if scores:
-        facts = replace(
-            facts,
-            predicted=target_volumes(prediction, labels, spacing_mm),
-            doubts=wrong_way_round(view.reference, view.prediction, labels, is_oriented=bool(view.planes)),
-        )
-        large = _large_pictures(view, labels, scores) if case.identifier in wanted.large else ()
     thumbnail = draw_thumbnail(cut_slice(view, labels), labels, is_predicted=scores is not None)
-    return _Look(facts, thumbnail, large)
+    if not scores:
+        return _Look(facts, thumbnail)
+    facts = replace(
+        facts,
+        predicted=target_volumes(prediction, labels, spacing_mm),
+        doubts=wrong_way_round(view.reference, view.prediction, labels, is_oriented=bool(view.planes)),
+    )
+    rank = wanted.large.get(case.identifier, "")
+    large = _large_pictures(view, labels, scores) if rank else ()
+    can_scroll = rank in SHOWN_RANKS and view.reference.shape[main_axis(view)] > 1
+    return _Look(facts, thumbnail, large, draw_slices(view, labels) if can_scroll else (b"", 0))
 
 
 def _large_pictures(view: View, labels: Labels, scores: CaseScores) -> tuple[tuple[bytes, str], ...]:

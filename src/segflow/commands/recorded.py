@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 from segflow.commands.outcome import Outcome
 from segflow.commands.plan import plan_input
@@ -12,18 +15,29 @@ from segflow.commands.provenance import provenance_file
 from segflow.contracts.artefacts import Provenance
 from segflow.contracts.errors import ConfigurationError, PlanError
 from segflow.contracts.fingerprint import Fingerprint
-from segflow.contracts.plan import Plan
+from segflow.contracts.model import NetworkCard
+from segflow.contracts.plan import N_FOLDS, Plan, in_order
 from segflow.contracts.reasons import PlanReasons
 from segflow.planning.plan import make_plan_with_reasons
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.planner import PlannerRecipe
-from segflow.recipes.recipe import recipe_named, recipe_names
-from segflow.recipes.settings import parse_settings
+from segflow.recipes.selection import PostprocessingRecipe, SelectionRecipe
+from segflow.recipes.settings import parse_settings, settings_of
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.data import Method
 from segflow.storage.files import read_contract
 
-__all__ = ["read_method", "read_provenance"]
+__all__ = ["provenance_rows", "read_method", "read_provenance"]
+
+#: Of the default recipe, by section.
+_DEFAULTS: Final = {
+    "planning": PlannerRecipe(),
+    "training": TrainingRecipe(),
+    "augmentation": AugmentationRecipe(),
+    "inference": InferenceRecipe(),
+    "selection": SelectionRecipe(),
+    "postprocessing": PostprocessingRecipe(),
+}
 
 
 def read_provenance(result: Path) -> Provenance | None:
@@ -44,7 +58,7 @@ def read_method(outcome: Outcome, plan: Plan, fingerprint: Fingerprint) -> Metho
     trainings = list(_trainings(outcome))
     used = {}
     for configuration, made in trainings:
-        words = [word for word in made.command if word.startswith(("training.", "augmentation."))]
+        words = _words(made.command, "training", "augmentation")
         with suppress(ConfigurationError):  # values of an earlier version
             used[configuration] = (
                 parse_settings(TrainingRecipe, "training", words),
@@ -62,24 +76,107 @@ def read_method(outcome: Outcome, plan: Plan, fingerprint: Fingerprint) -> Metho
 
 
 def _reasons(outcome: Outcome, plan: Plan, fingerprint: Fingerprint) -> PlanReasons | None:
-    """Why a plan is as it is, by making it again; None if it comes out otherwise, as it was edited, for example."""
+    """Why a plan is as it is, by making it again; None if that cannot be done, or it comes out otherwise."""
+    noted = _plan_command(outcome)
+    if not noted:
+        return None
+    try:
+        recipe = parse_settings(PlannerRecipe, "planning", _words(noted, "planning"))
+    except ConfigurationError:  # values of an earlier version
+        return None
     about = plan_input(outcome.folder / "model" / "dataset.json")
-    for recipe in _planning_recipes(outcome):
-        made, reasons = make_plan_with_reasons(fingerprint, about, recipe)
-        if made.configurations == {name: plan.configurations.get(name) for name in made.configurations}:
-            return reasons
-    return None
+    made, reasons = make_plan_with_reasons(fingerprint, about, recipe)
+    same = made.configurations == {name: plan.configurations.get(name) for name in made.configurations}
+    return reasons if same else None
 
 
-def _planning_recipes(outcome: Outcome) -> Iterator[PlannerRecipe]:
-    """What the plan may have been made with: as the jobs of plans have noted it, and the recipe of that name."""
+def _plan_command(outcome: Outcome) -> tuple[str, ...]:
+    """What made the plan of the package; empty if that is not known."""
+    packed = (outcome.folder / "model" / "plans.json").read_bytes()
     for file in sorted((outcome.folder.parent / "plans").glob("*/plans.json")):
         noted = read_provenance(file)
-        with suppress(ConfigurationError):  # values of an earlier version
-            words = [word for word in noted.command if word.startswith("planning.")] if noted else []
-            yield parse_settings(PlannerRecipe, "planning", words)
-    if outcome.card.recipe in recipe_names():
-        yield recipe_named(outcome.card.recipe).planning
+        if noted and file.read_bytes() == packed:
+            return noted.command
+    return ()
+
+
+def _words(command: Iterable[str], *sections: str) -> list[str]:
+    """Values of a recipe in a command, such as "training.epochs=100"."""
+    return [word for word in command if word.partition(".")[0] in sections and "=" in word]
+
+
+def provenance_rows(
+    outcome: Outcome, networks: Sequence[NetworkCard], method: Method
+) -> tuple[tuple[str, str], ...]:
+    """Name and value of what made the results, and how to repeat and to use them; no folder of this machine."""
+    card = outcome.card
+    mirrored = card.inference["mirroring"]
+    rows = {
+        "date": _dates(outcome),
+        "recipe": card.recipe,
+        "folds": ", ".join(map(str, card.folds)),
+        "epochs": ", ".join(sorted({str(network.epochs) for network in networks})),
+        "seed": ", ".join(sorted({str(network.seed) for network in networks})),
+        "device": ", ".join(method.devices or sorted({network.device for network in networks})),
+        "mirroring": ", ".join(mirrored) if isinstance(mirrored, tuple) else "yes" if mirrored else "no",
+        "tile step": f"{card.inference['step']:g}",
+        **card.versions,
+        "to repeat it": _repeat_command(outcome, networks),
+        "to predict": "segflow predict --model model --input IMAGES --output LABELS (in the folder of this page)",
+        "to cite": "doi:10.1038/s41592-020-01008-z (nnU-Net), and what references.bib lists",
+    }
+    return tuple((name, value) for name, value in rows.items() if value)
+
+
+def _dates(outcome: Outcome) -> str:
+    """From the first training to the package; empty if they are not known."""
+    packed = read_provenance(outcome.folder / "model" / "model.json")
+    started = [made.started[:10] for _, made in _trainings(outcome)]
+    if not started or packed is None:
+        return ""
+    return " to ".join(dict.fromkeys((min(started), packed.finished[:10])))
+
+
+def _repeat_command(outcome: Outcome, networks: Sequence[NetworkCard]) -> str:
+    """The call with these values, whatever recipe they are from; empty if no training has noted them."""
+    commands = [made.command for _, made in _trainings(outcome)]
+    if not commands:
+        return ""
+    card = outcome.card
+    trained = in_order(network.configuration.name for network in networks)
+    call = ["segflow", "run", card.dataset, "--configurations", *trained]
+    if card.folds != tuple(range(N_FOLDS)):
+        call += ["--folds", *map(str, card.folds)]
+    call += ["--seed", str(networks[0].seed)]
+    if len(card.selection.candidates) == len(trained) > 1:
+        call.append("ensembles=false")
+    return shlex.join([*call, *_changes(outcome, commands)])
+
+
+def _changes(outcome: Outcome, trainings: Sequence[tuple[str, ...]]) -> list[str]:
+    """Values that differ from those of the default recipe."""
+    card = outcome.card
+    plan, search = _plan_command(outcome), read_provenance(outcome.folder / "postprocessing.json")
+    sizes: dict[str, int] = {}
+    found: list[str] = []
+    for command in trainings:
+        own = parse_settings(TrainingRecipe, "training", _words(command, "training"))
+        sizes |= own.batch_size
+        found += [word for word in _words(command, "training", "augmentation") if ".batch_size=" not in word]
+        found += [f"training.pretrained={Path(file).name}" for file in _after(command, "--pretrained")]
+    found += settings_of("training", TrainingRecipe(batch_size=sizes), only=("batch_size",))
+    found += _words(plan, "planning") + [f"plan={Path(file).name}" for file in _after(plan, "--edited")]
+    found += settings_of("inference", InferenceRecipe.model_validate(card.inference))
+    found += _words(search.command if search else (), "postprocessing")
+    found += settings_of(
+        "selection", SelectionRecipe(prefer_single_within=card.selection.prefer_single_within)
+    )
+    known = {word for section, values in _DEFAULTS.items() for word in settings_of(section, values)}
+    return [word for word in dict.fromkeys(found) if word not in known]
+
+
+def _after(command: Sequence[str], option: str) -> list[str]:
+    return [value for name, value in pairwise(command) if name == option]
 
 
 def _trainings(outcome: Outcome) -> Iterator[tuple[str, Provenance]]:

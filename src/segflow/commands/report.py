@@ -12,8 +12,9 @@ from segflow.commands.arguments import CORES, DatasetFile, ExperimentFolder, Inp
 from segflow.commands.gallery import make_gallery
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
-from segflow.commands.recorded import read_method
+from segflow.commands.recorded import provenance_rows, read_method
 from segflow.contracts.artefacts import CheckReport
+from segflow.contracts.assessment import Assessment
 from segflow.contracts.case import Dataset
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import Fingerprint
@@ -68,6 +69,7 @@ def report(
     networks = [read_contract(NetworkCard, file) for file in _of_trainings(outcome, "card.json")]
     plan = read_plan(folder / "model" / "plans.json")
     fingerprint = read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json")
+    method = read_method(outcome, plan, fingerprint)
     splits = folder.parent / "splits_final.json"
     qualified = cautions(
         outcome.summary,
@@ -87,7 +89,7 @@ def report(
         file_ending=label_ending(str(outcome.description["file_ending"])),
         fingerprint=fingerprint,
         plan=plan,
-        method=read_method(outcome, plan, fingerprint),
+        method=method,
         trained={network.configuration.name: network.configuration for network in networks},
         selection=card.selection,
         summary=outcome.summary,
@@ -99,8 +101,9 @@ def report(
         histories=_histories(outcome),
         gallery=gallery,
         stages=_stages(folder),
-        provenance=_provenance(outcome, networks),
+        provenance=provenance_rows(outcome, networks, method),
         fast=_fast(outcome),
+        assessment=_assessment(folder),
         folder=beside.name,
         files=pictures,
         warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
@@ -114,6 +117,12 @@ def _stages(folder: Path) -> tuple[StageTime, ...]:
     """Time per stage, beside what was forecast."""
     file, found = folder / "forecast.json", stage_times(folder)
     return compared(found, read_contract(Forecast, file)) if file.exists() else found
+
+
+def _assessment(folder: Path) -> Assessment | None:
+    """None where the model was found by hand, or by an earlier version."""
+    file = folder / "assessment.json"
+    return read_contract(Assessment, file) if file.exists() else None
 
 
 def _fast(outcome: Outcome) -> FastScores | None:
@@ -171,23 +180,3 @@ def _diagnoses(outcome: Outcome) -> tuple[str, ...]:
         for sentence in diagnoses(records, names, epochs=len(records)):
             concerned[sentence].append(f"{file.parts[-3]} {file.parts[-2].replace('_', ' ')}")
     return tuple(f"{', '.join(trainings)}: {sentence}." for sentence, trainings in concerned.items())
-
-
-def _provenance(outcome: Outcome, networks: list[NetworkCard]) -> tuple[tuple[str, str], ...]:
-    card = outcome.card
-    settings = {
-        "recipe": card.recipe,
-        "folds": ", ".join(map(str, card.folds)),
-        "epochs": ", ".join(sorted({str(network.epochs) for network in networks})),
-        "seed": ", ".join(sorted({str(network.seed) for network in networks})),
-        "device": ", ".join(sorted({network.device for network in networks})),
-        "mirroring": _mirroring(card.inference["mirroring"]),
-        "tile step": f"{card.inference['step']:g}",
-    }
-    return (*settings.items(), *card.versions.items())
-
-
-def _mirroring(axes: float | str | tuple[str, ...]) -> str:
-    if isinstance(axes, tuple):
-        return ", ".join(axes)
-    return "yes" if axes else "no"

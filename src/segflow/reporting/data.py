@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from segflow.contracts.assessment import Assessment
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Configuration, FoldName, Plan
@@ -61,12 +62,16 @@ class Overlay:
         rank: Such as "best".
         mean_dice: Over targets.
         pictures: The largest cross-sections of some targets.
+        slices: The address of a picture of slices one below the other, or "".
+        n_slices: Their number.
     """
 
     case: str
     rank: str
     mean_dice: float
     pictures: tuple[Picture, ...]
+    slices: str = ""
+    n_slices: int = 0
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,7 @@ class ReportData:
         gallery: The cases in pictures.
         stages: In the order in which they ran.
         fast: What `predict --fast` scored, if it did.
+        assessment: What was measured beyond Dice, if it was.
         provenance: Name and value of versions, device, seed, settings.
         warnings: Sentences that qualify the results.
         folder: Name of the folder beside the page.
@@ -179,6 +185,7 @@ class ReportData:
     gallery: Gallery = field(default_factory=Gallery)
     stages: tuple[StageTime, ...] = ()
     fast: FastScores | None = None
+    assessment: Assessment | None = None
     provenance: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     folder: str = "report"

@@ -6,9 +6,10 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle, groupby
 from typing import Any
 
 import matplotlib as mpl
@@ -16,14 +17,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from segflow.metrics.overlap import nan_mean
 from segflow.reporting.cases import Measure
 from segflow.reporting.data import History
 
 __all__ = [
+    "FAINT",
     "HEIGHT",
+    "INK",
     "WIDTH",
     "DicePlot",
     "Scale",
@@ -32,22 +35,25 @@ __all__ = [
     "draw_curves",
     "draw_histogram",
     "draw_svg",
+    "in_colours",
     "lay_out_plot",
+    "plain",
+    "style_axes",
     "style_epochs",
 ]
 
 #: Safe for any colour vision, most visible on grey images first. Source: Okabe & Ito 2008.
 _CLASSES = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")
 
-_INCHES, _SMALL_INCHES = (9.2, 3.1), (3.3, 1.5)
+_INCHES, _SMALL_INCHES = (4.6, 3.1), (3.3, 1.5)
 _BINS = 24
 _DECADES = 100  # between smallest and largest value: from there on, the axis is logarithmic
 #: Maximum number of points of a curve, means of equal blocks of epochs.
 _POINTS = 250
 # matplotlib knows only colours: each stands for a CSS variable of the page, which differs between light and dark.
-_INK, _FAINT = "#010101", "#020202"
+INK, FAINT = "#010101", "#020202"
 _SERIES = {f"#0300{i:02x}": f"--series-{i + 1}" for i in range(5)}
-_VARIABLES = {_INK: "--ink", _FAINT: "--line", **_SERIES}
+_VARIABLES = {INK: "--ink", FAINT: "--line", **_SERIES}
 _ON_WHITE = dict(
     zip(
         _VARIABLES, ("#1b2430", "#e2e6ec", "#0072b2", "#d55e00", "#009e73", "#b0568d", "#8a7a00"), strict=True
@@ -77,21 +83,28 @@ def class_colour(index: int) -> str:
     return _CLASSES[index % len(_CLASSES)]
 
 
-def draw_curves(histories: Sequence[History], *, inline: bool = True) -> str:
-    """Draw loss and pseudo-Dice of the folds of one configuration.
+def draw_curves(histories: Iterable[History], *, inline: bool = True) -> dict[str, tuple[str, str]]:
+    """Draw loss and pseudo-Dice of each configuration, a curve per fold.
 
     Args:
-        histories: One per fold.
-        inline: For the page, else for a file.
+        histories: One per configuration and fold.
+        inline: For the page, else for files.
 
     Returns:
-        An <svg> element, in which colours are the CSS variables --ink, --line and --series-1 to --series-5; or an SVG
-        file in those that the page has on white.
+        By configuration, two <svg> elements, in which colours are the CSS variables --ink, --line and --series-1 to
+        --series-5; or SVG files in those that the page has on white.
     """
-    return _in_colours(draw_svg(_INCHES, partial(_draw_curves, histories)), inline=inline)
+    runs = sorted(histories, key=lambda history: (history.configuration, history.fold))
+    found = {}
+    for name, group in groupby(runs, key=lambda run: run.configuration):
+        folds = list(group)
+        loss, dice = (draw_svg(_INCHES, partial(draw, folds)) for draw in (_draw_loss, _draw_dice))
+        found[name] = (in_colours(loss, inline=inline), in_colours(dice, inline=inline))
+    return found
 
 
-def _in_colours(svg: str, *, inline: bool) -> str:
+def in_colours(svg: str, *, inline: bool) -> str:
+    """A drawing in stand-ins for colours, for the page or for a file; see `draw_curves`."""
     if inline:
         return _inline(svg)
     for stand_in, colour in _ON_WHITE.items():
@@ -112,18 +125,22 @@ def draw_svg(inches: tuple[float, float], draw: Callable[[Figure], None]) -> str
     return buffer.getvalue()
 
 
-def _draw_curves(histories: Sequence[History], figure: Figure) -> None:
-    left, right = figure.subplots(1, 2)
-    for number, history in enumerate(histories):
-        colour = list(_SERIES)[number % len(_SERIES)]
+def _draw_loss(folds: Sequence[History], figure: Figure) -> None:
+    axes = figure.subplots()
+    for history, colour in zip(folds, cycle(_SERIES), strict=False):
         label = f"fold {history.fold}"
-        _plot(left, history.epochs, history.train_loss, color=colour, lw=1.4, label=label)
-        _plot(left, history.epochs, history.validation_loss, color=colour, lw=0.9, ls=(0, (2, 1.5)))
-        _plot(right, history.epochs, history.pseudo_dice, color=colour, lw=0.7, alpha=0.4)
-        _plot(right, history.epochs, history.ema_pseudo_dice, color=colour, lw=1.5)
-    style_epochs(left, "Loss (solid: training, dashed: held-out patches)", ink=_INK, faint=_FAINT)
-    style_epochs(right, "Pseudo-Dice (pale: epoch, bold: moving average)", ink=_INK, faint=_FAINT)
-    left.legend(frameon=False, labelcolor=_INK, ncols=2, handlelength=1.2)
+        _plot(axes, history.epochs, history.train_loss, color=colour, lw=1.4, label=label)
+        _plot(axes, history.epochs, history.validation_loss, color=colour, lw=0.9, ls=(0, (2, 1.5)))
+    style_epochs(axes, "Loss (solid: training, dashed: held-out patches)", ink=INK, faint=FAINT)
+    axes.legend(frameon=False, labelcolor=INK, ncols=2, handlelength=1.2)
+
+
+def _draw_dice(folds: Sequence[History], figure: Figure) -> None:
+    axes = figure.subplots()
+    for history, colour in zip(folds, cycle(_SERIES), strict=False):
+        _plot(axes, history.epochs, history.pseudo_dice, color=colour, lw=0.7, alpha=0.4)
+        _plot(axes, history.epochs, history.ema_pseudo_dice, color=colour, lw=1.5)
+    style_epochs(axes, "Pseudo-Dice (pale: epoch, bold: moving average)", ink=INK, faint=FAINT)
 
 
 def draw_histogram(measure: Measure, *, inline: bool = True) -> str:
@@ -132,7 +149,7 @@ def draw_histogram(measure: Measure, *, inline: bool = True) -> str:
     Returns:
         As `draw_curves`.
     """
-    return _in_colours(draw_svg(_SMALL_INCHES, partial(_draw_histogram, measure)), inline=inline)
+    return in_colours(draw_svg(_SMALL_INCHES, partial(_draw_histogram, measure)), inline=inline)
 
 
 def _draw_histogram(measure: Measure, figure: Figure) -> None:
@@ -144,10 +161,12 @@ def _draw_histogram(measure: Measure, figure: Figure) -> None:
     axes.hist(values, bins=edges.tolist(), color=next(iter(_SERIES)))
     if is_log:
         axes.set_xscale("log")
-    _style(axes, ink=_INK, faint=_FAINT)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    style_axes(axes, ink=INK, faint=FAINT)
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    axes.set_xlabel(measure.unit, color=_INK)
-    axes.set_ylabel("cases", color=_INK)
+    axes.set_xlabel(measure.unit, color=INK)
+    axes.set_ylabel("cases", color=INK)
 
 
 def _plot(axes: Axes, epochs: Sequence[float], values: Sequence[float], **style: Any) -> None:
@@ -166,10 +185,11 @@ def style_epochs(axes: Axes, title: str, *, ink: str = "#000000", faint: str = "
     axes.set_title(title, color=ink, loc="left", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel("epoch", color=ink)
-    _style(axes, ink=ink, faint=faint)
+    style_axes(axes, ink=ink, faint=faint)
 
 
-def _style(axes: Axes, *, ink: str, faint: str) -> None:
+def style_axes(axes: Axes, *, ink: str = INK, faint: str = FAINT) -> None:
+    """Quiet axes and a grid."""
     axes.set_facecolor("none")
     axes.set_axisbelow(True)
     axes.tick_params(colors=ink, color=faint, labelsize=8)
@@ -192,16 +212,24 @@ def _inline(text: str) -> str:
     return svg.strip()
 
 
+def plain(name: str) -> str:
+    """A name without control characters, which XML does not have."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
+    )
+
+
 @dataclass(frozen=True)
 class Scale:
-    """Dice to pixels, from `low` at the left end to 1; the same for all plots of a table. `ticks` are labelled."""
+    """Scores to pixels, from `low` at the left end to `high`; the same for all of a table. `ticks` are labelled."""
 
     low: float
     ticks: tuple[float, ...]
+    high: float = 1.0
 
-    def x(self, dice: float) -> float:
+    def x(self, score: float) -> float:
         """Pixels from the left."""
-        share = (dice - self.low) / (1 - self.low)
+        share = (score - self.low) / (self.high - self.low)
         return round(_MARGIN + share * (WIDTH - 2 * _MARGIN), 1)
 
 

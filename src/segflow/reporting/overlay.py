@@ -31,6 +31,7 @@ __all__ = [
     "View",
     "cut_slice",
     "draw_overlay",
+    "draw_slices",
     "draw_thumbnail",
     "main_axis",
     "view_of",
@@ -51,6 +52,7 @@ _TRACED = 600  # rows or columns at most of a mask whose contour is traced
 #: Pixels of a thumbnail's panels, each a square.
 THUMBNAIL = 128
 _SEEN = 8 * THUMBNAIL  # rows or columns at most of a slice from which a thumbnail is made
+_SLICE, _MOST_SLICES = 192, 24  # of a case that can be scrolled through: pixels of a panel
 _OPACITY = 0.55  # of classes over the image
 _QUALITY = {"quality": 75, "subsampling": 0}  # colours of thin lines at full resolution
 
@@ -147,6 +149,10 @@ def cut_slice(
     n = view.reference.shape[axis]
     counts = (_voxels_per_slice(label_map, values, axis) for label_map in (view.reference, view.prediction))
     index = next((int(found.argmax()) for found in counts if found.any()), n // 2)
+    return _slice_at(view, axis, index)
+
+
+def _slice_at(view: View, axis: int, index: int) -> SlicePair:
     colour = view.image.shape[0] == _RGB_CHANNELS and view.image.shape[1] == 1
     pixels = np.moveaxis(view.image[:, 0], 0, -1) if colour else np.take(view.image[0], index, axis=axis)
     planes = [
@@ -156,6 +162,7 @@ def cut_slice(
     pixels, predicted, annotated = planes if axis == 0 else [plane[::-1] for plane in planes]
     height, width = [mm for i, mm in enumerate(view.spacing_mm) if i != axis]
     name = f"{view.planes[axis]} slice" if view.planes else "slice"
+    n = view.reference.shape[axis]
     note = "" if n == 1 else f"{name} {index + 1} of {n}"
     return SlicePair(pixels.astype(np.float32), predicted, annotated, height / width, note)
 
@@ -165,23 +172,49 @@ def draw_thumbnail(pair: SlicePair, labels: Labels, *, is_predicted: bool = True
 
     Each panel is a square of `THUMBNAIL` pixels, in which the whole slice is seen.
     """
+    return _jpeg(_panels(pair, labels, THUMBNAIL, is_predicted=is_predicted))
+
+
+def draw_slices(view: View, labels: Labels) -> tuple[bytes, int]:
+    """Slices from the first to the last one with foreground, perpendicular to the main axis, one below the other.
+
+    Returns:
+        A JPEG file, in which each slice is as in `draw_thumbnail`, and their number: at most 24.
+    """
+    axis = main_axis(view)
+    counts = sum(
+        _voxels_per_slice(m, labels.foreground_values, axis) for m in (view.reference, view.prediction)
+    )
+    hit = np.flatnonzero(counts) if np.any(counts) else np.arange(view.reference.shape[axis])
+    n = min(_MOST_SLICES, int(hit[-1] - hit[0]) + 1)
+    sheet = Picture.new("RGB", (3 * _SLICE, n * _SLICE))
+    for place, index in enumerate(np.linspace(hit[0], hit[-1], n).round().astype(int)):
+        sheet.paste(_panels(_slice_at(view, axis, int(index)), labels, _SLICE), (0, place * _SLICE))
+    return _jpeg(sheet), n
+
+
+def _panels(pair: SlicePair, labels: Labels, side: int, *, is_predicted: bool = True) -> Picture.Image:
+    """Squares of a side in pixels."""
     step = math.ceil(max(pair.reference.shape) / _SEEN)
     grey = _window(pair.image[::step, ::step])
     plain = grey if grey.ndim > _FLAT_DIMENSIONS else np.repeat(grey[..., None], _RGB_CHANNELS, axis=-1)
     height, width = plain.shape[0] * pair.pixel_aspect, plain.shape[1]
-    scale = THUMBNAIL / max(height, width)
+    scale = side / max(height, width)
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
     label_maps = [np.zeros_like(pair.reference), pair.reference, *([pair.prediction] if is_predicted else [])]
-    sheet = Picture.new("RGB", (len(label_maps) * THUMBNAIL, THUMBNAIL), _BACKDROP)
+    sheet = Picture.new("RGB", (len(label_maps) * side, side), _BACKDROP)
     for place, label_map in enumerate(label_maps):
         pixels = plain.copy()
         for number, target in enumerate(labels.targets):
             inside = np.isin(label_map[::step, ::step], members(target))
-            pixels[inside] = (1 - _OPACITY) * plain[inside] + _OPACITY * np.array(
-                to_rgb(class_colour(number))
-            )
+            colour = np.array(to_rgb(class_colour(number)))
+            pixels[inside] = (1 - _OPACITY) * plain[inside] + _OPACITY * colour
         panel = Picture.fromarray(np.rint(255 * pixels).astype(np.uint8)).resize(size, Picture.Resampling.BOX)
-        sheet.paste(panel, (place * THUMBNAIL + (THUMBNAIL - size[0]) // 2, (THUMBNAIL - size[1]) // 2))
+        sheet.paste(panel, (place * side + (side - size[0]) // 2, (side - size[1]) // 2))
+    return sheet
+
+
+def _jpeg(sheet: Picture.Image) -> bytes:
     buffer = io.BytesIO()
     sheet.save(buffer, "JPEG", **_QUALITY)
     return buffer.getvalue()

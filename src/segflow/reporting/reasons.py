@@ -141,7 +141,8 @@ def _size(planned: Configuration, reasons: SizeReasons) -> Iterator[str]:
     yield (
         f"{number_text(round(reasons.fitting, 2))} patches would fit, and {reasons.cap} have {_share(reasons.share)} "
         "of the "
-        f"voxels of all cases, the most that a batch may have. Its size is {planned.batch_size}: the smaller of the "
+        f"voxels of all cases, the most that a batch may have. The planned size is {planned.batch_size}: the smaller "
+        "of the "
         "two as a "
         "whole number, but at least 2."
     )

@@ -12,6 +12,7 @@ import pandas as pd
 from segflow.contracts.plan import Configuration
 from segflow.metrics.overlap import target_key
 from segflow.reporting.data import ReportData
+from segflow.reporting.scores import score_tables
 from segflow.reporting.text import mean_dice, spreads
 from segflow.storage.files import cell_text
 
@@ -48,6 +49,7 @@ def tables(data: ReportData) -> dict[str, Sequence[Row]]:
             {"stage": s.name, "jobs": s.jobs, "seconds": s.seconds, "forecast seconds": s.forecast_s}
             for s in data.stages
         ],
+        **score_tables(data.assessment),
         "provenance": [{"what": what, "value": value} for what, value in data.provenance],
     }
 

@@ -17,6 +17,7 @@ from segflow.recipes.training import TrainingRecipe
 
 __all__ = [
     "ABSENT",
+    "SHOWN_RANKS",
     "Spread",
     "cautions",
     "dice_text",
@@ -33,6 +34,8 @@ __all__ = [
 
 #: Stands for a number that is not defined.
 ABSENT = "\N{EN DASH}"
+#: Cases that the page shows without being asked.
+SHOWN_RANKS = ("best", "median", "worst")
 _MINUTE, _HOUR = 60, 3600
 #: With fewer cases, a standard deviation says little.
 _FEW_CASES = 10
@@ -135,7 +138,8 @@ def worst_targets(case: CaseScores, labels: Labels, n: int = 2) -> list[int]:
 
 
 def _rank(place: int, last: int) -> str:
-    names = {round(last / 2): "median", last: "worst", 0: "best"}
+    best, median, worst = SHOWN_RANKS
+    names = {round(last / 2): median, last: worst, 0: best}
     return names.get(place, f"rank {place + 1} of {last + 1}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,11 @@ from segflow.reporting.figures import (
     lay_out_plot,
 )
 from segflow.reporting.reasons import choice_sentences, plan_sentences, postprocessing_sentences
+from segflow.reporting.score_figures import score_panels
+from segflow.reporting.scores import METRICS, confusion_shares, metric_tables
 from segflow.reporting.tables import case_dice, feature_map_shapes
 from segflow.reporting.text import (
+    SHOWN_RANKS,
     dice_text,
     duration_text,
     number_text,
@@ -55,7 +57,9 @@ def render_report(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= _FILTERS
-    return environment.get_template("report.html.jinja").render(data=data, **_results(data), **_method(data))
+    return environment.get_template("report.html.jinja").render(
+        data=data, **_results(data), **_scores(data), **_method(data)
+    )
 
 
 def _results(data: ReportData) -> dict[str, Any]:
@@ -72,11 +76,27 @@ def _results(data: ReportData) -> dict[str, Any]:
         "plot_height": HEIGHT,
         "target_keys": keys,
         "target_names": dict(zip(keys, data.labels.target_names, strict=True)),
+        "shown_ranks": SHOWN_RANKS,
         "places": {overlay.case: place for place, overlay in enumerate(data.gallery.overlays)},
         "candidates": sorted(data.selection.candidates, key=lambda each: _rank(each, data)),
         "resampled": {} if bootstrap is None else {found.name: found for found in bootstrap.candidates},
         # Lowest mean first, since these are the cases to look at.
         "cases": sorted(cases, key=lambda case: (math.isnan(case[2]), case[2], case[0])),
+    }
+
+
+def _scores(data: ReportData) -> dict[str, Any]:
+    found = data.assessment
+    return {
+        "dice_estimates": [one.metrics["dice"] for one in found.classes if "dice" in one.metrics]
+        if found
+        else [],
+        "metric_tables": metric_tables(found) if found else [],
+        "metric_names": METRICS,
+        "confusion": confusion_shares(found) if found else [],
+        "score_panels": score_panels(found),
+        "dice_text": dice_text,
+        "number_text": number_text,
     }
 
 
@@ -87,8 +107,6 @@ def _rank(candidate: Candidate, data: ReportData) -> tuple[bool, float, bool]:
 
 
 def _method(data: ReportData) -> dict[str, Any]:
-    runs = sorted(data.histories, key=lambda history: (history.configuration, history.fold))
-    grouped = groupby(runs, key=lambda run: run.configuration)
     flat = {shape[0] for shape in data.fingerprint.shapes_after_crop} == {1}
     return {
         "configurations": [
@@ -99,12 +117,12 @@ def _method(data: ReportData) -> dict[str, Any]:
         "measures": [measure for measure in data.gallery.measures if measure.values],
         "draw_histogram": draw_histogram,
         "outliers": outliers,
+        "curves": draw_curves(data.histories),
         "reasons": [
             *plan_sentences(data),
             ("Choice", choice_sentences(data)),
             ("Post-processing", postprocessing_sentences(data)),
         ],
-        "curves": [(name, draw_curves(list(group))) for name, group in grouped],
     }
 
 
