@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from case_samples import labels_of
 from report_samples import candidate, model_card, summary
+from scipy.stats import wilcoxon
 
 from segflow.commands.main import main
 from segflow.commands.outcome import stage_times
 from segflow.contracts.scores import Operation, Selection
-from segflow.storage.files import write_json, write_text
+from segflow.storage.files import cell_text, write_json, write_text
 
 DESCRIPTION = {
     "channel_names": {"0": "CT"},
@@ -61,6 +64,75 @@ def test_a_row_per_experiment(finish, tmp_path):
 def test_names_are_no_formulas_of_a_spreadsheet(name, finish, tmp_path):
     assert main(["compare", finish(name, name, [0.5]), "--output", str(tmp_path / "c.csv")]) == 0
     assert (tmp_path / "c.csv").read_text().splitlines()[1].startswith(f"'{name},'{name},2d,")
+
+
+def tables_of(folder):
+    files = (folder / "comparison" / "tables").iterdir()
+    return {file.stem: pd.read_csv(file) for file in files}
+
+
+def test_experiments_on_the_same_cases_are_paired(finish, tmp_path):
+    """And only these: neither those of another data set nor those with other cases."""
+    dices = {
+        "nnunet": [0.5, 0.7, 0.9],
+        "mine": [0.4, 0.7, 0.75],
+        "swift": [0.6, 0.8, 0.95],
+        "short": [0.5, 0.6],
+    }
+    folders = [finish("liver", recipe, values) for recipe, values in dices.items()]
+    folders.append(finish("spleen", "nnunet", [0.5, 0.7, 0.9]))
+    assert main(["compare", *folders, "--output", str(tmp_path / "comparison.csv")]) == 0
+    tables = tables_of(tmp_path)
+    differences, ranks, cases = (tables[name] for name in ("differences", "ranks", "cases"))
+    assert list(zip(differences["first"], differences["second"], strict=True)) == [
+        ("nnunet", "mine"), ("nnunet", "swift"), ("mine", "swift"),
+    ]  # fmt: skip
+    assert set(differences["dataset"]) == {"liver"}
+    for _, row in differences.iterrows():
+        apart = [a - b for a, b in zip(dices[row["first"]], dices[row["second"]], strict=True)]
+        assert row["mean difference"] == pytest.approx(sum(apart) / 3)
+        assert row["interval from"] <= row["mean difference"] <= row["interval to"]
+        assert row["p corrected"] >= row["p"] == pytest.approx(wilcoxon(apart).pvalue)
+    assert list(ranks["mean dice"]) == [pytest.approx(sum(dices[name]) / 3) for name in ranks["experiment"]]
+    assert list(ranks["share of rank 1"]) == [0, 0, 1]  # swift is best in every case
+    assert ranks.filter(like="share").sum(axis=1).tolist() == pytest.approx([1, 1, 1])
+    for name in ("nnunet", "mine", "swift"):
+        assert list(cases[f"dice {name}"]) == pytest.approx(dices[name])
+    notes = (tmp_path / "comparison" / "notes.txt").read_text()
+    assert "liver: nnunet, mine and swift were compared on the same 3 cases." in notes
+    assert "liver: short cannot be paired, as no other experiment" in notes
+    assert "spleen: nnunet cannot be paired" in notes
+    svg = ET.parse(tmp_path / "comparison" / "figures" / "comparison.svg")  # noqa: S314 - our own file
+    texts = {"".join(element.itertext()) for element in svg.iter() if element.tag.endswith("text")}
+    assert {"liver", "nnunet", "mine \N{MINUS SIGN} swift"} <= texts
+
+
+def test_one_recipe_of_two_calls(finish, tmp_path):
+    first = finish("liver", "nnunet", [0.5, 0.7])
+    shutil.copytree(first, tmp_path / "again" / "liver" / "nnunet")
+    folders = [first, str(tmp_path / "again" / "liver" / "nnunet")]
+    assert main(["compare", *folders, "--output", str(tmp_path / "comparison.csv")]) == 0
+    (row,) = tables_of(tmp_path)["differences"].to_dict("records")
+    assert (row["first"], row["second"], row["mean difference"], row["p"]) == ("nnunet", "nnunet (2)", 0, 1)
+
+
+def test_nothing_to_compare(finish, tmp_path):
+    assert main(["compare", finish("liver", "all", []), "--output", str(tmp_path / "comparison.csv")]) == 0
+    assert [file.name for file in (tmp_path / "comparison").iterdir()] == ["notes.txt"]
+    assert "no case was held out" in (tmp_path / "comparison" / "notes.txt").read_text()
+
+
+@pytest.mark.parametrize("name", ["<script>", "=cmd()", "a \"b\" 'c'", "$x^{$ лёгкое 肝臓"])
+def test_names_are_text_in_every_file(name, finish, tmp_path):
+    folders = [finish(name, name, [0.5, 0.7]), finish(name, "other", [0.6, 0.9])]
+    assert main(["compare", *folders, "--output", str(tmp_path / "comparison.csv")]) == 0
+    tables = tables_of(tmp_path)
+    assert set(tables["ranks"]["experiment"]) == {cell_text(name), "other"}
+    assert set(tables["cases"]["dataset"]) == {cell_text(name)}
+    svg = ET.parse(tmp_path / "comparison" / "figures" / "comparison.svg")  # noqa: S314 - our own file
+    texts = {"".join(element.itertext()) for element in svg.iter() if element.tag.endswith("text")}
+    assert {name, f"{name} \N{MINUS SIGN} other"} <= texts
+    assert name in (tmp_path / "comparison" / "notes.txt").read_text()
 
 
 def test_on_the_screen(finish, capsys):

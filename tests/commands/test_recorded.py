@@ -94,11 +94,11 @@ def test_the_call_that_repeats_a_run_stands_for_the_same_recipe(name, changes, t
     used = changed(recipe_named(name), changes, where="here")
     outcome = outcome_of(tmp_path, used, prefer_single_within=used.selection.prefer_single_within)
     words = shlex.split(rows_of(outcome)["to repeat it"])
-    assert words[:5] == ["segflow", "run", "Dataset001 (a)", "--recipe", name]
-    assert words[5:11] == ["--configurations", "3d_fullres", "--folds", "0", "--seed", "3"]
-    settings = _merged({"dataset": "d", "output": "r", "recipe": name}, words[11:])
-    again = read_recipes(WorkflowConfig.parse(settings, where="here", error=ConfigurationError))[name]
-    assert again == used
+    assert words[:3] == ["segflow", "run", "Dataset001 (a)"]
+    assert words[3:9] == ["--configurations", "3d_fullres", "--folds", "0", "--seed", "3"]
+    settings = _merged({"dataset": "d", "output": "r"}, words[9:])
+    (again,) = read_recipes(WorkflowConfig.parse(settings, where="here", error=ConfigurationError)).values()
+    assert again == used.model_copy(update={"name": "nnunet"})
 
 
 def test_what_is_told_of_a_run(tmp_path):
@@ -127,13 +127,3 @@ def test_nothing_is_told_that_no_job_has_noted(tmp_path):
     rows = rows_of(outcome)
     assert {"to repeat it", "date"}.isdisjoint(rows)
     assert rows["device"] == "cuda"
-
-
-def test_the_workflows_recipe_file_is_not_needed(tmp_path):
-    """A recipe of the user's is written as its values."""
-    used = changed(recipe_named("nnunet"), {"training": {"epochs": 9}}, where="here").model_copy(
-        update={"name": "mine"}
-    )
-    words = shlex.split(rows_of(outcome_of(tmp_path, used))["to repeat it"])
-    assert words[4] == "nnunet"
-    assert words[-1] == "training.epochs=9"

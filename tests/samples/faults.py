@@ -39,7 +39,7 @@ STAGES = {
     "package": "nnunet/model",
     "score-fast": "nnunet/fast.json",
     "report": "nnunet/report*",
-    "compare": "../comparison.csv",
+    "compare": "../comparison*",
 }
 #: When a stage is in the middle of its work; the others may be struck at any time.
 SIGNS = {"preprocess": "preprocessed/*/2d/phantom_*.json", "train": "nnunet/work/*/*/checkpoint.pt"}

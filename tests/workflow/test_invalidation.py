@@ -77,7 +77,7 @@ def test_a_configuration_enabled(finished):
     [
         ("fingerprint/integrity.py", {"check"}),
         ("fingerprint/extract.py", {"fingerprint", "plan"}),
-        ("planning/patch.py", {"plan"}),
+        ("planning/patch.py", {"plan", "make_report"}),  # which says why the plan is as it is
         ("planning/folds.py", {"folds"}),
         # The package predicts raw images anew, as its users would.
         ("preprocessing/normalise.py", {"preprocess", "manifest", "score_fast", "make_report"}),

@@ -79,6 +79,7 @@ FAST = f"{EXPERIMENT}/fast.json"
 REPORT = f"{EXPERIMENT}/report.html"
 REPORT_FILES = f"{EXPERIMENT}/report"
 COMPARISON = f"{RESULTS}/comparison.csv"
+COMPARISON_FILES = f"{RESULTS}/comparison"
 
 NAME = "|".join(map(re.escape, PLANS.names))
 

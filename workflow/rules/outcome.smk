@@ -105,13 +105,14 @@ rule make_report:
 
 
 rule compare:
-    """All experiments of the call in one table."""
+    """All experiments of the call in one table, and the folder of their paired differences."""
     input:
         cards=expand(PACKAGE, dataset=SOURCES, recipe=RECIPES),
         summaries=expand(FINAL_SUMMARY, dataset=SOURCES, recipe=RECIPES),
         settled=lambda wildcards: [file for one in EXPERIMENTS for file in settled(one)],
     output:
         table=report(COMPARISON, caption="../report/comparison.rst", category="Comparison"),
+        files=directory(COMPARISON_FILES),
     log:
         log_of("compare", RESULTS),
     benchmark:

@@ -219,7 +219,10 @@ def durable_outputs(wildcards):
         REPORT,
         REPORT_FILES,
     ]
-    found = [*FORECASTS, *expand([COMPARISON, FINGERPRINT, FOLDS], dataset=SOURCES)]
+    found = [
+        *FORECASTS,
+        *expand([COMPARISON, COMPARISON_FILES, FINGERPRINT, FOLDS], dataset=SOURCES),
+    ]
     found += expand(of_experiment, dataset=SOURCES, recipe=RECIPES)
     return [*found, *of_candidates(wildcards)]
 

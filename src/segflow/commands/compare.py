@@ -1,19 +1,52 @@
-"""`segflow compare`: all experiments of a call in one table."""
+"""`segflow compare`: all experiments of a call in one table, and how sure their differences are."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
 from segflow.commands.arguments import ExperimentFolder, ResultFile
 from segflow.commands.console import answers
-from segflow.commands.outcome import read_outcome
-from segflow.reporting.text import mean_dice
-from segflow.storage.files import cell_text, write_text
+from segflow.commands.outcome import Outcome, read_outcome
+from segflow.contracts.errors import ConfigurationError
+from segflow.images.formats import label_ending
+from segflow.reporting.paper.charts import draw_comparison
+from segflow.reporting.tables import csv_text
+from segflow.reporting.text import listed, mean_dice
+from segflow.selection.choose import bootstrap
+from segflow.selection.paired import PairedDifference, paired_differences
+from segflow.storage.files import write_text
+from segflow.storage.folders import write_folder
 
 _WORDS = ("dataset", "recipe", "best_model", "post_processing")
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Experiments that were scored on the same cases, by name."""
+
+    dataset: str
+    cases: tuple[str, ...]
+    outcomes: Mapping[str, Outcome]
+
+    @property
+    def scores(self) -> dict[str, list[float]]:
+        """Mean Dice of each case, in the order of `cases`."""
+        return {
+            name: list(dict(sorted(_scored(outcome).items())).values())
+            for name, outcome in self.outcomes.items()
+        }
+
+    @property
+    def differences(self) -> list[PairedDifference]:
+        """Of every pair."""
+        return paired_differences({name: np.array(values) for name, values in self.scores.items()})
 
 
 def compare(experiments: list[ExperimentFolder], *, output: ResultFile | None = None) -> None:
@@ -21,15 +54,20 @@ def compare(experiments: list[ExperimentFolder], *, output: ResultFile | None = 
 
     Args:
         experiments: Folders of finished experiments: OUTPUT/DATASET/RECIPE.
-        output: Write comparison.csv, instead of a table on the screen.
+        output: Write comparison.csv, instead of a table on the screen, and into the folder comparison beside it paired
+            differences of experiments with the same cases, their ranks in resampled cases, and a figure.
+
+    Raises:
+        ConfigurationError: The file's name has no ending, or the folder is there and is no comparison's.
     """
-    rows = [_row(folder) for folder in experiments]
+    outcomes = [read_outcome(folder) for folder in experiments]
+    rows = [_row(outcome) for outcome in outcomes]
     if output is not None:
-        cells = [
-            {name: cell_text(value) if isinstance(value, str) else value for name, value in row.items()}
-            for row in rows
-        ]
-        write_text(output, pd.DataFrame(cells).to_csv(index=False))
+        beside = output.with_suffix("")
+        if beside == output:
+            raise ConfigurationError(f"--output: {output} has no ending; name it {output}.csv")
+        write_folder(beside, _files(outcomes))
+        write_text(output, csv_text(rows))
         return
     table = Table(title="comparison")
     for name in rows[0]:
@@ -39,12 +77,11 @@ def compare(experiments: list[ExperimentFolder], *, output: ResultFile | None = 
     answers.print(table)
 
 
-def _row(folder: Path) -> dict[str, str | int | float]:
-    outcome = read_outcome(folder)
+def _row(outcome: Outcome) -> dict[str, str | int | float]:
     card, summary = outcome.card, outcome.summary
     spread = pd.Series([mean_dice(case) for case in summary.metric_per_case]).std()
     return {
-        "dataset": folder.parent.name,
+        "dataset": outcome.folder.parent.name,
         "recipe": card.recipe,
         "best_model": card.selection.best.name,
         "cases": len(summary.metric_per_case),
@@ -53,3 +90,104 @@ def _row(folder: Path) -> dict[str, str | int | float]:
         "candidates": len(card.selection.candidates),
         "post_processing": "yes" if card.postprocessing.operations else "no",
     }
+
+
+def _files(outcomes: Sequence[Outcome]) -> dict[str, str | bytes]:
+    """Of the folder, by path."""
+    groups = _groups(outcomes)
+    compared = [group for group in groups if len(group.outcomes) > 1]
+    files: dict[str, str | bytes] = {"notes.txt": "\n".join(_notes(groups)) + "\n"}
+    if compared:
+        tables = {"differences": _differences, "ranks": _ranks, "cases": _cases}
+        for name, rows in tables.items():
+            files[f"tables/{name}.csv"] = csv_text([row for group in compared for row in rows(group)])
+        drawn = [
+            (
+                g.dataset,
+                g.scores,
+                [(f"{d.first} \N{MINUS SIGN} {d.second}", d.mean, d.interval) for d in g.differences],
+            )
+            for g in compared
+        ]
+        files["figures/comparison.svg"] = draw_comparison(drawn)
+    return files
+
+
+def _groups(outcomes: Sequence[Outcome]) -> list[_Group]:
+    """Experiments by data set, classes and cases; a second one of the same recipe gets a number."""
+    alike = defaultdict[tuple[Any, ...], dict[str, Outcome]](dict)
+    for outcome in outcomes:
+        names = tuple(sorted(_scored(outcome)))
+        found = alike[outcome.card.dataset, outcome.labels.target_names, outcome.labels.targets, names]
+        recipe, number = outcome.card.recipe, 1
+        while recipe in found:
+            number += 1
+            recipe = f"{outcome.card.recipe} ({number})"
+        found[recipe] = outcome
+    return [_Group(dataset, cases, found) for (dataset, *_, cases), found in alike.items()]
+
+
+def _scored(outcome: Outcome) -> dict[str, float]:
+    """Mean Dice of each case."""
+    ending = label_ending(str(outcome.description["file_ending"]))
+    return {case.file_name.removesuffix(ending): mean_dice(case) for case in outcome.summary.metric_per_case}
+
+
+def _notes(groups: Sequence[_Group]) -> Iterator[str]:
+    """What was compared, and what could not be."""
+    for group in groups:
+        names, n = listed(group.outcomes), len(group.cases)
+        if not n:
+            yield f"{group.dataset}: {names} cannot be compared, as no case was held out."
+        elif len(group.outcomes) > 1:
+            yield (
+                f"{group.dataset}: {names} were compared on the same {n} cases. Differences are those of the mean "
+                "Dice over "
+                "classes, case by case; intervals are of 95 %, over 1000 samples of the cases, drawn with "
+                "replacement; p "
+                "values are of Wilcoxon's signed-rank test, two-sided, corrected by Holm's method for the number of "
+                "pairs."
+            )
+        else:
+            yield (
+                f"{group.dataset}: {names} cannot be paired, as no other experiment of this call was scored on the "
+                "same "
+                f"classes and the same {n} cases."
+            )
+
+
+def _differences(group: _Group) -> Iterator[dict[str, Any]]:
+    for found in group.differences:
+        yield {
+            "dataset": group.dataset,
+            "first": found.first,
+            "second": found.second,
+            "cases": found.cases,
+            "mean difference": found.mean,
+            "interval from": found.interval[0],
+            "interval to": found.interval[1],
+            "p": found.p,
+            "p corrected": found.p_holm,
+        }
+
+
+def _ranks(group: _Group) -> Iterator[dict[str, Any]]:
+    """Of the mean Dice over classes, in resampled cases, as of the candidates of one experiment."""
+    ranked = bootstrap({name: outcome.summary for name, outcome in group.outcomes.items()})
+    for one in ranked.candidates:
+        yield {
+            "dataset": group.dataset,
+            "experiment": one.name,
+            "mean dice": group.outcomes[one.name].summary.foreground_mean.dice,
+            "interval from": one.interval[0],
+            "interval to": one.interval[1],
+            **{f"share of rank {n}": share for n, share in enumerate(one.rank_shares, 1)},
+        }
+
+
+def _cases(group: _Group) -> Iterator[dict[str, Any]]:
+    columns = group.scores
+    for i, case in enumerate(group.cases):
+        yield {"dataset": group.dataset, "case": case} | {
+            f"dice {name}": dice[i] for name, dice in columns.items()
+        }

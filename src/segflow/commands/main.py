@@ -45,7 +45,7 @@ _FOR_USERS = {
     "evaluate": "score label maps against references",
     "find-best": "choose and post-process by out-of-fold predictions, in one go",
     "summary": "show the outcome of an experiment",
-    "compare": "put several experiments in one table",
+    "compare": "put several experiments in one table, and say how sure their differences are",
     "report": "write one page about a whole experiment",
     "why": "say what the workflow would run, and for which reason",
     "where": "say where the workflow's files are",

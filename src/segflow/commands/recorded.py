@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 from segflow.commands.outcome import Outcome
 from segflow.commands.plan import plan_input
@@ -20,13 +21,23 @@ from segflow.contracts.reasons import PlanReasons
 from segflow.planning.plan import make_plan_with_reasons
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.planner import PlannerRecipe
-from segflow.recipes.recipe import SECTIONS, Recipe, recipe_named, recipe_names
+from segflow.recipes.selection import PostprocessingRecipe, SelectionRecipe
 from segflow.recipes.settings import parse_settings, settings_of
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.data import Method
 from segflow.storage.files import read_contract
 
 __all__ = ["provenance_rows", "read_method", "read_provenance"]
+
+#: Of the default recipe, by section.
+_DEFAULTS: Final = {
+    "planning": PlannerRecipe(),
+    "training": TrainingRecipe(),
+    "augmentation": AugmentationRecipe(),
+    "inference": InferenceRecipe(),
+    "selection": SelectionRecipe(),
+    "postprocessing": PostprocessingRecipe(),
+}
 
 
 def read_provenance(result: Path) -> Provenance | None:
@@ -65,23 +76,18 @@ def read_method(outcome: Outcome, plan: Plan, fingerprint: Fingerprint) -> Metho
 
 
 def _reasons(outcome: Outcome, plan: Plan, fingerprint: Fingerprint) -> PlanReasons | None:
-    """Why a plan is as it is, by making it again; None if it comes out otherwise, as it was edited, for example."""
-    about = plan_input(outcome.folder / "model" / "dataset.json")
-    for recipe in _planning_recipes(outcome):
-        made, reasons = make_plan_with_reasons(fingerprint, about, recipe)
-        if made.configurations == {name: plan.configurations.get(name) for name in made.configurations}:
-            return reasons
-    return None
-
-
-def _planning_recipes(outcome: Outcome) -> Iterator[PlannerRecipe]:
-    """What the plan may have been made with: as its job has noted it, or the recipe of that name."""
+    """Why a plan is as it is, by making it again; None if that cannot be done, or it comes out otherwise."""
     noted = _plan_command(outcome)
-    if noted:
-        with suppress(ConfigurationError):  # values of an earlier version
-            yield parse_settings(PlannerRecipe, "planning", _words(noted, "planning"))
-    if outcome.card.recipe in recipe_names():
-        yield recipe_named(outcome.card.recipe).planning
+    if not noted:
+        return None
+    try:
+        recipe = parse_settings(PlannerRecipe, "planning", _words(noted, "planning"))
+    except ConfigurationError:  # values of an earlier version
+        return None
+    about = plan_input(outcome.folder / "model" / "dataset.json")
+    made, reasons = make_plan_with_reasons(fingerprint, about, recipe)
+    same = made.configurations == {name: plan.configurations.get(name) for name in made.configurations}
+    return reasons if same else None
 
 
 def _plan_command(outcome: Outcome) -> tuple[str, ...]:
@@ -132,24 +138,23 @@ def _dates(outcome: Outcome) -> str:
 
 
 def _repeat_command(outcome: Outcome, networks: Sequence[NetworkCard]) -> str:
-    """The call with these values; empty if no training has noted them. A recipe of the user's is written as values."""
+    """The call with these values, whatever recipe they are from; empty if no training has noted them."""
     commands = [made.command for _, made in _trainings(outcome)]
     if not commands:
         return ""
     card = outcome.card
-    base = recipe_named(card.recipe if card.recipe in recipe_names() else recipe_names()[0])
     trained = in_order(network.configuration.name for network in networks)
-    call = ["segflow", "run", card.dataset, "--recipe", base.name, "--configurations", *trained]
+    call = ["segflow", "run", card.dataset, "--configurations", *trained]
     if card.folds != tuple(range(N_FOLDS)):
         call += ["--folds", *map(str, card.folds)]
     call += ["--seed", str(networks[0].seed)]
     if len(card.selection.candidates) == len(trained) > 1:
         call.append("ensembles=false")
-    return shlex.join([*call, *_changes(outcome, commands, base)])
+    return shlex.join([*call, *_changes(outcome, commands)])
 
 
-def _changes(outcome: Outcome, trainings: Sequence[tuple[str, ...]], base: Recipe) -> list[str]:
-    """Values that differ from those of a recipe."""
+def _changes(outcome: Outcome, trainings: Sequence[tuple[str, ...]]) -> list[str]:
+    """Values that differ from those of the default recipe."""
     card = outcome.card
     plan, search = _plan_command(outcome), read_provenance(outcome.folder / "postprocessing.json")
     sizes: dict[str, int] = {}
@@ -163,11 +168,10 @@ def _changes(outcome: Outcome, trainings: Sequence[tuple[str, ...]], base: Recip
     found += _words(plan, "planning") + [f"plan={Path(file).name}" for file in _after(plan, "--edited")]
     found += settings_of("inference", InferenceRecipe.model_validate(card.inference))
     found += _words(search.command if search else (), "postprocessing")
-    selection = base.selection.model_copy(
-        update={"prefer_single_within": card.selection.prefer_single_within}
+    found += settings_of(
+        "selection", SelectionRecipe(prefer_single_within=card.selection.prefer_single_within)
     )
-    found += settings_of("selection", selection, only=("prefer_single_within",))
-    known = {word for section in SECTIONS for word in settings_of(section, getattr(base, section))}
+    known = {word for section, values in _DEFAULTS.items() for word in settings_of(section, values)}
     return [word for word in dict.fromkeys(found) if word not in known]
 
 

@@ -30,7 +30,7 @@ def without_braces(path: str) -> str:
 PlainPath = Annotated[PathText, AfterValidator(without_braces)]
 
 #: Names in the folder of the results that no data set's results can have.
-_OURS = {"comparison.csv", "logs", "benchmarks", "records", "records.new"}
+_OURS = {"comparison", "comparison.csv", "logs", "benchmarks", "records", "records.new"}
 #: Null, as of a section whose lines are all commented out, changes nothing.
 Changes = dict[str, Any] | None
 

@@ -9,14 +9,13 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from segflow.contracts.scores import Resampled
 from segflow.metrics.overlap import target_key
 from segflow.reporting.data import ReportData
 from segflow.reporting.figures import class_colour, draw_curves, draw_histogram, draw_svg, plain
 from segflow.reporting.score_figures import score_figures
 from segflow.reporting.scores import metric_tables
 
-__all__ = ["charts", "draw_strips"]
+__all__ = ["charts", "draw_comparison"]
 
 _GOLDEN = (5**0.5 - 1) / 2  # spreads dots sideways, evenly and reproducibly
 _WIDTH = 7.0  # of a page, in inches
@@ -37,35 +36,57 @@ def charts(data: ReportData) -> dict[str, str]:
     targets = zip(data.labels.target_names, map(target_key, data.labels.targets), strict=True)
     dice = {name: [case.metrics[key].dice for case in data.summary.metric_per_case] for name, key in targets}
     if data.summary.metric_per_case:
-        found["dice"] = draw_strips(dice, "Dice")
+        found["dice"] = _draw_strips(dice, "Dice")
     found |= score_figures(data.assessment)
     for table in metric_tables(data.assessment) if data.assessment else ():
         unit = f", {table.unit}" if table.unit else ""
-        found[table.name] = draw_strips({row.name: row.values for row in table.rows}, f"{table.title}{unit}")
+        found[table.name] = _draw_strips({row.name: row.values for row in table.rows}, f"{table.title}{unit}")
     if data.selection.bootstrap:
-        rows = [one for one in data.selection.bootstrap.candidates if not math.isnan(one.interval[0])]
         means = {one.name: one.foreground_mean_dice for one in data.selection.candidates}
+        rows = [
+            (
+                one.name.replace("+", " + "),
+                means[one.name],
+                one.interval,
+                one.name == data.selection.best.name,
+            )
+            for one in data.selection.bootstrap.candidates
+            if not math.isnan(one.interval[0])
+        ]
+        what = "mean Dice with 95 % interval over resampled cases (filled: chosen)"
         inches = (_WIDTH, 0.9 + _ROW * len(rows))
-        found["candidates"] = draw_svg(
-            inches, partial(_draw_intervals, rows, means, data.selection.best.name)
-        )
+        found["candidates"] = draw_svg(inches, lambda figure: _intervals(figure.subplots(), rows, what))
     return found
 
 
-def draw_strips(columns: Mapping[str, Sequence[float]], what: str) -> str:
-    """Draw a box (quartiles, median; whiskers to 1.5 times their distance) and a dot per value; NaN is left out.
-
-    Args:
-        columns: Values by name.
-        what: They are.
-    """
-    return draw_svg(
-        (max(2.5, min(_WIDTH, 1.0 + 0.9 * len(columns))), 3.2), partial(_draw_strips, columns, what)
-    )
+#: Data set, scores of every case by experiment, and pairs: name, mean difference, interval.
+Compared = tuple[str, Mapping[str, Sequence[float]], Sequence[tuple[str, float, tuple[float, float]]]]
 
 
-def _draw_strips(columns: Mapping[str, Sequence[float]], what: str, figure: Figure) -> None:
-    axes = figure.subplots()
+def draw_comparison(groups: Sequence[Compared]) -> str:
+    """Draw, for each data set, Dice of its experiments at the left and their paired differences at the right."""
+    heights = [max(2.4, 0.8 + _ROW * len(pairs)) for _, _, pairs in groups]
+    return draw_svg((_WIDTH, sum(heights)), partial(_draw_comparison, groups, heights))
+
+
+def _draw_comparison(groups: Sequence[Compared], heights: Sequence[float], figure: Figure) -> None:
+    for (dataset, scores, pairs), (left, right) in zip(
+        groups, figure.subplots(len(groups), 2, squeeze=False, height_ratios=heights), strict=True
+    ):
+        _strips(left, scores, "mean Dice of a case")
+        left.set_title(plain(dataset), loc="left", fontsize=9)
+        rows = [(name.replace("+", " + "), mean, interval, True) for name, mean, interval in pairs]
+        _intervals(right, rows, "mean difference in Dice, 95 % interval")
+        right.axvline(0, color="black", linewidth=0.8, linestyle=":")
+
+
+def _draw_strips(columns: Mapping[str, Sequence[float]], what: str) -> str:
+    inches = (max(2.5, min(_WIDTH, 1.0 + 0.9 * len(columns))), 3.2)
+    return draw_svg(inches, lambda figure: _strips(figure.subplots(), columns, what))
+
+
+def _strips(axes: Axes, columns: Mapping[str, Sequence[float]], what: str) -> None:
+    """A box (quartiles, median; whiskers to 1.5 times their distance) and a dot per value; NaN is left out."""
     _style(axes)
     values = [[value for value in column if not math.isnan(value)] for column in columns.values()]
     line = {"color": "black", "linewidth": 0.8}
@@ -89,17 +110,15 @@ def _draw_strips(columns: Mapping[str, Sequence[float]], what: str, figure: Figu
     axes.set_ylabel(what)
 
 
-def _draw_intervals(rows: Sequence[Resampled], means: Mapping[str, float], best: str, figure: Figure) -> None:
-    axes = figure.subplots()
+def _intervals(axes: Axes, rows: Sequence[tuple[str, float, tuple[float, float], bool]], what: str) -> None:
+    """A row per name: value, interval, and whether the value's mark is filled."""
     _style(axes)
-    for place, row in enumerate(reversed(rows)):
-        low, high = row.interval
-        face = "black" if row.name == best else "white"
-        axes.plot([low, high], [place, place], color="black", linewidth=1)
-        axes.plot([means[row.name]], [place], "o", color="black", markerfacecolor=face, markersize=5)
-    axes.set_yticks(range(len(rows)), [plain(row.name).replace("+", " + ") for row in reversed(rows)])
+    for place, (_, value, interval, filled) in enumerate(reversed(rows)):
+        axes.plot(interval, [place, place], color="black", linewidth=1)
+        axes.plot([value], [place], "ko", markerfacecolor="black" if filled else "white", markersize=5)
+    axes.set_yticks(range(len(rows)), [plain(name) for name, *_ in reversed(rows)])
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlabel("mean Dice with 95 % interval over resampled cases (filled: chosen)")
+    axes.set_xlabel(what)
 
 
 def _style(axes: Axes) -> None:
