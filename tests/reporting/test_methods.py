@@ -15,6 +15,7 @@ from segflow.contracts.scores import Operation
 from segflow.recipes.recipe import recipe_named
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.paper.methods import methods_text, references
+from segflow.reporting.text import number_text
 
 ENTRIES = files("segflow.reporting.paper").joinpath("references.bib").read_text(encoding="utf-8")
 ALWAYS = {"segflow", "isensee2021", "paszke2019", "moelder2021", "dice1945"}
@@ -26,7 +27,7 @@ def keys(text):
 
 def trained(training=None, augmentation=None, **changes):
     """A report whose only network was trained in some way."""
-    data = report_data(**changes)
+    data = report_data(**{"assessment": None, **changes})
     used = (training or TrainingRecipe(), augmentation or AugmentationRecipe())
     return replace(
         data, trained=data.plan.configurations, method=replace(data.method, training={"3d_fullres": used})
@@ -96,13 +97,20 @@ def test_of_other_runs_and_what_they_cite(data, words, cited):
     assert keys(references(data)) == set(re.findall(r"\[@(\w+)\]", text)) == ALWAYS | cited
 
 
-def test_surface_distances_are_cited_where_they_were_measured():
-    data = trained()
-    measured = data.summary.foreground_mean.model_copy(update={"hd95": 1.0, "nsd": 0.5})
-    summary = data.summary.model_copy(update={"foreground_mean": measured, "nsd_tolerance_mm": 2.0})
-    found = replace(data, summary=summary)
-    assert "[@nikolov2021] has a tolerance of 2 mm" in methods_text(found)
-    assert keys(references(found)) == ALWAYS | {"nikolov2021", "taha2015"}
+def test_what_was_measured_beyond_dice_is_told_with_its_sources():
+    data = report_data()
+    text = methods_text(data)
+    organ, _ = data.assessment.classes
+    for name, unit in (("nsd", ""), ("hd95", " mm"), ("assd", " mm")):
+        found = organ.metrics[name]
+        low, high = map(number_text, found.interval)
+        assert f"organ {number_text(found.value)}{unit} ({low} to {high})" in text
+    assert f"organ {number_text(organ.agreement.bias)} ml (" in text
+    assert f"organ {number_text(organ.calibration.error.value)} (" in text
+    assert "(tolerance: 2 mm)" in text
+    cited = {"nikolov2021", "maierhein2024", "bland1986", "naeini2015"}
+    assert keys(references(data)) == ALWAYS | cited
+    assert "nan" not in text
 
 
 def test_what_no_job_has_noted_is_not_said():

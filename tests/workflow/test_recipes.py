@@ -104,7 +104,7 @@ def test_a_file_may_say_nothing(text, file):
         ),
         ("trainng: {epochs: 7}", r"mine\.yaml: unknown key 'trainng': did you mean 'training'\?"),
         ("training: 7", r"mine\.yaml: 'training': "),
-        ("training: {epochs: 7", r"mine\.yaml, line 1, column 23: not YAML: "),
+        ("training: {epochs: 7", r"mine\.yaml, line 1, column 21: not YAML: "),
         ("[training]", r"mine\.yaml must contain keys or sections such as 'training'"),
         ("!!python/object/apply:os.getcwd []", r"mine\.yaml, line 1, column 1: not YAML: "),
     ],

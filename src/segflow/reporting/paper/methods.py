@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Final
 
 import numpy as np
 
+from segflow.contracts.assessment import Estimate
 from segflow.contracts.scores import Operation
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.data import ReportData
@@ -46,8 +48,8 @@ _TRANSFORMS: Final = {
 
 def methods_text(data: ReportData) -> str:
     """The paragraph, a line per topic; citations are keys of the BibTeX file as in Pandoc, such as [@dice1945]."""
-    topics = (_data, _networks, _training, _prediction, _choice, _scores)
-    return "\n".join(" ".join(sentences(data)) for sentences in topics) + "\n"
+    topics = (_data, _networks, _training, _prediction, _choice, _scores, _further)
+    return "\n".join(filter(None, (" ".join(sentences(data)) for sentences in topics))) + "\n"
 
 
 def references(data: ReportData) -> str:
@@ -209,12 +211,48 @@ def _scores(data: ReportData) -> Iterator[str]:
         f"with the class in reference or prediction, were {', '.join(of_classes)}; their mean was "
         f"{dice_text(data.summary.foreground_mean.dice)}."
     )
-    asked = data.summary.foreground_mean.requested
-    if "nsd" in asked and data.summary.nsd_tolerance_mm is not None:
-        tolerance = number_text(data.summary.nsd_tolerance_mm)
-        yield f"The normalised surface Dice [@nikolov2021] has a tolerance of {tolerance} mm."
-    if {"hd95", "assd"} & set(asked):
-        yield "Surface distances are as defined by [@taha2015]."
+
+
+def _further(data: ReportData) -> Iterator[str]:
+    """What was measured beyond Dice, of classes in which it is defined."""
+    found = data.assessment
+    if found is None:
+        return
+    tolerances = {
+        one.name: f"{number_text(one.nsd_tolerance_mm)} mm"
+        for one in found.classes
+        if one.nsd_tolerance_mm is not None
+    }
+    same = set(tolerances.values())
+    tolerance = "".join(same) if len(same) < 2 else ", ".join(map(" ".join, tolerances.items()))
+    for name, what, unit in (
+        ("nsd", f"normalised surface Dice [@nikolov2021] (tolerance: {tolerance})", ""),
+        ("hd95", "95th percentile of surface distances [@maierhein2024]", " mm"),
+        ("assd", "average surface distance [@maierhein2024]", " mm"),
+    ):
+        values = {one.name: one.metrics[name] for one in found.classes if name in one.metrics}
+        yield from _estimates(f"The mean {what}", values, unit)
+    agreement = {one.name: one.agreement for one in found.classes if one.agreement and one.agreement.n}
+    if agreement:
+        limits = (
+            f"{name} {number_text(one.bias)} ml ({number_text(one.limits[0])} to {number_text(one.limits[1])})"
+            for name, one in agreement.items()
+        )
+        yield f"Bias and limits of agreement of volumes [@bland1986] were {listed(limits)}."
+    lesions = {one.name: one.lesions.f1 for one in found.classes if one.lesions}
+    yield from _estimates("The F1 score of lesions, matched at an overlap of 10 % [@maierhein2024],", lesions)
+    errors = {one.name: one.calibration.error for one in found.classes if one.calibration}
+    yield from _estimates("The expected calibration error of the probabilities [@naeini2015]", errors)
+
+
+def _estimates(what: str, values: Mapping[str, Estimate], unit: str = "") -> Iterator[str]:
+    known = [
+        f"{name} {number_text(one.value)}{unit} ({number_text(one.interval[0])} to {number_text(one.interval[1])})"
+        for name, one in values.items()
+        if not math.isnan(one.value)
+    ]
+    if known:
+        yield f"{what} with 95 % bootstrap intervals was {listed(known)}."
 
 
 def _operation(operation: Operation, data: ReportData) -> str:
