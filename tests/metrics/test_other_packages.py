@@ -12,7 +12,7 @@ import pytest
 from scipy import ndimage
 
 from segflow.contracts.labels import Labels
-from segflow.metrics.calibration import calibration_error, count_calibration
+from segflow.metrics.calibration import absent_counts, calibration_error, count_calibration
 from segflow.metrics.lesions import lesion_f1, match_lesions
 from segflow.metrics.surface import surface_distances, surface_metrics
 
@@ -125,6 +125,19 @@ def test_a_mean_of_two_has_half_steps(forecast):
     table = count_calibration(mean, reference, LABELS)[0]
     shown = mean[1][(reference != 3) & (mean[1] > 0)]
     assert table[1:, 1].sum() / 510 == pytest.approx(shown.sum(dtype=np.float64), rel=1e-6)
+
+
+def test_regions_have_an_output_each(forecast):
+    """In the order of the file; a voxel is of all regions that hold its label."""
+    regions = Labels((("background", 0), ("core", (2,)), ("whole", (1, 2)), ("ignore", 3)), (2, 1))
+    probabilities, reference = forecast[0][:2], forecast[1]
+    core, whole = count_calibration(probabilities, reference, regions)
+    assert core[:, 2].sum() == (reference == 2).sum()
+    assert whole[:, 2].sum() == np.isin(reference, (1, 2)).sum()
+    assert whole[0, 0] == ((probabilities[1] == 0) & (reference != 3)).sum()
+    absent = absent_counts(reference, regions)
+    assert (absent[:, 1:] == 0).all()
+    assert absent[0, 0].tolist() == [(reference != 3).sum(), 0, (reference == 2).sum()]
 
 
 def test_no_voxels_have_no_error():

@@ -93,7 +93,7 @@ def test_whole_pipeline(finished):
     tables = {f"tables/{file.name}": file.read_text() for file in (results / "report" / "tables").iterdir()}
     check_page(report, tables)
     assert "each of" in (results / "report" / "methods.txt").read_text()
-    for words in ("Images are resampled to", "segflow run data --configurations", "training.epochs=2"):
+    for words in ("The spacing was given", "segflow run data --configurations", "training.epochs=2"):
         assert words in report
 
     before = finished_files(finished)

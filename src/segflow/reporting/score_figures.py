@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.ticker import MaxNLocator
 
 from segflow.contracts.assessment import AssessedClass, Assessment
 from segflow.reporting.figures import FAINT, INK, class_colour, draw_svg, in_colours, plain, style_axes
@@ -76,6 +77,7 @@ def _draw_agreement(assessment: Assessment, one: AssessedClass, colour: str, fig
     rows = [case.values[one.target] for case in assessment.cases]
     rows = [row for row in rows if not math.isnan(row["volume"])]
     axes = _axes(one, figure, "mean of both volumes, ml", "predicted \N{MINUS SIGN} reference, ml")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     means = [(row["predicted_ml"] + row["reference_ml"]) / 2 for row in rows]
     axes.plot(means, [row["volume"] for row in rows], "o", ms=4, color=colour, mew=0, alpha=0.8)
     axes.axhline(0, color=FAINT, lw=0.8)
