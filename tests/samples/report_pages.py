@@ -274,4 +274,21 @@ def check_page(html: str, files: Mapping[str, str | bytes]) -> Page:
         if metric in row and row[metric] == row[metric]
     }
     assert {" ".join(point.split()) for point in page.points} <= dice
+    check_measures(page, tables.get("measures", []))
     return page
+
+
+def check_measures(page: Page, rows: list[dict[str, object]]) -> None:
+    """What is the same in all cases, and what is far from the others."""
+    text = " ".join(page.text.split())
+    numbers = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+    for match in re.finditer(r"Far from the others: (.*?)\)( and \d+ more)?\.", text):
+        for case, value in re.findall(r"(\S[^()]*) \(([^()]+)(?:\), |$)", match[1]):
+            values = next(row for row in rows if plain(row["case"]) == case).values()
+            assert value in {number_text(v) for v in values if isinstance(v, int | float)}, (case, value)
+    for heading, values in numbers.items():
+        known = [value for value in values if isinstance(value, int | float) and not math.isnan(value)]
+        if known and min(known) == max(known):
+            name, _, unit = plain(heading).rpartition(" ")
+            value = number_text(known[0])
+            assert f"{name} ({value} {unit})" in text or f"{plain(heading)} ({value})" in text, heading

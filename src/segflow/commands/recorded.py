@@ -122,7 +122,8 @@ def provenance_rows(
         "tile step": f"{card.inference['step']:g}",
         **card.versions,
         "to repeat it": _repeat_command(outcome, networks),
-        "to predict": "segflow predict --model model --input IMAGES --output LABELS (in the folder of this page)",
+        "to predict": "segflow predict --model model --input IMAGES --output LABELS "
+        "(model: the folder of that name in the results)",
         "to cite": "doi:10.1038/s41592-020-01008-z (nnU-Net), and what references.bib lists",
     }
     return tuple((name, value) for name, value in rows.items() if value)
