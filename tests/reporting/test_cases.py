@@ -82,12 +82,13 @@ def facts(case, volume=2.0, predicted=(2.0,), **others):
 )
 def test_an_empty_reference_with_a_large_prediction(volume, predicted, is_doubtful):
     case = facts("a", volume, predicted)
-    found = unexpected(case, [case, facts("b", 1.0), facts("c", 2.0), facts("d", 3.0)], labels_of(1))
+    found, *others = unexpected([case, facts("b", 1.0), facts("c", 2.0), facts("d", 3.0)], labels_of(1))
     sentence = (
         "'c1' is not annotated, but 1 ml of it are predicted; where it is annotated, it has 2 ml (median)."
     )
-    assert found == ((sentence,) if is_doubtful else ())
-    assert unexpected(case, [case], labels_of(1)) == ()
+    assert found.doubts == ((sentence,) if is_doubtful else ())
+    assert not any(other.doubts for other in others)
+    assert unexpected([case], labels_of(1)) == [case]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_sentences(sentence):
         (trained(TrainingRecipe(pretrained="some.pt")), ["began with the weights of another network"], set()),
         (
             trained(postprocessing=postprocessing_of(steps=report_data().postprocessing.steps)),
-            ["None of 2 steps of post-processing that were tried was accepted."],
+            ["Each of 2 steps of post-processing that was tried was rejected."],
             set(),
         ),
         (

@@ -158,10 +158,11 @@ PREFERRED = Selection(
 )
 SURE = bootstrap().model_copy(
     update={
+        "cases": 10,
         "candidates": tuple(
             one.model_copy(update={"probability_best": 0.97} if one.name == "3d_fullres" else {})
             for one in bootstrap().candidates
-        )
+        ),
     }
 )
 
@@ -175,12 +176,18 @@ SURE = bootstrap().model_copy(
                 "3d_fullres was chosen: of 3 candidates it has the highest mean Dice, 0.800.",
                 "Over 1000 samples of the 3 cases, drawn with replacement, its mean Dice lies between 0.710 and 0.880 "
                 "in 95 %.",
-                "It ranks first in 91 % of the samples: these cases do not separate the candidates.",
+                "It ranks first in 91 % of the samples: with so few cases that says little.",
             ],
         ),
         (
             report_data().selection.model_copy(update={"bootstrap": SURE}),
             ["It ranks first in 97 % of the samples: the choice does not depend on which cases were drawn."],
+        ),
+        (
+            report_data().selection.model_copy(
+                update={"bootstrap": bootstrap().model_copy(update={"cases": 10})}
+            ),
+            ["It ranks first in 91 % of the samples: these cases do not separate the candidates."],
         ),
         (
             PREFERRED,

@@ -44,6 +44,10 @@ def test_two_data_sets_and_two_recipes_with_one_plan(several):
     assert table["mean_dice"].between(0, 1).all()
     same = table.groupby("recipe")["mean_dice"].nunique()
     assert (same == 1).all(), "the other data set is a copy, so its scores are the same"
+    pairs = pd.read_csv(several.output / "comparison" / "tables" / "differences.csv")
+    assert pairs[["dataset", "first", "second"]].values.tolist() == [
+        ["data", "nnunet", "faster"], ["other", "nnunet", "faster"],
+    ]  # fmt: skip
 
     assert not several.jobs()
     several.configure(**SMALL, **changes | {"datasets": ["data"]})

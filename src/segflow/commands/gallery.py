@@ -98,6 +98,7 @@ def make_gallery(
     chosen = {names[s.file_name]: rank for rank, s in representative_cases(outcome.summary, large)}
     wanted = _Wanted(outcome.folder / "final", outcome.labels, scores, chosen)
     looks = for_each_case("report", partial(_look, wanted=wanted), cases, workers=workers)
+    facts = unexpected([look.facts for look in looks.values()], outcome.labels)
 
     pictures = {f"pictures/{case}.jpg": look.thumbnail for case, look in looks.items()}
     pictures |= {
@@ -113,11 +114,9 @@ def make_gallery(
         for name, jpeg in pictures.items()
     }
     gallery = Gallery(
-        facts=tuple(_with_doubts([look.facts for look in looks.values()], outcome.labels)),
+        facts=tuple(facts),
         measures=measures(
-            [look.facts for look in looks.values()],
-            outcome.labels,
-            [str(name) for name in outcome.description["channel_names"].values()],
+            facts, outcome.labels, [str(name) for name in outcome.description["channel_names"].values()]
         ),
         thumbnails={
             case: Picture(
@@ -141,10 +140,6 @@ def make_gallery(
         ),
     )
     return gallery, {} if is_embedded else pictures
-
-
-def _with_doubts(facts: Sequence[CaseFacts], labels: Labels) -> list[CaseFacts]:
-    return [replace(fact, doubts=(*fact.doubts, *unexpected(fact, facts, labels))) for fact in facts]
 
 
 def _look(case: Case, *, wanted: _Wanted) -> _Look:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,17 +180,26 @@ def wrong_way_round(
     return tuple(found)
 
 
-def unexpected(facts: CaseFacts, all_facts: Sequence[CaseFacts], labels: Labels) -> tuple[str, ...]:
-    """Targets that are not annotated in a case, but predicted as something of their usual volume."""
+def unexpected(facts: Sequence[CaseFacts], labels: Labels) -> list[CaseFacts]:
+    """Doubt cases in which a target is not annotated, but predicted as something of its usual volume.
+
+    Returns:
+        The cases, with these doubts behind those that they have.
+    """
+    annotated = [[fact.volumes[i] for fact in facts if fact.volumes[i]] for i in range(len(labels.targets))]
+    usual = [float(np.median(volumes or [math.inf])) for volumes in annotated]
     found = []
-    for i, name in enumerate(labels.target_names[: len(facts.predicted)]):
-        usual = float(np.median([other.volumes[i] for other in all_facts if other.volumes[i]] or [math.inf]))
-        if not facts.volumes[i] and facts.predicted[i] > _LARGE * usual:
-            found.append(
-                f"'{name}' is not annotated, but {number_text(facts.predicted[i])} {facts.unit} of it are predicted; "
-                f"where it is annotated, it has {number_text(usual)} {facts.unit} (median)."
+    for fact in facts:
+        doubts = [
+            f"'{name}' is not annotated, but {number_text(predicted)} {fact.unit} of it are predicted; where it is "
+            f"annotated, it has {number_text(median)} {fact.unit} (median)."
+            for name, predicted, volume, median in zip(
+                labels.target_names, fact.predicted, fact.volumes, usual, strict=False
             )
-    return tuple(found)
+            if not volume and predicted > _LARGE * median
+        ]
+        found.append(replace(fact, doubts=(*fact.doubts, *doubts)))
+    return found
 
 
 def _dice_between(reference: LabelMap, prediction: LabelMap, labels: Labels) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import Final
 from segflow.contracts.plan import Configuration, Plan
 from segflow.contracts.reasons import PlanReasons, SizeReasons, SpacingReasons
 from segflow.reporting.data import ReportData
-from segflow.reporting.text import dice_text, listed, number_text, percent_text, shape_text
+from segflow.reporting.text import FEW_CASES, dice_text, listed, number_text, percent_text, shape_text
 
 __all__ = ["choice_sentences", "plan_sentences", "postprocessing_sentences"]
 
@@ -139,7 +139,8 @@ def _size(planned: Configuration, reasons: SizeReasons) -> Iterator[str]:
     else:
         yield f"The search for a patch begins with {patch} voxels, and ends with it: {needs}; {median}."
     yield (
-        f"{number_text(round(reasons.fitting, 2))} patches would fit, and {reasons.cap} have {_share(reasons.share)} "
+        f"{number_text(round(reasons.fitting, 2))} patches would fit, and {reasons.cap} "
+        f"{'has' if reasons.cap == 1 else 'have'} {_share(reasons.share)} "
         "of the "
         f"voxels of all cases, the most that a batch may have. The planned size is {planned.batch_size}: the smaller "
         "of the "
@@ -217,12 +218,12 @@ def choice_sentences(data: ReportData) -> list[str]:
         f"between {low} and {high} in 95 %."
     )
     if len(selection.candidates) > 1:
-        certain = resampled.probability_best >= _CERTAIN
-        verdict = (
-            "the choice does not depend on which cases were drawn"
-            if certain
-            else "these cases do not separate the candidates"
-        )
+        if bootstrap.cases < FEW_CASES:
+            verdict = "with so few cases that says little"
+        elif resampled.probability_best < _CERTAIN:
+            verdict = "these cases do not separate the candidates"
+        else:
+            verdict = "the choice does not depend on which cases were drawn"
         found.append(
             f"It ranks first in {percent_text(resampled.probability_best)} of the samples: {verdict}."
         )

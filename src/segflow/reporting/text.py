@@ -17,6 +17,7 @@ from segflow.recipes.training import TrainingRecipe
 
 __all__ = [
     "ABSENT",
+    "FEW_CASES",
     "SHOWN_RANKS",
     "Spread",
     "cautions",
@@ -37,8 +38,8 @@ ABSENT = "\N{EN DASH}"
 #: Cases that the page shows without being asked.
 SHOWN_RANKS = ("best", "median", "worst")
 _MINUTE, _HOUR = 60, 3600
-#: With fewer cases, a standard deviation says little.
-_FEW_CASES = 10
+#: With fewer cases, a standard deviation or a rank says little.
+FEW_CASES = 10
 
 
 def dice_text(value: float) -> str:
@@ -191,7 +192,7 @@ def cautions(
         for spread in spreads(summary, labels)
         if n_cases and spread.n == 0
     ]
-    if 0 < n_cases < _FEW_CASES:
+    if 0 < n_cases < FEW_CASES:
         found.append(f"Only {n_cases} cases were scored: differences may be due to chance.")
     return tuple(found)
 

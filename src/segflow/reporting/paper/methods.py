@@ -199,7 +199,8 @@ def _scores(data: ReportData) -> Iterator[str]:
         done = listed(_operation(operation, data) for operation in found.operations)
         yield f"Post-processing ({done}) changed the mean Dice from {before} to {after}."
     elif found.steps:
-        yield f"None of {len(found.steps)} steps of post-processing that were tried was accepted."
+        tried = "The only step" if len(found.steps) == 1 else f"Each of {len(found.steps)} steps"
+        yield f"{tried} of post-processing that was tried was rejected."
     of_classes = [
         f"{row.name} {dice_text(row.mean)}"
         + (f" \N{PLUS-MINUS SIGN} {dice_text(row.std)}" if row.n > 1 else "")
