@@ -60,10 +60,11 @@ def count_calibration(probabilities: Scores, reference: LabelMap, labels: Labels
 
 def absent_counts(reference: LabelMap, labels: Labels) -> NDArray[np.int64]:
     """The table of `count_calibration` of a map to which every class and region has the probability 0."""
-    nothing = np.zeros((labels.n_outputs, 1, 1, 1), dtype=np.float32)
-    return count_calibration(
-        np.broadcast_to(nothing, (labels.n_outputs, *reference.shape)), reference, labels
-    )
+    voxels = [int(np.count_nonzero(reference == value)) for value in labels.values]
+    table = np.zeros((len(labels.targets), 1 + BINS, 3), dtype=np.int64)
+    for number, target in enumerate(labels.targets):
+        table[number, 0] = sum(voxels), 0, sum(voxels[value] for value in members(target))
+    return table
 
 
 def calibration_error(table: NDArray[np.float64], *, with_zero: bool = False) -> NDArray[np.float64]:
