@@ -146,7 +146,7 @@ def _notes(groups: Sequence[_Group]) -> Iterator[str]:
                 "classes, case by case; intervals are of 95 %, over 1000 samples of the cases, drawn with "
                 "replacement; p "
                 "values are of Wilcoxon's signed-rank test, two-sided, corrected by Holm's method for the number of "
-                "pairs."
+                "pairs; of equal ranks, the experiment named first has the better one."
             )
         else:
             yield (
