@@ -40,7 +40,7 @@ FIRST_GENERATION = PlannerRecipe(
 #: Other recipes: every section that differs from nnunet's.
 OTHERS = {
     "swift": {
-        "training": TrainingRecipe(optimizer="muon", learning_rate=0.02, momentum=0.95, schedule_per="step")
+        "training": TrainingRecipe(optimizer="muon", learning_rate=0.05, momentum=0.9, schedule_per="step")
     },
     "flare21": {
         "planning": FIRST_GENERATION.model_copy(update={
