@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 
 import pytest
 from case_samples import REGIONS
-from report_samples import NAN, candidate, gallery, history, postprocessing_of, report_data, summary
+from report_pages import check_page
+from report_samples import LABELS, NAN, candidate, gallery, history, postprocessing_of, report_data, summary
 
 from segflow.contracts.scores import Selection
-from segflow.reporting.cases import CaseFacts, Measure
+from segflow.reporting.cases import CaseFacts, Measure, measures
 from segflow.reporting.data import FastScores, Gallery
 from segflow.reporting.files import report_files
 from segflow.reporting.page.render import render_report
@@ -141,6 +142,19 @@ def test_flat_images_have_two_axes():
     html = render_report(report_data(fingerprint=data.fingerprint.model_copy(update=flat)))
     spacing, shape = rows_of(html, "data")[1:3]
     assert [spacing[1], shape[3]] == [shape_text((1, 2)), shape_text((40, 50))]
+
+
+def test_without_a_spacing_nothing_is_in_millimetres():
+    facts = tuple(replace(fact, spacing_mm=()) for fact in gallery().facts)
+    data = report_data(
+        gallery=replace(gallery(), facts=facts, measures=measures(facts, LABELS, ["T1"])), assessment=None
+    )
+    files = report_files(data)
+    text = " ".join(check_page(render_report(data), files).text.split())
+    assert "Spacing mm" not in text
+    assert not re.search(r"\d mm\b", text)
+    assert not re.search(r"\d mm\b", files["methods.txt"])
+    assert "spacing" not in files["tables/sizes.csv"] + files["tables/plan.csv"]
 
 
 def test_every_case_is_shown(page):

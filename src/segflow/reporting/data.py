@@ -190,3 +190,8 @@ class ReportData:
     warnings: tuple[str, ...] = ()
     folder: str = "report"
     files: Mapping[str, str | bytes] = field(default_factory=dict)
+
+    @property
+    def has_spacing(self) -> bool:
+        """False if no file says how large a voxel is."""
+        return not self.gallery.facts or any(fact.spacing_mm for fact in self.gallery.facts)

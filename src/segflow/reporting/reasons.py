@@ -34,24 +34,25 @@ def plan_sentences(data: ReportData) -> list[tuple[str, list[str]]]:
     normalisation = ("Normalisation", list(_normalisation(data)))
     if reasons is None:
         return [normalisation]
-    n = len(data.fingerprint.spacings)
     sizes = [
         (name, list(_size(plan.configurations[name], of_one)))
         for name, of_one in reasons.sizes.items()
         if name != "3d_cascade_fullres"
     ]
     return [
-        ("Spacing", list(_spacing(plan, reasons, n))),
+        ("Spacing", list(_spacing(data, reasons))),
         ("Configurations", list(_configurations(plan, reasons))),
         *sizes,
         normalisation,
     ]
 
 
-def _spacing(plan: Plan, reasons: PlanReasons, n: int) -> Iterator[str]:
-    found = reasons.spacing
+def _spacing(data: ReportData, reasons: PlanReasons) -> Iterator[str]:
+    found, plan, n = reasons.spacing, data.plan, len(data.fingerprint.spacings)
     if found is None:
         yield "The spacing was given (planning.spacing_mm)."
+    elif not data.has_spacing:
+        yield "The files say nothing of the spacing: images are not resampled."
     elif "3d_fullres" not in reasons.sizes:
         in_plane = plan.configurations["2d"].spacing_mm
         yield f"Images are resampled to {shape_text(in_plane)} mm in plane, the median spacing of the {n} cases."

@@ -161,7 +161,7 @@ def _plan(data: ReportData) -> list[Row]:
         }
         rows.append(
             {"configuration": name}
-            | _axes("spacing mm", planned.spacing_mm)
+            | (_axes("spacing mm", planned.spacing_mm) if data.has_spacing else {})
             | _axes("patch", planned.patch_shape)
             | _axes("median image", planned.median_shape)
             | {"batch size": trained.batch_size, "planned batch size": planned.batch_size}
@@ -197,7 +197,9 @@ def _stages(data: ReportData) -> list[Row]:
 
 def _sizes(data: ReportData) -> list[Row]:
     """Smallest, median and largest spacing and shape per axis of the files."""
-    cases = {"spacing mm": data.fingerprint.spacings, "shape": data.fingerprint.shapes_after_crop}
+    cases: dict[str, Sequence[Sequence[float]]] = {"shape": data.fingerprint.shapes_after_crop}
+    if data.has_spacing:
+        cases = {"spacing mm": data.fingerprint.spacings} | cases
     return [
         {
             "what": what,

@@ -77,6 +77,8 @@ def _data(data: ReportData) -> Iterator[str]:
     )
     if {size[0] for size in fingerprint.shapes_after_crop} == {1}:
         yield f"The median image has {shape_text(shape[1:])} pixels (rows, columns)."
+    elif not data.has_spacing:
+        yield f"The median size is {shape_text(shape)} voxels (z, y, x)."
     else:
         yield f"The median spacing is {shape_text(spacing)} mm, the median size {shape_text(shape)} voxels (z, y, x)."
 
@@ -96,10 +98,11 @@ def _networks(data: ReportData) -> Iterator[str]:
         net = used.architecture
         kind = "a residual encoder [@isensee2024]" if net.encoder == "residual" else "plain convolutions"
         unit = "mm" if planned.dimensions == 3 else "mm in plane"
+        spacing = f" at a spacing of {shape_text(used.spacing_mm)} {unit}" if data.has_spacing else ""
         yield (
             f"{name} is a U-Net with {kind}, {net.n_stages} stages and {net.features[0]} to {max(net.features)} "
-            f"features, trained on patches of {shape_text(used.patch_shape)} voxels in batches of {used.batch_size} at "
-            f"a spacing of {shape_text(used.spacing_mm)} {unit}."
+            f"features, trained on patches of {shape_text(used.patch_shape)} voxels in batches of "
+            f"{used.batch_size}{spacing}."
         )
     schemes = {c.normalization for c in data.plan.configurations.values()}
     for scheme in sorted({scheme for of_one in schemes for scheme in of_one}):
