@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 
@@ -66,3 +66,29 @@ def test_published_folds(name, shared):
 def published_cases(file):
     cases = json.loads(file.read_text())["metric_per_case"]
     return sorted(re.search(r"([^/]+)\.nii\.gz$", case["prediction_file"])[1] for case in cases)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.integers(0, 30), min_size=5, max_size=60))
+def test_patients_stay_together(owners):
+    """In any of 200 groupings: no patient in two folds, no empty fold, and folds of nearly equal size."""
+    patients = {f"case_{number:02d}": f"patient_{owner}" for number, owner in enumerate(owners)}
+    folds = make_folds(list(patients), patients)
+    if len(set(owners)) < 5:
+        assert folds == (Fold(train=tuple(sorted(patients)), val=()),)
+        return
+    held_out = [{patients[name] for name in fold.val} for fold in folds]
+    assert sum(map(len, held_out)) == len(set(owners)) == len(set.union(*held_out))
+    assert all(held_out)
+    for fold in folds:
+        assert sorted((*fold.train, *fold.val)) == sorted(patients)
+
+
+def test_patients_of_one_case_each_are_split_as_cases_are():
+    names = [f"c{number:02d}" for number in range(23)]
+    assert make_folds(names, {name: f"of_{name}" for name in names}) == make_folds(names)
+
+
+def test_patients_of_several_cases_give_folds_of_nearly_equal_size():
+    patients = {f"c{number:03d}": f"p{number // 4:02d}" for number in range(100)}
+    assert [len(fold.val) for fold in make_folds(list(patients), patients)] == [20] * 5

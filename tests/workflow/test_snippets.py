@@ -78,6 +78,8 @@ def home(finished) -> Path:
 def test_the_blocks_of_a_page_run(page, home, request):
     if page == "docs/tutorial.md":
         decathlon(request.getfixturevalue("shared"), home / "Task04_Hippocampus")
+        shutil.make_archive(str(home / "Task04_Hippocampus"), "tar", home, "Task04_Hippocampus")
+        shutil.rmtree(home / "Task04_Hippocampus")
     environment = Experiment(home, REPOSITORY).environment()
     environment["PATH"] = f"{home / 'bin'}:{environment['PATH']}"
     for block in blocks(page):
@@ -107,6 +109,8 @@ def decathlon(shared: Path, folder: Path) -> None:
         shutil.copy(label, folder / "labelsTr")
         shutil.copy(image, folder / "imagesTr" / label.name)
     shutil.copy(image, folder / "imagesTs" / label.name)
+    names = [file.name for file in (folder / "labelsTr").iterdir()]
+    training = [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names]
     labels = {"0": "background", "1": "Anterior", "2": "Posterior"}
-    description = {"modality": {"0": "MRI"}, "labels": labels, "numTraining": 260}
+    description = {"modality": {"0": "MRI"}, "labels": labels, "numTraining": 260, "training": training}
     (folder / "dataset.json").write_text(json.dumps(description))

@@ -165,7 +165,8 @@ def _dataset(_type: Any, tokens: Sequence[Token]) -> Path:
     file = path if path.suffix == ".json" and not path.is_dir() else path / "dataset.json"
     if not file.is_file():
         raise ConfigurationError(
-            f"{named}{file} does not exist; name a data set's folder or its dataset.json"
+            f"{named}{file} does not exist; name a data set's folder or its dataset.json, or describe another "
+            "layout with segflow import"
         )
     return file
 

@@ -35,6 +35,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 #: What a user calls, in the order of a project.
 _FOR_USERS = {
     "phantom": "write a small synthetic data set",
+    "import": "describe a data set in another layout (MSD, BIDS, a table)",
     "check": "check a data set: files, geometry, label values",
     "fingerprint": "measure a data set",
     "plan": "derive configurations from a fingerprint",
@@ -69,8 +70,10 @@ _FOR_THE_WORKFLOW = {
     "package": "put the chosen model together",
     "score-fast": "score --fast on cases its networks have not seen",
 }
-#: Verb to module, which defines a function of the same name.
-VERBS = {verb: verb.replace("-", "_") for verb in (*_FOR_USERS, *_FOR_THE_WORKFLOW)}
+#: Verb to module, which defines a function of the same name; "import" is a word of Python's.
+VERBS = {verb: verb.replace("-", "_") for verb in (*_FOR_USERS, *_FOR_THE_WORKFLOW)} | {
+    "import": "import_dataset"
+}
 
 _USERS = Group.create_ordered("Verbs")
 _WORKFLOW = Group.create_ordered("Stages that the workflow calls")

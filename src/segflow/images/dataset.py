@@ -124,6 +124,11 @@ def read_description(file: Path) -> tuple[dict[str, Any], Labels]:
     if "modality" in description:
         description = {"channel_names": description["modality"]} | description
     missing = [key for key in _REQUIRED if key not in description]
+    if missing and "training" in description:
+        raise DatasetError(
+            f"{file} is that of the Medical Segmentation Decathlon or of nnU-Net v1: call segflow import msd "
+            f"{file.parent} --output FOLDER"
+        )
     if missing:
         raise DatasetError(f"{file} lacks {', '.join(missing)}")
     if not isinstance(description["labels"], dict):

@@ -1,0 +1,156 @@
+"""`segflow import`: a data set in another layout, described as nnU-Net v2 describes one."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from segflow.commands.arguments import InputPath, OutputFolder
+from segflow.commands.console import console
+from segflow.contracts.errors import DatasetError
+from segflow.contracts.folds import check_folds
+from segflow.contracts.plan import Fold
+from segflow.images.formats import ending_of
+from segflow.images.layouts import Layout, read_bids, read_decathlon, read_table
+from segflow.nnunet.folds import write_folds
+from segflow.planning.folds import make_folds
+from segflow.storage.files import write_json
+
+_READERS: Final[dict[str, Callable[[Path], Layout]]] = {
+    "msd": read_decathlon,
+    "nnunet-v1": read_decathlon,
+    "table": read_table,
+}
+
+
+def import_dataset(
+    layout: Literal["msd", "nnunet-v1", "bids", "table"],
+    source: InputPath,
+    *,
+    output: OutputFolder,
+    channels: list[str] | None = None,
+    label: str = "",
+) -> None:
+    """Describe a data set in another layout, so that every verb takes it.
+
+    Writes a dataset.json that lists the files where they are; nothing is copied or converted. With patients or folds,
+    also a splits_final.json, which keeps the cases of a patient in one fold.
+
+    Args:
+        layout: msd (a task of the Medical Segmentation Decathlon), nnunet-v1, bids (with label maps in
+            derivatives/labels) or table (CSV with the columns image_NAME, label and, if wanted, case, patient, fold).
+        source: The folder, the .tar archive of a Decathlon task, which is unpacked into the output, or the CSV file.
+        output: Folder of the new data set; must not hold one yet.
+        channels: Of bids: suffixes of the images, such as T1w (default: those that all sessions have once).
+        label: Of bids: the label map whose name contains this, if a session has several.
+
+    Raises:
+        DatasetError: The source is not in this layout, a file is missing, files are of several formats, the folds do
+            not fit, or the output holds a data set.
+    """
+    description = output / "dataset.json"
+    if description.exists():
+        raise DatasetError(f"{description} exists already; choose another folder or remove it")
+    output.mkdir(parents=True, exist_ok=True)
+    folder = _unpacked(source, output) if source.suffix == ".tar" else source
+    read = _READERS.get(layout)
+    found = read(folder) if read else read_bids(folder, channels=channels or (), label=label)
+    content = _description(found, output)
+    folds = _folds(found)
+    if folds:
+        write_folds(output / "splits_final.json", folds)
+    write_json(description, content)  # last
+    console.print(f"{len(found.cases)} cases in {description}")
+
+
+def _unpacked(archive: Path, output: Path) -> Path:
+    """The folder of a task's archive."""
+    try:
+        with tarfile.open(archive) as opened:
+            opened.extractall(output / "source", filter="data")
+    except tarfile.TarError as problem:
+        raise DatasetError(f"{archive} cannot be unpacked: {problem}; download it again") from None
+    files = sorted((output / "source").glob("**/dataset.json"), key=lambda file: len(file.parts))
+    if not files:
+        raise DatasetError(f"{archive} holds no dataset.json: it is no task of the Decathlon")
+    return files[0].parent
+
+
+def _description(found: Layout, output: Path) -> dict[str, Any]:
+    endings = {
+        ending_of(file): name for name, case in found.cases.items() for file in (*case.images, case.label)
+    }
+    if len(endings) > 1:
+        said = ", ".join(f"{ending or 'no image'} (case {name})" for ending, name in sorted(endings.items()))
+        raise DatasetError(f"all files of a data set must have one format; found {said}: convert some")
+    listed = {
+        name: {
+            "images": [_path(file, output) for file in case.images],
+            "label": _path(case.label, output),
+        }
+        for name, case in found.cases.items()
+    }
+    return {
+        **found.about,
+        "channel_names": {str(number): name for number, name in enumerate(found.channels)},
+        "labels": dict(found.labels),
+        "numTraining": len(listed),
+        "file_ending": next(iter(endings), ""),
+        "dataset": listed,
+    }
+
+
+def _path(file: Path, output: Path) -> str:
+    """Relative where the file is in the data set itself, so that both can be moved together."""
+    whole = Path(os.path.abspath(file))  # noqa: PTH100  links keep their names
+    inside = Path(os.path.abspath(output))  # noqa: PTH100
+    return str(whole.relative_to(inside) if whole.is_relative_to(inside) else whole)
+
+
+def _folds(found: Layout) -> tuple[Fold, ...]:
+    """Those that were given, or those that keep patients together; none where neither is known."""
+    given = {name: case.fold for name, case in found.cases.items() if case.fold is not None}
+    if given:
+        numbers = range(max(given.values()) + 1)
+        folds = tuple(
+            Fold(
+                train=tuple(sorted(name for name in found.cases if given.get(name) != number)),
+                val=tuple(sorted(name for name in given if given[name] == number)),
+            )
+            for number in numbers
+        )
+        check_folds(folds, found.cases, where="column fold")
+        _check_patients(folds, found)
+        return folds
+    patients = {name: case.patient for name, case in found.cases.items() if case.patient is not None}
+    if len(set(patients.values())) == len(found.cases) or not patients:
+        return ()  # as without
+    unknown = sorted(set(found.cases) - set(patients))
+    if unknown:
+        raise DatasetError(f"case {unknown[0]} has no patient, but others have; name all or none")
+    folds = make_folds(list(found.cases), patients)
+    if len(folds) == 1:
+        raise DatasetError(
+            f"there are {len(set(patients.values()))} patients, too few for five folds; give a column fold, or leave "
+            "out the patients"
+        )
+    return folds
+
+
+def _check_patients(folds: tuple[Fold, ...], found: Layout) -> None:
+    for number, fold in enumerate(folds):
+        held_out = _patients(fold.val, found)
+        shared = sorted(set(held_out) & set(_patients(fold.train, found)))
+        if shared:
+            raise DatasetError(
+                f"column fold: fold {number} holds out {held_out[shared[0]]} of patient {shared[0]}, but trains on "
+                "other cases of the same patient; hold them out together"
+            )
+
+
+def _patients(cases: tuple[str, ...], found: Layout) -> Mapping[str, str]:
+    owners = ((found.cases[name].patient, name) for name in cases)
+    return {patient: name for patient, name in owners if patient is not None}
