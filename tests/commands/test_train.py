@@ -62,6 +62,19 @@ def test_a_training_that_is_told_to_stop_goes_on_to_the_same_weights(ready):
     assert list((ready / "stopped" / "work").iterdir()) == []
 
 
+@pytest.mark.timeout(300)
+def test_a_job_that_is_killed_leaves_no_weights_beside_a_history_that_has_begun(ready):
+    """Another job, left by a workflow that was killed, may have finished since Snakemake removed the results."""
+    folder = ready / "begun"
+    folder.mkdir()
+    (folder / "model.pt").write_bytes(b"of that job")
+    process = start_training(ready, "begun", ready / "begun.log", "epoch 1/", "--job")
+    process.kill()
+    process.wait(timeout=60)
+    assert (folder / "training.csv").exists()
+    assert not (folder / "model.pt").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_training_that_another_process_is_at_is_not_done_twice(ready):

@@ -18,6 +18,7 @@ from segflow.commands.arguments import (
     CORES,
     DEFAULTS,
     Ahead,
+    Call,
     DatasetFile,
     Device,
     InputFile,
@@ -113,8 +114,7 @@ def train(
     from segflow.training.job import TrainingJob
 
     torch.set_num_threads(threads)
-    chosen = choose_device(device)
-    devices = _shared_among(chosen, call.gpus)
+    devices = _shared_among(chosen := choose_device(device), call.gpus)
     description, labels = read_description(dataset)
     recipe = parse_settings(TrainingRecipe, "training", values.settings)
     split = fold_of(read_folds(folds), fold)
@@ -148,13 +148,18 @@ def train(
         logs=history.with_name("tensorboard") if tensorboard else None,
     )
     waited: list[str] = []
-    key = key_of(*job.parts.values(), job.device, *digests.values(), call.code)
-    with unfinished_folder(work / key[:16], on_wait=lambda: _say_waiting(waited, what)) as folder:
+    unfinished = work / key_of(*job.parts.values(), job.device, *digests.values(), call.code)[:16]
+    with unfinished_folder(unfinished, on_wait=lambda: _say_waiting(waited, what)) as folder:
         if waited and output.exists() and history.exists():
             logger.info("another process, perhaps left by a workflow that was killed, has done this training")
             return
-        store = CaseStore(prepared.parent, previous_stage=previous_stage and previous_stage.parent)
-        result = _trained(job, _checked(store, digests, threads), folder, watch, what, devices)
+        _remove_left(output, call)
+        store = _checked(
+            CaseStore(prepared.parent, previous_stage=previous_stage and previous_stage.parent),
+            digests,
+            threads,
+        )
+        result = _trained(job, store, folder, watch, what, devices)
         card = NetworkCard(
             configuration=job.configuration,
             input_channels=job.input_channels,
@@ -170,6 +175,15 @@ def train(
         _write_table(history, labels, [asdict(record) for record in result.history])
         save_network(output, card, result.weights)
     logger.info("%s: trained on %s", what, ", ".join(devices))
+
+
+def _remove_left(output: Path, call: Call) -> None:
+    """Remove weights that a job of a killed workflow has left: the history beside them is about to be written anew.
+
+    Snakemake has removed them, too, but that job may have finished since.
+    """
+    if call.job:
+        output.unlink(missing_ok=True)
 
 
 def _checked(store: CaseStore, digests: Mapping[str, str], threads: int) -> CaseStore:
