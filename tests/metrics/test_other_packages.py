@@ -19,7 +19,8 @@ from segflow.metrics.surface import surface_distances, surface_metrics
 MM = (2.5, 1.0, 0.7)
 TOLERANCE_MM = 1.5
 #: By seed: HD95, ASSD and NSD of panoptica's distances (its means over both surfaces weigh voxels otherwise); found,
-#: missed and invented components and their F1 of panoptica; HD95 and NSD of surface-distance, on elements of surfaces.
+#: missed and falsely predicted components and their F1 of panoptica; HD95 and NSD of surface-distance, on elements of
+#: surfaces.
 GOLDEN = {
     0: ((3.277193921634788, 0.7837884646713501, 0.8340845675037561), (16, 12, 9), 0.6037735849056604, (2.9, 0.87567)),
     1: ((6.955405284292991, 1.1070383812953308, 0.7948068397720076), (17, 6, 9), 0.6938775510204082, (6.3, 0.82123)),

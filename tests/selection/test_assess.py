@@ -126,8 +126,8 @@ def test_no_cases(how):
 
 
 LESIONS = [
-    LesionSizes(reference=((1.0, 3, 1), (10.0, 1, 1)), invented=((0.5, 2),)),
-    LesionSizes(reference=((4.0, 2, 2),), invented=((50.0, 1), (4.0, 1))),
+    LesionSizes(reference=((1.0, 3, 1), (10.0, 1, 1)), false_positives=((0.5, 2),)),
+    LesionSizes(reference=((4.0, 2, 2),), false_positives=((50.0, 1), (4.0, 1))),
     LesionSizes(),
 ]
 

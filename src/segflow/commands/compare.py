@@ -142,17 +142,14 @@ def _notes(groups: Sequence[_Group]) -> Iterator[str]:
         elif len(group.outcomes) > 1:
             yield (
                 f"{group.dataset}: {names} were compared on the same {n} cases. Differences are those of the mean "
-                "Dice over "
-                "classes, case by case; intervals are of 95 %, over 1000 samples of the cases, drawn with "
-                "replacement; p "
-                "values are of Wilcoxon's signed-rank test, two-sided, corrected by Holm's method for the number of "
-                "pairs; of equal ranks, the experiment named first has the better one."
+                "Dice over classes, case by case; intervals are of 95 %, over 1000 samples of the cases, drawn with "
+                "replacement; p values are of Wilcoxon's signed-rank test, two-sided, corrected by Holm's method "
+                "for the number of pairs; of equal ranks, the experiment named first has the better one."
             )
         else:
             yield (
                 f"{group.dataset}: {names} cannot be paired, as no other experiment of this call was scored on the "
-                "same "
-                f"classes and the same {n} cases."
+                f"same classes and the same {n} cases."
             )
 
 

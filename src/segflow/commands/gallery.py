@@ -104,7 +104,10 @@ def make_gallery(
     pictures |= {
         f"pictures/large/{case}_{i}.jpg": jpeg
         for case, look in looks.items()
-        for i, (jpeg, _) in enumerate((*look.large, *([look.slices] if look.slices[1] else [])))
+        for i, (jpeg, _) in enumerate(look.large)
+    }
+    pictures |= {
+        f"pictures/large/{case}_slices.jpg": look.slices[0] for case, look in looks.items() if look.slices[1]
     }
     is_embedded = sum(map(len, pictures.values())) <= _EMBEDDED_BYTES
     sources = {
@@ -133,7 +136,7 @@ def make_gallery(
                     Picture(sources[f"pictures/large/{case}_{i}.jpg"], note)
                     for i, (_, note) in enumerate(looks[case].large)
                 ),
-                sources.get(f"pictures/large/{case}_{len(looks[case].large)}.jpg", ""),
+                sources.get(f"pictures/large/{case}_slices.jpg", ""),
                 looks[case].slices[1],
             )
             for case, rank in chosen.items()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from segflow.commands.arguments import InputPath, OutputFolder
 from segflow.commands.console import console
@@ -18,12 +19,6 @@ from segflow.images.layouts import Layout, read_bids, read_decathlon, read_table
 from segflow.nnunet.folds import write_folds
 from segflow.planning.folds import make_folds
 from segflow.storage.files import write_json
-
-_READERS: Final[dict[str, Callable[[Path], Layout]]] = {
-    "msd": read_decathlon,
-    "nnunet-v1": read_decathlon,
-    "table": read_table,
-}
 
 
 def import_dataset(
@@ -56,8 +51,13 @@ def import_dataset(
         raise DatasetError(f"{description} exists already; choose another folder or remove it")
     output.mkdir(parents=True, exist_ok=True)
     folder = _unpacked(source, output) if source.suffix == ".tar" else source
-    read = _READERS.get(layout)
-    found = read(folder) if read else read_bids(folder, channels=channels or (), label=label)
+    readers: dict[str, Callable[[Path], Layout]] = {
+        "msd": read_decathlon,
+        "nnunet-v1": read_decathlon,
+        "bids": partial(read_bids, channels=channels or (), label=label),
+        "table": read_table,
+    }
+    found = readers[layout](folder)
     content = _description(found, output)
     folds = _folds(found)
     if folds:

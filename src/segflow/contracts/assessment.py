@@ -57,11 +57,11 @@ class LesionSizes(Contract):
 
     Attributes:
         reference: Size, number, and how many of them are found.
-        invented: Size and number of the predicted ones without a match.
+        false_positives: Size and number of the predicted ones without a match.
     """
 
     reference: tuple[tuple[float, int, int], ...] = ()
-    invented: tuple[tuple[float, int], ...] = ()
+    false_positives: tuple[tuple[float, int], ...] = ()
 
 
 class CaseMeasures(Contract):
@@ -206,7 +206,7 @@ class AssessedClass(Contract):
 
 
 class AssessedCase(Contract):
-    """One case: by target and name, its metrics, volumes in ml, and found, missed and invented lesions."""
+    """One case: by target and name, its metrics, volumes in ml, and lesions found, missed and falsely predicted."""
 
     case: str
     fold: str

@@ -3,7 +3,7 @@
 A component is a connected set of voxels of a mask, with neighbours at faces, edges and corners (26; 8 in a flat image).
 A pair of components matches if its intersection over union is at least 10 %, and each component is in one match at
 most: pairs are taken from the highest overlap down. A matched component of the reference is found, any other is missed;
-a predicted one without a match is invented. Ignored voxels are in no component.
+a predicted one without a match is a false positive. Ignored voxels are in no component.
 
 Source: Maier-Hein et al. 2024 (Metrics Reloaded), localisation by mask IoU with greedy matching; the threshold of 10 %
 is that of Commowick et al. 2018 for lesions, whose outlines are uncertain.
@@ -42,7 +42,7 @@ class Lesions:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Found, missed and invented components."""
+        """Found components, missed ones, and false positives."""
         found = int(self.found.sum())
         return found, self.found.size - found, int((~self.matched).sum())
 
@@ -82,7 +82,7 @@ def _components(mask: Mask) -> tuple[NDArray[np.int32], int]:
     return found, int(count)
 
 
-def lesion_f1(found: float, missed: float, invented: float) -> float:
-    """F1 score of components, 2 found / (2 found + missed + invented); NaN where there are none in either mask."""
-    whole = 2 * found + missed + invented
+def lesion_f1(found: float, missed: float, false_positives: float) -> float:
+    """F1 score of components, 2 found / (2 found + missed + false positives); NaN with none in either mask."""
+    whole = 2 * found + missed + false_positives
     return 2 * found / whole if whole else math.nan

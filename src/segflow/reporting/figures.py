@@ -25,6 +25,7 @@ from segflow.reporting.data import History
 
 __all__ = [
     "FAINT",
+    "GOLDEN",
     "HEIGHT",
     "INK",
     "WIDTH",
@@ -72,7 +73,8 @@ WIDTH, HEIGHT = 300.0, 30.0
 _MARGIN = 6.0
 #: Points drawn; of more cases only those farthest from the median.
 _MOST_POINTS = 200
-_GOLDEN = (5**0.5 - 1) / 2  # spreads points vertically, evenly and reproducibly
+#: Its multiples modulo 1 spread points evenly and reproducibly.
+GOLDEN = (5**0.5 - 1) / 2
 _JITTER = 0.55  # of the height
 _TICK_STEPS = (0.02, 0.05, 0.1, 0.2)
 _MOST_TICKS = 6
@@ -268,4 +270,4 @@ def lay_out_plot(cases: Sequence[tuple[str, float]], scale: Scale) -> DicePlot:
 
 
 def _jittered(index: int) -> float:
-    return round(HEIGHT * (0.5 + _JITTER * ((index * _GOLDEN) % 1 - 0.5)), 1)
+    return round(HEIGHT * (0.5 + _JITTER * ((index * GOLDEN) % 1 - 0.5)), 1)

@@ -81,10 +81,8 @@ def _spacing_of_volumes(reasons: SpacingReasons, n: int) -> Iterator[str]:
     yield f"Images are resampled to {shape_text(reasons.target_mm)} mm (z, y, x)."
     yield (
         f"The median spacing of the {n} cases is {median} mm. {compared}: both are more than {_ANISOTROPY}, so that "
-        "not the "
-        f"median decides along {axis}, but the {_PERCENTILE}th percentile, {percentile} mm, which keeps the detail of "
-        "images "
-        "with thin slices."
+        f"not the median decides along {axis}, but the {_PERCENTILE}th percentile, {percentile} mm, which keeps the "
+        "detail of images with thin slices."
     )
     if target != reasons.percentile_mm:
         yield f"As that is finer than the other axes, their {number_text(target)} mm are taken."
@@ -100,24 +98,21 @@ def _configurations(plan: Plan, reasons: PlanReasons) -> Iterator[str]:
         much = "all" if reasons.coverage >= 1 else f"{covered}"
         yield (
             f"A patch of 3d_fullres covers {much} of the median image, not less than {_share(_COVERAGE)}, so that no "
-            "lower "
-            "resolution is needed."
+            "lower resolution is needed."
         )
     elif "3d_lowres" not in reasons.sizes:
         yield (
-            f"A patch of 3d_fullres covers {covered} of the median image, less than {_share(_COVERAGE)}; but the lower "
-            "resolution at which it covers more has over half as many voxels, so that it is not worth a network."
+            f"A patch of 3d_fullres covers {covered} of the median image, less than {_share(_COVERAGE)}; but the "
+            "lower resolution at which it covers more has over half as many voxels, so that it is not worth a "
+            "network."
         )
     else:
         low = plan.configurations["3d_lowres"]
         yield (
             f"A patch of 3d_fullres covers {covered} of the median image, less than {_share(_COVERAGE)}, and sees "
-            "little of "
-            f"what is around it. So there is 3d_lowres, whose spacing of {shape_text(low.spacing_mm)} mm lets a patch "
-            "cover "
-            f"{_share(math.prod(low.patch_shape) / math.prod(low.median_shape))}, and 3d_cascade_fullres, which "
-            "refines its "
-            "result with patch, batch and network of 3d_fullres."
+            f"little of what is around it. So there is 3d_lowres, whose spacing of {shape_text(low.spacing_mm)} mm "
+            f"lets a patch cover {_share(math.prod(low.patch_shape) / math.prod(low.median_shape))}, and "
+            "3d_cascade_fullres, which refines its result with patch, batch and network of 3d_fullres."
         )
 
 
@@ -134,28 +129,22 @@ def _size(planned: Configuration, reasons: SizeReasons) -> Iterator[str]:
         times = "once, along" if reasons.shortened == 1 else f"{reasons.shortened} times, each time along"
         yield (
             f"The search for a patch begins with {shape_text(reasons.start)} voxels; {median}. It was shortened "
-            f"{times} the "
-            f"axis that covers most of the image, until the network fits: with {patch} {needs}."
+            f"{times} the axis that covers most of the image, until the network fits: with {patch} {needs}."
         )
     else:
         yield f"The search for a patch begins with {patch} voxels, and ends with it: {needs}; {median}."
     yield (
         f"{number_text(round(reasons.fitting, 2))} patches would fit, and {reasons.cap} "
-        f"{'has' if reasons.cap == 1 else 'have'} {_share(reasons.share)} "
-        "of the "
-        f"voxels of all cases, the most that a batch may have. The planned size is {planned.batch_size}: the smaller "
-        "of the "
-        "two as a "
-        "whole number, but at least 2."
+        f"{'has' if reasons.cap == 1 else 'have'} {_share(reasons.share)} of the voxels of all cases, the most that "
+        f"a batch may have. The planned size is {planned.batch_size}: the smaller of the two as a whole number, but "
+        "at least 2."
     )
     strides = planned.architecture.strides
     pools = [sum(stride[axis] == 2 for stride in strides) for axis in range(planned.dimensions)]
     yield (
-        f"The network halves the patch {listed(map(str, pools))} times along its axes, to {shape_text(reasons.edges)} "
-        "voxels "
-        f"({planned.architecture.n_stages} stages): as long as an edge keeps {reasons.min_edge} voxels, and an axis "
-        "only "
-        "while its voxels are less than twice as long as the shortest."
+        f"The network halves the patch {listed(map(str, pools))} times along its axes, to "
+        f"{shape_text(reasons.edges)} voxels ({planned.architecture.n_stages} stages): as long as an edge keeps "
+        f"{reasons.min_edge} voxels, and an axis only while its voxels are less than twice as long as the shortest."
     )
     flat = [kernel for kernel in planned.architecture.kernels if 1 in kernel]
     if flat:
@@ -181,8 +170,7 @@ def _normalisation(data: ReportData) -> Iterator[str]:
         if masked:
             yield (
                 f"Only voxels within the non-zero region count for that, as cropping to it keeps {_share(kept)} of "
-                "the median "
-                f"image, less than {_share(_MASK_BELOW)}."
+                f"the median image, less than {_share(_MASK_BELOW)}."
             )
 
 
@@ -206,8 +194,8 @@ def choice_sentences(data: ReportData) -> list[str]:
         if highest.foreground_mean_dice > best.foreground_mean_dice:
             found = [
                 f"{best.name} was chosen with a mean Dice of {score}: {highest.name} has "
-                f"{dice_text(highest.foreground_mean_dice)}, "
-                f"but a single configuration is preferred within {number_text(selection.prefer_single_within)}."
+                f"{dice_text(highest.foreground_mean_dice)}, but a single configuration is preferred within "
+                f"{number_text(selection.prefer_single_within)}."
             ]
     resampled = {one.name: one for one in bootstrap.candidates}.get(best.name) if bootstrap else None
     if bootstrap is None or resampled is None:
@@ -215,8 +203,7 @@ def choice_sentences(data: ReportData) -> list[str]:
     low, high = map(dice_text, resampled.interval)
     found.append(
         f"Over {bootstrap.replicates} samples of the {bootstrap.cases} cases, drawn with replacement, its mean Dice "
-        "lies "
-        f"between {low} and {high} in 95 %."
+        f"lies between {low} and {high} in 95 %."
     )
     if len(selection.candidates) > 1:
         if bootstrap.cases < FEW_CASES:

@@ -88,7 +88,7 @@ def _measure(
             if "volume" in own.values:
                 row |= dict(zip(("reference_ml", "predicted_ml"), own.volumes_ml, strict=True))
             if own.lesions is not None:
-                row |= dict(zip(("found", "missed", "invented"), own.lesions.counts, strict=True))
+                row |= dict(zip(("found", "missed", "false_positives"), own.lesions.counts, strict=True))
         values[key] = row
     return values, {key: own.lesions for key, own in measured.items() if own.lesions is not None}, confusion
 
@@ -96,7 +96,7 @@ def _measure(
 def _sizes(lesions: Lesions, mm3: float) -> LesionSizes:
     sizes, numbers = np.unique(lesions.reference, return_inverse=True)
     found = np.bincount(numbers, weights=lesions.found, minlength=len(sizes)).astype(int)
-    invented, times = np.unique(lesions.predicted[~lesions.matched], return_counts=True)
+    false_positives, times = np.unique(lesions.predicted[~lesions.matched], return_counts=True)
     rows = zip(
         (sizes * mm3).tolist(),
         np.bincount(numbers, minlength=len(sizes)).tolist(),
@@ -104,7 +104,8 @@ def _sizes(lesions: Lesions, mm3: float) -> LesionSizes:
         strict=True,
     )
     return LesionSizes(
-        reference=tuple(rows), invented=tuple(zip((invented * mm3).tolist(), times.tolist(), strict=True))
+        reference=tuple(rows),
+        false_positives=tuple(zip((false_positives * mm3).tolist(), times.tolist(), strict=True)),
     )
 
 

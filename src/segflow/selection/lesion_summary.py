@@ -37,13 +37,13 @@ def sum_up_lesions(cases: Sequence[LesionSizes], times: NDArray[np.float64], uni
             (
                 sum(n for _, n, _ in one.reference),
                 sum(f for _, _, f in one.reference),
-                sum(n for _, n in one.invented),
+                sum(n for _, n in one.false_positives),
             )
             for one in cases
         ],
         dtype=np.float64,
     )
-    n_all, found, invented = counts.T
+    n_all, found, false_positives = counts.T
 
     def estimate(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Estimate:
         value = float(ratio(part.sum(keepdims=True), whole.sum(keepdims=True))[0])
@@ -57,11 +57,11 @@ def sum_up_lesions(cases: Sequence[LesionSizes], times: NDArray[np.float64], uni
     return LesionSummary(
         cases=len(cases),
         lesions=int(n_all.sum()),
-        predicted=int((found + invented).sum()),
+        predicted=int((found + false_positives).sum()),
         detection_rate=estimate(found, n_all),
-        precision=estimate(found, found + invented),
-        f1=estimate(2 * found, n_all + found + invented),
-        false_positives_per_case=estimate(invented, np.ones(len(cases))),
+        precision=estimate(found, found + false_positives),
+        f1=estimate(2 * found, n_all + found + false_positives),
+        false_positives_per_case=estimate(false_positives, np.ones(len(cases))),
         unit=unit,
         sizes=_groups(cases),
     )
@@ -70,15 +70,17 @@ def sum_up_lesions(cases: Sequence[LesionSizes], times: NDArray[np.float64], uni
 def _groups(cases: Sequence[LesionSizes]) -> tuple[SizeGroup, ...]:
     """Four groups of sizes, bounded by the quartiles of the reference's; fewer where these coincide."""
     reference = np.array([row for case in cases for row in case.reference], dtype=np.float64).reshape(-1, 3)
-    invented = np.array([row for case in cases for row in case.invented], dtype=np.float64).reshape(-1, 2)
+    false_positives = np.array(
+        [row for case in cases for row in case.false_positives], dtype=np.float64
+    ).reshape(-1, 2)
     sizes = np.repeat(reference[:, 0], reference[:, 1].astype(int))
     bounds = np.unique(np.percentile(sizes, (25, 50, 75), method="inverted_cdf"))
     places = np.searchsorted(bounds, reference[:, 0], side="right")
-    wrong = np.searchsorted(bounds, invented[:, 0], side="right")
+    wrong = np.searchsorted(bounds, false_positives[:, 0], side="right")
     groups = []
     for place in range(len(bounds) + 1):
         n, found = reference[places == place, 1:].sum(axis=0)
-        false = invented[wrong == place, 1].sum()
+        false = false_positives[wrong == place, 1].sum()
         if not (n or false):
             continue
         groups.append(

@@ -11,13 +11,12 @@ from matplotlib.figure import Figure
 
 from segflow.metrics.overlap import target_key
 from segflow.reporting.data import ReportData
-from segflow.reporting.figures import class_colour, draw_curves, draw_histogram, draw_svg, plain
+from segflow.reporting.figures import GOLDEN, class_colour, draw_curves, draw_histogram, draw_svg, plain
 from segflow.reporting.score_figures import score_figures
 from segflow.reporting.scores import metric_tables
 
 __all__ = ["charts", "draw_comparison"]
 
-_GOLDEN = (5**0.5 - 1) / 2  # spreads dots sideways, evenly and reproducibly
 _WIDTH = 7.0  # of a page, in inches
 _ROW = 0.32
 _WIDE_NAMES = 60  # characters that names beside each other may have in all
@@ -100,7 +99,7 @@ def _strips(axes: Axes, columns: Mapping[str, Sequence[float]], what: str) -> No
         medianprops=line,
     )
     for place, column in enumerate(values):
-        sideways = [place + 1 + 0.4 * ((i * _GOLDEN) % 1 - 0.5) for i in range(len(column))]
+        sideways = [place + 1 + 0.4 * ((i * GOLDEN) % 1 - 0.5) for i in range(len(column))]
         axes.scatter(sideways, column, s=9, color=class_colour(place), alpha=0.75, linewidths=0, zorder=3)
     axes.set_xlim(0.4, len(values) + 0.6)
     turned = sum(map(len, columns)) > _WIDE_NAMES
