@@ -204,7 +204,7 @@ def _overrides(networks: Iterable[NetworkCard], planned: Mapping[str, Configurat
         plan = planned[trained.name]
         values = {
             "batch size": (trained.batch_size, plan.batch_size, "training.batch_size"),
-            "features of the first stage": (
+            "number of features of the first stage": (
                 trained.architecture.features[0],
                 plan.architecture.features[0],
                 "training.base_width",
