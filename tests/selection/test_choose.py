@@ -11,7 +11,7 @@ from case_samples import labels_of
 from report_samples import candidate, summary
 
 from segflow.contracts.errors import PlanError
-from segflow.selection.bootstrap import draw_cases
+from segflow.metrics.bootstrap import draw_cases
 from segflow.selection.choose import (
     bootstrap,
     candidate_members,
