@@ -132,14 +132,15 @@ def expected_rows(tables: Mapping[str, list[dict[str, object]]]) -> dict[str, li
         change = f"{row['change']:+.4f}".replace("-", MINUS) if row["change"] == row["change"] else ABSENT
         dice = [dice_text(row["dice before"]), dice_text(row["dice after"]), change]
         found["postprocessing"].append([plain(row["step"]), plain(row["target"]), *dice, row["decision"]])
-    found["cases"] = [
-        [
-            plain(row["case"]),
-            *(dice_text(row[column]) for column in row if column.startswith("dice ")),
-            dice_text(row["mean dice"]),
+    for what, section in (("case", "cases"), ("patient", "patients")):
+        found[section] = [
+            [
+                plain(row[what]),
+                *(dice_text(row[column]) for column in row if column.startswith("dice ")),
+                dice_text(row["mean dice"]),
+            ]
+            for row in tables.get(section, [])
         ]
-        for row in tables.get("cases", [])
-    ]
     found["plan"] = [
         [
             axes(row, "feature map"), str(row["features"]), axes(row, "stride"), axes(row, "kernel"),

@@ -142,6 +142,11 @@ class Bootstrap(_Sparse):
     patients: int | None = None
     candidates: tuple[Resampled, ...]
 
+    @property
+    def units(self) -> str:
+        """What is drawn: "cases" or "patients"."""
+        return "cases" if self.patients is None else "patients"
+
 
 class Selection(Contract):
     """The chosen candidate, and all of them.

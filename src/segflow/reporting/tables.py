@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from segflow.contracts.plan import Configuration
-from segflow.metrics.overlap import target_key
+from segflow.metrics.overlap import nan_mean, target_key
 from segflow.reporting.data import ReportData
 from segflow.reporting.scores import score_tables
 from segflow.reporting.text import mean_dice, spreads
 from segflow.storage.files import cell_text
 
-__all__ = ["Row", "case_dice", "csv_text", "feature_map_shapes", "tables"]
+__all__ = ["Row", "case_dice", "csv_text", "feature_map_shapes", "patient_dice", "tables"]
 
 #: Heading to cell; None and NaN are empty.
 Row = Mapping[str, Any]
@@ -38,7 +39,8 @@ def tables(data: ReportData) -> dict[str, Sequence[Row]]:
         "classes": _classes(data),
         "candidates": _candidates(data),
         "postprocessing": _postprocessing(data),
-        "cases": _cases(data),
+        "cases": _dice_rows("case", data, case_dice(data)),
+        "patients": _dice_rows("patient", data, patient_dice(data)),
         "measures": _measures(data),
         "training": _training(data),
         "plan": _plan(data),
@@ -122,11 +124,23 @@ def case_dice(data: ReportData) -> list[tuple[str, list[float], float]]:
     return [*scored, *((name, [math.nan] * len(keys), math.nan) for name in unknown)]
 
 
-def _cases(data: ReportData) -> list[Row]:
+def patient_dice(data: ReportData) -> list[tuple[str, list[float], float]]:
+    """The same of every patient, as means over the cases of each; none where the patients are not known."""
+    patients = data.summary.patients or {}
+    cases: dict[str, list[tuple[list[float], float]]] = defaultdict(list)
+    for name, dice, mean in case_dice(data):
+        if f"{name}{data.file_ending}" in patients:
+            cases[patients[f"{name}{data.file_ending}"]].append((dice, mean))
+    return [
+        (patient, [nan_mean(column) for column in zip(*dice, strict=True)], nan_mean(means))
+        for patient, (dice, means) in ((name, zip(*own, strict=True)) for name, own in sorted(cases.items()))
+    ]
+
+
+def _dice_rows(what: str, data: ReportData, rows: Sequence[tuple[str, list[float], float]]) -> list[Row]:
     headings = [f"dice {name}" for name in data.labels.target_names]
     return [
-        {"case": name, "mean dice": mean} | dict(zip(headings, dice, strict=True))
-        for name, dice, mean in case_dice(data)
+        {what: name, "mean dice": mean} | dict(zip(headings, dice, strict=True)) for name, dice, mean in rows
     ]
 
 

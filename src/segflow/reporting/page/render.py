@@ -25,7 +25,7 @@ from segflow.reporting.figures import (
 from segflow.reporting.reasons import choice_sentences, plan_sentences, postprocessing_sentences
 from segflow.reporting.score_figures import score_panels
 from segflow.reporting.scores import METRICS, confusion_shares, metric_tables
-from segflow.reporting.tables import case_dice, feature_map_shapes
+from segflow.reporting.tables import case_dice, feature_map_shapes, patient_dice
 from segflow.reporting.text import (
     SHOWN_RANKS,
     dice_text,
@@ -80,9 +80,15 @@ def _results(data: ReportData) -> dict[str, Any]:
         "places": {overlay.case: place for place, overlay in enumerate(data.gallery.overlays)},
         "candidates": sorted(data.selection.candidates, key=lambda each: _rank(each, data)),
         "resampled": {} if bootstrap is None else {found.name: found for found in bootstrap.candidates},
-        # Lowest mean first, since these are the cases to look at.
-        "cases": sorted(cases, key=lambda case: (math.isnan(case[2]), case[2], case[0])),
+        # Lowest mean first, since these are the ones to look at.
+        "cases": sorted(cases, key=_by_mean),
+        "patients": sorted(patient_dice(data), key=_by_mean),
     }
+
+
+def _by_mean(row: tuple[str, list[float], float]) -> tuple[bool, float, str]:
+    name, _, mean = row
+    return (math.isnan(mean), mean, name)
 
 
 def _scores(data: ReportData) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def charts(data: ReportData) -> dict[str, str]:
             for one in data.selection.bootstrap.candidates
             if not math.isnan(one.interval[0])
         ]
-        what = "mean Dice with 95 % interval over resampled cases (filled: chosen)"
+        units = data.selection.bootstrap.units
+        what = f"mean Dice with 95 % interval over resampled {units} (filled: chosen)"
         inches = (_WIDTH, 0.9 + _ROW * len(rows))
         found["candidates"] = draw_svg(inches, lambda figure: _intervals(figure.subplots(), rows, what))
     return found

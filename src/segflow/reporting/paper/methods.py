@@ -164,6 +164,13 @@ def _prediction(data: ReportData) -> Iterator[str]:
     )
 
 
+def _apart(data: ReportData) -> str:
+    patients = data.summary.patients
+    if patients is None:
+        return ""
+    return f", nor on another image of the same patient ({len(set(patients.values()))} patients)"
+
+
 def _choice(data: ReportData) -> Iterator[str]:
     selection, n = data.selection, len(data.summary.metric_per_case)
     if not n:
@@ -172,7 +179,7 @@ def _choice(data: ReportData) -> Iterator[str]:
     folds = data.method.folds
     yield (
         f"In a cross-validation (fold{'s' if len(folds) > 1 else ''} {listed(map(str, folds))}) each of {n} images was "
-        "predicted by the networks that had not been trained on it."
+        f"predicted by the networks that had not been trained on it{_apart(data)}."
     )
     best = selection.best
     found = (
@@ -182,7 +189,8 @@ def _choice(data: ReportData) -> Iterator[str]:
     )
     if found is not None and selection.bootstrap is not None:
         low, high = map(dice_text, found.interval)
-        certain = f" (95 % interval {low} to {high}, {selection.bootstrap.replicates} bootstrap samples of the images)"
+        units = "images" if selection.bootstrap.patients is None else "patients"
+        certain = f" (95 % interval {low} to {high}, {selection.bootstrap.replicates} bootstrap samples of the {units})"
     else:
         certain = ""
     if len(selection.candidates) > 1:
