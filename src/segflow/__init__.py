@@ -6,7 +6,7 @@ contracts       what stages hand to each other
 processes       pool of processes, signals, locks, leases of GPUs
 recipes         fixed parameters
 volumes         array mathematics: crop, resample, tiles, components
-metrics         overlap counts and scores, distances of surfaces
+metrics         overlap counts and scores, distances of surfaces, a bootstrap over cases
 network         a plan's architecture as a torch module, devices, processes that share a batch
 augmentation    training patches: where to cut them, and their random transforms
 losses          Dice, cross-entropy, deep supervision
@@ -18,7 +18,8 @@ fingerprint     stage: data set -> fingerprint
 planning        stage: fingerprint + recipe -> plan and folds (rule-based parameters)
 preprocessing   stage: case -> network-ready case
 training        stage: cases + plan -> weights
-selection       stages: label maps -> scores, best model or pair, post-processing (empirical parameters)
+evaluation      stages: label maps + references -> scores, and what is measured beyond Dice
+selection       stages: scores -> best model or pair, post-processing (empirical parameters)
 reporting       stage: everything -> one page
 workflow        what the rules share: configuration, digests of code, provenance
 prediction      stage: weights + case -> label map; a model package, loaded

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from segflow.metrics.lesions import lesion_f1, match_lesions
-from segflow.metrics.volume import limits_of_agreement
 
 
 def line(*stretches, size=60):
@@ -59,11 +58,3 @@ def test_sizes_and_which_of_them_match():
 )
 def test_f1(counts, expected):
     assert lesion_f1(*counts) == pytest.approx(expected, nan_ok=True)
-
-
-@pytest.mark.parametrize(
-    ("differences", "expected"),
-    [([1.0, 3.0, nan], (2, 2 - 1.96 * 2**0.5, 2 + 1.96 * 2**0.5)), ([2.0], (2, nan, nan)), ([], (nan,) * 3)],
-)
-def test_limits_of_agreement(differences, expected):
-    assert limits_of_agreement(differences) == pytest.approx(expected, nan_ok=True)

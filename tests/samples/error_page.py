@@ -27,7 +27,8 @@ GROUPS = {
         "augmentation", "losses", "network", "preprocessing", "processes", "storage", "training", "commands",
     ),
     "Predicting, scoring and choosing": (
-        "metrics", "prediction", "selection", "reporting", "volumes", "storage.probabilities", "commands.predict",
+        "evaluation", "metrics", "prediction", "selection", "reporting", "volumes", "storage.probabilities",
+        "commands.predict",
         "commands.ensemble", "commands.evaluate", "commands.find_best", "commands.outcome", "commands.postprocess",
         "commands.select",
     ),

@@ -20,15 +20,14 @@ from segflow.contracts.scores import (
     Selection,
     Step,
 )
+from segflow.evaluation.assessment import sum_up, value_names
+from segflow.evaluation.beyond_dice import decide_measures, measure_case
+from segflow.evaluation.scores import summarise
 from segflow.metrics.calibration import count_calibration
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.cases import CaseFacts, measures
 from segflow.reporting.data import Gallery, History, Method, Overlay, Picture, ReportData, StageTime
-from segflow.selection.assess import measure_case, sum_up, value_names
-from segflow.selection.evaluate import summarise
-from segflow.selection.further import FURTHER_METRICS, Further
-from segflow.selection.measures import decide_measures
 
 LABELS = Labels((("background", 0), ("organ", 1), ("lesion <b>", 2)))
 NAN = float("nan")
@@ -127,7 +126,6 @@ def gallery():
 def assessment(labels=LABELS, cases=("case_0", "case_1", "case_2")):
     """Three cases of two configurations in arrays of a few voxels, measured in every way."""
     how = decide_measures(EvaluationConfig(), labels, [((4, 9, 9), (2.0, 1.0, 1.0))], has_spacing=True)
-    wanted = Further(FURTHER_METRICS, how.tolerances_mm)
     measures = []
     for number in range(3):
         reference = np.zeros((4, 9, 9), dtype=np.uint8)
@@ -135,7 +133,7 @@ def assessment(labels=LABELS, cases=("case_0", "case_1", "case_2")):
         reference[1, 7, 1] = reference[2, 7, 5:7] = 2 if number < 2 else 0
         found = np.roll(reference, number, axis=2)
         maps = {"2d": reference, "3d_fullres": found}
-        measured = measure_case(found, maps, reference, labels, (2.0, 1.0, 1.0), wanted)
+        measured = measure_case(found, maps, reference, labels, (2.0, 1.0, 1.0), how)
         sure = np.where(np.arange(3)[:, None, None, None] == found, 204, 26).astype(np.float32) / 255
         table = count_calibration(sure, reference, labels).tolist()
         measures.append(

@@ -211,7 +211,7 @@ def test_what_a_rule_does_not_use_counts_for_nothing(package):
     assert closure(f"{own}.a", without=f"{own}.b").keys() == {f"{own}.{name}" for name in "ace"}
     measured = {"segflow.metrics.surface", "segflow.metrics.lesions"}
     assert measured <= closure("segflow.commands.evaluate").keys()
-    pruned = closure("segflow.commands.evaluate", without="segflow.selection.further").keys()
+    pruned = closure("segflow.commands.evaluate", without="segflow.evaluation.beyond_dice").keys()
     assert not measured & pruned
     assert "segflow.metrics.overlap" in pruned
 

@@ -93,7 +93,7 @@ rule evaluate:
         mem_mb=4000,
         runtime=60,
     params:
-        *code("evaluate", without="segflow.selection.further"),  # which is for other metrics
+        *code("evaluate", without="segflow.evaluation.beyond_dice"),  # which is for other metrics
         description=description,
         meaning=meaning,
         folder=subpath(input.predictions, parent=True),

@@ -31,16 +31,15 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.plan import FoldName
 from segflow.contracts.scores import Selection
 from segflow.contracts.spelling import nfc
+from segflow.evaluation.assessment import sum_up, value_names
+from segflow.evaluation.beyond_dice import Measuring, decide_measures, measure_case
 from segflow.images.cases import check_label_values, read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
 from segflow.images.formats import has_spacing, label_ending
+from segflow.metrics.bootstrap import REPLICATES, SEED
 from segflow.metrics.calibration import absent_counts, count_calibration
 from segflow.processes.pool import map_cases
 from segflow.recipes.settings import parse_settings
-from segflow.selection.assess import measure_case, sum_up, value_names
-from segflow.selection.bootstrap import REPLICATES, SEED
-from segflow.selection.further import FURTHER_METRICS, Further
-from segflow.selection.measures import Measuring, decide_measures
 from segflow.storage.files import digest_of, key_of, read_contract, write_text
 from segflow.storage.manifests import list_label_maps
 from segflow.storage.probabilities import probability_slabs, read_placement
@@ -171,15 +170,14 @@ def _measure_all(
     files: Sequence[_Files], labels: Labels, how: Measuring, journal: ResultFolder, workers: int, call: Call
 ) -> list[CaseMeasures]:
     """All cases; those that an interrupted call has noted are not measured again."""
-    wanted = Further(tuple(name for name in FURTHER_METRICS if name in how.measures), how.tolerances_mm)
-    common = key_of(call.code, repr(labels), repr(wanted))
+    common = key_of(call.code, repr(labels), repr(how))
     keys = {
         one.case: key_of(common, *(f"{file} {digest_of(file)}" for file in one.measured)) for one in files
     }
     entries = {case: journal.find(case, key) for case, key in keys.items()}
     found = {case: CaseMeasures.model_validate(entry.data) for case, entry in entries.items() if entry}
     left = [one for one in files if one.case not in found]
-    work = partial(attempt, partial(_measure, labels=labels, wanted=wanted))
+    work = partial(attempt, partial(_measure, labels=labels, how=how))
     faults = []
     with progress_bar("assess", len(files)) as bar:
         bar.advance(len(found))
@@ -194,7 +192,7 @@ def _measure_all(
     return [found[one.case] for one in files]
 
 
-def _measure(files: _Files, *, labels: Labels, wanted: Further) -> CaseMeasures:
+def _measure(files: _Files, *, labels: Labels, how: Measuring) -> CaseMeasures:
     reference = _read(files.reference, files.case, labels)
     final = _read(files.final, files.case, labels)
     if final.shape != reference.shape:
@@ -203,7 +201,7 @@ def _measure(files: _Files, *, labels: Labels, wanted: Further) -> CaseMeasures:
         )
     maps = {name: _read(file, files.case, labels) for name, file in files.configurations.items()}
     spacing = read_geometry(files.final, case=files.case).spacing_mm
-    found = measure_case(final, maps, reference, labels, spacing, wanted)
+    found = measure_case(final, maps, reference, labels, spacing, how)
     if not files.probabilities:
         return found
     return found.model_copy(update={"calibration": _calibration(files.probabilities, reference, labels)})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from segflow.commands.arguments import DatasetFile, InputFile, ResultFile
 from segflow.commands.score_table import write_scores
 from segflow.contracts.scores import Summary
+from segflow.evaluation.scores import merge_folds
 from segflow.images.dataset import read_description
-from segflow.selection.evaluate import merge_folds
 from segflow.storage.files import read_contract, write_text
 
 

@@ -27,13 +27,13 @@ from segflow.contracts.errors import ConfigurationError, DatasetError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores
 from segflow.contracts.spelling import nfc
+from segflow.evaluation.beyond_dice import FURTHER_METRICS, Measuring, further_metrics
+from segflow.evaluation.scores import score_case, summarise
 from segflow.images.cases import check_label_values, compare_geometry, read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
 from segflow.images.formats import label_ending, spelled
 from segflow.metrics.overlap import target_key
 from segflow.processes.pool import map_cases
-from segflow.selection.evaluate import score_case, summarise
-from segflow.selection.further import FURTHER_METRICS, Further, further_metrics
 from segflow.storage.files import digest_of, key_of, write_text
 from segflow.storage.manifests import list_label_maps
 from segflow.storage.results import ResultFolder, open_journal
@@ -229,7 +229,7 @@ def _score(
     file, predictions = group
     metrics, tolerance_mm = asked
     reference, geometry = _read(file, labels)
-    wanted = Further(metrics, {target_key(target): tolerance_mm for target in labels.targets})
+    how = Measuring(metrics, {target_key(target): tolerance_mm for target in labels.targets})
     scores, warnings = [], []
     for prediction in predictions:
         found, where = _read(prediction, labels)
@@ -237,7 +237,7 @@ def _score(
         names = {"prediction_file": str(prediction), "reference_file": str(file)}
         score = score_case(found, reference, labels, **names)
         if metrics:
-            further = further_metrics(found, reference, labels, geometry.spacing_mm, wanted)
+            further = further_metrics(found, reference, labels, geometry.spacing_mm, how)
             entries = {key: own.model_copy(update=further[key].values) for key, own in score.metrics.items()}
             score = score.model_copy(update={"metrics": entries})
         scores.append(score)

@@ -21,6 +21,7 @@ from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.forecast import Forecast
 from segflow.contracts.model import NetworkCard
 from segflow.contracts.scores import Summary
+from segflow.evaluation.scores import summarise
 from segflow.fingerprint.consistency import dataset_warnings
 from segflow.images.dataset import read_dataset
 from segflow.images.formats import label_ending
@@ -32,7 +33,6 @@ from segflow.reporting.forecast import compared
 from segflow.reporting.page.render import render_report
 from segflow.reporting.text import cautions
 from segflow.reporting.training import diagnoses
-from segflow.selection.evaluate import summarise
 from segflow.storage.files import read_contract, write_text
 from segflow.storage.folders import write_folder
 

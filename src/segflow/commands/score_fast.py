@@ -21,11 +21,11 @@ from segflow.contracts.case import Case
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.plan import fold_of
 from segflow.contracts.scores import CaseScores
+from segflow.evaluation.scores import score_case, summarise
 from segflow.images.cases import read_case, read_labels
 from segflow.images.dataset import read_dataset
 from segflow.images.formats import digest_of_image, label_ending
 from segflow.nnunet.folds import read_folds
-from segflow.selection.evaluate import score_case, summarise
 from segflow.storage.files import key_of, write_text
 from segflow.storage.results import open_journal
 

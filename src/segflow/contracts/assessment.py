@@ -65,7 +65,7 @@ class LesionSizes(Contract):
 
 
 class CaseMeasures(Contract):
-    """What is measured in one case; noted in the journal, and summed up by `segflow.selection.assess`.
+    """What is measured in one case; noted in the journal, and summed up by `segflow.evaluation.assessment`.
 
     Attributes:
         values: Of the final label map, as in `AssessedCase`.

@@ -1,1 +1,1 @@
-"""The empirical parameters: scores of label maps, the choice among candidates, and post-processing."""
+"""The empirical parameters: the choice among candidates, and post-processing."""

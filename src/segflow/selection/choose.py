@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from segflow.contracts.errors import PlanError
 from segflow.contracts.plan import in_order
 from segflow.contracts.scores import Bootstrap, Candidate, Resampled, Selection, Summary
-from segflow.selection.bootstrap import REPLICATES, SEED, draw_cases, interval, ratio
+from segflow.metrics.bootstrap import REPLICATES, SEED, draw_cases, interval, ratio
 
 __all__ = [
     "bootstrap",

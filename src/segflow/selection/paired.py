@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
-from segflow.selection.bootstrap import draw_cases, interval
+from segflow.metrics.bootstrap import draw_cases, interval
 
 __all__ = ["PairedDifference", "holm", "paired_differences"]
 

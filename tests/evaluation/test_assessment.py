@@ -10,13 +10,17 @@ import pytest
 from segflow.contracts.assessment import EvaluationConfig, LesionSizes
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.labels import Labels
+from segflow.evaluation.assessment import agreement, comes_in_components, sum_up, sum_up_lesions, value_names
+from segflow.evaluation.beyond_dice import (
+    FURTHER_METRICS,
+    Measuring,
+    decide_measures,
+    further_metrics,
+    measure_case,
+)
+from segflow.metrics.bootstrap import draw_cases
 from segflow.metrics.lesions import match_lesions
 from segflow.metrics.surface import surface_distances, surface_metrics
-from segflow.selection.assess import measure_case, sum_up, value_names
-from segflow.selection.bootstrap import draw_cases
-from segflow.selection.further import FURTHER_METRICS, Further, further_metrics
-from segflow.selection.lesion_summary import comes_in_components, sum_up_lesions
-from segflow.selection.measures import decide_measures
 
 LABELS = Labels((("background", 0), ("organ", 1), ("lesion", 2), ("ignore", 3)))
 REGIONS = Labels((("background", 0), ("whole", (1, 2)), ("core", (2,))), (1, 2))
@@ -41,7 +45,7 @@ def test_metrics_of_a_case(seed, shape):
     """Within the box of the foreground as in the whole image."""
     reference, found, _ = maps(seed, shape)
     ignored = reference == 3
-    measured = further_metrics(found, reference, LABELS, MM, Further(FURTHER_METRICS, TOLERANCES))
+    measured = further_metrics(found, reference, LABELS, MM, Measuring(FURTHER_METRICS, TOLERANCES))
     for key, own in measured.items():
         one, other = ((each == int(key)) & ~ignored for each in (found, reference))
         distances = surface_distances(one, other, MM, ignored)
@@ -59,7 +63,7 @@ def test_metrics_of_a_case(seed, shape):
 
 def test_nothing_to_measure_is_no_number():
     nothing = np.zeros((3, 4, 5), dtype=np.uint8)
-    found = further_metrics(nothing, nothing, LABELS, MM, Further(FURTHER_METRICS, TOLERANCES))["1"]
+    found = further_metrics(nothing, nothing, LABELS, MM, Measuring(FURTHER_METRICS, TOLERANCES))["1"]
     assert found.values == pytest.approx(dict.fromkeys(FURTHER_METRICS, nan), nan_ok=True)
     assert (found.volumes_ml, found.lesions.counts) == ((0, 0), (0, 0, 0))
 
@@ -73,12 +77,11 @@ def how():
 
 @pytest.fixture(scope="module")
 def cases(how):
-    wanted = Further(FURTHER_METRICS, how.tolerances_mm)
     found = []
     for seed in range(7):
         reference, final, other = maps(seed)
         configurations = {"2d": other, "3d_fullres": final}
-        found.append(measure_case(final, configurations, reference, LABELS, MM, wanted))
+        found.append(measure_case(final, configurations, reference, LABELS, MM, how))
     return found
 
 
@@ -123,6 +126,15 @@ def test_no_cases(how):
     for row in sum_up([], [], LABELS, how):
         assert (row.metrics["dice"].n, row.lesions, row.calibration, row.agreement) == (0, None, None, None)
         assert np.isnan([row.metrics["dice"].value, *row.metrics["nsd"].interval]).all()
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [([1.0, 3.0, nan], (2, 2 - 1.96 * 2**0.5, 2 + 1.96 * 2**0.5)), ([2.0], (2, nan, nan))],
+)
+def test_limits_of_agreement(differences, expected):
+    found = agreement(np.array(differences))
+    assert (found.bias, *found.limits) == pytest.approx(expected, nan_ok=True)
 
 
 LESIONS = [

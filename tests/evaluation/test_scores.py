@@ -13,8 +13,8 @@ from case_samples import CLASSES, REGIONS, labels_of
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores, Summary
+from segflow.evaluation.scores import merge_folds, score_case, summarise
 from segflow.metrics.overlap import Counts, overlap_metrics
-from segflow.selection.evaluate import merge_folds, score_case, summarise
 
 ABSENT = Counts(tp=0, fp=0, fn=0, tn=4)
 HALF = Counts(tp=1, fp=1, fn=1, tn=1)

@@ -1,15 +1,14 @@
-"""How good the chosen model is, beyond Dice: each case measured, and all cases summed up. It decides nothing."""
+"""What was measured beyond Dice, of all cases together: means with their intervals, lesions, agreement, calibration."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.assessment import (
     ASSESSED,
     Agreement,
@@ -19,94 +18,22 @@ from segflow.contracts.assessment import (
     CaseMeasures,
     Estimate,
     LesionSizes,
+    LesionSummary,
+    SizeGroup,
 )
 from segflow.contracts.labels import Labels, Target
+from segflow.evaluation.beyond_dice import FURTHER_METRICS, Measuring
+from segflow.metrics.bootstrap import draw_cases, interval, ratio
 from segflow.metrics.calibration import BINS, calibration_error
-from segflow.metrics.lesions import Lesions
-from segflow.metrics.overlap import confusion_matrix, dice, nan_mean, target_counts, target_key
-from segflow.metrics.volume import limits_of_agreement
-from segflow.selection.bootstrap import draw_cases, interval, ratio
-from segflow.selection.further import FURTHER_METRICS, Further, further_metrics
-from segflow.selection.lesion_summary import comes_in_components, sum_up_lesions
-from segflow.selection.measures import Measuring
-from segflow.volumes.components import voxel_mm3
+from segflow.metrics.overlap import nan_mean, target_key
 
-__all__ = ["measure_case", "sum_up", "value_names"]
+__all__ = ["agreement", "comes_in_components", "sum_up", "sum_up_lesions", "value_names"]
 
 _PER_CASE = [name for name in ASSESSED if name in {"dice", *FURTHER_METRICS}]
-
-
-def measure_case(
-    final: LabelMap,
-    configurations: Mapping[str, LabelMap],
-    reference: LabelMap,
-    labels: Labels,
-    spacing_mm: SpacingMm,
-    wanted: Further,
-) -> CaseMeasures:
-    """Measure the label maps of one case, all (z, y, x) of the same shape.
-
-    Args:
-        final: Of the chosen model, after post-processing.
-        configurations: Of each configuration.
-        reference: Annotated.
-        labels: Classes or regions.
-        spacing_mm: Of all of them.
-        wanted: Metrics beside Dice.
-
-    Raises:
-        PredictionError: The shapes differ.
-    """
-    values, lesions, confusion = _measure(final, reference, labels, spacing_mm, wanted)
-    mm3 = voxel_mm3(reference.shape, spacing_mm)
-    metrics_alone = {"dice", *wanted.metrics}
-    others = {}
-    for name, found in configurations.items():
-        same = np.array_equal(found, final)
-        own = values if same else _measure(found, reference, labels, spacing_mm, wanted)[0]
-        others[name] = {key: {m: v for m, v in row.items() if m in metrics_alone} for key, row in own.items()}
-    return CaseMeasures(
-        values=values,
-        configurations=others,
-        lesions={key: _sizes(found, mm3) for key, found in lesions.items()},
-        confusion=tuple(map(tuple, confusion.tolist())),
-    )
-
-
-def _measure(
-    found: LabelMap, reference: LabelMap, labels: Labels, spacing_mm: SpacingMm, wanted: Further
-) -> tuple[dict[str, dict[str, float]], dict[str, Lesions], NDArray[np.int64]]:
-    confusion = confusion_matrix(reference, found, labels)
-    measured = further_metrics(found, reference, labels, spacing_mm, wanted) if wanted.metrics else {}
-    values: dict[str, dict[str, float]] = {}
-    for target in labels.targets:
-        key = target_key(target)
-        row = {"dice": dice(target_counts(confusion, target))}
-        if key in measured:
-            own = measured[key]
-            row |= own.values
-            if "volume" in own.values:
-                row |= dict(zip(("reference_ml", "predicted_ml"), own.volumes_ml, strict=True))
-            if own.lesions is not None:
-                row |= dict(zip(("found", "missed", "false_positives"), own.lesions.counts, strict=True))
-        values[key] = row
-    return values, {key: own.lesions for key, own in measured.items() if own.lesions is not None}, confusion
-
-
-def _sizes(lesions: Lesions, mm3: float) -> LesionSizes:
-    sizes, numbers = np.unique(lesions.reference, return_inverse=True)
-    found = np.bincount(numbers, weights=lesions.found, minlength=len(sizes)).astype(int)
-    false_positives, times = np.unique(lesions.predicted[~lesions.matched], return_counts=True)
-    rows = zip(
-        (sizes * mm3).tolist(),
-        np.bincount(numbers, minlength=len(sizes)).tolist(),
-        found.tolist(),
-        strict=True,
-    )
-    return LesionSizes(
-        reference=tuple(rows),
-        false_positives=tuple(zip((false_positives * mm3).tolist(), times.tolist(), strict=True)),
-    )
+#: Share of the cases with the class, from which on it is one that comes in components.
+_SHARE_OF_CASES = 0.5
+#: Standard deviations from the bias to either limit: 95 % of normally distributed differences lie between them.
+_LIMITS = 1.96
 
 
 def value_names(labels: Labels) -> tuple[str, ...]:
@@ -188,16 +115,23 @@ def _class(cases: _Cases, number: int, name: str, target: Target) -> AssessedCla
             one: {metric: cases.mean(cases.column(key, metric, one)) for metric in shown}
             for one in configurations
         },
-        agreement=_agreement(columns["volume"]) if "volume" in columns else None,
+        agreement=agreement(columns["volume"]) if "volume" in columns else None,
         lesions=sum_up_lesions(lesions, cases.times, cases.how.unit) if in_components else None,
         calibration=_calibration(cases, number),
     )
 
 
-def _agreement(differences: NDArray[np.float64]) -> Agreement | None:
-    bias, low, high = limits_of_agreement(differences.tolist())
-    n = int((~np.isnan(differences)).sum())
-    return Agreement(n=n, bias=bias, limits=(low, high)) if n else None
+def agreement(differences: NDArray[np.float64]) -> Agreement | None:
+    """Bias and limits of agreement of differences, in ml; NaN is left out, and of a single one there are no limits.
+
+    Source: Bland & Altman 1986.
+    """
+    defined = differences[~np.isnan(differences)]
+    if not defined.size:
+        return None
+    bias = float(defined.mean())
+    half = _LIMITS * float(defined.std(ddof=1)) if defined.size > 1 else math.nan
+    return Agreement(n=defined.size, bias=bias, limits=(bias - half, bias + half))
 
 
 def _calibration(cases: _Cases, number: int) -> Calibration | None:
@@ -221,3 +155,83 @@ def _calibration(cases: _Cases, number: int) -> Calibration | None:
     return Calibration(
         error=error, error_with_zero=float(calibration_error(total, with_zero=True)), bins=tuple(bins)
     )
+
+
+def comes_in_components(cases: Sequence[LesionSizes]) -> bool:
+    """Whether the reference has two or more components in at least half of the cases in which it has any."""
+    counts = np.array([sum(n for _, n, _ in case.reference) for case in cases])
+    occurring = counts[counts > 0]
+    return bool(occurring.size) and bool((occurring > 1).mean() >= _SHARE_OF_CASES)
+
+
+def sum_up_lesions(cases: Sequence[LesionSizes], times: NDArray[np.float64], unit: str) -> LesionSummary:
+    """Detection rate, precision, F1 and false positives per case: ratios of sums over the cases.
+
+    Args:
+        cases: One per case.
+        times: How often each is in a replicate of the bootstrap, (replicate, case).
+        unit: Of the sizes.
+    """
+    counts = np.array(
+        [
+            (
+                sum(n for _, n, _ in one.reference),
+                sum(f for _, _, f in one.reference),
+                sum(n for _, n in one.false_positives),
+            )
+            for one in cases
+        ],
+        dtype=np.float64,
+    )
+    n_all, found, false_positives = counts.T
+
+    def estimate(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Estimate:
+        value = float(ratio(part.sum(keepdims=True), whole.sum(keepdims=True))[0])
+        return Estimate(
+            value=value,
+            interval=interval(ratio(times @ part, times @ whole)),
+            n=int((whole > 0).sum()),
+            std=math.nan,
+        )
+
+    return LesionSummary(
+        cases=len(cases),
+        lesions=int(n_all.sum()),
+        predicted=int((found + false_positives).sum()),
+        detection_rate=estimate(found, n_all),
+        precision=estimate(found, found + false_positives),
+        f1=estimate(2 * found, n_all + found + false_positives),
+        false_positives_per_case=estimate(false_positives, np.ones(len(cases))),
+        unit=unit,
+        sizes=_groups(cases),
+    )
+
+
+def _groups(cases: Sequence[LesionSizes]) -> tuple[SizeGroup, ...]:
+    """Four groups of sizes, bounded by the quartiles of the reference's; fewer where these coincide."""
+    reference = np.array([row for case in cases for row in case.reference], dtype=np.float64).reshape(-1, 3)
+    false_positives = np.array(
+        [row for case in cases for row in case.false_positives], dtype=np.float64
+    ).reshape(-1, 2)
+    sizes = np.repeat(reference[:, 0], reference[:, 1].astype(int))
+    bounds = np.unique(np.percentile(sizes, (25, 50, 75), method="inverted_cdf"))
+    places = np.searchsorted(bounds, reference[:, 0], side="right")
+    wrong = np.searchsorted(bounds, false_positives[:, 0], side="right")
+    groups = []
+    for place in range(len(bounds) + 1):
+        n, found = reference[places == place, 1:].sum(axis=0)
+        false = false_positives[wrong == place, 1].sum()
+        if not (n or false):
+            continue
+        groups.append(
+            SizeGroup(
+                low=float(bounds[place - 1]) if place else None,
+                high=float(bounds[place]) if place < len(bounds) else None,
+                lesions=int(n),
+                found=int(found),
+                detection_rate=found / n if n else math.nan,
+                false_positives=int(false),
+                false_positives_per_case=false / len(cases),
+            )
+        )
+    return tuple(groups)
