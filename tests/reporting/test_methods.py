@@ -14,10 +14,10 @@ from report_samples import plan, postprocessing_of, report_data
 from segflow.contracts.scores import Operation
 from segflow.recipes.recipe import recipe_named
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
-from segflow.reporting.paper.methods import methods_text, references
+from segflow.reporting.methods import methods_text, references
 from segflow.reporting.text import number_text
 
-ENTRIES = files("segflow.reporting.paper").joinpath("references.bib").read_text(encoding="utf-8")
+ENTRIES = files("segflow.reporting").joinpath("references.bib").read_text(encoding="utf-8")
 ALWAYS = {"segflow", "isensee2021", "paszke2019", "moelder2021", "dice1945"}
 
 

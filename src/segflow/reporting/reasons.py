@@ -10,7 +10,15 @@ from typing import Final
 from segflow.contracts.plan import Configuration, Plan
 from segflow.contracts.reasons import PlanReasons, SizeReasons, SpacingReasons
 from segflow.reporting.data import ReportData
-from segflow.reporting.text import FEW_CASES, dice_text, listed, number_text, percent_text, shape_text
+from segflow.reporting.text import (
+    FEW_CASES,
+    change_text,
+    dice_text,
+    listed,
+    number_text,
+    percent_text,
+    shape_text,
+)
 
 __all__ = ["choice_sentences", "plan_sentences", "postprocessing_sentences"]
 
@@ -226,11 +234,9 @@ def postprocessing_sentences(data: ReportData) -> list[str]:
         count = (
             f"{len(found.operations)} of {len(found.steps)} steps" if found.steps else "The given operations"
         )
-        change = f"{after - before:+.4f}".replace("-", "\N{MINUS SIGN}")
         verb = "was" if len(found.operations) == 1 else "were"
-        return [
-            f"{count} {verb} accepted: the mean Dice went from {dice_text(before)} to {dice_text(after)} ({change})."
-        ]
+        change = f"from {dice_text(before)} to {dice_text(after)} ({change_text(after - before)})"
+        return [f"{count} {verb} accepted: the mean Dice went {change}."]
     if found.steps:
         none = "The only step was not" if len(found.steps) == 1 else f"None of {len(found.steps)} steps was"
         return [f"{none} accepted, so that label maps stay as the networks predict them."]

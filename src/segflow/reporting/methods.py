@@ -55,9 +55,7 @@ def methods_text(data: ReportData) -> str:
 def references(data: ReportData) -> str:
     """BibTeX of what the methods paragraph cites, and nothing else."""
     cited = set(re.findall(r"\[@(\w+)\]", methods_text(data)))
-    entries = (
-        files("segflow.reporting.paper").joinpath("references.bib").read_text(encoding="utf-8").split("\n\n")
-    )
+    entries = files("segflow.reporting").joinpath("references.bib").read_text(encoding="utf-8").split("\n\n")
     return (
         "\n\n".join(entry.strip() for entry in entries if entry.split("{")[1].split(",")[0] in cited) + "\n"
     )
