@@ -73,7 +73,7 @@ def hippocampus(options, folder):
         name = f"{case}_0000.nii.gz"
         (images / name).symlink_to((options.hippocampus / "imagesTr" / name).resolve())
     results = folder / "results" / DATA_SET
-    segflow("export-nnunet", "--model", options.model, "--output", results)
+    segflow("export", "nnunet", options.model, "--output", results)
     raw = folder / "raw" / DATA_SET
     raw.mkdir(parents=True)
     shutil.copy(options.model / "dataset.json", raw / "dataset.json")

@@ -342,51 +342,6 @@ def test_misuse(model, capsys, tmp_path):
     assert "is no image: its ending is none of" in refused(model, capsys, images=[text])
 
 
-def spoil(file):
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-
-
-def overwrite(target, source):
-    shutil.copy(target.parents[1] / source, target)
-
-
-def no_numbers(file):
-    content = torch.load(file, weights_only=True)
-    next(iter(content["weights"].values())).mul_(float("nan"))
-    torch.save(content, file)
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "has_digests", "said"),
-    [
-        ("2d/fold_0.pt", spoil, True, "2d/fold_0.pt is not the file that"),
-        ("plans.json", spoil, True, "plans.json is not the file that"),
-        ("2d/fold_0.pt", lambda file: overwrite(file, "3d_fullres/fold_0.pt"), True, "is not the file that"),
-        (
-            "2d/fold_0.pt",
-            lambda file: overwrite(file, "3d_fullres/fold_0.pt"),
-            False,
-            "of 3d_fullres/fold_0.pt",
-        ),
-        ("3d_fullres/fold_0.pt", no_numbers, False, "3d_fullres/fold_0.pt are NaN or infinite"),
-        ("2d/fold_0.pt", Path.unlink, True, "2d/fold_0.pt does not exist"),
-    ],
-)
-def test_a_package_is_what_was_packaged(name, change, has_digests, said, model, tmp_path, capsys):
-    """A package of an earlier version has no digests."""
-    other = tmp_path / "model"
-    shutil.copytree(model, other)
-    if not has_digests:
-        card = json.loads((other / "model.json").read_text())
-        assert name in card.pop("files")
-        (other / "model.json").write_text(json.dumps(card))
-        call(*words(other, "before", images=[image(model, 0)]))
-    change(other / name)
-    assert said in refused(other, capsys, images=[image(model, 0)])
-
-
 def test_scores_that_are_not_finite_name_the_case(model, tmp_path, capsys, monkeypatch):
     """As where half precision overflows."""
     monkeypatch.setattr(

@@ -189,5 +189,5 @@ def test_an_installed_package_does_what_a_checkout_does(tmp_path, repository):
     assert (elsewhere / "results" / "data" / "nnunet" / "report.html").exists()
     assert len(list((elsewhere / "labels").glob("*.nii.gz"))) == 5
     assert len(list(elsewhere.glob("seg.*"))) == 5
-    used = (elsewhere / "results" / "data" / "nnunet" / "model" / "model.json.provenance").read_text()
+    used = (elsewhere / "results" / "data" / "nnunet" / "model.provenance").read_text()
     assert str(repository) not in used

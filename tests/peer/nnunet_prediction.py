@@ -9,8 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from batchgenerators.utilities.file_and_folder_operations import load_pickle
+from nnunet_selection import score
 from nnunetv2.inference import predict_from_raw_data
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.model_sharing.model_export import export_pretrained_model
+from nnunetv2.model_sharing.model_import import install_model_from_zip_file
+from nnunetv2.postprocessing.remove_connected_components import apply_postprocessing_to_folder
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 CPU = torch.device("cpu")
@@ -52,3 +57,32 @@ def make_checkpoint(results):
     trainer.save_checkpoint(str(folder / "checkpoint.pth"))
     (folder / "fold_0").mkdir()
     shutil.move(folder / "checkpoint.pth", folder / "fold_0" / "checkpoint_final.pth")
+
+
+def install(file):
+    install_model_from_zip_file(file)
+
+
+def export(results, maps, file):
+    """A zip of a results folder whose post-processing is decided by a folder of label maps and their references."""
+    folder = Path(results)
+    shutil.copytree(Path(maps, "theirs"), folder / "crossval_results_folds_0")
+    for name in ("dataset.json", "plans.json"):
+        shutil.copy(folder / name, maps)
+    ((_, decided),) = score([maps])
+    for name in ("postprocessing.pkl", "postprocessing.json", "summary.json"):
+        shutil.copy(Path(maps, "theirs", name), folder / "crossval_results_folds_0")
+    (folder / "fold_0" / "validation").mkdir()
+    (folder / "fold_0" / "progress.png").touch()
+    shutil.copy(Path(maps, "theirs", "summary.json"), folder / "fold_0" / "validation")
+    dataset, configuration = folder.parent.name, folder.name.split("__")[-1]
+    export_pretrained_model(dataset, file, configurations=(configuration,), folds=(0,), strict=False)
+    return decided["operations"]
+
+
+def postprocess(results, labels, output):
+    """As the command that applies a results folder's post-processing."""
+    folder = Path(results)
+    operations = load_pickle(str(folder / "crossval_results_folds_0" / "postprocessing.pkl"))
+    files = (str(folder / name) for name in ("plans.json", "dataset.json"))
+    apply_postprocessing_to_folder(labels, output, *operations, *files, num_processes=1)

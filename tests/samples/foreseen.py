@@ -143,6 +143,10 @@ FORESEEN = {
         edit("commands/package.py"),
         {"make_package", "score_fast", "make_report", "compare"},
     ),
+    "code of the model card": (
+        edit("reporting/model_card.py"),
+        {"make_package", "score_fast", "make_report", "compare"},
+    ),
     "code of a package that is loaded": (edit("prediction/predictor.py"), {"score_fast", "make_report"}),
     "what is measured beyond Dice": (
         settings(evaluation={"metrics": ["dice", "nsd"]}),
@@ -160,7 +164,7 @@ FORESEEN = {
     "code of the comparison": (edit("commands/compare.py"), {"compare"}),
     "code of the screen's summary": (edit("commands/summary.py"), set()),
     "code of prediction of new images": (edit("commands/predict.py"), set()),
-    "code of the exchange of networks": (edit("nnunet/packages.py"), set()),
+    "code of the exchange of networks": (edit("nnunet/imported.py"), set()),
     "code of the picture of a training": (edit("reporting/progress.py"), set()),
     "code that shows a training": (edit("commands/watching.py"), set()),
     "a comment in every module": (comment_everywhere, set()),

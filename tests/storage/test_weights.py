@@ -99,9 +99,32 @@ def test_a_network_round_trip(network, tmp_path):
         torch.testing.assert_close(found(image), network.eval()(image), rtol=0, atol=0)
 
 
-def test_a_missing_network(tmp_path):
-    with pytest.raises(PredictionError, match=r"model\.pt does not exist"):
-        load_network(tmp_path / "model.pt")
+def test_a_network_as_safetensors(network, tmp_path):
+    """The same content, and the same bytes each time."""
+    for name in ("a.safetensors", "b.safetensors"):
+        save_network(tmp_path / name, CARD, network.state_dict())
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    check_same(load_tensors(tmp_path / "a.safetensors"), load_tensors(tmp_path / "model.pt"))
+    card, found = load_network(tmp_path / "a.safetensors")
+    assert card == CARD
+    assert all(torch.equal(found.state_dict()[key], value) for key, value in network.state_dict().items())
+
+
+@pytest.mark.usefixtures("network")
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_safetensors_that_are_cut_off(keep, tmp_path):
+    load = load_network(tmp_path / "model.pt")
+    save_network(tmp_path / "a.safetensors", load[0], load[1].state_dict())
+    content = (tmp_path / "a.safetensors").read_bytes()
+    (tmp_path / "a.safetensors").write_bytes(content[:keep])
+    with pytest.raises(PredictionError, match=r"a\.safetensors cannot be loaded: it is damaged"):
+        load_network(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("name", ["model.pt", "fold_0.safetensors"])
+def test_a_missing_network(name, tmp_path):
+    with pytest.raises(PredictionError, match=f"{name} does not exist"):
+        load_network(tmp_path / name)
 
 
 @pytest.mark.parametrize("content", [{"network": {}}, {"weights": {}}, {"card": "{}"}])

@@ -50,8 +50,8 @@ _FOR_USERS = {
     "report": "write one page about a whole experiment",
     "why": "say what the workflow would run, and for which reason",
     "where": "say where the workflow's files are",
-    "export-nnunet": "write a model package as nnU-Net's results folders",
-    "import-nnunet": "make a model package of nnU-Net's results folders",
+    "export": "write a model package in a form that other programs use",
+    "import-model": "make a model package of a zip, or of nnU-Net's results",
 }
 #: What the workflow calls besides, in its own order.
 _FOR_THE_WORKFLOW = {

@@ -11,13 +11,17 @@ from segflow.commands.arguments import (
     ThisCall,
 )
 from segflow.commands.console import console
+from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.model import ModelCard
 from segflow.contracts.plan import FoldName, Plan
 from segflow.contracts.scores import PostProcessing, Selection
+from segflow.images.dataset import read_description
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.settings import parse_settings
+from segflow.reporting.model_card import model_card_text
 from segflow.storage.files import copy_file, digests_of, read_contract, versions, write_text
+from segflow.storage.packages import MODEL_CARD, copy_description, weights_file
 
 
 def package(
@@ -34,7 +38,7 @@ def package(
     settings: tuple[str, ...] = (),
     call: ThisCall = ALONE,
 ) -> None:
-    """Put the chosen model together in one folder that `segflow predict` understands.
+    """Put the chosen model together in one folder that `segflow predict` understands, with a model card.
 
     Args:
         dataset: The data set's folder or dataset.json.
@@ -51,22 +55,28 @@ def package(
 
     Source: method.md sections 22-24.
     """
+    from segflow.storage.weights import load_network, save_network  # needs torch
+
     planned = read_plan(plan)
     choice = read_contract(Selection, selection)
     chosen = choice.best.configurations
     stages = _previous_stages(planned, chosen)
     folder = output.parent
     output.unlink(missing_ok=True)
-    files = []
-    for source in (dataset, fingerprint, plan):
+    for left in (*folder.glob("*/fold_*.pt"), folder / "model.json.provenance"):  # of an earlier version
+        left.unlink(missing_ok=True)
+    files = [folder / "dataset.json"]
+    copy_description(dataset, folder / "dataset.json")
+    for source in (fingerprint, plan):
         files.append(folder / source.name)
         copy_file(source, files[-1])
     for configuration in (*stages, *chosen):
         for fold in folds:
             source = models / configuration / f"fold_{fold}" / "model.pt"
             call.reads(source)
-            files.append(folder / configuration / f"fold_{fold}.pt")
-            copy_file(source, files[-1])
+            files.append(weights_file(folder, configuration, fold))
+            network_card, network = load_network(source)
+            save_network(files[-1], network_card, network.state_dict())
     card = ModelCard(
         dataset=planned.dataset_name,
         recipe=recipe,
@@ -77,8 +87,12 @@ def package(
         postprocessing=read_contract(PostProcessing, postprocessing),
         selection=choice,
         versions=versions(),
-        files=digests_of(folder, files),
+        files=digests_of(folder, sorted(files)),
     )
+    text = model_card_text(
+        card, *read_description(folder / "dataset.json"), read_contract(Fingerprint, fingerprint)
+    )
+    write_text(folder / MODEL_CARD, text)
     write_text(output, card.to_json())
     console.print(f"model package: {folder}")
 

@@ -21,7 +21,12 @@ __all__ = ["provenance_file", "recorded"]
 
 
 def provenance_file(result: Path) -> Path:
-    """Where the provenance of a result lies: beside it."""
+    """Where the provenance of a result lies: beside it, and that of a package beside the package's folder.
+
+    A package is handed on, and provenance names folders of the machine that made it.
+    """
+    if result.name == "model.json":
+        result = result.parent
     return result.with_name(f"{result.name}.provenance")
 
 

@@ -20,6 +20,8 @@ from torch import Tensor
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.model import NetworkCard
 from segflow.nnunet.tensor_names import from_nnunet, to_nnunet
+from segflow.recipes.inference import Axis
+from segflow.storage.files import parse_json
 from segflow.storage.weights import is_state, load_tensors, save_tensors
 
 __all__ = [
@@ -34,6 +36,8 @@ __all__ = [
 NNUNET_TRAINER: Final = "nnUNetTrainer"
 
 _NNUNET_WEIGHTS, _WEIGHTS = "network_weights", "weights"
+_CARD: Final = "segflow_card"  # a key that nnU-Net does not read
+_AXES: Final[tuple[Axis, ...]] = ("z", "y", "x")
 _NUMBERS: Final = "biuf"  # NumPy's letters for booleans, integers and floats
 
 
@@ -46,14 +50,16 @@ class NnunetCheckpoint:
         trainer: nnU-Net's class that wrote it.
         configuration: Name of the configuration.
         epochs: Number of epochs trained.
-        mirroring: Predictions are averaged over mirrored inputs.
+        mirroring: Axes along which inputs are mirrored, predictions being averaged; z for 2D networks, which have none.
+        card: The network's, if segflow has written the checkpoint.
     """
 
     weights: dict[str, Tensor]
     trainer: str
     configuration: str
     epochs: int
-    mirroring: bool
+    mirroring: tuple[Axis, ...]
+    card: NetworkCard | None
 
 
 class _NumberType:
@@ -109,17 +115,28 @@ def load_nnunet_checkpoint(path: Path) -> NnunetCheckpoint:
     arguments = content.get("init_args")
     if not is_state(content.get(_NNUNET_WEIGHTS)) or not isinstance(arguments, Mapping):
         raise PredictionError(f"{path} is not a checkpoint of nnU-Net")
+    weights = from_nnunet(content[_NNUNET_WEIGHTS], where=str(path))
+    mirrored = content.get("inference_allowed_mirroring_axes") or ()
+    axes = _AXES[max(5 - max((tensor.ndim for tensor in weights.values()), default=5), 0) :]
+    text = content.get(_CARD)
     return NnunetCheckpoint(
-        weights=from_nnunet(content[_NNUNET_WEIGHTS], where=str(path)),
+        weights=weights,
         trainer=str(content.get("trainer_name")),
         configuration=str(arguments.get("configuration")),
         epochs=int(content.get("current_epoch") or 0),
-        mirroring=bool(content.get("inference_allowed_mirroring_axes")),
+        mirroring=tuple(
+            axis for axis in _AXES if mirrored and (axis not in axes or axes.index(axis) in mirrored)
+        ),
+        card=None
+        if text is None
+        else NetworkCard.parse(
+            parse_json(str(text), path, error=PredictionError), where=str(path), error=PredictionError
+        ),
     )
 
 
 def save_nnunet_checkpoint(
-    path: Path, weights: Mapping[str, Tensor], card: NetworkCard, *, mirroring: bool
+    path: Path, weights: Mapping[str, Tensor], card: NetworkCard, *, mirroring: bool | tuple[Axis, ...]
 ) -> None:
     """Write a checkpoint that nnU-Net can predict with or take as pretrained weights.
 
@@ -127,17 +144,21 @@ def save_nnunet_checkpoint(
         path: Such as fold_0/checkpoint_final.pth.
         weights: Under segflow's names.
         card: The network's card.
-        mirroring: Predictions are averaged over mirrored inputs.
+        mirroring: Predictions are averaged over inputs mirrored along all axes, none, or these.
 
     Source: method.md sections 15, 18.
     """
     configuration = card.configuration
+    axes = _AXES[-configuration.dimensions :]
+    chosen = axes if mirroring is True else mirroring or ()
     content = {
         _NNUNET_WEIGHTS: to_nnunet(weights, configuration.architecture),
         "trainer_name": NNUNET_TRAINER,
         "init_args": {"configuration": configuration.name, "fold": card.fold},
         "current_epoch": card.epochs,
-        "inference_allowed_mirroring_axes": tuple(range(configuration.dimensions)) if mirroring else None,
+        "inference_allowed_mirroring_axes": tuple(axes.index(axis) for axis in axes if axis in chosen)
+        or None,
+        _CARD: card.model_dump_json(),
     }
     save_tensors(path, content)
 

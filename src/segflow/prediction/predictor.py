@@ -30,7 +30,8 @@ from segflow.prediction.sliding_window import FoldEnsemble, load_ensemble
 from segflow.preprocessing.prepare import prepare_case, prepare_labels
 from segflow.recipes.inference import InferenceRecipe, Precision
 from segflow.selection.pieces import apply
-from segflow.storage.files import checked_digests, digest_of, key_of, read_contract
+from segflow.storage.files import digest_of, key_of
+from segflow.storage.packages import CARD, check_package, read_card, weights_files
 from segflow.volumes.crop import uncrop_probabilities
 
 if TYPE_CHECKING:  # arrays need no image library
@@ -118,16 +119,12 @@ class Predictor:
         Source: method.md section 18.
         """
         folder = Path(model)
-        card = read_contract(ModelCard, folder / "model.json", error=PredictionError)
-        names = (*card.stages, *card.configurations)
-        folds = folds or (card.folds[:1] if effort == "fast" else None)
-        weights = {name: _weights(folder / name, folds, card.folds) for name in names}
-        networks = (f"{name}/{file.name}" for name, files in weights.items() for file in files)
-        read = ("dataset.json", "plans.json", *networks)
-        digests = checked_digests(folder, read, card.files, error=PredictionError)
+        card = read_card(folder)
+        weights = weights_files(folder, card, folds or (card.folds[:1] if effort == "fast" else None))
+        digests = check_package(folder, card, weights)
         description, labels = read_description(folder / "dataset.json")
         plan = read_plan(folder / "plans.json")
-        _check_configurations(plan, names, folder)
+        _check_configurations(plan, tuple(weights), folder)
         recipe = _recipe(card, effort, {"step": step, "mirroring": mirroring, "precision": precision})
         chosen = choose_device(device)
         ensembles = {
@@ -145,7 +142,7 @@ class Predictor:
             ensembles=ensembles,
             device=chosen,
             threads=threads or os.cpu_count() or 1,
-            digest=key_of(digest_of(folder / "model.json"), *digests),
+            digest=key_of(digest_of(folder / CARD), *digests),
         )
 
     def predict(self, array: NDArray[Any], spacing_mm: Sequence[float]) -> LabelMap:
@@ -351,15 +348,6 @@ def _geometry(shape: Sequence[int], spacing: tuple[float, ...]) -> Geometry:
     )
 
 
-def _weights(folder: Path, wanted: Sequence[FoldName] | None, packed: Sequence[FoldName]) -> list[Path]:
-    missing = [fold for fold in wanted or () if fold not in packed]
-    if missing:
-        raise PredictionError(
-            f"the model package {folder.parent} has no fold {missing[0]}; it has {', '.join(map(str, packed))}"
-        )
-    return [folder / f"fold_{fold}.pt" for fold in dict.fromkeys(wanted or packed)]
-
-
 def _check_configurations(plan: Plan, names: Sequence[str], folder: Path) -> None:
     for name in names:
         before = plan.configurations[name].previous_stage if name in plan.configurations else name
@@ -372,8 +360,8 @@ def _check_configurations(plan: Plan, names: Sequence[str], folder: Path) -> Non
 def _check_cards(cards: Sequence[NetworkCard], name: str, files: Sequence[Path]) -> None:
     """What the weights say of themselves is what their files are called."""
     for card, file in zip(cards, files, strict=True):
-        found = f"{card.configuration.name}/fold_{card.fold}.pt"
-        if found != f"{name}/{file.name}":
+        found = f"{card.configuration.name}/fold_{card.fold}"
+        if found != f"{name}/{file.stem}":
             raise PredictionError(
                 f"{file} holds the network of {found}; package the model again, or copy the right file"
             )

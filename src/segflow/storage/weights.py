@@ -1,4 +1,7 @@
-"""Tensors on disk, loaded without unpickling anything: networks with their cards, and checkpoints of a training."""
+"""Tensors on disk, loaded without unpickling anything: networks with their cards, and checkpoints of a training.
+
+Trainings and checkpoints are files of torch, the networks of a package safetensors (decision 0023).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from segflow.contracts.errors import PredictionError, TrainingError
@@ -20,7 +25,8 @@ from segflow.storage.files import DAMAGE, open_atomically, parse_json
 __all__ = ["CheckpointFile", "is_state", "load_network", "load_tensors", "save_network", "save_tensors"]
 
 #: What torch raises for damaged files: its unpickler checks little.
-_DAMAGE = (*DAMAGE, OSError, pickle.UnpicklingError)
+_DAMAGE = (*DAMAGE, OSError, SafetensorError, pickle.UnpicklingError)
+_SAFETENSORS = ".safetensors"
 
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
@@ -36,15 +42,13 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
-    """Load what `save_tensors` wrote, on the CPU.
+    """Load what `save_tensors` or `save_network` wrote, on the CPU.
 
     Raises:
         PredictionError: The file is missing, damaged, or holds anything but plain data.
     """
     try:
-        # Of a damaged file torch says that its protocol is unknown, and asks to have that reported.
-        with warnings.catch_warnings(action="ignore"):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load_safetensors(path) if path.suffix == _SAFETENSORS else _load_torch(path)
     except FileNotFoundError:
         raise PredictionError(f"{path} does not exist") from None
     except PermissionError:
@@ -56,6 +60,20 @@ def load_tensors(path: Path) -> dict[str, Any]:
             f"{path} cannot be loaded: it is damaged, or holds more than tensors and plain data; copy it again"
         )
     return content
+
+
+def _load_torch(path: Path) -> Any:
+    # Of a damaged file torch says that its protocol is unknown, and asks to have that reported.
+    with warnings.catch_warnings(action="ignore"):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    with path.open("rb"):  # says why it cannot be read, which the library does not
+        pass
+    with safe_open(path, framework="pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+        return {"weights": weights, **(file.metadata() or {})}
 
 
 class CheckpointFile:
@@ -82,13 +100,19 @@ class CheckpointFile:
 
 
 def save_network(path: Path, card: NetworkCard, weights: Mapping[str, Tensor]) -> None:
-    """Write a weights file, such as model.pt, that `load_network` reads.
+    """Write a weights file that `load_network` reads: model.pt of a training, fold_0.safetensors of a package.
 
     Raises:
         TrainingError: The weights are not finite.
     """
     check_finite(weights, where=str(path))
-    save_tensors(path, {"weights": dict(weights), "card": card.model_dump_json()})
+    text = card.model_dump_json()
+    if path.suffix != _SAFETENSORS:
+        save_tensors(path, {"weights": dict(weights), "card": text})
+        return
+    with open_atomically(path) as temporary:
+        # One entry of metadata: the library writes several in any order.
+        temporary.write_bytes(save({name: weights[name].contiguous() for name in weights}, {"card": text}))
 
 
 def load_network(path: Path) -> tuple[NetworkCard, UNet]:

@@ -1,0 +1,96 @@
+"""Where the files of a model package lie, and whether they are those that were packaged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from segflow.contracts.errors import DatasetError, PredictionError
+from segflow.contracts.model import ModelCard
+from segflow.contracts.plan import FoldName
+from segflow.storage.files import checked_digests, read_contract, read_json, write_json
+
+__all__ = [
+    "CARD",
+    "FINGERPRINT",
+    "MODEL_CARD",
+    "PLAIN",
+    "check_package",
+    "copy_description",
+    "read_card",
+    "weights_file",
+    "weights_files",
+]
+
+#: What a package is and how it was chosen.
+CARD: Final = "model.json"
+#: Files beside it that prediction needs.
+PLAIN: Final = ("dataset.json", "plans.json")
+#: Files that it does without.
+FINGERPRINT: Final = "dataset_fingerprint.json"
+MODEL_CARD: Final = "README.md"
+#: Keys of dataset.json that list a data set's files, whose folders are no business of a package's reader.
+_FILES: Final = frozenset({"dataset", "training", "test"})
+
+
+def read_card(folder: Path) -> ModelCard:
+    """model.json of a package.
+
+    Raises:
+        PredictionError: It is missing or cannot be understood.
+    """
+    return read_contract(ModelCard, folder / CARD, error=PredictionError)
+
+
+def weights_file(folder: Path, configuration: str, fold: FoldName) -> Path:
+    """Where a network of a package is written."""
+    return folder / configuration / f"fold_{fold}.safetensors"
+
+
+def weights_files(
+    folder: Path, card: ModelCard, wanted: Sequence[FoldName] | None = None
+) -> dict[str, list[Path]]:
+    """The files of a package's networks by configuration, stages of a cascade first.
+
+    Packages of earlier versions have files of torch, fold_0.pt.
+
+    Args:
+        folder: Of the package.
+        card: Its model.json.
+        wanted: Only these folds (default: all packed).
+
+    Raises:
+        PredictionError: The package has no such fold.
+    """
+    missing = [fold for fold in wanted or () if fold not in card.folds]
+    if missing:
+        raise PredictionError(
+            f"the model package {folder} has no fold {missing[0]}; it has {', '.join(map(str, card.folds))}"
+        )
+    folds = dict.fromkeys(wanted or card.folds)
+    names = (*card.stages, *card.configurations)
+    files = {name: [weights_file(folder, name, fold) for fold in folds] for name in names}
+    return {name: [_old(file) or file for file in found] for name, found in files.items()}
+
+
+def _old(file: Path) -> Path | None:
+    old = file.with_suffix(".pt")
+    return old if old.exists() and not file.exists() else None
+
+
+def check_package(folder: Path, card: ModelCard, weights: Mapping[str, Sequence[Path]]) -> tuple[str, ...]:
+    """Digests of the files that prediction needs.
+
+    Raises:
+        PredictionError: A file is missing or has changed since it was packaged.
+    """
+    networks = (file.relative_to(folder).as_posix() for files in weights.values() for file in files)
+    return checked_digests(folder, (*PLAIN, *networks), card.files, error=PredictionError)
+
+
+def copy_description(source: Path, target: Path) -> dict[str, Any]:
+    """Copy a dataset.json without the lists of its files, and return what is written."""
+    found = {key: value for key, value in read_json(source, error=DatasetError).items() if key not in _FILES}
+    write_json(target, found)
+    return found
