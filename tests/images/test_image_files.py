@@ -15,7 +15,7 @@ from image_samples import read_one, save
 from segflow.contracts.errors import DatasetError
 from segflow.images import image_files, itk
 from segflow.images.cases import read_geometry, read_labels
-from segflow.images.formats import ENDINGS
+from segflow.images.formats import DICOM, ENDINGS
 from segflow.images.itk import captured_stderr
 
 FLAT = [".png", ".bmp", ".jpg", ".jpeg"]
@@ -29,7 +29,7 @@ def noise(shape, high=200):
 
 
 def test_each_ending_has_a_format():
-    assert tuple(image_files._READERS) == ENDINGS
+    assert tuple(image_files._READERS) == (*ENDINGS, DICOM)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Training curves, plots of Dice over cases, colours of targets."""
+"""Training curves, plots of scores over cases, colours of targets."""
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from math import nan
 
@@ -12,14 +13,13 @@ from report_samples import history
 from segflow.reporting.cases import Measure
 from segflow.reporting.data import History
 from segflow.reporting.figures import (
-    HEIGHT,
-    WIDTH,
     _block_means,
     class_colour,
-    common_scale,
+    class_colours,
     draw_curves,
     draw_histogram,
-    lay_out_plot,
+    draw_strips,
+    on_page,
 )
 
 
@@ -29,17 +29,24 @@ def test_colours_repeat_after_seven():
 
 
 @pytest.mark.parametrize("epochs", [0, 1, 1000])
-def test_curves_are_small_svg_in_the_colours_of_the_page(epochs):
+def test_curves_are_small_and_in_the_colours_of_the_page(epochs):
     curves = draw_curves([history(fold, epochs) for fold in range(6)])
-    assert list(curves) == ["3d_fullres"]
-    assert "fold 5" in curves["3d_fullres"][0]
-    for svg in curves["3d_fullres"]:
+    assert list(curves) == ["3d_fullres_loss", "3d_fullres_dice"]
+    assert "fold 5" in curves["3d_fullres_loss"]
+    assert "fold all" in draw_curves([history("all", epochs)])["3d_fullres_loss"]
+    for svg in map(on_page, curves.values()):
         ET.fromstring(svg)  # noqa: S314 - our own text
         assert svg.startswith("<svg")
         assert "var(--ink)" in svg
-        assert "#0" not in svg.replace("#000000", "")
+        assert not re.search("#(?!000000|ffffff)[0-9a-f]{6}", svg)
         assert ' id="figure_1"' not in svg
         assert len(svg) < 100_000
+
+
+def test_no_class_has_a_colour_that_the_page_exchanges():
+    strips = {str(i): [("case", 0.5)] for i in range(7)}
+    svg = on_page(draw_strips(strips, "Dice", class_colours(strips)))
+    assert all(class_colour(i).lower() in svg for i in range(7))
 
 
 @pytest.mark.parametrize("is_size", [True, False])
@@ -73,30 +80,13 @@ def test_columns_from_rows():
     np.testing.assert_array_equal(columns, [(0, 1), (-0.5, -0.6), (nan, nan), (0.25, nan), (nan, 0.5)])
 
 
-@pytest.mark.parametrize(
-    ("dice", "ticks"),
-    [
-        ([0.93, nan], (0.92, 0.94, 0.96, 0.98, 1)),
-        ([0.6], (0.6, 0.7, 0.8, 0.9, 1)),
-        ([0.0, 0.9], (0, 0.2, 0.4, 0.6, 0.8, 1)),
-        ([1.0], (0.98, 1)),
-        ([], (0, 0.2, 0.4, 0.6, 0.8, 1)),
-    ],
-)
-def test_scale(dice, ticks):
-    assert common_scale(dice).ticks == ticks
-
-
 @pytest.mark.parametrize("others", [2, 500])
-def test_points_lie_inside_the_plot_and_extremes_are_shown(others):
-    cases = [("low", 0.1), ("absent", nan), *((f"c{i}", 0.9) for i in range(others)), ("high", 1.0)]
-    plot = lay_out_plot(cases, common_scale([0.1]))
-    assert len(plot.points) == min(others + 2, 200)
-    assert {"low: 0.100", "high: 1.000"} <= {text for _, _, text in plot.points}
-    assert all(0 < x < WIDTH and 0 < y < HEIGHT for x, y, _ in plot.points)
-    assert plot.quartiles == tuple(sorted(plot.quartiles))
-
-
-def test_a_plot_without_values_is_empty():
-    empty = lay_out_plot([("a", nan)], common_scale([]))
-    assert empty.points == empty.quartiles == ()
+def test_dots_say_their_case_and_extremes_are_shown(others):
+    cases = [("low", 0.1), ("absent", nan), *((f"c{i}", 0.9) for i in range(others)), ("a <b>", 1.0)]
+    strips = {"organ": cases, "empty": [("a", nan)]}
+    svg = ET.fromstring(draw_strips(strips, "Dice", class_colours(strips)))  # noqa: S314 - our own text
+    said = [element.text for element in svg.iter() if element.tag.endswith("title")]
+    assert len(said) == min(others + 2, 200)
+    assert {"low: 0.100", "a <b>: 1.000"} <= set(said)
+    texts = {element.text for element in svg.iter() if element.tag.endswith("text")}
+    assert {"organ", "empty", "Dice"} <= texts

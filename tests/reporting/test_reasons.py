@@ -84,11 +84,10 @@ def words_of(fingerprint, dataset, recipe):
         ("UPPECT", "3d_fullres", "The first 2 stages have kernels of 1 x 3 x 3"),
         (
             "003_Liver", "Normalisation",
-            "CT: clipped to the 0.5 and 99.5 percentiles of the annotated voxels of all cases (-15 to 197) and "
-            "z-scored with "
-            "their mean (99.48) and standard deviation (37.14),",
+            "Intensities of CT are clipped to the 0.5 and 99.5 percentiles of the annotated voxels of all cases (-15 "
+            "to 197) and z-scored with their mean (99.48) and standard deviation (37.14),",
         ),
-        ("005_Prostate", "Normalisation", "T2 and ADC: z-scored with its mean and standard deviation in each image."),
+        ("005_Prostate", "Normalisation", "Intensities of T2 and ADC are z-scored with mean and standard"),
         (
             "002_Heart", "Normalisation",
             "Only voxels within the non-zero region count for that, as cropping to it keeps 72.5 % of the median "
@@ -112,13 +111,13 @@ def test_a_sentence_on_a_real_fingerprint(name, topic, sentence, shared):
             "3d_fullres",
             "The patch of 16 x 32 x 32 voxels was given (planning.patch_3d)",
         ),
-        ({"normalization": "none"}, "Normalisation", "MRI: left as it is."),
+        ({"normalization": "none"}, "Normalisation", "Intensities of MRI are left as they are."),
         (
             {"normalization": "rescale_0_1"},
             "Normalisation",
-            "MRI: scaled to the range from 0 to 1 in each image.",
+            "Intensities of MRI are scaled to the range from 0 to 1 in each image.",
         ),
-        ({"normalization": "rgb_0_1"}, "Normalisation", "MRI: divided by 255."),
+        ({"normalization": "rgb_0_1"}, "Normalisation", "Intensities of MRI are divided by 255."),
     ],
 )
 def test_a_sentence_on_what_a_recipe_decides(changes, topic, sentence, shared):
@@ -173,7 +172,7 @@ SURE = bootstrap().model_copy(
         (
             report_data().selection,
             [
-                "3d_fullres was chosen: of 3 candidates it has the highest mean Dice, 0.800.",
+                "3d_fullres was chosen among 2d, 3d_fullres and 2d+3d_fullres: it has the highest mean Dice, 0.800.",
                 "Over 1000 samples of the 3 cases, drawn with replacement, its mean Dice lies between 0.710 and 0.880 "
                 "in 95 %.",
                 "It ranks first in 91 % of the samples: with so few cases that says little.",
@@ -192,9 +191,8 @@ SURE = bootstrap().model_copy(
         (
             PREFERRED,
             [
-                "3d_fullres was chosen with a mean Dice of 0.800: 2d+3d_fullres has 0.805, but a single configuration "
-                "is "
-                "preferred within 0.01."
+                "3d_fullres was chosen among 3d_fullres and 2d+3d_fullres: its mean Dice is 0.800, and that of "
+                "2d+3d_fullres 0.805, but a single configuration is preferred within 0.01."
             ],
         ),
         (
@@ -219,15 +217,16 @@ TRIED = Step(operation=KEEP, target="1", dice_before=0.5, dice_after=0.5, accept
     [
         (
             postprocessing_of(KEEP, steps=(TRIED, TRIED)),
-            ["1 of 2 steps was accepted: the mean Dice went from 0.500 to 0.600 (+0.1000)."],
+            ["Post-processing (keep the largest component of organ), 1 of 2 steps that were tried, changed the mean "
+             "Dice from 0.500 to 0.600 (+0.1000)."],
         ),
         (
             postprocessing_of(steps=(TRIED, TRIED)),
-            ["None of 2 steps was accepted, so that label maps stay as the networks predict them."],
+            ["Post-processing: none of 2 steps was accepted, so that label maps stay as the networks predict them."],
         ),
         (
             postprocessing_of(steps=(TRIED,)),
-            ["The only step was not accepted, so that label maps stay as the networks predict them."],
+            ["Post-processing: the only step was not accepted, so that label maps stay as the networks predict them."],
         ),
         (postprocessing_of(), []),
     ],

@@ -16,8 +16,8 @@ from segflow.commands.console import answers
 from segflow.commands.outcome import Outcome, read_outcome
 from segflow.contracts.errors import ConfigurationError
 from segflow.images.formats import label_ending
-from segflow.reporting.paper.charts import draw_comparison
-from segflow.reporting.tables import csv_text
+from segflow.reporting.figures import draw_comparison
+from segflow.reporting.table import csv_text
 from segflow.reporting.text import listed, mean_dice
 from segflow.selection.choose import bootstrap
 from segflow.selection.paired import PairedDifference, paired_differences
@@ -104,8 +104,8 @@ def _files(outcomes: Sequence[Outcome]) -> dict[str, str | bytes]:
         drawn = [
             (
                 g.dataset,
-                g.scores,
-                [(f"{d.first} \N{MINUS SIGN} {d.second}", d.mean, d.interval) for d in g.differences],
+                {name: list(zip(g.cases, dice, strict=True)) for name, dice in g.scores.items()},
+                [(f"{d.first} \N{MINUS SIGN} {d.second}", d.mean, d.interval, True) for d in g.differences],
             )
             for g in compared
         ]

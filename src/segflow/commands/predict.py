@@ -35,8 +35,9 @@ from segflow.contracts.model import PredictedCase, Prediction
 from segflow.contracts.plan import FoldName
 from segflow.fingerprint.consistency import unusual_spacings
 from segflow.images.cases import read_case, read_geometry, write_labels
-from segflow.images.dataset import Inputs, find_inputs
+from segflow.images.dataset import Inputs
 from segflow.images.formats import digest_of_image, has_orientation
+from segflow.images.studies import find_images
 from segflow.metrics.measure import measure
 from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
@@ -133,6 +134,7 @@ def predict(
     model: Annotated[ModelPackage, Parameter(alias="-m")],
     input: Annotated[list[InputPath], Parameter(alias="-i")],  # noqa: A002  the option's name
     output: Annotated[OutputPath, Parameter(alias="-o")],
+    series: list[str] | None = None,
     fast: bool = False,
     quality: bool = False,
     folds: list[FoldName] | None = None,
@@ -156,8 +158,10 @@ def predict(
     Args:
         model: Model package: its folder, its model.json or the experiment's folder.
         input: Folder of images IDENTIFIER_0000.ending, ..., or such files themselves; with one channel also
-            IDENTIFIER.ending.
+            IDENTIFIER.ending. Or a folder of DICOM files, with the series of a study.
         output: Folder of the label maps IDENTIFIER.ending; for a single image also the file of its label map.
+        series: Of DICOM: numbers or UIDs of the series to label; with several channels one for each, in their order
+            (default: the only one).
         fast: One fold's networks, without mirroring; --folds, --step and --mirroring go before it.
         quality: All folds, the model's mirroring, and a step of at most 0.25: several times as long as the default.
         folds: Use only these folds' networks (default: all packed).
@@ -197,7 +201,7 @@ def predict(
         effort="fast" if fast else "quality" if quality else None,
         threads=threads,
     )
-    inputs = _shard_of(find_inputs(input, predictor.ending, predictor.channels), *shard)
+    inputs = _shard_of(find_images(input, predictor.ending, predictor.channels, series=series or ()), *shard)
     outputs = Outputs.at(output, inputs, shard)
     report = outputs.of_call("prediction", ".json")
     unfinished = report.with_name(f"{report.stem}.unfinished")

@@ -13,7 +13,7 @@ from segflow.contracts.case import Case
 from segflow.contracts.errors import ConfigurationError, PredictionError
 from segflow.contracts.model import ClassStatistics, Prediction
 from segflow.images.dataset import Inputs
-from segflow.images.formats import ending_of, label_ending, split_name
+from segflow.images.formats import ending_of, format_of, label_ending, split_name
 from segflow.storage.files import cell_text, read_contract, read_json, write_json, write_text
 from segflow.storage.results import Entry
 
@@ -82,7 +82,8 @@ class Outputs:
 
     def labels(self, case: Case) -> Path:
         """The label map of a case."""
-        ending = case.images[0].name[-len(ending_of(case.images[0])) :]
+        name, ending = case.images[0].name, format_of(case.images[0])
+        ending = name[-len(ending) :] if name.lower().endswith(ending) else ending
         return self.single or self.folder / f"{case.identifier}{label_ending(ending)}"
 
     def optional(self, kind: str, case: Case) -> Path:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segflow.contracts.errors import DatasetError
+from segflow.images.formats import companions
 from segflow.images.headers import check_header
 from segflow.processes.signals import follow_parent
 
@@ -66,7 +67,8 @@ class _Reader:
 
     def ask(self, work: Callable[[Path], Any], file: Path) -> Any:
         """What the work returns, or the exception that it raises."""
-        limit_s = _PATIENCE_S + (file.stat().st_size / _SLOWEST_BYTES_PER_S if file.exists() else 0)
+        size = sum(part.stat().st_size for part in (file, *companions(file)) if part.exists())
+        limit_s = _PATIENCE_S + size / _SLOWEST_BYTES_PER_S
         try:
             self.connection.send((work, Path(os.path.abspath(file))))  # noqa: PTH100  links stay
             self._wait(limit_s)

@@ -12,9 +12,11 @@ from pathlib import Path
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.spelling import nfc
+from segflow.images.dicom_files import is_dicom, slices_of
 from segflow.storage.files import digest_of, key_of
 
 __all__ = [
+    "DICOM",
     "ENDINGS",
     "FLAT_ENDINGS",
     "FLAT_SPACING",
@@ -25,6 +27,7 @@ __all__ = [
     "companions",
     "digest_of_image",
     "ending_of",
+    "format_of",
     "geometry_of_picture",
     "has_orientation",
     "has_spacing",
@@ -43,6 +46,8 @@ LOSSY_ENDINGS = (".jpg", ".jpeg")
 FLAT_ENDINGS = (".png", ".bmp", *LOSSY_ENDINGS)
 #: All that can be read, in lower case; upper case is the same format.
 ENDINGS = (*NIFTI_ENDINGS, ".nrrd", ".mha", ".mhd", ".gipl", *FLAT_ENDINGS, *TIFF_ENDINGS)
+#: A file of a DICOM series, which may have any name, stands for all of them; data sets are converted (segflow import).
+DICOM = ".dcm"
 #: Formats that store no reliable spacing: resolutions in their files are for printing.
 WITHOUT_SPACING = (*FLAT_ENDINGS, *TIFF_ENDINGS)
 #: A 2D file's third spacing, or this times its largest: never resampled, always coarsest.
@@ -55,9 +60,14 @@ _HEADER_BYTES = 1 << 20  # more than any header of a .mhd, which is text
 
 
 def ending_of(file: Path) -> str:
-    """The format of a file, by its name: one of `ENDINGS`, or ""."""
+    """The format of a file, by its name: one of `ENDINGS`, `DICOM`, or ""."""
     name = file.name.lower()
-    return next((ending for ending in ENDINGS if name.endswith(ending)), "")
+    return next((ending for ending in (*ENDINGS, DICOM) if name.endswith(ending)), "")
+
+
+def format_of(file: Path) -> str:
+    """The format of a file, by its name, or by its content where that is DICOM; or ""."""
+    return ending_of(file) or (DICOM if is_dicom(file) else "")
 
 
 def has_orientation(file: Path) -> bool:
@@ -83,8 +93,8 @@ def spelled(file: Path) -> Path:
 
 
 def label_ending(ending: str) -> str:
-    """The ending of label maps beside images of an ending: the same, but .png for JPEG, which is lossy."""
-    return ".png" if ending.lower() in LOSSY_ENDINGS else ending
+    """The ending of label maps beside images of an ending: the same, but .png for JPEG, which is lossy, or DICOM's."""
+    return {DICOM: ".nii.gz", **dict.fromkeys(LOSSY_ENDINGS, ".png")}.get(ending.lower(), ending)
 
 
 def largest_label(ending: str) -> int:
@@ -160,10 +170,15 @@ def side_content(ending: str, geometry: Geometry) -> str | None:
 
 
 def companions(file: Path) -> tuple[Path, ...]:
-    """Further files that an image's content depends on: a side file, or existing files that a .mhd header names."""
+    """Further files that an image's content depends on.
+
+    A side file, existing files that a .mhd header names, or the other slices of a DICOM series.
+    """
     side = side_file(file)
     if side is not None:
         return (side,)
+    if file.exists() and format_of(file) == DICOM:
+        return tuple(one for one in slices_of(file) if one != file)
     if ending_of(file) != ".mhd" or not file.exists():
         return ()
     with file.open("rb") as header:

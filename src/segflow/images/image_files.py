@@ -9,6 +9,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError, MemoryShortageError
-from segflow.images import itk, nifti, pictures, tiff
+from segflow.images import dicom, itk, nifti, pictures, tiff
 from segflow.images.contained import contained
 from segflow.images.formats import (
+    DICOM,
     ENDINGS,
     FLAT_ENDINGS,
     LOSSY_ENDINGS,
@@ -27,6 +29,7 @@ from segflow.images.formats import (
     TIFF_ENDINGS,
     WITHOUT_SPACING,
     ending_of,
+    format_of,
     geometry_of_picture,
     side_content,
 )
@@ -41,6 +44,12 @@ _READERS: dict[str, Callable[[Path], NDArray[Any]]] = {
     **dict.fromkeys(NIFTI_ENDINGS, nifti.read_voxels),
     **dict.fromkeys(FLAT_ENDINGS, pictures.read_voxels),
     **dict.fromkeys(TIFF_ENDINGS, tiff.read_voxels),
+    DICOM: partial(contained, dicom.read_voxels),
+}
+#: Formats whose geometry needs no library that may crash.
+_GEOMETRIES: dict[str, Callable[[Path], Geometry]] = {
+    **dict.fromkeys(NIFTI_ENDINGS, nifti.read_geometry),
+    DICOM: dicom.read_geometry,
 }
 #: Writes one channel, (z, y, x), or (y, x) for a file of two axes.
 _WRITERS: dict[str, Callable[[Path, NDArray[Any], Geometry], None]] = {
@@ -86,8 +95,8 @@ def read_geometry(file: Path, *, case: str, shape: tuple[int, ...] | None = None
     with _naming(file, case) as ending:
         if ending in WITHOUT_SPACING:
             return geometry_of_picture(file, shape or _READERS[ending](file).shape[1:])
-        is_nifti = ending in NIFTI_ENDINGS
-        geometry = nifti.read_geometry(file) if is_nifti else contained(itk.read_geometry, file)
+        read = _GEOMETRIES.get(ending, partial(contained, itk.read_geometry))
+        geometry = read(file)
         check_geometry(geometry)
         return geometry
 
@@ -106,7 +115,7 @@ def write_image(path: Path, volume: NDArray[Any], geometry: Geometry) -> None:
     Source: method.md sections 3, 17.
     """
     ending = ending_of(path)
-    if not ending or ending in LOSSY_ENDINGS:
+    if ending not in _WRITERS or ending in LOSSY_ENDINGS:
         raise DatasetError(
             f"{path} cannot be written: its ending is none of {', '.join(ENDINGS)} (without JPEG)"
         )
@@ -179,7 +188,7 @@ def _naming(file: Path, case: str) -> Iterator[str]:
 
 
 def _known_ending(file: Path) -> str:
-    ending = ending_of(file)
+    ending = format_of(file)
     if not ending:
         raise DatasetError(f"its ending is none of {', '.join(ENDINGS)}")
     if not file.exists():

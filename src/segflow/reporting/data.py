@@ -192,6 +192,16 @@ class ReportData:
     files: Mapping[str, str | bytes] = field(default_factory=dict)
 
     @property
+    def kind(self) -> str:
+        """Heading of the targets' names."""
+        return "Region" if self.labels.has_regions else "Class"
+
+    @property
+    def kinds(self) -> str:
+        """What the targets are called in a sentence."""
+        return "regions" if self.labels.has_regions else "classes"
+
+    @property
     def has_spacing(self) -> bool:
         """False if no file says how large a voxel is."""
         return not self.gallery.facts or any(fact.spacing_mm for fact in self.gallery.facts)

@@ -1,4 +1,7 @@
-"""The method in words: why the plan is as it is, why a model was chosen, and what post-processing gained."""
+"""The method in words: why the plan is as it is, why a model was chosen, and what post-processing gained.
+
+The page has all of it; the methods paragraph (`segflow.reporting.methods`) has the last three.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,29 @@ from typing import Final
 
 from segflow.contracts.plan import Configuration, Plan
 from segflow.contracts.reasons import PlanReasons, SizeReasons, SpacingReasons
+from segflow.contracts.scores import Operation
 from segflow.reporting.data import ReportData
-from segflow.reporting.text import FEW_CASES, dice_text, listed, number_text, percent_text, shape_text
+from segflow.reporting.text import (
+    FEW_CASES,
+    change_text,
+    dice_text,
+    listed,
+    number_text,
+    percent_text,
+    shape_text,
+)
 
-__all__ = ["choice_sentences", "plan_sentences", "postprocessing_sentences"]
+__all__ = ["choice_sentences", "normalisation_sentences", "plan_sentences", "postprocessing_sentences"]
 
 # Limits of the rules. Source: method.md sections 6.1, 6.7, 7.
 _ANISOTROPY, _PERCENTILE, _COVERAGE, _MASK_BELOW = 3, 10, 0.25, 0.75
 #: Share of bootstrap samples from which a choice counts as certain.
 _CERTAIN = 0.95
 _SCHEMES: Final = {
-    "zscore": "z-scored with its mean and standard deviation in each image",
+    "zscore": "z-scored with mean and standard deviation of each image",
     "ct": "clipped to the 0.5 and 99.5 percentiles of the annotated voxels of all cases ({0} to {1}) and z-scored with "
     "their mean ({2}) and standard deviation ({3}), as intensities of CT mean the same in every image",
-    "none": "left as it is",
+    "none": "left as they are",
     "rescale_0_1": "scaled to the range from 0 to 1 in each image",
     "rgb_0_1": "divided by 255",
 }
@@ -31,7 +43,7 @@ _SCHEMES: Final = {
 def plan_sentences(data: ReportData) -> list[tuple[str, list[str]]]:
     """Sentences by topic: spacing, configurations, each of them, normalisation; only the last without reasons."""
     reasons, plan = data.method.reasons, data.plan
-    normalisation = ("Normalisation", list(_normalisation(data)))
+    normalisation = ("Normalisation", normalisation_sentences(data))
     if reasons is None:
         return [normalisation]
     sizes = [
@@ -155,7 +167,8 @@ def _size(planned: Configuration, reasons: SizeReasons) -> Iterator[str]:
         )
 
 
-def _normalisation(data: ReportData) -> Iterator[str]:
+def normalisation_sentences(data: ReportData) -> list[str]:
+    """How intensities are normalised, by channel."""
     first = next(iter(data.plan.configurations.values()))
     said = defaultdict[tuple[str, bool], list[str]](list)
     for i, (name, scheme, masked) in enumerate(
@@ -164,14 +177,16 @@ def _normalisation(data: ReportData) -> Iterator[str]:
         found = data.plan.intensities[str(i)]
         values = (found.percentile_00_5, found.percentile_99_5, found.mean, found.std)
         said[_SCHEMES[scheme].format(*map(number_text, values)), masked].append(name)
-    kept = data.fingerprint.median_relative_size_after_cropping
-    for (sentence, masked), names in said.items():
-        yield f"{listed(names)}: {sentence}."
+    sentences = []
+    for (how, masked), names in said.items():
+        sentences.append(f"Intensities of {listed(names)} are {how}.")
         if masked:
-            yield (
-                f"Only voxels within the non-zero region count for that, as cropping to it keeps {_share(kept)} of "
-                f"the median image, less than {_share(_MASK_BELOW)}."
+            kept = _share(data.fingerprint.median_relative_size_after_cropping)
+            sentences.append(
+                f"Only voxels within the non-zero region count for that, as cropping to it keeps {kept} of the median "
+                f"image, less than {_share(_MASK_BELOW)}."
             )
+    return sentences
 
 
 def choice_sentences(data: ReportData) -> list[str]:
@@ -180,23 +195,20 @@ def choice_sentences(data: ReportData) -> list[str]:
     best, bootstrap = selection.best, selection.bootstrap
     if math.isnan(best.foreground_mean_dice):
         return []
-    if len(selection.candidates) == 1:
-        found = [
-            f"{best.name} is the only candidate, with a mean Dice of {dice_text(best.foreground_mean_dice)}."
-        ]
+    score = dice_text(best.foreground_mean_dice)
+    defined = [c for c in selection.candidates if not math.isnan(c.foreground_mean_dice)]
+    highest = max(defined, key=lambda candidate: candidate.foreground_mean_dice, default=best)
+    is_only = len(selection.candidates) == 1
+    if is_only:
+        found = [f"{best.name} is the only candidate, with a mean Dice of {score}."]
     else:
-        score = dice_text(best.foreground_mean_dice)
-        defined = [c for c in selection.candidates if not math.isnan(c.foreground_mean_dice)]
-        highest = max(defined, key=lambda candidate: candidate.foreground_mean_dice)
-        found = [
-            f"{best.name} was chosen: of {len(selection.candidates)} candidates it has the highest mean Dice, {score}."
-        ]
+        why = f"it has the highest mean Dice, {score}"
         if highest.foreground_mean_dice > best.foreground_mean_dice:
-            found = [
-                f"{best.name} was chosen with a mean Dice of {score}: {highest.name} has "
-                f"{dice_text(highest.foreground_mean_dice)}, but a single configuration is preferred within "
-                f"{number_text(selection.prefer_single_within)}."
-            ]
+            why = (
+                f"its mean Dice is {score}, and that of {highest.name} {dice_text(highest.foreground_mean_dice)}, but "
+                f"a single configuration is preferred within {number_text(selection.prefer_single_within)}"
+            )
+        found = [f"{best.name} was chosen among {listed(one.name for one in selection.candidates)}: {why}."]
     resampled = {one.name: one for one in bootstrap.candidates}.get(best.name) if bootstrap else None
     if bootstrap is None or resampled is None:
         return found
@@ -205,17 +217,14 @@ def choice_sentences(data: ReportData) -> list[str]:
         f"Over {bootstrap.replicates} samples of the {bootstrap.cases} cases, drawn with replacement, its mean Dice "
         f"lies between {low} and {high} in 95 %."
     )
-    if len(selection.candidates) > 1:
-        if bootstrap.cases < FEW_CASES:
-            verdict = "with so few cases that says little"
-        elif resampled.probability_best < _CERTAIN:
-            verdict = "these cases do not separate the candidates"
-        else:
-            verdict = "the choice does not depend on which cases were drawn"
-        found.append(
-            f"It ranks first in {percent_text(resampled.probability_best)} of the samples: {verdict}."
-        )
-    return found
+    if bootstrap.cases < FEW_CASES:
+        verdict = "with so few cases that says little"
+    elif resampled.probability_best < _CERTAIN:
+        verdict = "these cases do not separate the candidates"
+    else:
+        verdict = "the choice does not depend on which cases were drawn"
+    first = f"It ranks first in {percent_text(resampled.probability_best)} of the samples: {verdict}."
+    return [*found, *([] if is_only else [first])]
 
 
 def postprocessing_sentences(data: ReportData) -> list[str]:
@@ -223,18 +232,21 @@ def postprocessing_sentences(data: ReportData) -> list[str]:
     found = data.postprocessing
     before, after = found.foreground_mean_dice_before, found.foreground_mean_dice_after
     if found.operations:
-        count = (
-            f"{len(found.operations)} of {len(found.steps)} steps" if found.steps else "The given operations"
+        done = listed(_operation(operation, data) for operation in found.operations)
+        tried = (
+            f", {len(found.operations)} of {len(found.steps)} steps that were tried," if found.steps else ""
         )
-        change = f"{after - before:+.4f}".replace("-", "\N{MINUS SIGN}")
-        verb = "was" if len(found.operations) == 1 else "were"
-        return [
-            f"{count} {verb} accepted: the mean Dice went from {dice_text(before)} to {dice_text(after)} ({change})."
-        ]
+        change = f"from {dice_text(before)} to {dice_text(after)} ({change_text(after - before)})"
+        return [f"Post-processing ({done}){tried} changed the mean Dice {change}."]
     if found.steps:
-        none = "The only step was not" if len(found.steps) == 1 else f"None of {len(found.steps)} steps was"
-        return [f"{none} accepted, so that label maps stay as the networks predict them."]
+        none = "the only step was not" if len(found.steps) == 1 else f"none of {len(found.steps)} steps was"
+        return [f"Post-processing: {none} accepted, so that label maps stay as the networks predict them."]
     return []
+
+
+def _operation(operation: Operation, data: ReportData) -> str:
+    names = [name for name, value in data.labels.entries if value in operation.labels]
+    return f"{operation.description} of {listed(names)}" if names else operation.description
 
 
 def _share(share: float) -> str:

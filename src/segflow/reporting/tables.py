@@ -1,114 +1,159 @@
-"""The tables of the page with all their digits, for CSV files."""
+"""The tables of the report, but for those of `segflow.reporting.score_tables`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from segflow.contracts.plan import Configuration
+from segflow.contracts.scores import Candidate
 from segflow.metrics.overlap import target_key
 from segflow.reporting.data import ReportData
-from segflow.reporting.scores import score_tables
-from segflow.reporting.text import mean_dice, spreads
-from segflow.storage.files import cell_text
+from segflow.reporting.figures import class_colours
+from segflow.reporting.score_tables import score_tables
+from segflow.reporting.table import Column, Row, Table, field, interval_text, mean_columns, share_of
+from segflow.reporting.text import (
+    change_text,
+    dice_text,
+    duration_text,
+    mean_dice,
+    number_text,
+    percent_text,
+    shape_text,
+    spreads,
+)
 
-__all__ = ["Row", "case_dice", "csv_text", "feature_map_shapes", "tables"]
+__all__ = ["case_dice", "tables"]
 
-#: Heading to cell; None and NaN are empty.
-Row = Mapping[str, Any]
-
-
-def csv_text(rows: Sequence[Row]) -> str:
-    """A table as CSV, in which no name is a formula of a spreadsheet."""
-    cells = [{_cell(name): _cell(value) for name, value in row.items()} for row in rows]
-    return pd.DataFrame(cells).to_csv(index=False, lineterminator="\n") if cells else ""
+#: Of more targets, the candidates are not compared target by target on the page.
+_MOST_TARGETS = 8
 
 
-def _cell(value: Any) -> Any:
-    return cell_text(value) if isinstance(value, str) else value
-
-
-def tables(data: ReportData) -> dict[str, Sequence[Row]]:
+def tables(data: ReportData) -> dict[str, Table]:
     """All tables by name. Headings that hold a label begin with another word, so that none is there twice."""
+    candidates = _candidates(data)
     return {
         "classes": _classes(data),
-        "candidates": _candidates(data),
+        "candidates": candidates,
+        "ranks": _ranks(candidates),
         "postprocessing": _postprocessing(data),
         "cases": _cases(data),
-        "measures": _measures(data),
-        "training": _training(data),
-        "plan": _plan(data),
+        "measures": Table(_measures(data)),
+        "training": Table(_training(data)),
+        "plan": Table(_plan(data)),
         "stages": _stages(data),
         "sizes": _sizes(data),
         "intensities": _intensities(data),
-        "time": [
-            {"stage": s.name, "jobs": s.jobs, "seconds": s.seconds, "forecast seconds": s.forecast_s}
-            for s in data.stages
-        ],
-        **score_tables(data.assessment),
-        "provenance": [{"what": what, "value": value} for what, value in data.provenance],
+        "time": _time(data),
+        **(score_tables(data, data.assessment) if data.assessment else {}),
+        "provenance": _provenance(data),
     }
 
 
-def _classes(data: ReportData) -> list[Row]:
-    """One row per class or region."""
-    return [
-        {"name": row.name, "mean dice": row.mean, "std dice": row.std, "cases": row.n}
-        for row in spreads(data.summary, data.labels)
-    ]
+def _classes(data: ReportData) -> Table:
+    """One row per class or region, with intervals where these were measured."""
+    assessed = data.assessment.classes if data.assessment else ()
+    estimates = {one.name: one.metrics["dice"] for one in assessed if "dice" in one.metrics}
+    rows: list[Row] = []
+    for row in spreads(data.summary, data.labels):
+        cells = {"class": row.name, "mean dice": row.mean, "std dice": row.std, "cases": row.n}
+        if found := estimates.get(row.name):
+            cells |= {"interval from": found.interval[0], "interval to": found.interval[1]}
+        rows.append(cells)
+    colours = class_colours(data.labels.target_names)
+    columns = mean_columns(data.kind, colours, len(data.summary.metric_per_case), " dice")
+    return Table(rows, columns if estimates else [one for one in columns if one.heading != "95 % interval"])
 
 
-def _candidates(data: ReportData) -> list[Row]:
+def _candidates(data: ReportData) -> Table:
+    """Highest score first, then the chosen one; those without a score last."""
+
+    def rank(candidate: Candidate) -> tuple[bool, float, bool]:
+        score = candidate.foreground_mean_dice
+        return (math.isnan(score), -score, candidate.name != data.selection.best.name)
+
     bootstrap = data.selection.bootstrap
     resampled = {} if bootstrap is None else {one.name: one for one in bootstrap.candidates}
-    rows: list[Row] = []
-    for candidate in data.selection.candidates:
+    names, rows = data.labels.target_names, list[Row]()
+    for candidate in sorted(data.selection.candidates, key=rank):
         row: dict[str, Any] = {
             "model": candidate.name,
             "chosen": "yes" if candidate.name == data.selection.best.name else "no",
             "mean dice": candidate.foreground_mean_dice,
         }
-        if scores := data.candidate_summaries.get(candidate.name):
-            row |= {
-                f"dice {name}": scores.mean[target_key(target)].dice
-                for name, target in zip(data.labels.target_names, data.labels.targets, strict=True)
-            }
+        scores = data.candidate_summaries.get(candidate.name)
+        if data.candidate_summaries:
+            keys = map(target_key, data.labels.targets)
+            dice = [scores.mean[key].dice if scores else math.nan for key in keys]
+            row |= {f"dice {name}": value for name, value in zip(names, dice, strict=True)}
         if found := resampled.get(candidate.name):
             row |= {"interval from": found.interval[0], "interval to": found.interval[1]}
             row |= {f"share of rank {n}": share for n, share in enumerate(found.rank_shares, 1)}
         rows.append(row)
-    return rows
+    columns = [
+        Column(
+            "Model", lambda row: (_spaced(row), "chosen" if row["chosen"] == "yes" else ""), "nowrap pills"
+        ),
+        Column("Mean Dice", field("mean dice", dice_text), "n strong"),
+        Column("", lambda _: "", "bar", share_of("mean dice")),
+    ]
+    if resampled:
+        best = Column("Best in", field("share of rank 1", percent_text))
+        columns += [Column("95 % interval", interval_text), best]
+    if data.candidate_summaries and len(names) <= _MOST_TARGETS:
+        columns += [Column(name, field(f"dice {name}", dice_text)) for name in names]
+    return Table(rows, columns, winner=("chosen", "yes"))
 
 
-def _postprocessing(data: ReportData) -> list[Row]:
-    names = {
-        target_key(t): name for t, name in zip(data.labels.targets, data.labels.target_names, strict=True)
-    }
+def _ranks(candidates: Table) -> Table:
+    """Of the candidates in the bootstrap; empty if there is only one."""
+    headings = dict.fromkeys(
+        name for row in candidates.rows for name in row if name.startswith("share of rank")
+    )
+    shares = [
+        Column(f"{rank}.", field(name, percent_text), "n tinted", share_of(name))
+        for rank, name in enumerate(headings, 1)
+    ]
+    rows = candidates.rows if len(shares) > 1 else []
+    return Table(rows, [Column("Model", _spaced, "nowrap"), *shares], shows="candidates")
+
+
+def _spaced(row: Row) -> str:
+    return str(row["model"]).replace("+", " + ")
+
+
+def _postprocessing(data: ReportData) -> Table:
+    names = dict(zip(map(target_key, data.labels.targets), data.labels.target_names, strict=True))
     found = data.postprocessing
     steps = [
-        {
-            "step": step.operation.description,
-            "target": names.get(step.target, "whole foreground"),
-            "dice before": step.dice_before,
-            "dice after": step.dice_after,
-            "change": step.dice_after - step.dice_before,
-            "decision": "accepted" if step.accepted else "not used",
-        }
+        (
+            step.operation.description,
+            names.get(step.target, "whole foreground"),
+            step.dice_before,
+            step.dice_after,
+            "accepted" if step.accepted else "not used",
+        )
         for step in found.steps
     ]
-    before, after = found.foreground_mean_dice_before, found.foreground_mean_dice_after
-    return [
-        *steps,
-        {"step": "all accepted steps", "target": "mean", "dice before": before, "dice after": after},
-    ]
+    total = (found.foreground_mean_dice_before, found.foreground_mean_dice_after)
+    steps.append(("all accepted steps", f"mean over {data.kinds}", *total, ""))
+    headings = ("step", "target", "dice before", "dice after", "decision")
+    rows = [dict(zip(headings, step, strict=True)) | {"change": step[3] - step[2]} for step in steps]
+    columns = (
+        Column("Step", field("step"), ""),
+        Column("Target", field("target"), ""),
+        Column("Dice before", field("dice before", dice_text)),
+        Column("after", field("dice after", dice_text)),
+        Column("change", field("change", change_text)),
+        Column("Decision", lambda row: ("", row["decision"]), "pills"),
+    )
+    return Table(rows, columns, winner=("decision", "accepted"))
 
 
 def case_dice(data: ReportData) -> list[tuple[str, list[float], float]]:
-    """Name of every case, Dice of each target and their mean; NaN where it was not predicted."""
+    """Name of every case, Dice of each target and their mean, lowest mean first; last those that were not predicted."""
     keys = [target_key(target) for target in data.labels.targets]
     scored = [
         (
@@ -118,16 +163,21 @@ def case_dice(data: ReportData) -> list[tuple[str, list[float], float]]:
         )
         for case in data.summary.metric_per_case
     ]
-    unknown = [fact.case for fact in data.gallery.facts if not fact.predicted]
-    return [*scored, *((name, [math.nan] * len(keys), math.nan) for name in unknown)]
-
-
-def _cases(data: ReportData) -> list[Row]:
-    headings = [f"dice {name}" for name in data.labels.target_names]
-    return [
-        {"case": name, "mean dice": mean} | dict(zip(headings, dice, strict=True))
-        for name, dice, mean in case_dice(data)
+    unknown = [
+        (fact.case, [math.nan] * len(keys), math.nan) for fact in data.gallery.facts if not fact.predicted
     ]
+    return sorted((*scored, *unknown), key=lambda case: (math.isnan(case[2]), case[2], case[0]))
+
+
+def _cases(data: ReportData) -> Table:
+    names = [f"dice {name}" for name in data.labels.target_names]
+    rows = [
+        {"case": case} | dict(zip(names, dice, strict=True)) | {"mean dice": mean}
+        for case, dice, mean in case_dice(data)
+    ]
+    headings = (*zip(data.labels.target_names, names, strict=True), ("Mean", "mean dice"))
+    dice = [Column(heading, field(name, dice_text), "n heat", share_of(name)) for heading, name in headings]
+    return Table(rows, (Column("Case", field("case"), "case"), *dice), look="sortable")
 
 
 def _measures(data: ReportData) -> list[Row]:
@@ -177,12 +227,14 @@ def _plan(data: ReportData) -> list[Row]:
     return rows
 
 
-def _stages(data: ReportData) -> list[Row]:
+def _stages(data: ReportData) -> Table:
+    """Of every network, full resolution first; shapes of feature maps are voxels. Source: method.md section 11."""
     rows: list[Row] = []
     for name, planned in data.plan.configurations.items():
         configuration = data.trained.get(name, planned)
         net = configuration.architecture
-        for i, shape in enumerate(feature_map_shapes(configuration)):
+        shapes = np.array(configuration.patch_shape) // np.cumprod(np.array(net.strides), axis=0)
+        for i, shape in enumerate(shapes.tolist()):
             rows.append(
                 {"configuration": name, "stage": i + 1}
                 | _axes("feature map", shape)
@@ -190,17 +242,28 @@ def _stages(data: ReportData) -> list[Row]:
                 | _axes("stride", net.strides[i])
                 | _axes("kernel", net.kernels[i])
                 | {"encoder blocks": net.encoder_blocks[i]}
-                | {"decoder blocks": net.decoder_blocks[i] if i < len(net.decoder_blocks) else None}
+                | {"decoder blocks": net.decoder_blocks[i] if i < len(net.decoder_blocks) else math.nan}
             )
-    return rows
+    columns = (
+        Column("Feature maps", lambda row: _joined(row, "feature map"), "nowrap"),
+        Column("Features", field("features", number_text)),
+        Column("Stride", lambda row: _joined(row, "stride")),
+        Column("Kernel", lambda row: _joined(row, "kernel")),
+        Column(
+            "Blocks",
+            lambda row: f"{number_text(row['encoder blocks'])} | {number_text(row['decoder blocks'])}",
+        ),
+    )
+    return Table(rows, columns)
 
 
-def _sizes(data: ReportData) -> list[Row]:
-    """Smallest, median and largest spacing and shape per axis of the files."""
-    cases: dict[str, Sequence[Sequence[float]]] = {"shape": data.fingerprint.shapes_after_crop}
+def _sizes(data: ReportData) -> Table:
+    """Smallest, median and largest spacing and shape per axis of the files; flat images have two."""
+    cases: dict[str, Sequence[Sequence[float]]] = {"shape, voxels": data.fingerprint.shapes_after_crop}
     if data.has_spacing:
-        cases = {"spacing mm": data.fingerprint.spacings} | cases
-    return [
+        cases = {"spacing, mm": data.fingerprint.spacings} | cases
+    is_flat = {shape[0] for shape in data.fingerprint.shapes_after_crop} == {1}
+    rows = [
         {
             "what": what,
             "axis": axis,
@@ -209,11 +272,16 @@ def _sizes(data: ReportData) -> list[Row]:
             "largest": max(values),
         }
         for what, per_case in cases.items()
-        for axis, values in zip("zyx", zip(*per_case, strict=True), strict=True)
+        for axis, values in list(zip("zyx", zip(*per_case, strict=True), strict=True))[int(is_flat) :]
     ]
+    numbers = [Column(name, field(name, number_text)) for name in ("smallest", "median", "largest")]
+    first = Column(
+        f"{len(data.fingerprint.spacings)} cases", lambda row: f"{row['what']}, along {row['axis']}", ""
+    )
+    return Table(rows, (first, *numbers))
 
 
-def _intensities(data: ReportData) -> list[Row]:
+def _intensities(data: ReportData) -> Table:
     """Of the foreground, per channel."""
     rows: list[Row] = []
     for i, name in enumerate(data.channel_names):
@@ -221,17 +289,44 @@ def _intensities(data: ReportData) -> list[Row]:
         found = data.fingerprint.foreground_intensity_properties_per_channel.get(str(i))
         measured = {} if found is None else found.model_dump()
         rows.append({"channel": name, "normalisation": ", ".join(schemes)} | measured)
-    return rows
+    shown = {
+        "Mean": "mean", "Std": "std", "0.5 %": "percentile_00_5", "Median": "median", "99.5 %": "percentile_99_5"
+    }  # fmt: skip
+    numbers = [Column(heading, field(name, number_text)) for heading, name in shown.items()]
+    names = (Column("Channel", field("channel"), ""), Column("Normalisation", field("normalisation"), ""))
+    return Table(rows, (*names, *numbers))
 
 
-def feature_map_shapes(configuration: Configuration) -> list[list[int]]:
-    """Voxels per axis of each stage, full resolution first. Source: method.md section 11."""
-    total = np.cumprod(np.array(configuration.architecture.strides), axis=0)
-    shapes: list[list[int]] = (np.array(configuration.patch_shape) // total).tolist()
-    return shapes
+def _time(data: ReportData) -> Table:
+    longest = max((stage.seconds for stage in data.stages), default=0) or 1
+    rows = [
+        {"stage": s.name, "jobs": s.jobs, "seconds": s.seconds, "forecast seconds": s.forecast_s or math.nan}
+        for s in data.stages
+    ]
+    columns = [
+        Column("Stage", field("stage"), ""),
+        Column("Jobs", field("jobs", number_text)),
+        Column("Time", field("seconds", duration_text)),
+        Column("Forecast", lambda row: "" if math.isnan(f := row["forecast seconds"]) else duration_text(f)),
+        Column("", lambda _: "", "bar", lambda row: f"--share: {row['seconds'] / longest:.4f}"),
+    ]
+    if not any(stage.forecast_s for stage in data.stages):
+        del columns[3]
+    return Table(rows, columns)
 
 
-def _axes(what: str, values: Sequence[float]) -> dict[str, float | None]:
+def _provenance(data: ReportData) -> Table:
+    rows = [{"what": what, "value": value} for what, value in data.provenance]
+    return Table(rows, (Column("What", field("what"), "nowrap"), Column("", field("value"), "value")))
+
+
+def _axes(what: str, values: Sequence[float]) -> dict[str, float]:
     """A column per axis of the plan; of the first, a 2D network has none."""
-    missing = 3 - len(values)
-    return {f"{what} {i}": None if i <= missing else values[i - 1 - missing] for i in (1, 2, 3)}
+    return dict(
+        zip((f"{what} {i}" for i in (1, 2, 3)), (*(3 - len(values)) * (math.nan,), *values), strict=True)
+    )
+
+
+def _joined(row: Row, what: str) -> str:
+    """These columns as a shape."""
+    return shape_text(value for i in (1, 2, 3) if not math.isnan(value := row[f"{what} {i}"]))

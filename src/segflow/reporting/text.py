@@ -21,6 +21,7 @@ __all__ = [
     "SHOWN_RANKS",
     "Spread",
     "cautions",
+    "change_text",
     "dice_text",
     "duration_text",
     "listed",
@@ -45,6 +46,11 @@ FEW_CASES = 10
 def dice_text(value: float) -> str:
     """A score with three decimals, such as "0.873"; a dash for NaN."""
     return ABSENT if math.isnan(value) else f"{value:.3f}"
+
+
+def change_text(change: float) -> str:
+    """A difference of scores with its sign, such as "+0.0100"; a dash for NaN."""
+    return ABSENT if math.isnan(change) else f"{change:+.4f}".replace("-", "\N{MINUS SIGN}")
 
 
 def percent_text(share: float) -> str:

@@ -11,21 +11,13 @@ from typing import Final
 import numpy as np
 
 from segflow.contracts.assessment import Estimate
-from segflow.contracts.scores import Operation
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.data import ReportData
+from segflow.reporting.reasons import choice_sentences, normalisation_sentences, postprocessing_sentences
 from segflow.reporting.text import dice_text, listed, number_text, percent_text, shape_text, spreads
 
 __all__ = ["methods_text", "references"]
 
-_NORMALISATION: Final = {
-    "zscore": "subtracting the mean and dividing by the standard deviation of each image",
-    "ct": "clipping to the 0.5 and 99.5 percentiles of the foreground intensities of the data set, and z-scoring with "
-    "their mean and standard deviation",
-    "none": "leaving them as they are",
-    "rescale_0_1": "scaling each image to the range from 0 to 1",
-    "rgb_0_1": "division by 255",
-}
 _LOSS: Final = {
     "dice_ce": "the sum of Dice loss and cross-entropy",
     "dice_topk": "the sum of Dice loss and the cross-entropy of the voxels with the highest loss",
@@ -55,9 +47,7 @@ def methods_text(data: ReportData) -> str:
 def references(data: ReportData) -> str:
     """BibTeX of what the methods paragraph cites, and nothing else."""
     cited = set(re.findall(r"\[@(\w+)\]", methods_text(data)))
-    entries = (
-        files("segflow.reporting.paper").joinpath("references.bib").read_text(encoding="utf-8").split("\n\n")
-    )
+    entries = files("segflow.reporting").joinpath("references.bib").read_text(encoding="utf-8").split("\n\n")
     return (
         "\n\n".join(entry.strip() for entry in entries if entry.split("{")[1].split(",")[0] in cited) + "\n"
     )
@@ -104,9 +94,7 @@ def _networks(data: ReportData) -> Iterator[str]:
             f"features, trained on patches of {shape_text(used.patch_shape)} voxels in batches of "
             f"{used.batch_size}{spacing}."
         )
-    schemes = {c.normalization for c in data.plan.configurations.values()}
-    for scheme in sorted({scheme for of_one in schemes for scheme in of_one}):
-        yield f"Intensities were normalised by {_NORMALISATION[scheme]}."
+    yield from normalisation_sentences(data)
 
 
 def _training(data: ReportData) -> Iterator[str]:
@@ -165,7 +153,7 @@ def _prediction(data: ReportData) -> Iterator[str]:
 
 
 def _choice(data: ReportData) -> Iterator[str]:
-    selection, n = data.selection, len(data.summary.metric_per_case)
+    n = len(data.summary.metric_per_case)
     if not n:
         yield "Networks were trained on all images, so that none could be scored."
         return
@@ -174,36 +162,13 @@ def _choice(data: ReportData) -> Iterator[str]:
         f"In a cross-validation (fold{'s' if len(folds) > 1 else ''} {listed(map(str, folds))}) each of {n} images was "
         "predicted by the networks that had not been trained on it."
     )
-    best = selection.best
-    found = (
-        {one.name: one for one in selection.bootstrap.candidates}.get(best.name)
-        if selection.bootstrap
-        else None
-    )
-    if found is not None and selection.bootstrap is not None:
-        low, high = map(dice_text, found.interval)
-        certain = f" (95 % interval {low} to {high}, {selection.bootstrap.replicates} bootstrap samples of the images)"
-    else:
-        certain = ""
-    if len(selection.candidates) > 1:
-        others = f", chosen among {listed(one.name for one in selection.candidates)}"
-        others += f", ranked first in {percent_text(found.probability_best)} of the samples" if found else ""
-    else:
-        others = ""
-    yield f"The model is {best.name}{others}; its mean Dice was {dice_text(best.foreground_mean_dice)}{certain}."
+    yield from choice_sentences(data)
 
 
 def _scores(data: ReportData) -> Iterator[str]:
-    found = data.postprocessing
     if not data.summary.metric_per_case:
         return
-    if found.operations:
-        before, after = map(dice_text, (found.foreground_mean_dice_before, found.foreground_mean_dice_after))
-        done = listed(_operation(operation, data) for operation in found.operations)
-        yield f"Post-processing ({done}) changed the mean Dice from {before} to {after}."
-    elif found.steps:
-        tried = "The only step" if len(found.steps) == 1 else f"Each of {len(found.steps)} steps"
-        yield f"{tried} of post-processing that was tried was rejected."
+    yield from postprocessing_sentences(data)
     of_classes = [
         f"{row.name} {dice_text(row.mean)}"
         + (f" \N{PLUS-MINUS SIGN} {dice_text(row.std)}" if row.n > 1 else "")
@@ -257,9 +222,3 @@ def _estimates(what: str, values: Mapping[str, Estimate], unit: str = "") -> Ite
     ]
     if known:
         yield f"{what} with 95 % bootstrap intervals was {listed(known)}."
-
-
-def _operation(operation: Operation, data: ReportData) -> str:
-    values = set(operation.labels)
-    names = [name for name, value in data.labels.entries if value in values]
-    return f"{operation.description} of {listed(names)}" if names else operation.description

@@ -1,1 +1,0 @@
-"""What a paper takes from a run: a methods paragraph, its references, figures."""
