@@ -13,7 +13,8 @@ from segflow.commands.arguments import InputPath, OutputFolder
 from segflow.commands.console import console
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.folds import check_folds
-from segflow.contracts.plan import Fold
+from segflow.contracts.plan import N_FOLDS, Fold
+from segflow.images.dicom_layout import read_dicom
 from segflow.images.formats import ending_of
 from segflow.images.layouts import Layout, read_bids, read_decathlon, read_table
 from segflow.nnunet.folds import write_folds
@@ -22,25 +23,30 @@ from segflow.storage.files import write_json
 
 
 def import_dataset(
-    layout: Literal["msd", "nnunet-v1", "bids", "table"],
-    source: InputPath,
+    layout: Literal["msd", "nnunet-v1", "bids", "table", "dicom"],
+    sources: list[InputPath],
     *,
     output: OutputFolder,
     channels: list[str] | None = None,
     label: str = "",
+    labels: list[str] | None = None,
 ) -> None:
     """Describe a data set in another layout, so that every verb takes it.
 
-    Writes a dataset.json that lists the files where they are; nothing is copied or converted. With patients or folds,
-    also a splits_final.json, which keeps the cases of a patient in one fold.
+    Writes a dataset.json that lists the files where they are; only DICOM is converted, to NIfTI. With patients or
+    folds, also a splits_final.json, which keeps the cases of a patient in one fold.
 
     Args:
         layout: msd (a task of the Medical Segmentation Decathlon), nnunet-v1, bids (with label maps in
-            derivatives/labels) or table (CSV with the columns image_NAME, label and, if wanted, case, patient, fold).
-        source: The folder, the .tar archive of a Decathlon task, which is unpacked into the output, or the CSV file.
+            derivatives/labels), table (CSV with the columns image_NAME, label and, if wanted, case, patient, fold) or
+            dicom (series with DICOM-SEG, RTSTRUCT or a label image per study).
+        sources: The folder, the .tar archive of a Decathlon task, which is unpacked into the output, or the CSV file;
+            of dicom one folder or several, each with one study if labels are images.
         output: Folder of the new data set; must not hold one yet.
-        channels: Of bids: suffixes of the images, such as T1w (default: those that all sessions have once).
-        label: Of bids: the label map whose name contains this, if a session has several.
+        channels: Of bids: suffixes of the images, such as T1w (default: those that all sessions have once). Of
+            dicom: NAME=TEXT for each channel, where TEXT is in the description of a series (default: the labelled one).
+        label: Of bids and dicom: the label file whose name contains this, if there are several.
+        labels: Of dicom: segments or structures to take, in the order of their values (default: all, by name).
 
     Raises:
         DatasetError: The source is not in this layout, a file is missing, files are of several formats, the folds do
@@ -50,12 +56,18 @@ def import_dataset(
     if description.exists():
         raise DatasetError(f"{description} exists already; choose another folder or remove it")
     output.mkdir(parents=True, exist_ok=True)
+    source = sources[0]
+    if len(sources) > 1 and layout != "dicom":
+        raise DatasetError(f"{layout} is read from one folder or file, found {len(sources)}")
     folder = _unpacked(source, output) if source.suffix == ".tar" else source
     readers: dict[str, Callable[[Path], Layout]] = {
         "msd": read_decathlon,
         "nnunet-v1": read_decathlon,
         "bids": partial(read_bids, channels=channels or (), label=label),
         "table": read_table,
+        "dicom": lambda _: read_dicom(
+            sources, output, channels=channels or (), label=label, labels=labels or ()
+        ),
     }
     found = readers[layout](folder)
     content = _description(found, output)
@@ -132,10 +144,12 @@ def _folds(found: Layout) -> tuple[Fold, ...]:
     if unknown:
         raise DatasetError(f"case {unknown[0]} has no patient, but others have; name all or none")
     folds = make_folds(list(found.cases), patients)
+    if len(folds) == 1 and len(found.cases) < N_FOLDS:
+        return ()  # so few are not split
     if len(folds) == 1:
         raise DatasetError(
-            f"there are {len(set(patients.values()))} patients, too few for five folds; give a column fold, or leave "
-            "out the patients"
+            f"there are {len(set(patients.values()))} patients, too few for five folds; give a column fold, leave "
+            "out the patients, or import more of them"
         )
     return folds
 

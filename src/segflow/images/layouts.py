@@ -17,7 +17,7 @@ from segflow.images.cases import read_labels
 from segflow.images.formats import NIFTI_ENDINGS, ending_of
 from segflow.storage.files import read_json
 
-__all__ = ["FoundCase", "Layout", "read_bids", "read_decathlon", "read_table"]
+__all__ = ["FoundCase", "Layout", "labels_in", "read_bids", "read_decathlon", "read_table"]
 
 _ENTITIES: Final = re.compile(
     r"(?P<subject>sub-[^_]+)(?:_(?P<session>ses-[^_]+))?(?:_[^_]+)*_(?P<suffix>[^_]+)"
@@ -150,7 +150,7 @@ def read_bids(folder: Path, *, channels: Sequence[str] = (), label: str = "") ->
         own = tuple(_only(images.get(session, {}).get(suffix, []), name, suffix) for suffix in suffixes)
         cases[name] = FoundCase(own, files[0], patient=session[0])
     table = next(iter(sorted((folder / "derivatives" / "labels").rglob("*dseg.tsv"))), None)
-    labels = _label_table(table) if table else _labels_in(one.label for one in cases.values())
+    labels = _label_table(table) if table else labels_in(one.label for one in cases.values())
     return Layout(suffixes, labels, cases)
 
 
@@ -210,7 +210,7 @@ def _rows(file: Path, separator: str) -> pd.DataFrame:
         raise DatasetError(f"{file} cannot be read as a table: {problem}") from None
 
 
-def _labels_in(files: Iterable[Path]) -> dict[str, int]:
+def labels_in(files: Iterable[Path]) -> dict[str, int]:
     """Names such as "label 1" for the values that label maps hold."""
     values: set[int] = set()
     for file in files:
@@ -251,4 +251,4 @@ def read_table(file: Path) -> Layout:
             fold=None if fold is None else whole_number(fold),
         )
     channels = tuple(column.removeprefix(_IMAGE_COLUMN) for column in columns)
-    return Layout(channels, _labels_in(one.label for one in cases.values()), cases)
+    return Layout(channels, labels_in(one.label for one in cases.values()), cases)

@@ -1,0 +1,197 @@
+"""`segflow import dicom`: series and their labels become a data set."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from dicom_samples import oriented, volume_of_labels, write_series
+from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
+from stage_calls import call
+
+from segflow.commands.main import main
+from segflow.images.dataset import read_dataset
+from segflow.nnunet.folds import read_folds
+
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "dicom_seg_ct3"
+SLICES = ("ct-3slice_01.dcm", "ct-3slice_02.dcm", "ct-3slice_03.dcm")
+needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the DICOM files of dcmqi")
+
+
+def array_of(file):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+
+
+def segmentation(folder, names, planes, *, kind="BINARY"):
+    """A DICOM-SEG beside a series, of the masks v == 1, v == 2, ... in some of its planes."""
+    sources = [pydicom.dcmread(file) for file in sorted(folder.glob("IM*"))][planes]
+    stored = np.stack([one.pixel_array * 0.5 - 8 for one in sources]).astype(np.uint8)
+    described = [
+        highdicom.seg.SegmentDescription(number, name, codes.SCT.Organ, codes.SCT.Liver, "MANUAL")
+        for number, name in enumerate(names, start=1)
+    ]
+    made = highdicom.seg.Segmentation(
+        sources, stored, kind, described, generate_uid(), 9, generate_uid(), 1, "m", "n", "1", "1"
+    )
+    made.save_as(folder / "seg.dcm")
+
+
+def refused(capsys, *words):
+    assert main(["import", "dicom", *map(str, words)]) == 1
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_segments_become_labels(kind, tmp_path):
+    """Of six patients, one of whom was seen twice; the series lies anyhow, and some slices have no frame."""
+    image = oriented(volume_of_labels(), (2, 0, 1), (True, False, True))
+    for number in range(6):
+        for date in ("20260102", "20270304")[: 1 + (number == 0)]:
+            folder = tmp_path / "studies" / f"{number}_{date}"
+            write_series(folder, image, PatientID=f"P{number}", StudyDate=date)
+            segmentation(folder, ["liver", "spleen"], slice(1, 9), kind=kind)
+    call("import", "dicom", tmp_path / "studies", "--output", tmp_path / "new")
+    found = read_dataset(tmp_path / "new")
+    assert found.channel_names == ("CT",)
+    assert found.labels.as_json["labels"] == {"background": 0, "liver": 1, "spleen": 2}
+    names = [case.identifier for case in found.cases]
+    assert names == ["P0_20260102", "P0_20270304", *(f"P{n}_20260102" for n in range(1, 6))]
+    expected = sitk.GetArrayFromImage(image)
+    expected[0] = expected[9:] = 0  # planes without a frame
+    for case in found.cases:
+        label, volume = sitk.ReadImage(str(case.label)), sitk.ReadImage(str(case.images[0]))
+        assert label.GetOrigin() == volume.GetOrigin()
+        assert label.GetDirection() == volume.GetDirection()
+        straight = sitk.Resample(label, image, sitk.Transform(), sitk.sitkNearestNeighbor, 99)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(straight), expected)
+        assert volume.GetPixelID() == sitk.sitkInt16
+    for fold in read_folds(tmp_path / "new" / "splits_final.json"):
+        assert len({"P0_20260102", "P0_20270304"} & set(fold.val)) in {0, 2}
+    call("check", tmp_path / "new", "--workers", 1)
+
+
+def test_channels_by_description(tmp_path, capsys):
+    image, study = volume_of_labels(), generate_uid()
+    for name, description in (("a", "ax T1 fs"), ("b", "ax T2")):
+        write_series(
+            tmp_path / "s" / name, image, modality="MR", SeriesDescription=description, StudyInstanceUID=study
+        )
+    segmentation(tmp_path / "s" / "a", ["a", "b"], slice(None))
+    call("import", "dicom", tmp_path / "s", "--output", tmp_path / "new", "--channels", "T2", "first=T1")
+    (case,) = read_dataset(tmp_path / "new").cases
+    assert len(case.images) == 2
+    assert json.loads((tmp_path / "new" / "dataset.json").read_text())["channel_names"] == {
+        "0": "T2",
+        "1": "first",
+    }
+    said = refused(capsys, tmp_path / "s", "--output", tmp_path / "other", "--channels", "T3")
+    assert "channel T3: 'T3' is in the description of 0 series; name one: 3: MR ax T1 fs" in said
+
+
+def test_a_mirrored_label_image_is_turned(tmp_path, capsys):
+    """As another converter may write it: the same places, axes in another direction."""
+    image = volume_of_labels()
+    write_series(tmp_path / "s", image)
+    sitk.WriteImage(
+        sitk.Cast(oriented(image, (1, 0, 2), (False, True, True)), sitk.sitkUInt8),
+        str(tmp_path / "s" / "l.nii"),
+    )
+    call("import", "dicom", tmp_path / "s", "--output", tmp_path / "new")
+    found = array_of(tmp_path / "new" / "labelsTr" / "P1.nii.gz")
+    np.testing.assert_array_equal(found, sitk.GetArrayFromImage(image))
+    assert read_dataset(tmp_path / "new").labels.as_json["labels"] == {
+        "background": 0,
+        "label 1": 1,
+        "label 2": 2,
+    }
+    image.SetOrigin((-31.3, 12.5, 140.25))
+    sitk.WriteImage(sitk.Cast(image, sitk.sitkUInt8), str(tmp_path / "s" / "l.nii"))
+    said = refused(capsys, tmp_path / "s", "--output", tmp_path / "other")
+    assert "l.nii lies on another grid than its image" in said
+
+
+def test_labels_that_are_not_clear(tmp_path, capsys):
+    folder = tmp_path / "s"
+    write_series(folder, volume_of_labels())
+    output = ("--output", tmp_path / "new")
+    assert "needs a DICOM-SEG, an RTSTRUCT or one label image, found none" in refused(capsys, folder, *output)
+    segmentation(folder, ["a", "b"], slice(None))
+    assert "no label is called c; there are a, b" in refused(capsys, folder, *output, "--labels", "c")
+    (tmp_path / "alone").mkdir()
+    shutil.copy(folder / "seg.dcm", tmp_path / "alone")
+    assert ", which is not there; give the folder with its images" in refused(
+        capsys, tmp_path / "alone", *output
+    )
+    segmentation(folder, ["a", "a"], slice(None))
+    assert "holds several segments of one name (a, a); rename them" in refused(capsys, folder, *output)
+    (folder / "seg.dcm").write_bytes((folder / "seg.dcm").read_bytes()[:900])
+    assert "seg.dcm" in refused(capsys, folder, *output)
+    assert main(["import", "msd", str(folder), str(folder), "--output", str(tmp_path / "x")]) == 1
+    assert "msd is read from one folder or file, found 2" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "new" / "dataset.json").exists()
+
+
+def staged(tmp_path, *names):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for name in names:
+        shutil.copy(SHARED / name, folder)
+    return folder
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize(
+    ("labels", "options", "expected", "pairs"),
+    [
+        ("liver.dcm", [], "liver_seg.nrrd", [(1, 1)]),
+        ("liver_spine_seg.nrrd", [], "liver_spine_seg.nrrd", [(1, 1), (2, 2)]),
+        ("liver_spine_gapped_seg.nrrd", [], "liver_spine_gapped_seg.nrrd", [(1, 1), (5, 5)]),
+        (
+            "partial_overlaps.dcm", ["GREEN", "LIGHT_BLUE", "DARK_BLUE"], "partial_overlaps-1.nrrd",
+            [(1, 1), (2, 4), (3, 5)],
+        ),
+        ("partial_overlaps.dcm", ["ORANGE"], "partial_overlaps-2.nrrd", [(1, 2)]),
+        ("partial_overlaps.dcm", ["PURPLE"], "partial_overlaps-3.nrrd", [(1, 3)]),
+    ],
+)  # fmt: skip
+def test_real_labels(labels, options, expected, pairs, tmp_path):
+    """Against the label maps that dcmqi's authors made of them; slices without a frame stay empty."""
+    folder = staged(tmp_path, *SLICES, labels)
+    call(
+        "import", "dicom", folder, "--output", tmp_path / "new", *(["--labels", *options] if options else [])
+    )
+    found, reference = array_of(tmp_path / "new" / "labelsTr" / "99000.nii.gz"), array_of(SHARED / expected)
+    assert [
+        (int((found == own).sum()), int(((found == own) != (reference == other)).sum()))
+        for own, other in pairs
+    ] == [(int((reference == other).sum()), 0) for _, other in pairs]
+    assert set(np.unique(found)) == {0, *(own for own, _ in pairs)}
+
+
+@pytest.mark.data
+@needs_data
+def test_real_overlaps_are_refused(tmp_path, capsys):
+    folder = staged(tmp_path, *SLICES, "partial_overlaps.dcm")
+    said = refused(capsys, folder, "--output", tmp_path / "new")
+    assert "partial_overlaps.dcm: ORANGE overlaps GREEN in 3017 voxels, and a voxel has one label" in said
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize("kind", ["Image", "Multiframe"])
+def test_real_series_with_a_label_image(kind, tmp_path):
+    call(
+        "import", "dicom", SHARED / "24x38x3", SHARED / "23x38x3", "--output", tmp_path / "new",
+        "--channels", f"CT={kind}",
+    )  # fmt: skip
+    (small, large) = sorted(read_dataset(tmp_path / "new").cases, key=lambda case: array_of(case.label).size)
+    for case, name in ((small, "23x38x3"), (large, "24x38x3")):
+        np.testing.assert_array_equal(array_of(case.label), array_of(SHARED / name / "label.nrrd"))
