@@ -14,9 +14,13 @@ __all__ = ["package_of"]
 
 
 def package_of(folder: Path, *configurations: str, folds: tuple[FoldName, ...] = (0,)) -> Path:
-    """Five phantom cases, and a package of networks trained for a moment; `folder/model`."""
+    """Five phantom cases, unless `folder/data` holds others, and a package of networks trained for a moment.
+
+    It is `folder/model`.
+    """
     data = folder / "data"
-    call("phantom", data, "--cases", 5)
+    if not data.exists():
+        call("phantom", data, "--cases", 5)
     call("fingerprint", data, "--output", folder / "dataset_fingerprint.json", "--workers", 1)
     call("folds", data, "--output", folder / "folds.json")
     description = data / "dataset.json"
