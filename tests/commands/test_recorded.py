@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from case_samples import labels_of
-from report_samples import candidate, model_card, plan, report_data, summary
+from report_samples import candidate, model_card, plan, summary
 
 from segflow.commands.outcome import Outcome
 from segflow.commands.provenance import provenance_file
-from segflow.commands.recorded import provenance_rows, read_method
+from segflow.commands.recorded import provenance_rows
 from segflow.commands.run import _merged
 from segflow.contracts.artefacts import Provenance
 from segflow.contracts.errors import ConfigurationError
@@ -65,12 +65,11 @@ def outcome_of(folder: Path, recipe, **selection) -> Outcome:
 
 
 def rows_of(outcome: Outcome, seed: int = 3) -> dict[str, str]:
-    data = report_data()
     network = NetworkCard(
         configuration=plan().configurations["3d_fullres"], input_channels=1, n_outputs=2, fold=0, seed=seed, epochs=5,
         device="cuda",
     )  # fmt: skip
-    return dict(provenance_rows(outcome, [network], read_method(outcome, data.plan, data.fingerprint)))
+    return dict(provenance_rows(outcome, [network]))
 
 
 @pytest.mark.parametrize(

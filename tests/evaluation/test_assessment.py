@@ -52,7 +52,7 @@ def test_metrics_of_a_case(seed, shape):
         expected = surface_metrics(distances, ("hd95", "assd", "nsd"), TOLERANCES[key])
         ml = nan if shape[0] == 1 else 2.5 * 1.0 * 0.7 / 1000
         volumes = (other.sum() * ml, one.sum() * ml)
-        assert own.volumes_ml == pytest.approx(volumes, nan_ok=True)
+        assert (own.parts["reference_ml"], own.parts["predicted_ml"]) == pytest.approx(volumes, nan_ok=True)
         expected["volume"] = volumes[1] - volumes[0] if one.any() or other.any() else nan
         lesions = match_lesions(one, other, ignored)
         assert own.lesions.counts == lesions.counts
@@ -65,7 +65,8 @@ def test_nothing_to_measure_is_no_number():
     nothing = np.zeros((3, 4, 5), dtype=np.uint8)
     found = further_metrics(nothing, nothing, LABELS, MM, Measuring(FURTHER_METRICS, TOLERANCES))["1"]
     assert found.values == pytest.approx(dict.fromkeys(FURTHER_METRICS, nan), nan_ok=True)
-    assert (found.volumes_ml, found.lesions.counts) == ((0, 0), (0, 0, 0))
+    assert set(found.parts.values()) == {0}
+    assert found.lesions.counts == (0, 0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +139,8 @@ def test_limits_of_agreement(differences, expected):
 
 
 LESIONS = [
-    LesionSizes(reference=((1.0, 3, 1), (10.0, 1, 1)), false_positives=((0.5, 2),)),
-    LesionSizes(reference=((4.0, 2, 2),), false_positives=((50.0, 1), (4.0, 1))),
+    LesionSizes(reference=(1, 1, 1, 10), found=(True, False, False, True), false_positives=(0.5, 0.5)),
+    LesionSizes(reference=(4, 4), found=(True, True), false_positives=(50, 4)),
     LesionSizes(),
 ]
 
@@ -163,7 +164,7 @@ def test_lesions_of_all_cases():
     ("counts", "expected"), [((1, 1, 2), False), ((2, 1), True), ((0, 0), False), ((), False)]
 )
 def test_what_comes_in_components(counts, expected):
-    cases = [LesionSizes(reference=((1.0, n, 0),) if n else ()) for n in counts]
+    cases = [LesionSizes(reference=(1.0,) * n, found=(False,) * n) for n in counts]
     assert comes_in_components(cases) == expected
 
 

@@ -11,9 +11,7 @@ import pytest
 from report_samples import history
 
 from segflow.reporting.cases import Measure
-from segflow.reporting.data import History
 from segflow.reporting.figures import (
-    _block_means,
     class_colour,
     class_colours,
     draw_curves,
@@ -57,27 +55,6 @@ def test_a_histogram_of_sizes_that_differ_a_hundredfold_has_powers_of_ten(is_siz
     assert {"ml", "cases"} <= texts
     assert ({"0.1", "1", "10", "100", "1000"} <= texts) == is_size
     assert not [text for text in texts if "$" in text]
-
-
-def test_blocks_are_averaged_without_gaps():
-    np.testing.assert_array_equal(_block_means([1, 3, nan, 5, nan, nan, 7], 2), [2, 5, nan, 7])
-
-
-def test_columns_from_rows():
-    rows = [
-        {"epoch": "0", "train_loss": "-0.5", "mean_pseudo_dice": 0.25, "ema_pseudo_dice": None, "more": "3"},
-        {"epoch": "1", "train_loss": "-0.6", "mean_pseudo_dice": "", "ema_pseudo_dice": 0.5},
-    ]
-    found = History.from_rows("2d", 4, rows)
-    assert (found.configuration, found.fold) == ("2d", 4)
-    columns = (
-        found.epochs,
-        found.train_loss,
-        found.validation_loss,
-        found.pseudo_dice,
-        found.ema_pseudo_dice,
-    )
-    np.testing.assert_array_equal(columns, [(0, 1), (-0.5, -0.6), (nan, nan), (0.25, nan), (nan, 0.5)])
 
 
 @pytest.mark.parametrize("others", [2, 500])

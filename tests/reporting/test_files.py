@@ -45,7 +45,7 @@ def with_names(name) -> ReportData:
         labels=labels,
         summary=scores,
         channel_names=(name,),
-        dataset=name,
+        card=data.card.model_copy(update={"dataset": name}),
         warnings=(name,),
         assessment=assessment(labels, [f"{i}{name}" for i in range(3)]),
     )
@@ -126,7 +126,7 @@ def test_nothing_is_written_about_what_is_not_there():
     data = report_data(
         summary=summary(), assessment=None, gallery=Gallery(), histories=(), stages=(), provenance=(),
         candidate_summaries={},
-        selection=Selection(best=report_data().selection.best, candidates=(report_data().selection.best,)),
+        selection=Selection(best=report_data().card.selection.best, candidates=(report_data().card.selection.best,)),
     )  # fmt: skip
     files = report_files(data)
     assert not [path for path in files if path.startswith("figures/")]

@@ -29,9 +29,7 @@ def trained(training=None, augmentation=None, **changes):
     """A report whose only network was trained in some way."""
     data = report_data(**{"assessment": None, **changes})
     used = (training or TrainingRecipe(), augmentation or AugmentationRecipe())
-    return replace(
-        data, trained=data.plan.configurations, method=replace(data.method, training={"3d_fullres": used})
-    )
+    return replace(data, trained=data.plan.configurations, trainings={"3d_fullres": used})
 
 
 @pytest.mark.parametrize(
@@ -80,7 +78,7 @@ def test_sentences(sentence):
         ),
         (trained(TrainingRecipe(pretrained="some.pt")), ["began with the weights of another network"], set()),
         (
-            trained(postprocessing=postprocessing_of(steps=report_data().postprocessing.steps)),
+            trained(postprocessing=postprocessing_of(steps=report_data().card.postprocessing.steps)),
             ["Post-processing: none of 2 steps was accepted"],
             set(),
         ),
@@ -115,7 +113,7 @@ def test_what_was_measured_beyond_dice_is_told_with_its_sources():
 
 def test_what_no_job_has_noted_is_not_said():
     data = trained()
-    data = replace(data, method=replace(data.method, training={}, devices=()))
+    data = replace(data, trainings={}, devices=())
     assert "Training took" not in methods_text(data)
     assert keys(references(data)) == ALWAYS - {"moelder2021"}
 

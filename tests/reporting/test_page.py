@@ -188,7 +188,7 @@ def test_what_looks_mislabelled(page):
     assert "case_1" not in part
 
 
-SELECTION = report_data().selection
+SELECTION = report_data().card.selection
 ONLY = candidate("3d_fullres", NAN)
 
 

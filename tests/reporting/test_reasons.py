@@ -20,7 +20,7 @@ def words_of(fingerprint, dataset, recipe):
     """All sentences about a plan, by topic."""
     made, found = plan.make_plan_with_reasons(fingerprint, dataset, recipe)
     data = report_data(plan=made, fingerprint=fingerprint, channel_names=dataset.channel_names)
-    sentences = plan_sentences(replace(data, method=replace(data.method, reasons=found)))
+    sentences = plan_sentences(replace(data, reasons=found))
     return {
         topic: " ".join(of_topic).replace("\N{MULTIPLICATION SIGN}", "x") for topic, of_topic in sentences
     }
@@ -170,7 +170,7 @@ SURE = bootstrap().model_copy(
     ("selection", "sentences"),
     [
         (
-            report_data().selection,
+            report_data().card.selection,
             [
                 "3d_fullres was chosen among 2d, 3d_fullres and 2d+3d_fullres: it has the highest mean Dice, 0.800.",
                 "Over 1000 samples of the 3 cases, drawn with replacement, its mean Dice lies between 0.710 and 0.880 "
@@ -179,11 +179,11 @@ SURE = bootstrap().model_copy(
             ],
         ),
         (
-            report_data().selection.model_copy(update={"bootstrap": SURE}),
+            report_data().card.selection.model_copy(update={"bootstrap": SURE}),
             ["It ranks first in 97 % of the samples: the choice does not depend on which cases were drawn."],
         ),
         (
-            report_data().selection.model_copy(
+            report_data().card.selection.model_copy(
                 update={"bootstrap": bootstrap().model_copy(update={"cases": 10})}
             ),
             ["It ranks first in 91 % of the samples: these cases do not separate the candidates."],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from case_samples import INTENSITIES, architecture_of, configuration_of, plan_of
 
 from segflow.contracts.assessment import AssessedCase, Assessment, EvaluationConfig
@@ -27,7 +28,7 @@ from segflow.metrics.calibration import count_calibration
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.cases import CaseFacts, measures
-from segflow.reporting.data import Gallery, History, Method, Overlay, Picture, ReportData, StageTime
+from segflow.reporting.data import Gallery, History, Overlay, Picture, ReportData, StageTime
 
 LABELS = Labels((("background", 0), ("organ", 1), ("lesion <b>", 2)))
 NAN = float("nan")
@@ -54,8 +55,8 @@ def summary(*rows, labels=LABELS):
 
 def history(fold=0, epochs=3):
     names = ("epoch", "train_loss", "validation_loss", "mean_pseudo_dice", "ema_pseudo_dice")
-    rows = [dict(zip(names, (i, "-0.1", -0.2, 0.5, 0.4), strict=True)) for i in range(epochs)]
-    return History.from_rows("3d_fullres", fold, rows)
+    rows = [(i, -0.1, -0.2, 0.5, 0.4) for i in range(epochs)]
+    return History("3d_fullres", fold, pd.DataFrame(rows, columns=names, dtype=float))
 
 
 def plan():
@@ -159,8 +160,26 @@ def report_data(**changes):
     scores = changes.pop("summary", summary((0.9, 0.8), (0.7, NAN), (0.95, 0.6)))
     keep = Operation(name="keep_largest", labels=(1,))
     small = Operation(name="remove_small", labels=(1, 2), min_volume_mm3=12.5)
-    values = {
+    of_card = {
         "dataset": "Dataset001_Sample",
+        "folds": (0, 1),
+        "versions": {"segflow": "0.1.0", "torch": "2.9.1", "snakemake": "9.20.0"},
+        "selection": Selection(
+            best=candidate("3d_fullres", 0.8),
+            candidates=(candidate("2d", NAN), candidate("3d_fullres", 0.8), candidate("2d+3d_fullres", 0.75)),
+            bootstrap=bootstrap(),
+        ),
+        "postprocessing": postprocessing_of(
+            keep,
+            steps=(
+                Step(operation=keep, target="1", dice_before=0.5, dice_after=0.6, accepted=True),
+                Step(operation=small, target="foreground", dice_before=0.6, dice_after=0.59, accepted=False),
+            ),
+        ),
+    }
+    card = model_card("3d_fullres", **{name: changes.pop(name, value) for name, value in of_card.items()})
+    values = {
+        "card": card,
         "labels": LABELS,
         "channel_names": ("T1",),
         "file_ending": ".nii.gz",
@@ -171,27 +190,10 @@ def report_data(**changes):
             spacings=((3.0, 1.0, 1.0), (2.0, 1.0, 0.5)),
         ),
         "plan": plan(),
-        "method": Method(
-            recipe="nnunet",
-            training={"3d_fullres": (TrainingRecipe(), AugmentationRecipe())},
-            folds=(0, 1),
-            devices=("NVIDIA A100",),
-            versions={"segflow": "0.1.0", "torch": "2.9.1", "snakemake": "9.20.0"},
-        ),
-        "selection": Selection(
-            best=candidate("3d_fullres", 0.8),
-            candidates=(candidate("2d", NAN), candidate("3d_fullres", 0.8), candidate("2d+3d_fullres", 0.75)),
-            bootstrap=bootstrap(),
-        ),
+        "trainings": {"3d_fullres": (TrainingRecipe(), AugmentationRecipe())},
+        "devices": ("NVIDIA A100",),
         "summary": scores,
         "candidate_summaries": {"3d_fullres": scores},
-        "postprocessing": postprocessing_of(
-            keep,
-            steps=(
-                Step(operation=keep, target="1", dice_before=0.5, dice_after=0.6, accepted=True),
-                Step(operation=small, target="foreground", dice_before=0.6, dice_after=0.59, accepted=False),
-            ),
-        ),
         "histories": (history(1), history(0)),
         "gallery": gallery(),
         "assessment": assessment(),

@@ -24,10 +24,9 @@ from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.selection import PostprocessingRecipe, SelectionRecipe
 from segflow.recipes.settings import parse_settings, settings_of
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
-from segflow.reporting.data import Method
 from segflow.storage.files import read_contract
 
-__all__ = ["provenance_rows", "read_method", "read_provenance"]
+__all__ = ["plan_reasons", "provenance_rows", "read_provenance", "training_devices", "training_recipes"]
 
 #: Of the default recipe, by section.
 _DEFAULTS: Final = {
@@ -47,35 +46,25 @@ def read_provenance(result: Path) -> Provenance | None:
     return None
 
 
-def read_method(outcome: Outcome, plan: Plan, fingerprint: Fingerprint) -> Method:
-    """How the networks of an experiment were made and are used.
-
-    Args:
-        outcome: Of the experiment.
-        plan: That of its package.
-        fingerprint: Likewise.
-    """
-    trainings = list(_trainings(outcome))
+def training_recipes(outcome: Outcome) -> dict[str, tuple[TrainingRecipe, AugmentationRecipe]]:
+    """How each configuration was trained, as far as its jobs have noted it in words that are still known."""
     used = {}
-    for configuration, made in trainings:
+    for configuration, made in _trainings(outcome):
         words = _words(made.command, "training", "augmentation")
         with suppress(ConfigurationError):  # values of an earlier version
             used[configuration] = (
                 parse_settings(TrainingRecipe, "training", words),
                 parse_settings(AugmentationRecipe, "augmentation", words),
             )
-    return Method(
-        recipe=outcome.card.recipe,
-        training=used,
-        inference=InferenceRecipe.model_validate(outcome.card.inference),
-        folds=outcome.card.folds,
-        devices=tuple(sorted({made.device for _, made in trainings})),
-        versions=outcome.card.versions,
-        reasons=_reasons(outcome, plan, fingerprint),
-    )
+    return used
 
 
-def _reasons(outcome: Outcome, plan: Plan, fingerprint: Fingerprint) -> PlanReasons | None:
+def training_devices(outcome: Outcome) -> tuple[str, ...]:
+    """Names of the devices that networks were trained on."""
+    return tuple(sorted({made.device for _, made in _trainings(outcome)}))
+
+
+def plan_reasons(outcome: Outcome, plan: Plan, fingerprint: Fingerprint) -> PlanReasons | None:
     """Why a plan is as it is, by making it again; None if that cannot be done, or it comes out otherwise."""
     noted = _plan_command(outcome)
     if not noted:
@@ -105,9 +94,7 @@ def _words(command: Iterable[str], *sections: str) -> list[str]:
     return [word for word in command if word.partition(".")[0] in sections and "=" in word]
 
 
-def provenance_rows(
-    outcome: Outcome, networks: Sequence[NetworkCard], method: Method
-) -> tuple[tuple[str, str], ...]:
+def provenance_rows(outcome: Outcome, networks: Sequence[NetworkCard]) -> tuple[tuple[str, str], ...]:
     """Name and value of what made the results, and how to repeat and to use them; no folder of this machine."""
     card = outcome.card
     mirrored = card.inference["mirroring"]
@@ -117,7 +104,7 @@ def provenance_rows(
         "folds": ", ".join(map(str, card.folds)),
         "epochs": ", ".join(sorted({str(network.epochs) for network in networks})),
         "seed": ", ".join(sorted({str(network.seed) for network in networks})),
-        "device": ", ".join(method.devices or sorted({network.device for network in networks})),
+        "device": ", ".join(training_devices(outcome) or sorted({network.device for network in networks})),
         "mirroring": ", ".join(mirrored) if isinstance(mirrored, tuple) else "yes" if mirrored else "no",
         "tile step": f"{card.inference['step']:g}",
         **card.versions,

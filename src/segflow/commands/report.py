@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from segflow.commands.arguments import CORES, DatasetFile, ExperimentFolder, InputFile, ResultFile, Workers
 from segflow.commands.gallery import make_gallery
 from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.raw_cases import checked_cases
-from segflow.commands.recorded import provenance_rows, read_method
+from segflow.commands.recorded import plan_reasons, provenance_rows, training_devices, training_recipes
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.assessment import Assessment
 from segflow.contracts.case import Dataset
@@ -69,7 +70,7 @@ def report(
     networks = [read_contract(NetworkCard, file) for file in _of_trainings(outcome, "card.json")]
     plan = read_plan(folder / "model" / "plans.json")
     fingerprint = read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json")
-    method = read_method(outcome, plan, fingerprint)
+    histories = tuple(_read_history(file) for file in _of_trainings(outcome, "training.csv"))
     splits = folder.parent / "splits_final.json"
     qualified = cautions(
         outcome.summary,
@@ -83,30 +84,34 @@ def report(
         outcome, source.cases, beside=beside.name, large=overlays, workers=workers
     )
     data = ReportData(
-        dataset=card.dataset,
+        card=card,
         labels=outcome.labels,
         channel_names=tuple(map(str, outcome.description["channel_names"].values())),
         file_ending=label_ending(str(outcome.description["file_ending"])),
         fingerprint=fingerprint,
         plan=plan,
-        method=method,
+        reasons=plan_reasons(outcome, plan, fingerprint),
+        trainings=training_recipes(outcome),
+        devices=training_devices(outcome),
         trained={network.configuration.name: network.configuration for network in networks},
-        selection=card.selection,
         summary=outcome.summary,
-        postprocessing=card.postprocessing,
         candidate_summaries={
             candidate.name: read_contract(Summary, folder / candidate.summary)
             for candidate in card.selection.candidates
         },
-        histories=_histories(outcome),
+        histories=histories,
         gallery=gallery,
         stages=_stages(folder),
-        provenance=provenance_rows(outcome, networks, method),
+        provenance=provenance_rows(outcome, networks),
         fast=_fast(outcome),
         assessment=_assessment(folder),
         folder=beside.name,
         files=pictures,
-        warnings=(*_warnings(check, results, source), *qualified, *_diagnoses(outcome)),
+        warnings=(
+            *_warnings(check, results, source),
+            *qualified,
+            *_diagnoses(histories, outcome.labels.target_names),
+        ),
     )
     files = report_files(data)
     write_folder(beside, files)
@@ -152,31 +157,18 @@ def _of_trainings(outcome: Outcome, name: str) -> list[Path]:
     return sorted(file for fold in outcome.card.folds for file in models.glob(f"*/fold_{fold}/{name}"))
 
 
-def _histories(outcome: Outcome) -> tuple[History, ...]:
-    found = []
-    for file in _of_trainings(outcome, "training.csv"):
-        fold = file.parts[-2].removeprefix("fold_")
-        found.append(History.from_rows(file.parts[-3], int(fold) if fold.isdecimal() else "all", _rows(file)))
-    return tuple(found)
+def _read_history(file: Path) -> History:
+    fold = file.parts[-2].removeprefix("fold_")
+    return History(file.parts[-3], int(fold) if fold.isdecimal() else "all", pd.read_csv(file))
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    with table.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
-
-
-def _diagnoses(outcome: Outcome) -> tuple[str, ...]:
+def _diagnoses(histories: Sequence[History], names: Sequence[str]) -> tuple[str, ...]:
     """What seems wrong with the trainings; each sentence once, with those that it is about."""
-    names, concerned = outcome.labels.target_names, defaultdict[str, list[str]](list)
-    for file in _of_trainings(outcome, "training.csv"):
+    concerned = defaultdict[str, list[str]](list)
+    for history in histories:
         records = [
-            {
-                "train_loss": float(row["train_loss"] or "nan"),
-                "validation_loss": float(row["validation_loss"] or "nan"),
-                "pseudo_dice": [float(row[f"pseudo_dice_{name}"] or "nan") for name in names],
-            }
-            for row in _rows(file)
+            row | {"pseudo_dice": [row[f"pseudo_dice_{name}"] for name in names]} for row in history.rows
         ]
         for sentence in diagnoses(records, names, epochs=len(records)):
-            concerned[sentence].append(f"{file.parts[-3]} {file.parts[-2].replace('_', ' ')}")
+            concerned[sentence].append(f"{history.configuration} fold {history.fold}")
     return tuple(f"{', '.join(trainings)}: {sentence}." for sentence, trainings in concerned.items())

@@ -9,7 +9,9 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Metrics, Summary
@@ -29,7 +31,7 @@ _HEADINGS = {
 }
 
 
-def score_table(summary: Summary, labels: Labels, metrics: Sequence[str]) -> Table:
+def score_table(summary: Summary, labels: Labels, metrics: Sequence[str]) -> Group:
     """Means per target, each with the sample standard deviation and the number of the cases that it is over.
 
     Args:
@@ -40,17 +42,14 @@ def score_table(summary: Summary, labels: Labels, metrics: Sequence[str]) -> Tab
     Returns:
         Something that a rich console can print.
     """
-    table = Table(
-        title=f"{len(summary.metric_per_case)} cases: mean \N{PLUS-MINUS SIGN} std (cases in which it is defined)",
-        title_justify="left",
-        box=None,
-        header_style="dim",
-        pad_edge=False,
+    title = (
+        f"{len(summary.metric_per_case)} cases: mean \N{PLUS-MINUS SIGN} std (cases in which it is defined)"
     )
+    table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("target")
     for name in metrics:
         table.add_column(_HEADINGS[name], justify="right")
-    for title, target in zip(labels.target_names, labels.targets, strict=True):
+    for label, target in zip(labels.target_names, labels.targets, strict=True):
         key = target_key(target)
         cells = []
         for name in metrics:
@@ -58,11 +57,11 @@ def score_table(summary: Summary, labels: Labels, metrics: Sequence[str]) -> Tab
             defined = [value for value in values if not math.isnan(value)]
             spread = f" \N{PLUS-MINUS SIGN} {statistics.stdev(defined):.4f}" if len(defined) > 1 else ""
             cells.append(f"{_number(getattr(summary.mean[key], name))}{spread} ({len(defined)})")
-        table.add_row(title, *cells)
+        table.add_row(Text(label), *cells)
     table.add_row(
         "mean", *(_number(getattr(summary.foreground_mean, name)) for name in metrics), style="bold"
     )
-    return table
+    return Group(Text(title, style="italic"), table)
 
 
 def write_scores(path: Path, summary: Summary, labels: Labels) -> None:

@@ -53,15 +53,17 @@ Table = tuple[tuple[tuple[int, int, int], ...], ...]
 
 
 class LesionSizes(Contract):
-    """The lesions of one class in one case, by size in mm3 (mm2 in a flat image): how many there are of each.
+    """The lesions of one class in one case.
 
     Attributes:
-        reference: Size, number, and how many of them are found.
-        false_positives: Size and number of the predicted ones without a match.
+        reference: Size of each, mm3 (mm2 in a flat image).
+        found: Whether each of these has a match.
+        false_positives: Size of each predicted one without a match.
     """
 
-    reference: tuple[tuple[float, int, int], ...] = ()
-    false_positives: tuple[tuple[float, int], ...] = ()
+    reference: tuple[float, ...] = ()
+    found: tuple[bool, ...] = ()
+    false_positives: tuple[float, ...] = ()
 
 
 class CaseMeasures(Contract):

@@ -159,7 +159,7 @@ def _calibration(cases: _Cases, number: int) -> Calibration | None:
 
 def comes_in_components(cases: Sequence[LesionSizes]) -> bool:
     """Whether the reference has two or more components in at least half of the cases in which it has any."""
-    counts = np.array([sum(n for _, n, _ in case.reference) for case in cases])
+    counts = np.array([len(case.reference) for case in cases])
     occurring = counts[counts > 0]
     return bool(occurring.size) and bool((occurring > 1).mean() >= _SHARE_OF_CASES)
 
@@ -173,15 +173,7 @@ def sum_up_lesions(cases: Sequence[LesionSizes], times: NDArray[np.float64], uni
         unit: Of the sizes.
     """
     counts = np.array(
-        [
-            (
-                sum(n for _, n, _ in one.reference),
-                sum(f for _, _, f in one.reference),
-                sum(n for _, n in one.false_positives),
-            )
-            for one in cases
-        ],
-        dtype=np.float64,
+        [(len(one.reference), sum(one.found), len(one.false_positives)) for one in cases], dtype=np.float64
     )
     n_all, found, false_positives = counts.T
 
@@ -209,18 +201,15 @@ def sum_up_lesions(cases: Sequence[LesionSizes], times: NDArray[np.float64], uni
 
 def _groups(cases: Sequence[LesionSizes]) -> tuple[SizeGroup, ...]:
     """Four groups of sizes, bounded by the quartiles of the reference's; fewer where these coincide."""
-    reference = np.array([row for case in cases for row in case.reference], dtype=np.float64).reshape(-1, 3)
-    false_positives = np.array(
-        [row for case in cases for row in case.false_positives], dtype=np.float64
-    ).reshape(-1, 2)
-    sizes = np.repeat(reference[:, 0], reference[:, 1].astype(int))
+    sizes = np.array([size for case in cases for size in case.reference])
+    is_found = np.array([found for case in cases for found in case.found], dtype=np.bool_)
+    wrong = np.array([size for case in cases for size in case.false_positives])
     bounds = np.unique(np.percentile(sizes, (25, 50, 75), method="inverted_cdf"))
-    places = np.searchsorted(bounds, reference[:, 0], side="right")
-    wrong = np.searchsorted(bounds, false_positives[:, 0], side="right")
     groups = []
     for place in range(len(bounds) + 1):
-        n, found = reference[places == place, 1:].sum(axis=0)
-        false = false_positives[wrong == place, 1].sum()
+        own = np.searchsorted(bounds, sizes, side="right") == place
+        n, found = int(own.sum()), int((own & is_found).sum())
+        false = int((np.searchsorted(bounds, wrong, side="right") == place).sum())
         if not (n or false):
             continue
         groups.append(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,12 +142,13 @@ class Measured:
 
     Attributes:
         values: By name: distances in mm, the share nsd, volume (predicted less reference, ml), lesions (F1).
-        volumes_ml: Of reference and prediction, without ignored voxels; NaN without a third axis.
+        parts: What volume and lesions are made of, without ignored voxels: reference_ml and predicted_ml, NaN without a
+            third axis; found, missed and false_positives.
         lesions: None if not asked for.
     """
 
     values: dict[str, float]
-    volumes_ml: tuple[float, float]
+    parts: dict[str, float]
     lesions: Lesions | None
 
 
@@ -180,22 +181,22 @@ def _measure_target(
     tolerance_mm: float,
 ) -> Measured:
     prediction, reference = masks
-    ours, theirs = (float(np.count_nonzero(mask)) * voxel_ml for mask in masks)
-    if not (prediction.any() or reference.any()):
-        nothing = np.zeros(0, np.int64), np.zeros(0, np.bool_)
-        lesions = Lesions(*nothing, *nothing) if "lesions" in how.further else None
-        return Measured(dict.fromkeys(how.further, math.nan), (theirs, ours), lesions)
+    measured = Measured(dict.fromkeys(how.further, math.nan), {}, None)
+    is_there = bool(prediction.any() or reference.any())
     surfaces = [name for name in _SURFACE if name in how.further]
-    values = {}
-    if surfaces:
+    if surfaces and is_there:
         distances = surface_distances(prediction, reference, spacing_mm, ignored)
-        values = surface_metrics(distances, surfaces, tolerance_mm)
+        measured.values.update(surface_metrics(distances, surfaces, tolerance_mm))
     if "volume" in how.further:
-        values["volume"] = ours - theirs
-    lesions = match_lesions(prediction, reference, ignored) if "lesions" in how.further else None
-    if lesions is not None:
-        values["lesions"] = lesion_f1(*lesions.counts)
-    return Measured(values, (theirs, ours), lesions)
+        ours, theirs = (float(np.count_nonzero(mask)) * voxel_ml for mask in masks)
+        measured.values["volume"] = ours - theirs if is_there else math.nan
+        measured.parts.update(reference_ml=theirs, predicted_ml=ours)
+    if "lesions" not in how.further:
+        return measured
+    lesions = match_lesions(prediction, reference, ignored)
+    measured.values["lesions"] = lesion_f1(*lesions.counts)
+    measured.parts.update(zip(("found", "missed", "false_positives"), lesions.counts, strict=True))
+    return replace(measured, lesions=lesions)
 
 
 def _box(prediction: LabelMap, reference: LabelMap) -> tuple[slice, ...]:
@@ -251,29 +252,15 @@ def _measure_maps(
     values: dict[str, dict[str, float]] = {}
     for target in labels.targets:
         key = target_key(target)
-        row = {"dice": dice(target_counts(confusion, target))}
+        values[key] = {"dice": dice(target_counts(confusion, target))}
         if key in measured:
-            own = measured[key]
-            row |= own.values
-            if "volume" in own.values:
-                row |= dict(zip(("reference_ml", "predicted_ml"), own.volumes_ml, strict=True))
-            if own.lesions is not None:
-                row |= dict(zip(("found", "missed", "false_positives"), own.lesions.counts, strict=True))
-        values[key] = row
+            values[key] |= measured[key].values | measured[key].parts
     return values, {key: own.lesions for key, own in measured.items() if own.lesions is not None}, confusion
 
 
 def _sizes(lesions: Lesions, mm3: float) -> LesionSizes:
-    sizes, numbers = np.unique(lesions.reference, return_inverse=True)
-    found = np.bincount(numbers, weights=lesions.found, minlength=len(sizes)).astype(int)
-    false_positives, times = np.unique(lesions.predicted[~lesions.matched], return_counts=True)
-    rows = zip(
-        (sizes * mm3).tolist(),
-        np.bincount(numbers, minlength=len(sizes)).tolist(),
-        found.tolist(),
-        strict=True,
-    )
     return LesionSizes(
-        reference=tuple(rows),
-        false_positives=tuple(zip((false_positives * mm3).tolist(), times.tolist(), strict=True)),
+        reference=tuple((lesions.reference * mm3).tolist()),
+        found=tuple(lesions.found.tolist()),
+        false_positives=tuple((lesions.predicted[~lesions.matched] * mm3).tolist()),
     )

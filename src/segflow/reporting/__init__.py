@@ -1,1 +1,1 @@
-"""Stage: the report, one page about an experiment; the summary on the terminal; the picture of a training."""
+"""Stage: the report, one page about an experiment; the forecast in words; the picture of a training."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from segflow.contracts.arrays import Image, LabelMap, SpacingMm
 from segflow.contracts.labels import Labels, members
-from segflow.metrics.overlap import nan_mean
+from segflow.metrics.overlap import confusion_matrix, nan_mean
 from segflow.reporting.text import dice_text, number_text
 
 __all__ = [
@@ -204,12 +204,9 @@ def unexpected(facts: Sequence[CaseFacts], labels: Labels) -> list[CaseFacts]:
 
 def _dice_between(reference: LabelMap, prediction: LabelMap, labels: Labels) -> NDArray[np.float64]:
     """Dice of every foreground value of the reference (row) with every one of the prediction; NaN: there is neither."""
-    n = len(labels.values)
-    known = ((reference > 0) | (prediction > 0)) & (reference < n) & (prediction < n)  # not to be ignored
-    pairs = n * reference[known].astype(np.int64) + prediction[known]
-    counts = np.bincount(pairs, minlength=n * n).reshape(n, n)
+    counts = confusion_matrix(reference, prediction, labels)
     sizes = counts.sum(axis=1)[:, None] + counts.sum(axis=0)[None]
-    dice = np.full((n, n), np.nan)
+    dice = np.full(counts.shape, np.nan)
     np.divide(2 * counts, sizes, out=dice, where=sizes > 0)
     return dice[1:, 1:]
 

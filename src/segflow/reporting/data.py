@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pandas as pd
 
 from segflow.contracts.assessment import Assessment
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
+from segflow.contracts.model import ModelCard
 from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.reasons import PlanReasons
-from segflow.contracts.scores import PostProcessing, Selection, Summary
-from segflow.recipes.inference import InferenceRecipe
+from segflow.contracts.scores import Summary
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.cases import CaseFacts, Measure
 
-__all__ = ["FastScores", "Gallery", "History", "Method", "Overlay", "Picture", "ReportData", "StageTime"]
+__all__ = ["FastScores", "Gallery", "History", "Overlay", "Picture", "ReportData", "StageTime"]
 
 
 @dataclass(frozen=True)
 class History:
-    """One training: a value per epoch in each column, the mean over the epoch. Pseudo-Dice is of held-out patches."""
+    """One training: a row per epoch, with the columns of training.csv; NaN where nothing was held out."""
 
     configuration: str
     fold: FoldName
-    epochs: tuple[float, ...]
-    train_loss: tuple[float, ...]
-    validation_loss: tuple[float, ...]
-    pseudo_dice: tuple[float, ...]
-    ema_pseudo_dice: tuple[float, ...]
+    epochs: pd.DataFrame
 
-    @classmethod
-    def from_rows(
-        cls, configuration: str, fold: FoldName, rows: Iterable[Mapping[str, str | float | None]]
-    ) -> History:
-        """Take the columns from rows of training.csv: one per epoch; an empty cell is NaN."""
-        table = list(rows)
-        names = ("epoch", "train_loss", "validation_loss", "mean_pseudo_dice", "ema_pseudo_dice")
-        return cls(configuration, fold, *(tuple(_number(row.get(name)) for row in table) for name in names))
-
-
-def _number(cell: str | float | None) -> float:
-    return math.nan if cell is None or cell == "" else float(cell)
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The same, as a row of column to cell per epoch."""
+        return cast("list[dict[str, Any]]", self.epochs.to_dict("records"))
 
 
 @dataclass(frozen=True)
@@ -118,45 +108,22 @@ class StageTime:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
-    """How the networks were made and are used.
-
-    Attributes:
-        recipe: Its name.
-        training: How each configuration was trained, as far as its jobs have noted it.
-        inference: Of the model.
-        folds: Those that were trained.
-        devices: Names of those that networks were trained on.
-        versions: segflow, and the libraries that affect its numbers.
-        reasons: Why the plan is as it is; None if its planner cannot be asked again.
-    """
-
-    recipe: str
-    training: Mapping[str, tuple[TrainingRecipe, AugmentationRecipe]] = field(default_factory=dict)
-    inference: InferenceRecipe = field(default_factory=InferenceRecipe)
-    folds: tuple[FoldName, ...] = ()
-    devices: tuple[str, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    reasons: PlanReasons | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class ReportData:
     """Everything on the page.
 
     Attributes:
-        dataset: Name of the data set.
+        card: Of the model package.
         labels: Classes or regions.
         channel_names: In channel order.
         file_ending: With its dot; removed from file names to name the cases.
         fingerprint: Of the data set.
         plan: With all configurations.
-        method: How the networks were made and are used.
+        reasons: Why the plan is as it is; None if its planner cannot be asked again.
         trained: Configurations as they were trained, by name, where that differs from the plan.
-        selection: The candidates and the best.
+        trainings: How each configuration was trained, as far as its jobs have noted it.
+        devices: Names of those that networks were trained on.
         summary: Out-of-fold scores of the best candidate, after post-processing if operations were accepted.
         candidate_summaries: Out-of-fold scores by candidate name, for the per-target columns; may be incomplete.
-        postprocessing: The steps tried, and the operations accepted.
         histories: One per configuration and fold.
         gallery: The cases in pictures.
         stages: In the order in which they ran.
@@ -169,17 +136,17 @@ class ReportData:
             links to those that are here.
     """
 
-    dataset: str
+    card: ModelCard
     labels: Labels
     channel_names: tuple[str, ...]
     file_ending: str
     fingerprint: Fingerprint
     plan: Plan
-    method: Method
+    reasons: PlanReasons | None = None
     trained: Mapping[str, Configuration] = field(default_factory=dict)
-    selection: Selection
+    trainings: Mapping[str, tuple[TrainingRecipe, AugmentationRecipe]] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
     summary: Summary
-    postprocessing: PostProcessing
     candidate_summaries: Mapping[str, Summary] = field(default_factory=dict)
     histories: tuple[History, ...] = ()
     gallery: Gallery = field(default_factory=Gallery)

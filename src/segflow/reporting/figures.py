@@ -19,7 +19,6 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from segflow.contracts.assessment import AssessedClass, Assessment
-from segflow.metrics.overlap import nan_mean
 from segflow.reporting.cases import Measure
 from segflow.reporting.data import History
 
@@ -175,8 +174,8 @@ def _draw_loss(folds: Sequence[History], figure: Figure) -> None:
     axes = figure.subplots()
     for history, colour in zip(folds, cycle(_SERIES), strict=False):
         label = f"fold {history.fold}"
-        _plot(axes, history.epochs, history.train_loss, color=colour, lw=1.4, label=label)
-        _plot(axes, history.epochs, history.validation_loss, color=colour, lw=0.9, ls=(0, (2, 1.5)))
+        _plot(axes, history, "train_loss", color=colour, lw=1.4, label=label)
+        _plot(axes, history, "validation_loss", color=colour, lw=0.9, ls=(0, (2, 1.5)))
     style_epochs(axes, "Loss (solid: training, dashed: held-out patches)", ink=_INK, faint=_FAINT)
     axes.legend(frameon=False, labelcolor=_INK, ncols=2, handlelength=1.2)
 
@@ -184,20 +183,17 @@ def _draw_loss(folds: Sequence[History], figure: Figure) -> None:
 def _draw_dice(folds: Sequence[History], figure: Figure) -> None:
     axes = figure.subplots()
     for history, colour in zip(folds, cycle(_SERIES), strict=False):
-        _plot(axes, history.epochs, history.pseudo_dice, color=colour, lw=0.7, alpha=0.4)
-        _plot(axes, history.epochs, history.ema_pseudo_dice, color=colour, lw=1.5)
+        _plot(axes, history, "mean_pseudo_dice", color=colour, lw=0.7, alpha=0.4)
+        _plot(axes, history, "ema_pseudo_dice", color=colour, lw=1.5)
     style_epochs(axes, "Pseudo-Dice (pale: epoch, bold: moving average)", ink=_INK, faint=_FAINT)
 
 
-def _plot(axes: Axes, epochs: Sequence[float], values: Sequence[float], **style: Any) -> None:
-    size = max(1, math.ceil(len(epochs) / _POINTS))
-    marker = "o" if len(epochs) == 1 else None
-    axes.plot(_block_means(epochs, size), _block_means(values, size), marker=marker, **style)
-
-
-def _block_means(values: Sequence[float], size: int) -> list[float]:
-    """Means of consecutive blocks, NaN left out."""
-    return [nan_mean(values[start : start + size]) for start in range(0, len(values), size)]
+def _plot(axes: Axes, history: History, column: str, **style: Any) -> None:
+    """A column over epochs, as means of equal blocks; NaN is left out."""
+    table = history.epochs[["epoch", column]]
+    means = table.groupby(np.arange(len(table)) // max(1, math.ceil(len(table) / _POINTS))).mean()
+    marker = "o" if len(table) == 1 else None
+    axes.plot(means["epoch"], means[column], marker=marker, **style)
 
 
 def _draw_histogram(measure: Measure, figure: Figure) -> None:

@@ -46,16 +46,16 @@ def _figures(data: ReportData) -> Iterator[tuple[str, str]]:
         names, cases = data.labels.target_names, case_dice(data)
         strips = {name: [(case, dice[i]) for case, dice, _ in cases] for i, name in enumerate(names)}
         yield "dice", draw_strips(strips, "Dice", class_colours(names))
-    if data.selection.bootstrap:
-        means = {one.name: one.foreground_mean_dice for one in data.selection.candidates}
+    if data.card.selection.bootstrap:
+        means = {one.name: one.foreground_mean_dice for one in data.card.selection.candidates}
         rows = [
             (
                 one.name.replace("+", " + "),
                 means[one.name],
                 one.interval,
-                one.name == data.selection.best.name,
+                one.name == data.card.selection.best.name,
             )
-            for one in data.selection.bootstrap.candidates
+            for one in data.card.selection.bootstrap.candidates
             if not math.isnan(one.interval[0])
         ]
         what = "mean Dice with 95 % interval over resampled cases (filled: chosen)"

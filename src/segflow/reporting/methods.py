@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from segflow.contracts.assessment import Estimate
+from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.data import ReportData
 from segflow.reporting.reasons import choice_sentences, normalisation_sentences, postprocessing_sentences
@@ -58,7 +59,7 @@ def _data(data: ReportData) -> Iterator[str]:
     what = "regions" if labels.has_regions else "classes"
     channels = f"{len(data.channel_names)} channel{'s' if len(data.channel_names) > 1 else ''}"
     yield (
-        f"The data set {data.dataset} has {len(fingerprint.spacings)} annotated images with {channels} "
+        f"The data set {data.card.dataset} has {len(fingerprint.spacings)} annotated images with {channels} "
         f"({listed(data.channel_names)}) and {len(labels.target_names)} {what} ({listed(labels.target_names)})."
     )
     spacing, shape = (
@@ -74,9 +75,9 @@ def _data(data: ReportData) -> Iterator[str]:
 
 
 def _networks(data: ReportData) -> Iterator[str]:
-    version = data.method.versions.get("segflow", "")
+    version = data.card.versions.get("segflow", "")
     yield (
-        f"Segmentation networks were configured with segflow {version} [@segflow] (recipe {data.method.recipe}), "
+        f"Segmentation networks were configured with segflow {version} [@segflow] (recipe {data.card.recipe}), "
         f"which reimplements nnU-Net [@isensee2021]."
     )
     if data.plan.planner == "nnunet-2018":
@@ -100,21 +101,21 @@ def _networks(data: ReportData) -> Iterator[str]:
 def _training(data: ReportData) -> Iterator[str]:
     """Nothing where no job has noted how it trained, and each sentence once."""
     said: dict[str, list[str]] = {}
-    for name, (training, augmentation) in data.method.training.items():
+    for name, (training, augmentation) in data.trainings.items():
         for sentence in _of_training(training, augmentation):
             said.setdefault(sentence, []).append(name)
     for sentence, names in said.items():
-        everywhere = len(names) == len(data.method.training)
+        everywhere = len(names) == len(data.trainings)
         yield sentence if everywhere else f"{listed(names)}: {sentence}"
-    versions = data.method.versions
+    versions = data.card.versions
     if "torch" in versions:
         device = (
-            f" on {listed('a CPU' if name == 'cpu' else name for name in data.method.devices)}"
-            if data.method.devices
+            f" on {listed('a CPU' if name == 'cpu' else name for name in data.devices)}"
+            if data.devices
             else ""
         )
         yield f"Networks were trained with PyTorch {versions['torch']} [@paszke2019]{device}."
-    if data.method.training and "snakemake" in versions:
+    if data.trainings and "snakemake" in versions:
         yield f"All steps were run by Snakemake {versions['snakemake']} [@moelder2021]."
 
 
@@ -142,7 +143,7 @@ def _of_training(used: TrainingRecipe, augmentation: AugmentationRecipe) -> Iter
 
 
 def _prediction(data: ReportData) -> Iterator[str]:
-    used = data.method.inference
+    used = InferenceRecipe.model_validate(data.card.inference)
     mirrored = "averaged over mirrored images" if used.mirroring is True else "without mirroring"
     if isinstance(used.mirroring, tuple):
         mirrored = f"averaged over images mirrored along {listed(used.mirroring)}"
@@ -157,7 +158,7 @@ def _choice(data: ReportData) -> Iterator[str]:
     if not n:
         yield "Networks were trained on all images, so that none could be scored."
         return
-    folds = data.method.folds
+    folds = data.card.folds
     yield (
         f"In a cross-validation (fold{'s' if len(folds) > 1 else ''} {listed(map(str, folds))}) each of {n} images was "
         "predicted by the networks that had not been trained on it."

@@ -42,7 +42,7 @@ _SCHEMES: Final = {
 
 def plan_sentences(data: ReportData) -> list[tuple[str, list[str]]]:
     """Sentences by topic: spacing, configurations, each of them, normalisation; only the last without reasons."""
-    reasons, plan = data.method.reasons, data.plan
+    reasons, plan = data.reasons, data.plan
     normalisation = ("Normalisation", normalisation_sentences(data))
     if reasons is None:
         return [normalisation]
@@ -191,7 +191,7 @@ def normalisation_sentences(data: ReportData) -> list[str]:
 
 def choice_sentences(data: ReportData) -> list[str]:
     """Why a model was chosen, and how certain that is; none where nothing was scored."""
-    selection = data.selection
+    selection = data.card.selection
     best, bootstrap = selection.best, selection.bootstrap
     if math.isnan(best.foreground_mean_dice):
         return []
@@ -229,7 +229,7 @@ def choice_sentences(data: ReportData) -> list[str]:
 
 def postprocessing_sentences(data: ReportData) -> list[str]:
     """What was accepted, and what it gained; none where nothing was tried."""
-    found = data.postprocessing
+    found = data.card.postprocessing
     before, after = found.foreground_mean_dice_before, found.foreground_mean_dice_after
     if found.operations:
         done = listed(_operation(operation, data) for operation in found.operations)

@@ -72,15 +72,15 @@ def _candidates(data: ReportData) -> Table:
 
     def rank(candidate: Candidate) -> tuple[bool, float, bool]:
         score = candidate.foreground_mean_dice
-        return (math.isnan(score), -score, candidate.name != data.selection.best.name)
+        return (math.isnan(score), -score, candidate.name != data.card.selection.best.name)
 
-    bootstrap = data.selection.bootstrap
+    bootstrap = data.card.selection.bootstrap
     resampled = {} if bootstrap is None else {one.name: one for one in bootstrap.candidates}
     names, rows = data.labels.target_names, list[Row]()
-    for candidate in sorted(data.selection.candidates, key=rank):
+    for candidate in sorted(data.card.selection.candidates, key=rank):
         row: dict[str, Any] = {
             "model": candidate.name,
-            "chosen": "yes" if candidate.name == data.selection.best.name else "no",
+            "chosen": "yes" if candidate.name == data.card.selection.best.name else "no",
             "mean dice": candidate.foreground_mean_dice,
         }
         scores = data.candidate_summaries.get(candidate.name)
@@ -126,7 +126,7 @@ def _spaced(row: Row) -> str:
 
 def _postprocessing(data: ReportData) -> Table:
     names = dict(zip(map(target_key, data.labels.targets), data.labels.target_names, strict=True))
-    found = data.postprocessing
+    found = data.card.postprocessing
     steps = [
         (
             step.operation.description,
@@ -192,12 +192,10 @@ def _measures(data: ReportData) -> list[Row]:
 
 
 def _training(data: ReportData) -> list[Row]:
-    columns = ("epochs", "train_loss", "validation_loss", "pseudo_dice", "ema_pseudo_dice")
     return [
-        {"configuration": history.configuration, "fold": history.fold}
-        | dict(zip(("epoch", *columns[1:]), values, strict=True))
+        {"configuration": history.configuration, "fold": history.fold} | row
         for history in data.histories
-        for values in zip(*(getattr(history, name) for name in columns), strict=True)
+        for row in history.rows
     ]
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from report_samples import LABELS, NAN, model_card, summary
 from rich.console import Console
 
+from segflow.commands.summary import terminal_summary
 from segflow.contracts.scores import Operation
 from segflow.reporting.data import StageTime
-from segflow.reporting.terminal import terminal_summary
 
 
 def shown(scores, *operations, stages=()):
@@ -40,4 +40,4 @@ def test_without_scores():
 def test_what_is_unknown_is_left_out():
     text = shown(summary((0.9, 0.8)))
     assert "stage" not in text
-    assert "±" not in text
+    assert "± 0" not in text
