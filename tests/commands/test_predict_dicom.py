@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 import torch
-from case_samples import CLASSES, configuration_of, plan_of
+from case_samples import CLASSES, REGIONS, configuration_of, plan_of
 from dicom_samples import ORIENTATIONS, oriented, volume_of_labels, write_series
+from image_samples import read_one
 from report_samples import model_card
 from scipy.spatial.transform import Rotation
 
 from segflow.commands import predict as verb
+from segflow.contracts.errors import ConfigurationError, PredictionError
+from segflow.images import dicom_writing
 from segflow.images.dicom_files import find_series, headers_below
 from segflow.prediction.predictor import Predictor
 from segflow.prediction.sliding_window import FoldEnsemble
 from segflow.recipes.inference import InferenceRecipe
 
 OBLIQUE = Rotation.from_euler("xyz", (11, -23, 37), degrees=True).as_matrix()
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "dicom_seg_ct3"
 SPACING = (2.5, 1.1, 0.8)
 
 
@@ -95,6 +108,7 @@ def of_every_orientation(orientations, predict, tmp_path, kind, **options):
         yield from ((orientations[folder, name], made, name) for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dicom", "nifti"])
 def test_no_voxel_is_displaced(kind, orientations, predict, tmp_path):
     found = [
@@ -102,3 +116,181 @@ def test_no_voxel_is_displaced(kind, orientations, predict, tmp_path):
         for image, folder, name in of_every_orientation(orientations, predict, tmp_path, kind)
     ]
     assert found == [0] * 96
+
+
+def read_by_dcmqi(file, folder):
+    """A label map of the segments' numbers, and what dcmqi says of them."""
+    folder.mkdir()
+    program = shutil.which("segimage2itkimage", path=Path(sys.executable).parent)
+    words = ["--inputDICOM", file, "--outputDirectory", folder, "--mergeSegments", "-t", "nrrd", "-p", "s"]
+    done = subprocess.run([program, *map(str, words)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (image,) = folder.glob("*.nrrd")
+    (described,) = folder.glob("*.json")
+    return sitk.ReadImage(str(image)), json.loads(described.read_text())["segmentAttributes"]
+
+
+@pytest.mark.slow
+def test_segments_by_another_reader(orientations, predict, tmp_path):
+    """Of dcmqi, which leaves out planes without a segment, at the edges too."""
+    found = []
+    made = of_every_orientation(orientations, predict, tmp_path, "dicom", format="dicom-seg")
+    for image, folder, name in made:
+        read, _ = read_by_dcmqi(folder / f"{name}.dcm", tmp_path / "read")
+        shutil.rmtree(tmp_path / "read")
+        same = sitk.Resample(read, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+        found.append(int((sitk.GetArrayFromImage(same) != sitk.GetArrayFromImage(image)).sum()))
+        assert read.GetNumberOfPixels() <= image.GetNumberOfPixels()
+    assert found == [0] * 96
+
+
+def labels_of(file):
+    """As `segflow import dicom` reads them, beside the series."""
+    found = highdicom.seg.segread(file)
+    return found, found.get_volume(combine_segments=True).array
+
+
+@pytest.mark.parametrize("kind", ["dicom-seg", "dicom-labelmap"])
+def test_what_a_segmentation_says(kind, predict, tmp_path):
+    files = write_series(
+        tmp_path / "s",
+        volume_of_labels(),
+        PatientName="Müller^Jörg",
+        StudyID="77",
+        SpecificCharacterSet="ISO_IR 100",
+    )
+    (tmp_path / "codes.csv").write_text("label,value,scheme,meaning\nc2,10200004,SCT,Liver\n")
+    file = predict(tmp_path / "s", SPACING, format=kind) / "P1.dcm"
+    found, array = labels_of(file)
+    np.testing.assert_array_equal(array[::-1], sitk.GetArrayFromImage(volume_of_labels())[1:6])
+    source = pydicom.dcmread(files[0])
+    for tag in ("PatientName", "PatientID", "StudyInstanceUID", "StudyID", "FrameOfReferenceUID"):
+        assert found[tag] == source[tag]
+    assert str(found.SegmentationType) == ("BINARY" if kind == "dicom-seg" else "LABELMAP")
+    one, two = (found.get_segment_description(number) for number in (1, 2))
+    assert (one.segment_label, two.segment_label) == ("c1", "c2")
+    assert one.segmented_property_type.value == "c1"
+    assert one.segmented_property_type.scheme_designator == "99SEGFLOW"
+    assert (two.segmented_property_type.meaning, two.segmented_property_type.value) == ("Liver", "10200004")
+    assert one.algorithm_type.value == "AUTOMATIC"
+    (algorithm,) = one.algorithm_identification
+    assert "segflow" in algorithm.AlgorithmName
+    assert one.RecommendedDisplayCIELabValue != two.RecommendedDisplayCIELabValue
+    references = {
+        one.ReferencedSOPInstanceUID for one in found.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    }
+    assert references == {pydicom.dcmread(slice_).SOPInstanceUID for slice_ in files}
+    _, described = read_by_dcmqi(file, tmp_path / "read")
+    assert sorted(one["SegmentLabel"] for group in described for one in group if one["labelID"]) == [
+        "c1",
+        "c2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning", "category"),
+    [
+        ("liver", "Liver", "Anatomical Structure"),
+        ("left_atrium", "Left atrium", "Anatomical Structure"),
+        ("Lesion", "Lesion", "Morphologically Abnormal Structure"),
+        ("anterior", "anterior", "Tissue"),  # a side, no structure
+    ],
+)
+def test_concepts_are_found_by_name(name, meaning, category):
+    found_category, found = dicom_writing._concept(name, {})
+    assert (found.meaning, found_category.meaning) == (meaning, category)
+
+
+def test_regions_are_segments_that_overlap(tmp_path):
+    files = write_series(tmp_path / "s", volume_of_labels())
+    _, geometry = read_one(files[0])
+    array = sitk.GetArrayFromImage(volume_of_labels()).astype(np.uint8)
+    origin = dicom_writing.Origin(REGIONS, "m", "d", "1")
+    file = tmp_path / "r.dcm"
+    dicom_writing.write_dicom(file, "dicom-seg", array, geometry, source=files[0], origin=origin)
+    masks = highdicom.seg.segread(file).get_volume(combine_segments=False).array
+    np.testing.assert_array_equal(masks[::-1, ..., 0], array[1:6] > 0)
+    np.testing.assert_array_equal(masks[::-1, ..., 1], array[1:6] == 2)
+    with pytest.raises(PredictionError, match="the model's regions overlap; use dicom-seg"):
+        dicom_writing.write_dicom(file, "dicom-labelmap", array, geometry, source=files[0], origin=origin)
+
+
+@pytest.mark.parametrize("kind", ["dicom-seg", "dicom-labelmap"])
+def test_a_label_map_without_labels(kind, tmp_path):
+    files = write_series(tmp_path / "s", volume_of_labels())
+    _, geometry = read_one(files[0])
+    origin = dicom_writing.Origin(CLASSES, "m", "d", "1")
+    empty = np.zeros((7, 9, 11), np.uint8)
+    dicom_writing.write_dicom(tmp_path / "e.dcm", kind, empty, geometry, source=files[0], origin=origin)
+    assert not labels_of(tmp_path / "e.dcm")[1].any()
+
+
+def test_anonymous_series(predict, tmp_path):
+    """What they lack is empty in the object too."""
+    empty = (
+        "PatientID",
+        "PatientName",
+        "PatientBirthDate",
+        "StudyDate",
+        "StudyTime",
+        "AccessionNumber",
+        "StudyID",
+    )
+    for file in write_series(tmp_path / "s", volume_of_labels()):
+        data = pydicom.dcmread(file)
+        for tag in empty:
+            del data[tag]
+        data.save_as(file)
+    (file,) = predict(tmp_path / "s", SPACING, format="dicom-seg").glob("*.dcm")
+    found, array = labels_of(file)
+    assert array.any()
+    assert all(not found[tag].value for tag in empty)
+
+
+def test_formats_that_do_not_fit(predict, tmp_path):
+    sitk.WriteImage(volume_of_labels(), str(tmp_path / "a_0000.nii.gz"))
+    write_series(tmp_path / "s", volume_of_labels())
+    with pytest.raises(ConfigurationError, match=r"a_0000.nii.gz is no DICOM image"):
+        predict(tmp_path / "a_0000.nii.gz", SPACING, format="dicom-seg")
+    for output, kind in (("x.nii.gz", "dicom-seg"), ("x.dcm", "image")):
+        with pytest.raises(ConfigurationError, match=r"end in .dcm if they are made with --format dicom-"):
+            predict(tmp_path / "s", SPACING, output=tmp_path / output, format=kind)
+    file = predict(tmp_path / "s", SPACING, output=tmp_path / "x.dcm", format="dicom-seg")
+    assert labels_of(file)[1].any()
+    (tmp_path / "codes.csv").write_text("label,value\nc2,1\n")
+    with pytest.raises(
+        PredictionError, match=r"codes.csv must have the columns label, value, scheme, meaning"
+    ):
+        predict(tmp_path / "s", SPACING, format="dicom-seg")
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the DICOM files of dcmqi")
+@pytest.mark.parametrize(
+    ("series", "labels", "values"),
+    [
+        ("ct-3slice_01.dcm", "liver_seg.nrrd", {1: 107098}),
+        ("ct-3slice_01.dcm", "spine_seg.nrrd", {2: 12439}),
+        ("ct-3slice_01.dcm", "liver_spine_seg.nrrd", {1: 107098, 2: 12439}),
+        ("ct-3slice_01.dcm", "partial_overlaps-2.nrrd", {2: 11888}),
+        ("24x38x3/IMG0001.dcm", "24x38x3/label.nrrd", {1: 315}),
+        ("24x38x3/mf.dcm", "24x38x3/label.nrrd", {1: 315}),
+        ("23x38x3/IMG0001.dcm", "23x38x3/label.nrrd", {1: 322}),
+        ("23x38x3/mf.dcm", "23x38x3/label.nrrd", {1: 322}),
+    ],
+)
+def test_real_label_maps_come_back(series, labels, values, tmp_path):
+    """Written as DICOM-SEG of the real series, and read by dcmqi."""
+    source = SHARED / series
+    reference = sitk.ReadImage(str(SHARED / labels))
+    array = sitk.GetArrayFromImage(reference)
+    _, geometry = read_one(source)
+    origin = dicom_writing.Origin(CLASSES, "m", "d", "1")
+    file = tmp_path / "s.dcm"
+    dicom_writing.write_dicom(file, "dicom-seg", array, geometry, source=source, origin=origin)
+    read, _ = read_by_dcmqi(file, tmp_path / "read")
+    same = sitk.GetArrayFromImage(
+        sitk.Resample(read, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    )
+    np.testing.assert_array_equal(same, array)
+    assert {int(v): int((same == v).sum()) for v in np.unique(same) if v} == values

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from cyclopts import Parameter
@@ -36,7 +36,8 @@ from segflow.contracts.plan import FoldName
 from segflow.fingerprint.consistency import unusual_spacings
 from segflow.images.cases import read_case, read_geometry, write_labels
 from segflow.images.dataset import Inputs
-from segflow.images.formats import digest_of_image, has_orientation
+from segflow.images.dicom_writing import DicomFormat, Origin, read_codes, write_dicom
+from segflow.images.formats import DICOM, digest_of_image, format_of, has_orientation
 from segflow.images.studies import find_images
 from segflow.metrics.measure import measure
 from segflow.prediction.threads import read_compute_write
@@ -77,6 +78,8 @@ class _Job:
         common: Key of all that the cases share.
         journal: What this call makes, and earlier ones made.
         spacings: Of the training cases, if they are known.
+        format: Of label maps.
+        origin: What DICOM objects say of the model.
     """
 
     predictor: Predictor
@@ -85,6 +88,8 @@ class _Job:
     common: str
     journal: ResultFolder
     spacings: tuple[SpacingMm, ...]
+    format: Literal["image"] | DicomFormat
+    origin: Origin
 
     def read(self, case: Case) -> _Ready | PredictedCase:
         """The case, network-ready; or what is there already."""
@@ -117,14 +122,17 @@ class _Job:
         files = {kind: self.outputs.optional(kind, case) for kind in OPTIONAL}
         for kind in OPTIONAL.keys() - self.wanted:
             files.pop(kind).unlink(missing_ok=True)
-        write_labels(self.outputs.labels(case), found, geometry)
-        labels = self.predictor.labels
+        labels, file = self.predictor.labels, self.outputs.labels(case)
+        if self.format == "image":
+            write_labels(file, found, geometry)
+        else:
+            write_dicom(file, self.format, found, geometry, source=case.images[0], origin=self.origin)
         if item.image is not None and "statistics" in self.wanted:
             rows = measure(case.identifier, item.image, found, labels, geometry.file_spacing_mm)
             write_json(files["statistics"], [row.model_dump(mode="json") for row in rows])
         if item.image is not None and "preview" in self.wanted:
             _draw(files["preview"], item, item.image, found, labels)
-        noted = (self.outputs.labels(case), *files.values())
+        noted = (file, *files.values())
         made = self.journal.note(case.identifier, item.key, files=noted)
         return PredictedCase(key=item.key, files=made.files)
 
@@ -135,6 +143,7 @@ def predict(
     input: Annotated[list[InputPath], Parameter(alias="-i")],  # noqa: A002  the option's name
     output: Annotated[OutputPath, Parameter(alias="-o")],
     series: list[str] | None = None,
+    format: Literal["image"] | DicomFormat = "image",  # noqa: A002  the option's name
     fast: bool = False,
     quality: bool = False,
     folds: list[FoldName] | None = None,
@@ -162,6 +171,8 @@ def predict(
         output: Folder of the label maps IDENTIFIER.ending; for a single image also the file of its label map.
         series: Of DICOM: numbers or UIDs of the series to label; with several channels one for each, in their order
             (default: the only one).
+        format: Of the label maps: that of their images (NIfTI of DICOM), or an object IDENTIFIER.dcm of the study of a
+            DICOM image: dicom-seg with a segment per class or region; dicom-labelmap, which few programs read yet.
         fast: One fold's networks, without mirroring; --folds, --step and --mirroring go before it.
         quality: All folds, the model's mirroring, and a step of at most 0.25: several times as long as the default.
         folds: Use only these folds' networks (default: all packed).
@@ -202,7 +213,8 @@ def predict(
         threads=threads,
     )
     inputs = _shard_of(find_images(input, predictor.ending, predictor.channels, series=series or ()), *shard)
-    outputs = Outputs.at(output, inputs, shard)
+    outputs = Outputs.at(output, inputs, shard, "" if format == "image" else DICOM)
+    _check_format(format, inputs)
     report = outputs.of_call("prediction", ".json")
     unfinished = report.with_name(f"{report.stem}.unfinished")
     wanted = [
@@ -220,7 +232,7 @@ def predict(
         predictor.digest,
         predictor.recipe.to_json(),
         *(f"{name} {number}" for name, number in versions().items()),
-        f"{predictor.device} {' '.join(wanted)}",
+        f"{predictor.device} {' '.join([*wanted, format])}",
     )
     _announce(predictor, inputs, suggest=not fast)
     with open_journal(unfinished, known=known) as journal:
@@ -231,6 +243,8 @@ def predict(
             common=common,
             journal=journal,
             spacings=_spacings(model),
+            format=format,
+            origin=_origin(predictor, model),
         )
         done, failed = _worked_through(job, inputs, ahead)
         made = Prediction(
@@ -250,6 +264,25 @@ def predict(
     console.print(f"{len(done)} of {len(done) + len(failed)} cases labelled in {output}")
     if failed:
         raise PredictionError("\n".join(failed.values()))
+
+
+def _check_format(wanted: str, inputs: Inputs) -> None:
+    """Refuse objects of a study for images that belong to none."""
+    other = next((c.images[0] for c in inputs.cases.values() if format_of(c.images[0]) != DICOM), None)
+    if wanted != "image" and other is not None:
+        raise ConfigurationError(
+            f"--format {wanted}: {other} is no DICOM image, and the result would belong to no study; leave out --format"
+        )
+
+
+def _origin(predictor: Predictor, model: Path) -> Origin:
+    return Origin(
+        labels=predictor.labels,
+        model=predictor.card.dataset,
+        digest=predictor.digest,
+        version=versions()["segflow"],
+        codes=read_codes(model / "codes.csv"),
+    )
 
 
 def _announce(predictor: Predictor, inputs: Inputs, *, suggest: bool) -> None:

@@ -13,7 +13,7 @@ from segflow.contracts.case import Case
 from segflow.contracts.errors import ConfigurationError, PredictionError
 from segflow.contracts.model import ClassStatistics, Prediction
 from segflow.images.dataset import Inputs
-from segflow.images.formats import ending_of, format_of, label_ending, split_name
+from segflow.images.formats import DICOM, LOSSY_ENDINGS, ending_of, format_of, label_ending, split_name
 from segflow.storage.files import cell_text, read_contract, read_json, write_json, write_text
 from segflow.storage.results import Entry
 
@@ -31,34 +31,40 @@ class Outputs:
         folder: Of all files.
         single: The label map of the only case, if it was named.
         shard: Number and count.
+        ending: Of label maps that are not in the format of their images.
     """
 
     folder: Path
     single: Path | None
     shard: tuple[int, int]
+    ending: str = ""
 
     @classmethod
-    def at(cls, output: Path, inputs: Inputs, shard: tuple[int, int]) -> Outputs:
+    def at(cls, output: Path, inputs: Inputs, shard: tuple[int, int], ending: str = "") -> Outputs:
         """Those of a call, where no image is in the way.
 
         Raises:
-            ConfigurationError: The folder holds images, a label map would overwrite one, or one file is named for
-                several cases.
+            ConfigurationError: The folder holds images, the ending of a file does not fit its format, a label map would
+                overwrite an image, or one file is named for several cases.
         """
         if output.is_dir() or not ending_of(output):
             if output.is_file():
                 raise ConfigurationError(
                     f"{output} is a file; name a folder, or for a single image a label map such as seg.nii.gz"
                 )
-            outputs = cls(output, None, shard)
+            outputs = cls(output, None, shard, ending)
             outputs._refuse_images(inputs)
         else:
             n = len(inputs.cases) + len(inputs.faults)
             if n > 1:
                 raise ConfigurationError(f"{output} is one file, but there are {n} cases; name a folder")
-            if label_ending(ending_of(output)) != ending_of(output):
+            if (ending_of(output) == DICOM) != (ending == DICOM):
+                raise ConfigurationError(
+                    f"{output}: label maps end in {DICOM} if they are made with --format dicom-..., and only then"
+                )
+            if ending_of(output) in LOSSY_ENDINGS:
                 raise ConfigurationError(f"{output}: JPEG changes values, so it cannot hold labels; use .png")
-            outputs = cls(output.parent, output, shard)
+            outputs = cls(output.parent, output, shard, ending)
         images = {file.resolve() for case in inputs.cases.values() for file in case.images}
         for file in map(outputs.labels, inputs.cases.values()):
             if file.resolve() in images:
@@ -84,7 +90,7 @@ class Outputs:
         """The label map of a case."""
         name, ending = case.images[0].name, format_of(case.images[0])
         ending = name[-len(ending) :] if name.lower().endswith(ending) else ending
-        return self.single or self.folder / f"{case.identifier}{label_ending(ending)}"
+        return self.single or self.folder / f"{case.identifier}{self.ending or label_ending(ending)}"
 
     def optional(self, kind: str, case: Case) -> Path:
         """A file of one of the `OPTIONAL` kinds."""

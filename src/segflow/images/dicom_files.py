@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from segflow.contracts.errors import DatasetError
+from segflow.contracts.errors import DatasetError, SegflowError
 
 __all__ = [
     "DIFFERING",
@@ -109,7 +109,7 @@ def naming(file: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (DatasetError, MemoryError):
+    except (SegflowError, MemoryError):
         raise
     except Exception as problem:  # noqa: BLE001  damaged values show as AttributeError, TypeError, ...
         reason = (str(problem).strip() or type(problem).__name__).splitlines()[0].rstrip(": ")

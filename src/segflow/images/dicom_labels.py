@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from matplotlib.path import Path as Polygon
 
 from segflow.contracts.arrays import LabelMap, Mask
 from segflow.contracts.case import Geometry
@@ -178,6 +177,8 @@ def _flip_inside(plane: Mask, polygon: Any) -> None:
         np.clip(edge, 0, plane.shape[::-1]).astype(int)
         for edge in (np.floor(polygon.min(axis=0)), np.ceil(polygon.max(axis=0)) + 1)
     )
+    from matplotlib.path import Path as Polygon  # noqa: PLC0415  half a second
+
     y, x = np.mgrid[y0:y1, x0:x1]
     inside = Polygon(polygon).contains_points(np.column_stack([x.ravel(), y.ravel()]))
     plane[y0:y1, x0:x1] ^= inside.reshape(y.shape)
