@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
 from report_pages import Page, check_page
-from report_samples import assessment, history, report_data, summary
+from report_samples import NAN, assessment, history, report_data, summary
 
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Selection
@@ -18,6 +19,7 @@ from segflow.metrics.overlap import nan_mean
 from segflow.reporting.data import Gallery, ReportData
 from segflow.reporting.files import report_files
 from segflow.reporting.page.render import render_report
+from segflow.reporting.tables import class_rows
 from segflow.reporting.text import dice_text, mean_dice
 from segflow.storage.files import cell_text
 
@@ -153,3 +155,14 @@ def test_nothing_is_written_about_what_is_not_there():
     assert {"tables/cases.csv", "tables/training.csv", "tables/time.csv"}.isdisjoint(files)
     assert "none could be scored" in files["methods.txt"]
     assert "dice1945" not in files["references.bib"]
+
+
+def test_classes_over_the_cases_in_which_they_are_defined():
+    organ, lesion = class_rows(report_data(summary=summary((0.9, 0.8), (0.7, NAN))))
+    assert (organ["class"], organ["cases"]) == ("organ", 2)
+    assert (organ["mean dice"], organ["std dice"]) == pytest.approx((0.8, 0.1 * 2**0.5))
+    assert (lesion["mean dice"], lesion["cases"]) == (0.8, 1)
+    assert math.isnan(lesion["std dice"])
+    absent = class_rows(report_data(summary=summary((0.9, NAN))))[1]
+    assert absent["cases"] == 0
+    assert math.isnan(absent["mean dice"])

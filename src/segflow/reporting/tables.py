@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from segflow.contracts.scores import Candidate
 from segflow.metrics.overlap import nan_mean, target_key
@@ -23,10 +24,9 @@ from segflow.reporting.text import (
     number_text,
     percent_text,
     shape_text,
-    spreads,
 )
 
-__all__ = ["case_dice", "tables"]
+__all__ = ["case_dice", "class_rows", "tables"]
 
 #: Of more targets, the candidates are not compared target by target on the page.
 _MOST_TARGETS = 8
@@ -58,19 +58,32 @@ def tables(data: ReportData) -> dict[str, Table]:
     }
 
 
-def _classes(data: ReportData) -> Table:
-    """One row per class or region, with intervals where these were measured."""
+def class_rows(data: ReportData) -> list[Row]:
+    """Dice of each class or region over the cases in which it is defined, with its interval where that was measured."""
     assessed = data.assessment.classes if data.assessment else ()
-    estimates = {one.name: one.metrics["dice"] for one in assessed if "dice" in one.metrics}
+    intervals = {one.name: one.metrics["dice"].interval for one in assessed if "dice" in one.metrics}
     rows: list[Row] = []
-    for row in spreads(data.summary, data.labels):
-        cells = {"class": row.name, "mean dice": row.mean, "std dice": row.std, "cases": row.n}
-        if found := estimates.get(row.name):
-            cells |= {"interval from": found.interval[0], "interval to": found.interval[1]}
-        rows.append(cells)
+    for name, key in zip(data.labels.target_names, map(target_key, data.labels.targets), strict=True):
+        dice = pd.Series([case.metrics[key].dice for case in data.summary.metric_per_case], dtype=float)
+        cells = {
+            "class": name,
+            "mean dice": data.summary.mean[key].dice,
+            "std dice": dice.std(),
+            "cases": int(dice.count()),
+        }
+        ends = zip(("interval from", "interval to"), intervals.get(name, ()), strict=False)
+        rows.append(cells | dict(ends))
+    return rows
+
+
+def _classes(data: ReportData) -> Table:
+    rows = class_rows(data)
     colours = class_colours(data.labels.target_names)
     columns = mean_columns(data.kind, colours, len(data.summary.metric_per_case), " dice")
-    return Table(rows, columns if estimates else [one for one in columns if one.heading != "95 % interval"])
+    has_intervals = any("interval from" in row for row in rows)
+    return Table(
+        rows, columns if has_intervals else [one for one in columns if one.heading != "95 % interval"]
+    )
 
 
 def _candidates(data: ReportData) -> Table:
