@@ -11,7 +11,7 @@ from segflow.commands.console import console
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.plan import FoldName
 
-Form = Literal["nnunet", "zip", "onnx"]
+Form = Literal["nnunet", "zip", "onnx", "monai-bundle"]
 
 
 def export(
@@ -26,11 +26,11 @@ def export(
 
     Args:
         form: nnunet (its results folders, one per configuration, with a checkpoint per fold), zip (the same in one
-            file with all of the package, which segflow import-model and nnU-Net's own command install) or onnx (a file
-            per configuration, checked with onnxruntime).
+            file with all of the package, which segflow import-model and nnU-Net's own command install), onnx (a file
+            per configuration, checked with onnxruntime) or monai-bundle (which predicts by segflow in MONAI's tools).
         model: Model package: its folder, its model.json or the experiment's folder.
         output: Of nnunet the folder of a data set's results, as nnUNet_results/Dataset004_Hippocampus; of zip the file;
-            of onnx a folder.
+            of onnx and monai-bundle a folder.
         folds: Of onnx: the folds whose networks are averaged (default: all packed).
         per_fold: Of onnx: a file for each fold.
 
@@ -51,6 +51,10 @@ def _written(
         from segflow.prediction.onnx_files import export_onnx
 
         return export_onnx(model, output, folds=folds, per_fold=per_fold)
+    if form == "monai-bundle":
+        from segflow.prediction.bundle import export_bundle
+
+        return (export_bundle(model, output),)
     from segflow.nnunet.exported import export_package, export_zip
 
     if form == "nnunet":
