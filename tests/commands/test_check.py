@@ -151,7 +151,11 @@ REGIONS = {"background": 0, "whole": [1, 2], "core": 2}
     ("spoil", "message"),
     [
         (empty, "case case 1: label file {folder}/labelsTr/case 1.nii.gz has no foreground, only 0"),
-        (repeat, "cases case 0, case 2 have the same images, byte by byte"),
+        (
+            repeat,
+            "cases case 0, case 2 have the same images, byte by byte; give them one patient (`patients`), "
+            "or else one may be trained on where the other is scored",
+        ),
         (
             move,
             "case case 1: {folder}/labelsTr/case 1.nii.gz and {folder}/imagesTr/case 1_0000.nii.gz differ in origin;",
@@ -182,7 +186,11 @@ def test_what_no_chunk_can_know_is_said_by_the_stage_that_sees_all(dataset, tmp_
     """The fingerprint, and the page of results: one scan in two chunks, and a label that occurs nowhere."""
     folder = dataset(labels={"background": 0, "a": 1, "b": 2, "c": 3}, n=8)
     shutil.copy(folder / "imagesTr" / "case 0_0000.nii.gz", folder / "imagesTr" / "case 3_0000.nii.gz")
-    expected = ("cases case 0, case 3 have the same images, byte by byte", "label 3 (c) occurs in no case")
+    expected = (
+        "cases case 0, case 3 have the same images, byte by byte; give them one patient (`patients`), "
+        "or else one may be trained on where the other is scored",
+        "label 3 (c) occurs in no case",
+    )
     files = [tmp_path / "check" / f"chunk_{index}.json" for index in range(2)]
     for index, file in enumerate(files):
         file.parent.mkdir(exist_ok=True)

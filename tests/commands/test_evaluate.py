@@ -37,6 +37,13 @@ def test_by_default_it_is_the_peers_file(folder, capsys):
     assert "(4)" in said  # class 2 is in four of them
 
 
+def test_patients_are_noted_with_the_scores(folder, capsys):
+    call(*words(folder), "--patients", "[0-9]$")
+    assert [case["patient"] for case in summary_of(folder)["metric_per_case"]] == list("01234")
+    assert main([*map(str, words(folder)), "--patients", "phantom_000"]) == 1
+    assert "patients: phantom_000 finds no patient in the name of case phantom_001" in capsys.readouterr().err
+
+
 def change(file, new):
     """Other values in the same place, or another place of the same values."""
     image = sitk.ReadImage(str(file))

@@ -27,6 +27,14 @@ def test_folds_that_do_not_fit(fold, message):
         check_folds([GOOD, fold], "abc", where="splits_final.json")
 
 
+def test_cases_of_one_patient_on_both_sides():
+    check_folds([GOOD], "abc", where="x", patients={"a": "P1", "b": "P2", "c": "P2"})
+    with pytest.raises(
+        PlanError, match="x: fold 0 trains on a and holds out c, which are of one patient, P1; hold"
+    ):
+        check_folds([GOOD], "abc", where="x", patients={"a": "P1", "b": "P2", "c": "P1"})
+
+
 def test_no_folds_at_all():
     with pytest.raises(PlanError, match=r"^splits_final\.json holds no folds"):
         check_folds([], "abc", where="splits_final.json")

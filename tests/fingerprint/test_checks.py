@@ -74,7 +74,10 @@ def checked(identifier, *digests, values=(0, 1)):
 
 def test_equal_images():
     cases = [checked("a", "x", "y"), checked("b", "y", "x"), checked("c", "x", "y"), checked("d", "x", "z")]
-    assert equal_images(cases) == ("cases a, c have the same images, byte by byte",)
+    assert equal_images(cases) == (
+        "cases a, c have the same images, byte by byte; give them one patient (`patients`), "
+        "or else one may be trained on where the other is scored",
+    )
     assert equal_images(cases[:2]) == ()
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
 from report_pages import Page, check_page
-from report_samples import assessment, history, report_data, summary
+from report_samples import NAN, assessment, history, report_data, summary
 
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Selection
@@ -18,7 +19,8 @@ from segflow.metrics.overlap import nan_mean
 from segflow.reporting.data import Gallery, ReportData
 from segflow.reporting.files import report_files
 from segflow.reporting.page.render import render_report
-from segflow.reporting.text import dice_text
+from segflow.reporting.tables import class_rows
+from segflow.reporting.text import dice_text, mean_dice
 from segflow.storage.files import cell_text
 
 HOSTILE = (
@@ -60,6 +62,26 @@ def test_every_number_of_the_page_is_in_a_file():
     mean = nan_mean(float(row["mean dice"]) for row in classes)
     assert re.search(rf"Best model\s+3d_fullres\s+{re.escape(dice_text(mean))}\s+mean Dice", page.text)
     assert mean == data.summary.foreground_mean.dice
+
+
+def test_scores_per_patient():
+    """Two of three cases are of one patient: its row is their mean, on the page as in the file."""
+    data = report_data()
+    owners = ["P <1>", "P 2", "P <1>"]
+    cases = [
+        case.model_copy(update={"patient": owner})
+        for case, owner in zip(data.summary.metric_per_case, owners, strict=True)
+    ]
+    data = replace(data, summary=data.summary.model_copy(update={"metric_per_case": tuple(cases)}))
+    data = replace(data, files=report_files(data))
+    page = check_page(render_report(data), data.files)
+    assert "3 cases of 2 patients, each predicted" in " ".join(page.text.split())
+    assert "resamples of the patients" in page.text
+    rows = {row["patient"]: row for row in csv.DictReader(io.StringIO(data.files["tables/patients.csv"]))}
+    assert list(rows) == ["P 2", "P <1>"]
+    means = [mean_dice(case) for case in cases]
+    assert float(rows["P <1>"]["mean dice"]) == pytest.approx((means[0] + means[2]) / 2)
+    assert "nor on another image of the same patient (2 patients)" in data.files["methods.txt"]
 
 
 def test_the_comparison_of_page_and_files_sees_a_changed_number():
@@ -133,3 +155,14 @@ def test_nothing_is_written_about_what_is_not_there():
     assert {"tables/cases.csv", "tables/training.csv", "tables/time.csv"}.isdisjoint(files)
     assert "none could be scored" in files["methods.txt"]
     assert "dice1945" not in files["references.bib"]
+
+
+def test_classes_over_the_cases_in_which_they_are_defined():
+    organ, lesion = class_rows(report_data(summary=summary((0.9, 0.8), (0.7, NAN))))
+    assert (organ["class"], organ["cases"]) == ("organ", 2)
+    assert (organ["mean dice"], organ["std dice"]) == pytest.approx((0.8, 0.1 * 2**0.5))
+    assert (lesion["mean dice"], lesion["cases"]) == (0.8, 1)
+    assert math.isnan(lesion["std dice"])
+    absent = class_rows(report_data(summary=summary((0.9, NAN))))[1]
+    assert absent["cases"] == 0
+    assert math.isnan(absent["mean dice"])

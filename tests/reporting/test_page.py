@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html import unescape
-from html.parser import HTMLParser
 
 import pytest
 from case_samples import REGIONS
-from report_pages import check_page
+from report_pages import Page, check_page
 from report_samples import LABELS, NAN, candidate, gallery, history, postprocessing_of, report_data, summary
 
 from segflow.contracts.scores import Selection
@@ -18,25 +17,6 @@ from segflow.reporting.data import FastScores, Gallery
 from segflow.reporting.files import report_files
 from segflow.reporting.page.render import render_report
 from segflow.reporting.text import ABSENT, shape_text
-
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-class Balance(HTMLParser):
-    """Checks that every element is closed."""
-
-    def __init__(self):
-        super().__init__()
-        self.open = []
-
-    def handle_starttag(self, tag, attrs):
-        self.open += [tag] if tag not in VOID else []
-
-    def handle_startendtag(self, tag, attrs):
-        pass
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +36,7 @@ def rows_of(html, section):
 
 
 def test_the_page_is_well_formed_and_needs_nothing_else(page):
-    parser = Balance()
-    parser.feed(page)
-    assert parser.open == []
+    Page(page)
     links = re.findall(r' (?:xlink:)?(?:href|src)="([^"]*)"', page)
     beside = [link for link in links if not link.startswith(("#", "data:image/"))]
     assert set(beside) == {f"report/{name}" for name in report_files(report_data())}

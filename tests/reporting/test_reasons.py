@@ -35,15 +35,13 @@ def words_of(fingerprint, dataset, recipe):
         (
             "UPPECT", "Spacing",
             "Along z voxels are 5.12 times as long as along the other axes, and the image has 2.39 times fewer; as "
-            "not both "
-            "are more than 3, the median decides there, too.",
+            "not both are more than 3, the median decides there, too.",
         ),
         ("007_Pancreas", "Spacing", "Images are resampled to 2.5 x 0.8027 x 0.8027 mm (z, y, x)."),
         (
             "005_Prostate", "Spacing",
-            "Along z voxels are 5.76 times as long as along the other axes, and the image has 15.97 times fewer: both "
-            "are "
-            "more than 3, so that not the median decides along z, but the 10th percentile, 3.6 mm,",
+            "Along z voxels are 5.76 times as long as along the other axes, and the image has 15.97 times fewer: "
+            "both are more than 3, so that not the median decides along z, but the 10th percentile, 3.6 mm,",
         ),
         ("RaSPDAM", "Spacing", "Images are resampled to 1 x 1 mm in plane, the median spacing of the 9999 cases."),
         ("RaSPDAM", "Configurations", "Images have a single slice, so that only 2d is planned."),
@@ -53,32 +51,28 @@ def words_of(fingerprint, dataset, recipe):
         (
             "003_Liver", "Configurations",
             "A patch of 3d_fullres covers 1.66 % of the median image, less than 25 %, and sees little of what is "
-            "around it. So "
-            "there is 3d_lowres, whose spacing of 2.5 x 1.919 x 1.919 mm lets a patch cover 25.9 %, and "
-            "3d_cascade_fullres,",
+            "around it. So there is 3d_lowres, whose spacing of 2.5 x 1.919 x 1.919 mm lets a patch cover 25.9 %, "
+            "and 3d_cascade_fullres,",
         ),
         (
             "005_Prostate", "3d_fullres",
-            "The search for a patch begins with 20 x 320 x 320 voxels; the median image has 20 x 320 x 319 voxels. It "
-            "was "
-            "shortened once, along the axis that covers most of the image, until the network fits: with 20 x 320 x "
-            "256 a batch "
-            "of 2 takes 86.3 % of the memory that is planned for (a GPU with 8 GB).",
+            "The search for a patch begins with 20 x 320 x 320 voxels; the median image has 20 x 320 x 319 voxels. "
+            "It was shortened once, along the axis that covers most of the image, until the network fits: with 20 x "
+            "320 x 256 a batch of 2 takes 86.3 % of the memory that is planned for (a GPU with 8 GB).",
         ),
         ("LymphNodes250-L", "3d_fullres", "It was shortened 7 times, each time along the axis that covers most"),
         ("LymphNodes250-L", "2d", "a batch of 12 takes 36.1 % of the memory that is planned for (a GPU with 24 GB)"),
         ("MSSEG", "2d", "begins with 224 x 192 voxels, and ends with it: a batch of 2 takes 2.65 % of the memory"),
         (
             "004_Hippocampus", "3d_fullres",
-            "58.41 patches would fit, and 9 have 5 % of the voxels of all cases, the most that a batch may have. "
-            "The planned size is 9:",
+            "58.41 patches would fit, and 9 have 5 % of the voxels of all cases, the most that a batch may have. The "
+            "planned size is 9:",
         ),
         ("003_Liver", "2d", "12.31 patches would fit, and 3157 have 5 % of the voxels of all cases, the most"),
         (
             "007_Pancreas", "3d_fullres",
-            "The network halves the patch 3, 5 and 5 times along its axes, to 5 x 7 x 7 voxels (6 stages): as long as "
-            "an edge "
-            "keeps 4 voxels,",
+            "The network halves the patch 3, 5 and 5 times along its axes, to 5 x 7 x 7 voxels (6 stages): as long "
+            "as an edge keeps 4 voxels,",
         ),
         ("007_Pancreas", "3d_fullres", "The first stage has kernels of 1 x 3 x 3, as voxels are at least twice as"),
         ("UPPECT", "3d_fullres", "The first 2 stages have kernels of 1 x 3 x 3"),
@@ -91,8 +85,7 @@ def words_of(fingerprint, dataset, recipe):
         (
             "002_Heart", "Normalisation",
             "Only voxels within the non-zero region count for that, as cropping to it keeps 72.5 % of the median "
-            "image, less "
-            "than 75 %.",
+            "image, less than 75 %.",
         ),
     ],
 )  # fmt: skip
@@ -173,8 +166,8 @@ SURE = bootstrap().model_copy(
             report_data().card.selection,
             [
                 "3d_fullres was chosen among 2d, 3d_fullres and 2d+3d_fullres: it has the highest mean Dice, 0.800.",
-                "Over 1000 samples of the 3 cases, drawn with replacement, its mean Dice lies between 0.710 and 0.880 "
-                "in 95 %.",
+                "Over 1000 samples of the 3 cases, drawn with replacement, its mean Dice lies between 0.710 and "
+                "0.880 in 95 %.",
                 "It ranks first in 91 % of the samples: with so few cases that says little.",
             ],
         ),

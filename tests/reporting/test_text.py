@@ -1,8 +1,6 @@
-"""Numbers as text, spread over cases, representative cases, warnings."""
+"""Numbers as text, representative cases, warnings."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 from case_samples import CARD
@@ -18,7 +16,6 @@ from segflow.reporting.text import (
     percent_text,
     representative_cases,
     shape_text,
-    spreads,
     worst_targets,
 )
 
@@ -48,17 +45,6 @@ from segflow.reporting.text import (
 )
 def test_numbers(function, value, text):
     assert function(value) == text
-
-
-def test_spreads():
-    organ, lesion = spreads(summary((0.9, 0.8), (0.7, NAN)), LABELS)
-    assert (organ.name, organ.n) == ("organ", 2)
-    assert (organ.mean, organ.std) == pytest.approx((0.8, 0.1 * 2**0.5))
-    assert (lesion.mean, lesion.n) == (0.8, 1)
-    assert math.isnan(lesion.std)
-    absent = spreads(summary((0.9, NAN)), LABELS)[1]
-    assert absent.n == 0
-    assert math.isnan(absent.mean)
 
 
 @pytest.mark.parametrize(

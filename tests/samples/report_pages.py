@@ -17,7 +17,13 @@ from segflow.reporting.text import change_text, dice_text, duration_text, number
 
 
 class Page(HTMLParser):
-    """Rows of all tables by the table's name, without headings, and all text, as a reader sees them."""
+    """Rows of all tables by the table's name, without headings, and all text, as a reader sees them.
+
+    Raises:
+        AssertionError: An element is not closed.
+    """
+
+    VOID = frozenset({"meta", "img", "br", "hr", "link", "input"})
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -27,11 +33,14 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self._table = self._tag = ""
         self._is_cell = False
+        self._open: list[str] = []
         self.feed(html)
+        assert self._open == []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self._tag = tag
+        self._open += [] if tag in self.VOID else [tag]
         about = dict(attributes)
         if tag == "table":
             self._table = about["data-table"] or ""
@@ -50,6 +59,7 @@ class Page(HTMLParser):
             cells[-1] = one_line(f"{cells[-1]} {data}")
 
     def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
         self._tag = ""
         if tag in {"td", "th"}:
             self._is_cell = False

@@ -11,6 +11,7 @@ from case_samples import labels_of
 from report_samples import candidate, summary
 
 from segflow.contracts.errors import PlanError
+from segflow.metrics.bootstrap import draw_cases
 from segflow.selection.choose import (
     bootstrap,
     candidate_members,
@@ -82,12 +83,31 @@ def random_dice(seed=0, cases=30, candidates=3):
 
 def test_replicates_are_scored_as_summaries_of_the_drawn_cases():
     dice = random_dice()
-    found = replicate_scores(dice, replicates=50, seed=3)
+    found = replicate_scores(dice, draw_cases(30, replicates=50, seed=3))
     times = np.random.default_rng(3).multinomial(30, np.full(30, 1 / 30), size=50)
     for replicate, counts in enumerate(times):
         drawn = np.repeat(np.arange(30), counts)
         again = [scored(rows[drawn]).foreground_mean.dice for rows in dice]
         assert found[:, replicate] == pytest.approx(again, abs=1e-11)
+
+
+def test_patients_are_drawn_with_all_their_cases():
+    """Ten cases of each patient that are alike: the interval is that of the patients, as if each had one case."""
+    patients = np.repeat(list("abcdef"), 10)
+    times = draw_cases(60, patients, replicates=50)
+    assert (times == times[:, ::10].repeat(10, axis=1)).all()
+    assert (times[:, ::10].sum(axis=1) == 6).all()
+    rows = np.random.default_rng(0).uniform(0.1, 0.9, (6, 1))
+    many = scored(rows.repeat(10, axis=0))
+    cases = [
+        case.model_copy(update={"patient": f"P{int(case.file_name[5:-7]) // 10}"})
+        for case in many.metric_per_case
+    ]
+    found = bootstrap({"a": many.model_copy(update={"metric_per_case": tuple(cases)})})
+    once = bootstrap({"a": scored(rows)})
+    assert (found.cases, found.patients, once.patients) == (60, 6, None)
+    assert found.candidates[0].interval == pytest.approx(once.candidates[0].interval)
+    assert "patients" not in once.model_dump()
 
 
 def test_a_clear_winner_and_two_that_are_alike():
@@ -122,7 +142,7 @@ def test_on_a_tie_the_simpler_candidate_ranks_first():
 
 
 def test_a_class_that_is_absent_from_a_draw_is_left_out_of_its_mean():
-    found = replicate_scores(np.array([[[0.5, nan], [0.7, 0.9]]]), replicates=400, seed=0)
+    found = replicate_scores(np.array([[[0.5, nan], [0.7, 0.9]]]), draw_cases(2, replicates=400))
     assert set(found[0]) == {0.5, 0.75, 0.8}
 
 

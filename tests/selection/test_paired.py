@@ -63,6 +63,16 @@ def test_cases_without_a_score_are_left_out_and_equal_experiments_do_not_differ(
     assert (found[0].mean, found[0].interval, found[0].p, found[0].p_holm) == (0, (0, 0), 1, 1)
 
 
+def test_cases_of_a_patient_count_as_one():
+    patients = [f"P{number // 5}" for number in range(25)]
+    (found, *_) = paired_differences(SCORES, patients)
+    means = {name: values.reshape(5, 5).mean(axis=1) for name, values in SCORES.items()}
+    (expected, *_) = paired_differences(means)
+    assert found.cases == 25
+    assert (found.mean, found.p) == pytest.approx((expected.mean, expected.p))
+    assert found.interval == pytest.approx(expected.interval)
+
+
 def stepwise(values):
     """Holm's procedure in words: the smallest times m, the next times m - 1, ...; never below the one before."""
     corrected, highest = dict.fromkeys(range(len(values))), 0.0

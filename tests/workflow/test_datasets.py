@@ -169,6 +169,31 @@ def test_folds_that_do_not_fit_are_refused_before_any_job(lay_out):
         sources(folds=[0])
 
 
+def test_patients_by_an_expression_or_a_file(lay_out):
+    folder = lay_out()
+    source = sources()["data"]
+    assert (source.patients, source.patients_file) == ([], [])
+    source = sources(patients=r"\d{2}$")["data"]
+    assert (source.patients, source.patients_file) == (["--patients", r"\d{2}$"], [])
+    (folder / "patients.csv").write_text("case,patient\n" + "".join(f"{case},{case[-1]}\n" for case in CASES))
+    source = sources()["data"]
+    assert (source.patients, source.patients_file) == ([], ["data/patients.csv"])
+    write_folds(folder, [{"train": CASES[:2], "val": CASES[10:12]}])
+    with pytest.raises(PlanError, match=r"splits_final\.json: fold 0 trains on .* which are of one patient"):
+        sources(folds=[0])
+
+
+def test_patients_that_are_too_few_or_not_in_a_name(lay_out):
+    lay_out()
+    with pytest.raises(
+        ConfigurationError, match=r"data: 20 cases of 2 patients cannot be held out in 5 folds"
+    ):
+        sources(patients="case_(.)")
+    assert sources(patients="case_(.)", folds="all")["data"].folds == ["all"]
+    with pytest.raises(DatasetError, match=r"patients: case_1 finds no patient in the name of case case_00"):
+        sources(patients="case_1")
+
+
 @pytest.mark.parametrize("case", ["a{b}", "x}"])
 def test_names_that_snakemake_would_take_for_wildcards(case, lay_out):
     lay_out(cases=[case])

@@ -296,6 +296,22 @@ def test_a_case_added_and_removed(finished):
 
 
 @pytest.mark.slow
+def test_patients(finished):
+    """Each case is a patient: the folds are the same, and the scores name them. Two cases of one: other folds."""
+    finished.configure(**BASE, patients="[0-9]+")
+    assert set(finished.jobs()) == {"folds"} | since("evaluate")
+    assert not finished.jobs()
+    cases = [f"phantom_{number:03}" for number in range(6)]
+    rows = [f"{case},{max(number, 1)}\n" for number, case in enumerate(cases)]
+    (finished.dataset / "patients.csv").write_text("case,patient\n" + "".join(rows))
+    finished.configure(**BASE)
+    assert set(finished.jobs("--dry-run")) >= {"folds"}
+    assert set(finished.jobs()) == {"folds"} | since("train")
+    os.utime(finished.dataset / "patients.csv")
+    assert not finished.jobs()
+
+
+@pytest.mark.slow
 def test_a_raw_file_that_changes_during_the_call(finished):
     """What is read early must not look younger than it is at the end of a long call."""
     finished.configure(**BASE | {"seed": 1})

@@ -85,6 +85,7 @@ checkpoint folds:
     """The cross-validation split."""
     input:
         own=lambda wildcards: undated(SOURCES[wildcards.dataset].own_folds),
+        patients=patients_file,
     output:
         folds=FOLDS,
     log:
@@ -97,9 +98,10 @@ checkpoint folds:
     params:
         *code("folds"),
         cases=of_dataset("cases"),
+        patients=of_dataset("patients"),
         dataset=dataset_folder,
     shell:
-        "exec segflow folds --job {params.dataset:q} --output {output.folds:q} --log {log:q}"
+        "exec segflow folds --job {params.dataset:q} {params.patients:q} --output {output.folds:q} --log {log:q}"
 
 
 rule preprocess:

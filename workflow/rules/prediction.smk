@@ -79,6 +79,7 @@ rule evaluate:
     input:
         check=check_reports,
         predictions=PREDICTIONS,
+        patients=patients_file,
         settled=settled,
     output:
         summary=SCORES,
@@ -96,10 +97,11 @@ rule evaluate:
         *code("evaluate", without="segflow.evaluation.beyond_dice"),  # which is for other metrics
         description=description,
         meaning=meaning,
+        patients=of_dataset("patients"),
         folder=subpath(input.predictions, parent=True),
     shell:
         "exec segflow evaluate --job --predictions {params.folder:q} --dataset {params.description:q}"
-        " --output {output.summary:q} --workers {threads} --log {log:q}"
+        " {params.patients:q} --output {output.summary:q} --workers {threads} --log {log:q}"
 
 
 rule crossvalidate:

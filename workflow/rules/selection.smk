@@ -91,6 +91,7 @@ use rule evaluate as evaluate_final with:
     input:
         check=check_reports,
         predictions=FINAL,
+        patients=patients_file,
         settled=settled,
     output:
         summary=FINAL_SUMMARY,
@@ -107,6 +108,7 @@ rule assess:
         selection=SELECTION,
         predictions=all_of(PREDICTIONS),
         final=FINAL,
+        patients=patients_file,
         settled=settled,
     output:
         assessment=ASSESSMENT,
@@ -125,6 +127,7 @@ rule assess:
         description=description,
         meaning=meaning,
         settings=evaluation_settings,
+        patients=of_dataset("patients"),
         probabilities=stored_probabilities,
         predictions=f"{EXPERIMENT}/predictions",
         folds=of_dataset("folds"),
@@ -132,5 +135,5 @@ rule assess:
     shell:
         "exec segflow assess --job --selection {input.selection:q} --predictions {params.predictions:q}"
         " --folds {params.folds} --final {params.final:q} --dataset {params.description:q}"
-        " {params.probabilities} --settings {params.settings:q} --output {output.assessment:q}"
+        " {params.probabilities} --settings {params.settings:q} {params.patients:q} --output {output.assessment:q}"
         " --workers {threads} --log {log:q}"

@@ -57,6 +57,11 @@ def undated(files):
     return [ancient(file) if is_dated_ahead(file) else file for file in files]
 
 
+def patients_file(wildcards):
+    """The file that names the patients, if one does."""
+    return undated(SOURCES[wildcards.dataset].patients_file)
+
+
 meaning = of_dataset("meaning")
 check_reports = all_chunks(CHECK)
 

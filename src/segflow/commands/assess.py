@@ -36,6 +36,7 @@ from segflow.evaluation.beyond_dice import Measuring, decide_measures, measure_c
 from segflow.images.cases import check_label_values, read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
 from segflow.images.formats import has_spacing, label_ending
+from segflow.images.patients import read_patients
 from segflow.metrics.bootstrap import REPLICATES, SEED
 from segflow.metrics.calibration import absent_counts, count_calibration
 from segflow.processes.pool import map_cases
@@ -75,6 +76,7 @@ def assess(
     dataset: DatasetFile,
     probabilities: bool = False,
     values: Settings = DEFAULTS,
+    patients: str | None = None,
     output: ResultFile,
     workers: Workers = CORES,
     call: ThisCall = ALONE,
@@ -91,6 +93,7 @@ def assess(
         dataset: The data set's folder or dataset.json.
         probabilities: Those of the chosen model's configurations were kept.
         values: Section "evaluation".
+        patients: As of `evaluate`.
         output: assessment.json.
         workers: Processes.
         call: The call.
@@ -118,6 +121,7 @@ def assess(
     unstored = (
         (_NO_PROBABILITIES,) if "calibration" in how.measures and files and not has_probabilities else ()
     )
+    owners = read_patients(dataset.parent, patients, [one.case for one in files])
     with open_journal(output.with_name(f"{output.stem}.unfinished")) as journal:
         measures = _measure_all(files, labels, how, journal, workers, call)
         tables = np.array([one.confusion for one in measures], dtype=np.int64)
@@ -128,7 +132,13 @@ def assess(
             notes=(*how.notes, *unstored),
             replicates=REPLICATES,
             seed=SEED,
-            classes=sum_up(measures, [one.fold for one in files], labels, how),
+            classes=sum_up(
+                measures,
+                [one.fold for one in files],
+                labels,
+                how,
+                None if owners is None else [*owners.values()],
+            ),
             cases=tuple(
                 AssessedCase(case=one.case, fold=one.fold, values=own.values)
                 for one, own in zip(files, measures, strict=True)

@@ -46,7 +46,15 @@ class _Group:
     @property
     def differences(self) -> list[PairedDifference]:
         """Of every pair."""
-        return paired_differences({name: np.array(values) for name, values in self.scores.items()})
+        return paired_differences(
+            {name: np.array(values) for name, values in self.scores.items()}, self.patients
+        )
+
+    @property
+    def patients(self) -> list[str] | None:
+        """Of the cases, if they are known to the first experiment."""
+        found = next(iter(self.outcomes.values())).summary.patients
+        return None if found is None else list(found.values())
 
 
 def compare(experiments: list[ExperimentFolder], *, output: ResultFile | None = None) -> None:
@@ -140,9 +148,10 @@ def _notes(groups: Sequence[_Group]) -> Iterator[str]:
         if not n:
             yield f"{group.dataset}: {names} cannot be compared, as no case was held out."
         elif len(group.outcomes) > 1:
+            units, each = ("patients", "patient by patient") if group.patients else ("cases", "case by case")
             yield (
                 f"{group.dataset}: {names} were compared on the same {n} cases. Differences are those of the mean "
-                "Dice over classes, case by case; intervals are of 95 %, over 1000 samples of the cases, drawn with "
+                f"Dice over classes, {each}; intervals are of 95 %, over 1000 samples of the {units}, drawn with "
                 "replacement; p values are of Wilcoxon's signed-rank test, two-sided, corrected by Holm's method "
                 "for the number of pairs; of equal ranks, the experiment named first has the better one."
             )

@@ -32,6 +32,7 @@ from segflow.evaluation.scores import score_case, summarise
 from segflow.images.cases import check_label_values, compare_geometry, read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
 from segflow.images.formats import label_ending, spelled
+from segflow.images.patients import read_patients
 from segflow.metrics.overlap import target_key
 from segflow.processes.pool import map_cases
 from segflow.storage.files import digest_of, key_of, write_text
@@ -56,6 +57,7 @@ class Scoring:
         references: Folder of the true label maps; None for the data set's own.
         metrics: What to measure and show.
         tolerance_mm: Of nsd.
+        patients: How their patients are named (images/patients.py).
         workers: Processes.
         code: Key of the code.
     """
@@ -64,6 +66,7 @@ class Scoring:
     references: Path | None = None
     metrics: Sequence[str] = ("dice", "iou")
     tolerance_mm: float = 1.0
+    patients: str | None = None
     workers: int = CORES
     code: str = ""
 
@@ -77,6 +80,7 @@ def evaluate(
     partial: bool = False,
     metrics: tuple[_Metric, ...] = ("dice", "iou"),
     tolerance_mm: float = 1.0,
+    patients: str | None = None,
     workers: Workers = CORES,
     call: ThisCall = ALONE,
 ) -> None:
@@ -90,6 +94,8 @@ def evaluate(
         partial: Score the cases that have a prediction, though others of the references have none.
         metrics: What to measure and show; dice, iou and the counts are always written.
         tolerance_mm: Of nsd.
+        patients: CSV file with the columns case and patient, or a regular expression that finds the patient in a
+            case's name, noted with its scores (default: the data set's patients.csv).
         workers: Processes.
         call: The call.
 
@@ -108,6 +114,7 @@ def evaluate(
         references=references,
         metrics=metrics,
         tolerance_mm=tolerance_mm,
+        patients=patients,
         workers=workers,
         code=call.code,
     )
@@ -143,11 +150,24 @@ def score_candidates(
     with open_journal(notes) as journal:
         scores = _score_all([pair for some in pairs.values() for pair in some], labels, journal, how)
         for output, some in pairs.items():
-            summary = summarise([scores[pair] for pair in some], labels, nsd_tolerance_mm=tolerance)
+            cases = _with_patients([scores[pair] for pair in some], how, ending)
+            summary = summarise(cases, labels, nsd_tolerance_mm=tolerance)
             write_scores(output.with_suffix(".csv"), summary, labels)
             write_text(output, summary.to_json())
             if show:
                 console.print(score_table(summary, labels, how.metrics))
+
+
+def _with_patients(cases: list[CaseScores], how: Scoring, ending: str) -> list[CaseScores]:
+    """The same, each with its patient if that is known; references of other data are of unknown patients."""
+    if how.references is not None and how.patients is None:
+        return cases
+    names = [nfc(case.file_name.removesuffix(ending)) for case in cases]
+    patients = read_patients(how.dataset.parent, how.patients, names) or {}
+    return [
+        case.model_copy(update={"patient": patients.get(name)})
+        for case, name in zip(cases, names, strict=True)
+    ]
 
 
 def _score_all(

@@ -44,6 +44,7 @@ def find_best(
     folds: InputFile | None = None,
     preparation: InputFile | None = None,
     prepared: InputFile | None = None,
+    patients: str | None = None,
     workers: Workers = CORES,
     values: Settings = DEFAULTS,
     call: ThisCall = ALONE,
@@ -60,6 +61,7 @@ def find_best(
         folds: splits_final.json; without it no pairs are formed.
         preparation: For pairs: the plan's preparation/CONFIGURATION.json of any of them.
         prepared: For pairs: prepared.json of its cases.
+        patients: As of `evaluate`.
         workers: Processes.
         values: Sections "selection" and "postprocessing".
         call: The call.
@@ -88,7 +90,7 @@ def find_best(
         with progress_bar("pairs", len(pairs)) as bar:
             for _ in map_cases(make, pairs, workers=workers):
                 bar.advance()
-    how = Scoring(dataset=dataset, workers=workers, code=call.code)
+    how = Scoring(dataset=dataset, patients=patients, workers=workers, code=call.code)
     summaries = [experiment / "evaluation" / candidate_name(names) / "summary.json" for names in members]
     wanted = {
         file: [_predictions(experiment, file.parent.name, fold) for fold in numbers] for file in summaries

@@ -48,23 +48,6 @@ _EMBEDDED_BYTES: Final = 4_000_000
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """What is made of each case.
-
-    Attributes:
-        folder: Of the final label maps.
-        labels: Classes or regions.
-        scores: Of the cases that were predicted, by identifier.
-        large: Cases of which there are large pictures, with their ranks.
-    """
-
-    folder: Path
-    labels: Labels
-    scores: Mapping[str, CaseScores]
-    large: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class _Look:
     """One case: what was measured, its thumbnail, maybe large pictures with what they show, and slices to scroll."""
 
@@ -96,8 +79,10 @@ def make_gallery(
     scores = {nfc(s.file_name.removesuffix(ending)): s for s in outcome.summary.metric_per_case}
     names = {s.file_name: case for case, s in scores.items()}
     chosen = {names[s.file_name]: rank for rank, s in representative_cases(outcome.summary, large)}
-    wanted = _Wanted(outcome.folder / "final", outcome.labels, scores, chosen)
-    looks = for_each_case("report", partial(_look, wanted=wanted), cases, workers=workers)
+    work = partial(
+        _look, folder=outcome.folder / "final", labels=outcome.labels, all_scores=scores, large=chosen
+    )
+    looks = for_each_case("report", work, cases, workers=workers)
     facts = unexpected([look.facts for look in looks.values()], outcome.labels)
 
     pictures = {f"pictures/{case}.jpg": look.thumbnail for case, look in looks.items()}
@@ -145,12 +130,20 @@ def make_gallery(
     return gallery, {} if is_embedded else pictures
 
 
-def _look(case: Case, *, wanted: _Wanted) -> _Look:
+def _look(
+    case: Case,
+    *,
+    folder: Path,
+    labels: Labels,
+    all_scores: Mapping[str, CaseScores],
+    large: Mapping[str, str],
+) -> _Look:
+    """One case, whose label map is in the folder if it has scores, and whose pictures are large if it has a rank."""
     image, geometry = read_image(case.images, case=case.identifier)
-    scores, labels = wanted.scores.get(case.identifier), wanted.labels
+    scores = all_scores.get(case.identifier)
     reference, prediction = (
         read_labels(file, case=case.identifier) if file else np.zeros(geometry.shape, np.int16)
-        for file in (case.label, wanted.folder / scores.file_name if scores else None)
+        for file in (case.label, folder / scores.file_name if scores else None)
     )
     spacing_mm = geometry.spacing_mm if has_spacing(case.images[0]) else ()
     view = view_of(image, prediction, reference, geometry, has_orientation=has_orientation(case.images[0]))
@@ -169,10 +162,10 @@ def _look(case: Case, *, wanted: _Wanted) -> _Look:
         predicted=target_volumes(prediction, labels, spacing_mm),
         doubts=wrong_way_round(view.reference, view.prediction, labels, is_oriented=bool(view.planes)),
     )
-    rank = wanted.large.get(case.identifier, "")
-    large = _large_pictures(view, labels, scores) if rank else ()
+    rank = large.get(case.identifier, "")
+    pictures = _large_pictures(view, labels, scores) if rank else ()
     can_scroll = rank in SHOWN_RANKS and view.reference.shape[main_axis(view)] > 1
-    return _Look(facts, thumbnail, large, draw_slices(view, labels) if can_scroll else (b"", 0))
+    return _Look(facts, thumbnail, pictures, draw_slices(view, labels) if can_scroll else (b"", 0))
 
 
 def _large_pictures(view: View, labels: Labels, scores: CaseScores) -> tuple[tuple[bytes, str], ...]:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+import pandas as pd
 
 from segflow.commands.arguments import InputPath, OutputFolder
 from segflow.commands.console import console
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.folds import check_folds
-from segflow.contracts.plan import N_FOLDS, Fold
+from segflow.contracts.plan import Fold
 from segflow.images.dicom_layout import read_dicom
 from segflow.images.formats import ending_of
 from segflow.images.layouts import Layout, read_bids, read_decathlon, read_table
 from segflow.nnunet.folds import write_folds
-from segflow.planning.folds import make_folds
-from segflow.storage.files import write_json
+from segflow.storage.files import write_json, write_text
 
 
 def import_dataset(
@@ -33,8 +34,8 @@ def import_dataset(
 ) -> None:
     """Describe a data set in another layout, so that every verb takes it.
 
-    Writes a dataset.json that lists the files where they are; only DICOM is converted, to NIfTI. With patients or
-    folds, also a splits_final.json, which keeps the cases of a patient in one fold.
+    Writes a dataset.json that lists the files where they are; only DICOM is converted, to NIfTI. With patients also a
+    patients.csv, by which the cases of each are held out together, and with folds a splits_final.json.
 
     Args:
         layout: msd (a task of the Medical Segmentation Decathlon), nnunet-v1, bids (with label maps in
@@ -71,9 +72,13 @@ def import_dataset(
     }
     found = readers[layout](folder)
     content = _description(found, output)
-    folds = _folds(found)
+    folds, patients = _folds(found), _patients(found)
     if folds:
+        check_folds(folds, found.cases, where="column fold", patients=patients or None)
         write_folds(output / "splits_final.json", folds)
+    if patients:
+        table = pd.DataFrame(sorted(patients.items()), columns=["case", "patient"])
+        write_text(output / "patients.csv", table.to_csv(index=False, lineterminator="\n"))
     write_json(description, content)  # last
     console.print(f"{len(found.cases)} cases in {description}")
 
@@ -123,48 +128,23 @@ def _path(file: Path, output: Path) -> str:
 
 
 def _folds(found: Layout) -> tuple[Fold, ...]:
-    """Those that were given, or those that keep patients together; none where neither is known."""
+    """Those that were given; none if no case has one."""
     given = {name: case.fold for name, case in found.cases.items() if case.fold is not None}
-    if given:
-        numbers = range(max(given.values()) + 1)
-        folds = tuple(
-            Fold(
-                train=tuple(sorted(name for name in found.cases if given.get(name) != number)),
-                val=tuple(sorted(name for name in given if given[name] == number)),
-            )
-            for number in numbers
+    return tuple(
+        Fold(
+            train=tuple(sorted(name for name in found.cases if given.get(name) != number)),
+            val=tuple(sorted(name for name in given if given[name] == number)),
         )
-        check_folds(folds, found.cases, where="column fold")
-        _check_patients(folds, found)
-        return folds
+        for number in range(max(given.values(), default=-1) + 1)
+    )
+
+
+def _patients(found: Layout) -> dict[str, str]:
+    """By case; none if no patient has several cases."""
     patients = {name: case.patient for name, case in found.cases.items() if case.patient is not None}
-    if len(set(patients.values())) == len(found.cases) or not patients:
-        return ()  # as without
+    if len(set(patients.values())) == len(found.cases):
+        return {}
     unknown = sorted(set(found.cases) - set(patients))
-    if unknown:
+    if patients and unknown:
         raise DatasetError(f"case {unknown[0]} has no patient, but others have; name all or none")
-    folds = make_folds(list(found.cases), patients)
-    if len(folds) == 1 and len(found.cases) < N_FOLDS:
-        return ()  # so few are not split
-    if len(folds) == 1:
-        raise DatasetError(
-            f"there are {len(set(patients.values()))} patients, too few for five folds; give a column fold, leave "
-            "out the patients, or import more of them"
-        )
-    return folds
-
-
-def _check_patients(folds: tuple[Fold, ...], found: Layout) -> None:
-    for number, fold in enumerate(folds):
-        held_out = _patients(fold.val, found)
-        shared = sorted(set(held_out) & set(_patients(fold.train, found)))
-        if shared:
-            raise DatasetError(
-                f"column fold: fold {number} holds out {held_out[shared[0]]} of patient {shared[0]}, but trains on "
-                "other cases of the same patient; hold them out together"
-            )
-
-
-def _patients(cases: tuple[str, ...], found: Layout) -> Mapping[str, str]:
-    owners = ((found.cases[name].patient, name) for name in cases)
-    return {patient: name for patient, name in owners if patient is not None}
+    return patients

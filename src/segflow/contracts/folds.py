@@ -11,12 +11,24 @@ from segflow.contracts.plan import Fold
 __all__ = ["check_folds", "held_out_twice"]
 
 
-def check_folds(folds: Sequence[Fold], identifiers: Collection[str], *, where: str) -> None:
+def check_folds(
+    folds: Sequence[Fold],
+    identifiers: Collection[str],
+    *,
+    where: str,
+    patients: Mapping[str, str] | None = None,
+) -> None:
     """Refuse folds of a file (`where`, for messages) that do not fit the data set.
+
+    Args:
+        folds: Of the file.
+        identifiers: Of the cases.
+        where: For messages: the file.
+        patients: Whose each case is, if that is known.
 
     Raises:
         PlanError: There are no folds; a fold names a case that does not exist, is empty, trains on a case that it
-            holds out, or holds one out twice.
+            holds out, or on another of the same patient, or holds one out twice.
     """
     if not folds:
         raise PlanError(f"{where} holds no folds; remove it, or list them")
@@ -33,6 +45,18 @@ def check_folds(folds: Sequence[Fold], identifiers: Collection[str], *, where: s
         twice = held_out_twice({number: fold})
         if twice:
             raise PlanError(f"{where}: {twice}")
+        _check_patients(fold, patients or {}, where=f"{where}: fold {number}")
+
+
+def _check_patients(fold: Fold, patients: Mapping[str, str], *, where: str) -> None:
+    held_out = {patients[name]: name for name in fold.val if name in patients}
+    for name in fold.train:
+        patient = patients.get(name)
+        if patient in held_out:
+            raise PlanError(
+                f"{where} trains on {name} and holds out {held_out[patient]}, which are of one patient, {patient}; "
+                "hold them out together"
+            )
 
 
 def held_out_twice(folds: Mapping[int, Fold]) -> str | None:

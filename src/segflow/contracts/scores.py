@@ -58,15 +58,17 @@ class Metrics(_Sparse):
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
-class CaseScores(Contract):
+class CaseScores(_Sparse):
     """Metrics of one case per target, with keys such as "1" or "(1, 2)".
 
-    The files are where they were when the case was scored; `file_name` is the case's in any folder.
+    The files are where they were when the case was scored; `file_name` is the case's in any folder. `patient` is whose
+    case it is, if that is known.
     """
 
     metrics: dict[str, Metrics]
     prediction_file: str
     reference_file: str
+    patient: str | None = None
 
     @property
     def file_name(self) -> str:
@@ -87,6 +89,13 @@ class Summary(_Sparse):
     mean: dict[str, Metrics]
     metric_per_case: tuple[CaseScores, ...]
     nsd_tolerance_mm: float | None = None
+
+    @property
+    def patients(self) -> dict[str, str] | None:
+        """By the cases' file names, sorted; None unless all are known."""
+        cases = sorted(self.metric_per_case, key=lambda case: case.file_name)
+        found = {case.file_name: case.patient for case in cases if case.patient is not None}
+        return found if found and len(found) == len(cases) else None
 
 
 class Candidate(Contract):
@@ -116,20 +125,27 @@ class Resampled(Contract):
     probability_best: float
 
 
-class Bootstrap(Contract):
+class Bootstrap(_Sparse):
     """How much the candidates' scores depend on the sample of cases.
 
     Attributes:
         replicates: Number of samples of the cases, drawn with replacement.
         seed: Of the draw.
         cases: Number of cases.
+        patients: Number of patients, if they are known: then these are drawn, each with all of its cases.
         candidates: In the order of those of the selection.
     """
 
     replicates: int
     seed: int
     cases: int
+    patients: int | None = None
     candidates: tuple[Resampled, ...]
+
+    @property
+    def units(self) -> str:
+        """What is drawn: "cases" or "patients"."""
+        return "cases" if self.patients is None else "patients"
 
 
 class Selection(Contract):

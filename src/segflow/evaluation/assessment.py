@@ -77,7 +77,11 @@ class _Cases:
 
 
 def sum_up(
-    measures: Sequence[CaseMeasures], folds: Sequence[str], labels: Labels, how: Measuring
+    measures: Sequence[CaseMeasures],
+    folds: Sequence[str],
+    labels: Labels,
+    how: Measuring,
+    patients: Sequence[str] | None = None,
 ) -> tuple[AssessedClass, ...]:
     """Sum up all cases, class by class.
 
@@ -86,8 +90,9 @@ def sum_up(
         folds: The fold of each.
         labels: Classes or regions.
         how: What was measured.
+        patients: Whose each case is, if that is known: these are resampled then.
     """
-    times = draw_cases(len(measures)) if measures else np.zeros((1, 0))
+    times = draw_cases(len(measures), patients) if measures else np.zeros((1, 0))
     cases = _Cases(measures, folds, times, how)
     rows = enumerate(zip(labels.target_names, labels.targets, strict=True))
     return tuple(_class(cases, number, name, target) for number, (name, target) in rows)

@@ -71,7 +71,8 @@ def equal_images(cases: Sequence[CheckedCase]) -> tuple[str, ...]:
     for case in cases:
         groups[tuple(digest for _, digest in sorted(case.images.items()))].append(case.identifier)
     return tuple(
-        f"cases {', '.join(names)} have the same images, byte by byte"
+        f"cases {', '.join(names)} have the same images, byte by byte; give them one patient "
+        "(`patients`), or else one may be trained on where the other is scored"
         for names in groups.values()
         if len(names) > 1
     )

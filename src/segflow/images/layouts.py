@@ -15,6 +15,7 @@ from segflow.contracts.errors import DatasetError
 from segflow.contracts.spelling import nfc, whole_number
 from segflow.images.cases import read_labels
 from segflow.images.formats import NIFTI_ENDINGS, ending_of
+from segflow.images.patients import read_rows
 from segflow.storage.files import read_json
 
 __all__ = ["FoundCase", "Layout", "labels_in", "read_bids", "read_decathlon", "read_table"]
@@ -193,7 +194,7 @@ def _only(files: Sequence[Path], case: str, suffix: str) -> Path:
 
 
 def _label_table(file: Path) -> dict[str, int]:
-    table = _rows(file, "\t")
+    table = read_rows(file, "\t")
     if not {"index", "name"} <= set(table):
         raise DatasetError(f"{file} must have the columns index and name")
     numbers = [whole_number(index) for index in table["index"]]
@@ -201,13 +202,6 @@ def _label_table(file: Path) -> dict[str, int]:
     if len(values) < len(table):
         raise DatasetError(f"{file}: each index must be another whole number")
     return _by_name({0: "background"} | values, file)
-
-
-def _rows(file: Path, separator: str) -> pd.DataFrame:
-    try:
-        return pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as problem:
-        raise DatasetError(f"{file} cannot be read as a table: {problem}") from None
 
 
 def labels_in(files: Iterable[Path]) -> dict[str, int]:
@@ -227,7 +221,7 @@ def read_table(file: Path) -> Layout:
     Raises:
         DatasetError: A column or file is missing, a case is there twice, or a fold is no number.
     """
-    table = _rows(file, ",")
+    table = read_rows(file, ",")
     columns = [name for name in map(str, table) if name.startswith(_IMAGE_COLUMN)]
     if not columns or "label" not in table:
         raise DatasetError(

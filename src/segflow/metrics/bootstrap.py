@@ -1,8 +1,9 @@
-"""A bootstrap over cases: data sets resampled from the cases, with replacement. Source: Efron 1979."""
+"""A bootstrap: data sets resampled from the cases or patients, with replacement. Source: Efron 1979."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,23 @@ SEED = 0
 _INTERVAL = (2.5, 97.5)
 
 
-def draw_cases(cases: int, *, replicates: int = REPLICATES, seed: int = SEED) -> NDArray[np.float64]:
-    """How often each case is in each resampled data set, (replicate, case)."""
-    generator = np.random.default_rng(seed)
-    return generator.multinomial(cases, np.full(cases, 1 / cases), size=replicates).astype(np.float64)
+def draw_cases(
+    cases: int, patients: Sequence[str] | None = None, *, replicates: int = REPLICATES, seed: int = SEED
+) -> NDArray[np.float64]:
+    """How often each case is in each resampled data set, (replicate, case).
+
+    Args:
+        cases: Their number.
+        patients: Whose each case is; patients are drawn then, each with all cases, as these are not independent.
+        replicates: Number of data sets.
+        seed: Of the draw.
+
+    Source: Davison and Hinkley 1997, section 3.8, for the patients.
+    """
+    owner = np.arange(cases) if patients is None else np.unique(patients, return_inverse=True)[1]
+    n = len(np.unique(owner))
+    times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=replicates)
+    return times[:, owner].astype(np.float64)
 
 
 def interval(scores: NDArray[np.float64]) -> tuple[float, float]:

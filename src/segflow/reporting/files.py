@@ -58,7 +58,8 @@ def _figures(data: ReportData) -> Iterator[tuple[str, str]]:
             for one in data.card.selection.bootstrap.candidates
             if not math.isnan(one.interval[0])
         ]
-        what = "mean Dice with 95 % interval over resampled cases (filled: chosen)"
+        units = data.card.selection.bootstrap.units
+        what = f"mean Dice with 95 % interval over resampled {units} (filled: chosen)"
         yield "candidates", draw_intervals(rows, what)
 
 

@@ -15,7 +15,8 @@ from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.training import AugmentationRecipe, TrainingRecipe
 from segflow.reporting.data import ReportData
 from segflow.reporting.reasons import choice_sentences, normalisation_sentences, postprocessing_sentences
-from segflow.reporting.text import dice_text, listed, number_text, percent_text, shape_text, spreads
+from segflow.reporting.tables import class_rows
+from segflow.reporting.text import dice_text, listed, number_text, percent_text, shape_text
 
 __all__ = ["methods_text", "references"]
 
@@ -153,6 +154,13 @@ def _prediction(data: ReportData) -> Iterator[str]:
     )
 
 
+def _apart(data: ReportData) -> str:
+    patients = data.summary.patients
+    if patients is None:
+        return ""
+    return f", nor on another image of the same patient ({len(set(patients.values()))} patients)"
+
+
 def _choice(data: ReportData) -> Iterator[str]:
     n = len(data.summary.metric_per_case)
     if not n:
@@ -161,7 +169,7 @@ def _choice(data: ReportData) -> Iterator[str]:
     folds = data.card.folds
     yield (
         f"In a cross-validation (fold{'s' if len(folds) > 1 else ''} {listed(map(str, folds))}) each of {n} images was "
-        "predicted by the networks that had not been trained on it."
+        f"predicted by the networks that had not been trained on it{_apart(data)}."
     )
     yield from choice_sentences(data)
 
@@ -171,10 +179,10 @@ def _scores(data: ReportData) -> Iterator[str]:
         return
     yield from postprocessing_sentences(data)
     of_classes = [
-        f"{row.name} {dice_text(row.mean)}"
-        + (f" \N{PLUS-MINUS SIGN} {dice_text(row.std)}" if row.n > 1 else "")
-        + f" (n = {row.n})"
-        for row in spreads(data.summary, data.labels)
+        f"{row['class']} {dice_text(row['mean dice'])}"
+        + (f" \N{PLUS-MINUS SIGN} {dice_text(row['std dice'])}" if row["cases"] > 1 else "")
+        + f" (n = {row['cases']})"
+        for row in class_rows(data)
     ]
     yield (
         f"The final Dice coefficients [@dice1945], mean \N{PLUS-MINUS SIGN} standard deviation over the n images "

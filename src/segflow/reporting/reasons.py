@@ -214,8 +214,8 @@ def choice_sentences(data: ReportData) -> list[str]:
         return found
     low, high = map(dice_text, resampled.interval)
     found.append(
-        f"Over {bootstrap.replicates} samples of the {bootstrap.cases} cases, drawn with replacement, its mean Dice "
-        f"lies between {low} and {high} in 95 %."
+        f"Over {bootstrap.replicates} samples of the {bootstrap.patients or bootstrap.cases} {bootstrap.units}, drawn "
+        f"with replacement, its mean Dice lies between {low} and {high} in 95 %."
     )
     if bootstrap.cases < FEW_CASES:
         verdict = "with so few cases that says little"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from segflow.contracts.scores import Candidate
-from segflow.metrics.overlap import target_key
+from segflow.metrics.overlap import nan_mean, target_key
 from segflow.reporting.data import ReportData
 from segflow.reporting.figures import class_colours
 from segflow.reporting.score_tables import score_tables
@@ -22,13 +24,16 @@ from segflow.reporting.text import (
     number_text,
     percent_text,
     shape_text,
-    spreads,
 )
 
-__all__ = ["case_dice", "tables"]
+__all__ = ["case_dice", "class_rows", "tables"]
 
 #: Of more targets, the candidates are not compared target by target on the page.
 _MOST_TARGETS = 8
+
+
+#: Name, Dice of each target, and their mean.
+_Dice = tuple[str, list[float], float]
 
 
 def tables(data: ReportData) -> dict[str, Table]:
@@ -39,7 +44,8 @@ def tables(data: ReportData) -> dict[str, Table]:
         "candidates": candidates,
         "ranks": _ranks(candidates),
         "postprocessing": _postprocessing(data),
-        "cases": _cases(data),
+        "cases": _dice_table("case", case_dice(data), data),
+        "patients": _dice_table("patient", _patient_dice(data), data),
         "measures": Table(_measures(data)),
         "training": Table(_training(data)),
         "plan": Table(_plan(data)),
@@ -52,19 +58,32 @@ def tables(data: ReportData) -> dict[str, Table]:
     }
 
 
-def _classes(data: ReportData) -> Table:
-    """One row per class or region, with intervals where these were measured."""
+def class_rows(data: ReportData) -> list[Row]:
+    """Dice of each class or region over the cases in which it is defined, with its interval where that was measured."""
     assessed = data.assessment.classes if data.assessment else ()
-    estimates = {one.name: one.metrics["dice"] for one in assessed if "dice" in one.metrics}
+    intervals = {one.name: one.metrics["dice"].interval for one in assessed if "dice" in one.metrics}
     rows: list[Row] = []
-    for row in spreads(data.summary, data.labels):
-        cells = {"class": row.name, "mean dice": row.mean, "std dice": row.std, "cases": row.n}
-        if found := estimates.get(row.name):
-            cells |= {"interval from": found.interval[0], "interval to": found.interval[1]}
-        rows.append(cells)
+    for name, key in zip(data.labels.target_names, map(target_key, data.labels.targets), strict=True):
+        dice = pd.Series([case.metrics[key].dice for case in data.summary.metric_per_case], dtype=float)
+        cells = {
+            "class": name,
+            "mean dice": data.summary.mean[key].dice,
+            "std dice": dice.std(),
+            "cases": int(dice.count()),
+        }
+        ends = zip(("interval from", "interval to"), intervals.get(name, ()), strict=False)
+        rows.append(cells | dict(ends))
+    return rows
+
+
+def _classes(data: ReportData) -> Table:
+    rows = class_rows(data)
     colours = class_colours(data.labels.target_names)
     columns = mean_columns(data.kind, colours, len(data.summary.metric_per_case), " dice")
-    return Table(rows, columns if estimates else [one for one in columns if one.heading != "95 % interval"])
+    has_intervals = any("interval from" in row for row in rows)
+    return Table(
+        rows, columns if has_intervals else [one for one in columns if one.heading != "95 % interval"]
+    )
 
 
 def _candidates(data: ReportData) -> Table:
@@ -152,7 +171,7 @@ def _postprocessing(data: ReportData) -> Table:
     return Table(rows, columns, winner=("decision", "accepted"))
 
 
-def case_dice(data: ReportData) -> list[tuple[str, list[float], float]]:
+def case_dice(data: ReportData) -> list[_Dice]:
     """Name of every case, Dice of each target and their mean, lowest mean first; last those that were not predicted."""
     keys = [target_key(target) for target in data.labels.targets]
     scored = [
@@ -166,18 +185,41 @@ def case_dice(data: ReportData) -> list[tuple[str, list[float], float]]:
     unknown = [
         (fact.case, [math.nan] * len(keys), math.nan) for fact in data.gallery.facts if not fact.predicted
     ]
-    return sorted((*scored, *unknown), key=lambda case: (math.isnan(case[2]), case[2], case[0]))
+    return sorted((*scored, *unknown), key=_by_mean)
 
 
-def _cases(data: ReportData) -> Table:
+def _patient_dice(data: ReportData) -> list[_Dice]:
+    """Of every patient the means over its cases, lowest first; none where the patients are not known."""
+    patients = data.summary.patients or {}
+    found: dict[str, list[_Dice]] = defaultdict(list)
+    for case in case_dice(data):
+        if patient := patients.get(f"{case[0]}{data.file_ending}"):
+            found[patient].append(case)
+    rows = [
+        (
+            patient,
+            [nan_mean(dice) for dice in zip(*(case[1] for case in own), strict=True)],
+            nan_mean(case[2] for case in own),
+        )
+        for patient, own in found.items()
+    ]
+    return sorted(rows, key=_by_mean)
+
+
+def _by_mean(row: _Dice) -> tuple[bool, float, str]:
+    name, _, mean = row
+    return (math.isnan(mean), mean, name)
+
+
+def _dice_table(what: str, found: Sequence[_Dice], data: ReportData) -> Table:
     names = [f"dice {name}" for name in data.labels.target_names]
     rows = [
-        {"case": case} | dict(zip(names, dice, strict=True)) | {"mean dice": mean}
-        for case, dice, mean in case_dice(data)
+        {what: name} | dict(zip(names, dice, strict=True)) | {"mean dice": mean} for name, dice, mean in found
     ]
     headings = (*zip(data.labels.target_names, names, strict=True), ("Mean", "mean dice"))
     dice = [Column(heading, field(name, dice_text), "n heat", share_of(name)) for heading, name in headings]
-    return Table(rows, (Column("Case", field("case"), "case"), *dice), look="sortable")
+    first = Column(what.capitalize(), field(what), "case" if what == "case" else "")
+    return Table(rows, (first, *dice), look="sortable")
 
 
 def _measures(data: ReportData) -> list[Row]:

@@ -1,12 +1,9 @@
-"""Numbers as text, Dice per target and case, and warnings about the results."""
+"""Numbers as text, Dice per case, and warnings about the results."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-
-import numpy as np
 
 from segflow.contracts.labels import Labels
 from segflow.contracts.model import NetworkCard
@@ -19,7 +16,6 @@ __all__ = [
     "ABSENT",
     "FEW_CASES",
     "SHOWN_RANKS",
-    "Spread",
     "cautions",
     "change_text",
     "dice_text",
@@ -30,7 +26,6 @@ __all__ = [
     "percent_text",
     "representative_cases",
     "shape_text",
-    "spreads",
     "worst_targets",
 ]
 
@@ -87,35 +82,6 @@ def duration_text(seconds: float) -> str:
         return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
     minutes = round(seconds / _MINUTE)
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Dice of one target over the n cases in which it is defined.
-
-    Attributes:
-        name: Name of the target.
-        mean: NaN without cases.
-        std: Sample standard deviation (n - 1); NaN for fewer than two cases.
-        n: Number of cases.
-    """
-
-    name: str
-    mean: float
-    std: float
-    n: int
-
-
-def spreads(summary: Summary, labels: Labels) -> tuple[Spread, ...]:
-    """Mean and standard deviation of Dice over cases, in the order of `labels.targets`."""
-    result = []
-    for name, target in zip(labels.target_names, labels.targets, strict=True):
-        key = target_key(target)
-        dice = np.array([case.metrics[key].dice for case in summary.metric_per_case], dtype=np.float64)
-        dice = dice[~np.isnan(dice)]
-        std = float(dice.std(ddof=1)) if dice.size > 1 else math.nan
-        result.append(Spread(name, nan_mean(dice), std, int(dice.size)))
-    return tuple(result)
 
 
 def mean_dice(case: CaseScores) -> float:
@@ -193,10 +159,10 @@ def cautions(
     if any(network.device.startswith("cpu") for network in networks):
         found.append("Networks were trained on a CPU, in single precision throughout.")
     found += [
-        f"'{spread.name}' occurs in no scored case, neither annotated nor predicted: it has no Dice "
+        f"'{name}' occurs in no scored case, neither annotated nor predicted: it has no Dice "
         "and is not part of any mean."
-        for spread in spreads(summary, labels)
-        if n_cases and spread.n == 0
+        for name, target in zip(labels.target_names, labels.targets, strict=True)
+        if n_cases and math.isnan(summary.mean[target_key(target)].dice)
     ]
     if 0 < n_cases < FEW_CASES:
         found.append(f"Only {n_cases} cases were scored: differences may be due to chance.")
@@ -210,7 +176,7 @@ def _overrides(networks: Iterable[NetworkCard], planned: Mapping[str, Configurat
         plan = planned[trained.name]
         values = {
             "batch size": (trained.batch_size, plan.batch_size, "training.batch_size"),
-            "features of the first stage": (
+            "number of features of the first stage": (
                 trained.architecture.features[0],
                 plan.architecture.features[0],
                 "training.base_width",

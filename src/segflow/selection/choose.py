@@ -110,27 +110,34 @@ def bootstrap(
     Source: after Wiesenfarth et al. 2021.
     """
     dice = _dice(summaries)
-    scores = replicate_scores(dice, replicates=replicates, seed=seed)
+    known = next((summary.patients for summary in summaries.values()), None)
+    patients = None if known is None else list(known.values())
+    times = draw_cases(dice.shape[1], patients, replicates=replicates, seed=seed)
+    scores = replicate_scores(dice, times)
     ranks = _rank_shares(scores)
     found = tuple(
         Resampled(name=name, interval=interval(own), rank_shares=tuple(shares), probability_best=shares[0])
         for name, own, shares in zip(summaries, scores, ranks, strict=True)
     )
-    return Bootstrap(replicates=replicates, seed=seed, cases=dice.shape[1], candidates=found)
+    return Bootstrap(
+        replicates=replicates,
+        seed=seed,
+        cases=dice.shape[1],
+        patients=None if patients is None else len(set(patients)),
+        candidates=found,
+    )
 
 
-def replicate_scores(dice: NDArray[np.float64], *, replicates: int, seed: int) -> NDArray[np.float64]:
+def replicate_scores(dice: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
     """Foreground mean Dice of every candidate in every replicate.
 
     Args:
         dice: (candidate, case, target); NaN where undefined.
-        replicates: Number of data sets drawn.
-        seed: Seed of the draw.
+        times: How often each case is in each replicate, (replicate, case).
 
     Returns:
         (candidate, replicate); NaN where no target occurs in any drawn case.
     """
-    times = draw_cases(dice.shape[1], replicates=replicates, seed=seed)
     defined = ~np.isnan(dice)
     per_target = ratio(times @ np.where(defined, dice, 0.0), times @ defined.astype(np.float64))
     occurs = ~np.isnan(per_target)

@@ -89,6 +89,7 @@ class WorkflowConfig(Contract):
     folds: Literal["all"] | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (
         0, 1, 2, 3, 4,
     )  # fmt: skip
+    patients: PathText | None = None
     ensembles: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
     forecast: bool = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from segflow.contracts.folds import check_folds, held_out_twice
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import N_FOLDS, Fold, FoldName
 from segflow.images.dataset import list_files, read_description
+from segflow.images.patients import patients_file, read_patients
 from segflow.nnunet.folds import read_folds
 from segflow.workflow.chunks import chunk_count, chunk_of
 from segflow.workflow.config import WorkflowConfig, without_braces
@@ -38,6 +39,8 @@ class SourceData:
         n_folds: Number of folds of its splits_final.json, or five.
         folds: To train: the configuration's, or ["all"] if there are too few cases to hold any out.
         own_folds: Its splits_final.json, if it has one.
+        patients: The option that says how its patients are named, if the configuration does.
+        patients_file: The file that names them, if one does.
         evaluation: The configuration's, with tolerances of its own classes.
     """
 
@@ -49,6 +52,8 @@ class SourceData:
     n_folds: int
     folds: list[FoldName]
     own_folds: list[str]
+    patients: list[str]
+    patients_file: list[str]
     evaluation: EvaluationConfig
 
     @property
@@ -90,8 +95,10 @@ def _read(folder: Path, config: WorkflowConfig) -> SourceData:
     content, labels = read_description(folder / "dataset.json")
     own = folder / "splits_final.json"
     split = read_folds(own) if own.exists() else ()
+    patients = read_patients(folder, config.patients, files)
+    listed = patients_file(folder, config.patients)
     if own.exists():
-        check_folds(split, files, where=str(own))
+        check_folds(split, files, where=str(own), patients=patients)
     return SourceData(
         folder=str(folder),
         description=str(folder / "dataset.json"),
@@ -99,8 +106,10 @@ def _read(folder: Path, config: WorkflowConfig) -> SourceData:
         cases=f"cases={len(files)}:{hashlib.sha256(json.dumps(list(files)).encode()).hexdigest()[:12]}",
         meaning=[f"{key}={json.dumps(content[key])}" for key in _MEANING if key in content],
         n_folds=len(split) or N_FOLDS,
-        folds=_folds(config, folder, split, can_hold_out=own.exists() or len(files) >= N_FOLDS),
+        folds=_folds(config, folder, split, owners=list(files) if patients is None else [*patients.values()]),
         own_folds=[str(own)] if own.exists() else [],
+        patients=[] if config.patients is None else ["--patients", config.patients],
+        patients_file=[] if listed is None else [_plain(listed)],
         evaluation=_evaluation(config.evaluation, labels),
     )
 
@@ -121,16 +130,21 @@ def _plain(file: Path) -> str:
 
 
 def _folds(
-    config: WorkflowConfig, folder: Path, own: Sequence[Fold], *, can_hold_out: bool
+    config: WorkflowConfig, folder: Path, own: Sequence[Fold], *, owners: Collection[str]
 ) -> list[FoldName]:
-    """The folds to train."""
+    """The folds to train; `owners` is the patient of each case, or else the case."""
     if config.folds == "all" and own:
         raise ConfigurationError(
             f"folds: all trains on every case, but {folder} has a splits_final.json that holds some out; "
             f"name some of these, which are 0 to {len(own) - 1}, or remove it"
         )
-    if config.folds == "all" or not can_hold_out:
+    if config.folds == "all" or not (own or len(owners) >= N_FOLDS):
         return ["all"]
+    if not own and len(set(owners)) < N_FOLDS:
+        raise ConfigurationError(
+            f"{folder.name}: {len(owners)} cases of {len(set(owners))} patients cannot be held out in {N_FOLDS} folds; "
+            "write folds into its splits_final.json, or train on all cases with folds: all"
+        )
     n_folds = len(own) or N_FOLDS
     if max(config.folds) >= n_folds:
         raise ConfigurationError(
