@@ -11,13 +11,17 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from case_samples import CLASSES
 from dicom_samples import oriented, volume_of_labels, write_series
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 from stage_calls import call
 
 from segflow.commands.main import main
+from segflow.images.cases import read_image
 from segflow.images.dataset import read_dataset
+from segflow.images.dicom_concepts import Origin
+from segflow.images.dicom_writing import write_dicom
 from segflow.nnunet.folds import read_folds
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "dicom_seg_ct3"
@@ -75,6 +79,24 @@ def test_segments_become_labels(kind, tmp_path):
     for fold in read_folds(tmp_path / "new" / "splits_final.json"):
         assert len({"P0_20260102", "P0_20270304"} & set(fold.val)) in {0, 2}
     call("check", tmp_path / "new", "--workers", 1)
+
+
+def test_structures_become_labels(tmp_path, capsys):
+    """One of the contours lies between slices later."""
+    files = write_series(tmp_path / "s", oriented(volume_of_labels(), (1, 0, 2), (False, True, False)))
+    image, geometry = read_image([files[0]], case="a")
+    file = tmp_path / "s" / "structures.dcm"
+    origin = Origin(CLASSES, "m", "d", "1")
+    write_dicom(file, "dicom-rtstruct", image[0].astype(np.uint8), geometry, source=files[0], origin=origin)
+    call("import", "dicom", tmp_path / "s", "--output", tmp_path / "new", "--labels", "c2", "c1")
+    found = array_of(tmp_path / "new" / "labelsTr" / "P1.nii.gz")
+    np.testing.assert_array_equal(found, np.array([0, 2, 1])[image[0].astype(int)])
+    data = pydicom.dcmread(file)
+    contour = data.ROIContourSequence[1].ContourSequence[0]
+    contour.ContourData = [float(v) + (i % 3 == 2) for i, v in enumerate(contour.ContourData)]
+    data.save_as(file)
+    said = refused(capsys, tmp_path / "s", "--output", tmp_path / "other")
+    assert "structures.dcm: c2 has a contour that is in no slice of its image" in said
 
 
 def test_channels_by_description(tmp_path, capsys):

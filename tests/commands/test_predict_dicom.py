@@ -16,14 +16,23 @@ import SimpleITK as sitk
 import torch
 from case_samples import CLASSES, REGIONS, configuration_of, plan_of
 from dicom_samples import ORIENTATIONS, oriented, volume_of_labels, write_series
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from image_samples import read_one
+from matplotlib.path import Path as Polygon
 from report_samples import model_card
+from scipy.ndimage import binary_dilation, binary_erosion
 from scipy.spatial.transform import Rotation
 
 from segflow.commands import predict as verb
 from segflow.contracts.errors import ConfigurationError, PredictionError
-from segflow.images import dicom_writing
+from segflow.images import dicom_structures
+from segflow.images.dicom_concepts import Origin, concept_of
 from segflow.images.dicom_files import find_series, headers_below
+from segflow.images.dicom_labels import label_map
+from segflow.images.dicom_writing import write_dicom
+from segflow.images.itk import image_of
 from segflow.prediction.predictor import Predictor
 from segflow.prediction.sliding_window import FoldEnsemble
 from segflow.recipes.inference import InferenceRecipe
@@ -97,7 +106,7 @@ def orientations(tmp_path_factory):
 
 
 def of_every_orientation(orientations, predict, tmp_path, kind, **options):
-    """The image and the folder of results of each."""
+    """The image, the folder of results, the name and the series of each."""
     for folder in sorted({folder for folder, _ in orientations}):
         names = [name for parent, name in orientations if parent == folder]
         if kind == "dicom":
@@ -105,7 +114,7 @@ def of_every_orientation(orientations, predict, tmp_path, kind, **options):
             options["series"] = [one.text("SeriesInstanceUID") for one in find_series(headers)]
         spacing_mm = orientations[folder, names[0]].GetSpacing()[::-1]
         made = predict(folder / kind, spacing_mm, output=tmp_path / folder.name, **options)
-        yield from ((orientations[folder, name], made, name) for name in names)
+        yield from ((orientations[folder, name], made, name, folder / "dicom" / name) for name in names)
 
 
 @pytest.mark.slow
@@ -113,7 +122,7 @@ def of_every_orientation(orientations, predict, tmp_path, kind, **options):
 def test_no_voxel_is_displaced(kind, orientations, predict, tmp_path):
     found = [
         displaced(sitk.ReadImage(str(folder / f"{name}.nii.gz")), image)
-        for image, folder, name in of_every_orientation(orientations, predict, tmp_path, kind)
+        for image, folder, name, _ in of_every_orientation(orientations, predict, tmp_path, kind)
     ]
     assert found == [0] * 96
 
@@ -135,7 +144,7 @@ def test_segments_by_another_reader(orientations, predict, tmp_path):
     """Of dcmqi, which leaves out planes without a segment, at the edges too."""
     found = []
     made = of_every_orientation(orientations, predict, tmp_path, "dicom", format="dicom-seg")
-    for image, folder, name in made:
+    for image, folder, name, _ in made:
         read, _ = read_by_dcmqi(folder / f"{name}.dcm", tmp_path / "read")
         shutil.rmtree(tmp_path / "read")
         same = sitk.Resample(read, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
@@ -148,6 +157,80 @@ def labels_of(file):
     """As `segflow import dicom` reads them, beside the series."""
     found = highdicom.seg.segread(file)
     return found, found.get_volume(combine_segments=True).array
+
+
+def read_by_plastimatch(file, series, folder):
+    """Masks by name, on the grid of the series."""
+    words = ["--input", file, "--referenced-ct", series, "--output-prefix", folder, "--prefix-format", "nrrd"]
+    subprocess.run(["plastimatch", "convert", *map(str, words)], capture_output=True, check=True)
+    return {mask.stem: sitk.ReadImage(str(mask)) for mask in folder.glob("*.nrrd")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reader", ["import", "plastimatch"])
+def test_structures_of_every_orientation(reader, orientations, predict, tmp_path):
+    """As `segflow import dicom` reads them, to the voxel; as plastimatch does, which may miss one at an edge."""
+    if reader == "plastimatch" and shutil.which(reader) is None:
+        pytest.skip("needs plastimatch")
+    made = of_every_orientation(orientations, predict, tmp_path, "dicom", format="dicom-rtstruct")
+    found = []
+    for image, folder, name, series in made:
+        file, expected = folder / f"{name}.dcm", sitk.GetArrayFromImage(image)
+        if reader == "import":
+            _, geometry = read_one(series / "IM001.dcm")
+            lying = image_of(label_map([file], {"c1": 1, "c2": 2}, geometry), geometry)
+            found.append(displaced(sitk.Cast(lying, sitk.sitkFloat32), image))
+            continue
+        masks = read_by_plastimatch(file, series, tmp_path / "read")
+        shutil.rmtree(tmp_path / "read")
+        for value in (1, 2):
+            same = sitk.Resample(masks[f"c{value}"], image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+            wrong = (sitk.GetArrayFromImage(same) > 0) != (expected == value)
+            assert not (wrong & binary_erosion(expected == value)).any()
+            assert not (wrong & ~binary_dilation(expected == value)).any()
+            found.append(int(wrong.sum()))
+    assert max(found) <= (0 if reader == "import" else 1)
+    assert len(found) == (96 if reader == "import" else 192)
+
+
+def test_what_a_structure_set_says(predict, tmp_path):
+    files = write_series(tmp_path / "s", volume_of_labels())
+    found = pydicom.dcmread(predict(tmp_path / "s", SPACING, format="dicom-rtstruct") / "P1.dcm")
+    source = pydicom.dcmread(files[0])
+    for tag in ("PatientName", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        assert found[tag] == source[tag]
+    assert (found.Modality, found.SOPClassUID.name) == ("RTSTRUCT", "RT Structure Set Storage")
+    assert [roi.ROIName for roi in found.StructureSetROISequence] == ["c1", "c2"]
+    numbers = {pydicom.dcmread(file).SOPInstanceUID: number for number, file in enumerate(files)}
+    for roi in found.ROIContourSequence:
+        for contour in roi.ContourSequence:
+            z_mm = {float(value) for value in contour.ContourData[2::3]}
+            (reference,) = contour.ContourImageSequence
+            assert z_mm == {140.25 + 2.5 * numbers[reference.ReferencedSOPInstanceUID]}
+            assert all(len(str(value)) <= 16 for value in contour.ContourData)
+
+
+@pytest.mark.parametrize("kind", ["dicom-seg", "dicom-rtstruct"])
+@pytest.mark.parametrize("drift_mm", [(0.0, 1.1), (-0.8, 0.0)])
+def test_tilted_series(kind, drift_mm, predict, tmp_path):
+    """Slices that lie whole pixels apart: what is resampled is exact, and labels lie where the slices say."""
+    image = volume_of_labels()
+    expected = sitk.GetArrayFromImage(image)
+    files = write_series(tmp_path / "s", image, drift_mm=drift_mm)
+    nifti = sitk.ReadImage(str(predict(tmp_path / "s", SPACING, output=tmp_path / "n") / "P1.nii.gz"))
+    file = predict(tmp_path / "s", SPACING, format=kind) / "P1.dcm"
+    if kind == "dicom-seg":
+        read, _ = read_by_dcmqi(file, tmp_path / "read")
+    else:
+        _, geometry = read_one(files[0])
+        read = image_of(label_map([file], {"c1": 1, "c2": 2}, geometry), geometry)
+    for found in (nifti, read):
+        wrong = 0
+        for z, y, x in np.argwhere(expected > 0).tolist():
+            place = np.add(image.TransformIndexToPhysicalPoint((x, y, z)), (*np.multiply(drift_mm, z), 0))
+            wrong += found[found.TransformPhysicalPointToIndex(place.tolist())] != expected[z, y, x]
+        assert wrong == 0
+        assert (sitk.GetArrayFromImage(found) > 0).sum() == (expected > 0).sum()
 
 
 @pytest.mark.parametrize("kind", ["dicom-seg", "dicom-labelmap"])
@@ -197,7 +280,7 @@ def test_what_a_segmentation_says(kind, predict, tmp_path):
     ],
 )
 def test_concepts_are_found_by_name(name, meaning, category):
-    found_category, found = dicom_writing._concept(name, {})
+    found_category, found = concept_of(name, {})
     assert (found.meaning, found_category.meaning) == (meaning, category)
 
 
@@ -205,23 +288,23 @@ def test_regions_are_segments_that_overlap(tmp_path):
     files = write_series(tmp_path / "s", volume_of_labels())
     _, geometry = read_one(files[0])
     array = sitk.GetArrayFromImage(volume_of_labels()).astype(np.uint8)
-    origin = dicom_writing.Origin(REGIONS, "m", "d", "1")
+    origin = Origin(REGIONS, "m", "d", "1")
     file = tmp_path / "r.dcm"
-    dicom_writing.write_dicom(file, "dicom-seg", array, geometry, source=files[0], origin=origin)
+    write_dicom(file, "dicom-seg", array, geometry, source=files[0], origin=origin)
     masks = highdicom.seg.segread(file).get_volume(combine_segments=False).array
     np.testing.assert_array_equal(masks[::-1, ..., 0], array[1:6] > 0)
     np.testing.assert_array_equal(masks[::-1, ..., 1], array[1:6] == 2)
     with pytest.raises(PredictionError, match="the model's regions overlap; use dicom-seg"):
-        dicom_writing.write_dicom(file, "dicom-labelmap", array, geometry, source=files[0], origin=origin)
+        write_dicom(file, "dicom-labelmap", array, geometry, source=files[0], origin=origin)
 
 
 @pytest.mark.parametrize("kind", ["dicom-seg", "dicom-labelmap"])
 def test_a_label_map_without_labels(kind, tmp_path):
     files = write_series(tmp_path / "s", volume_of_labels())
     _, geometry = read_one(files[0])
-    origin = dicom_writing.Origin(CLASSES, "m", "d", "1")
+    origin = Origin(CLASSES, "m", "d", "1")
     empty = np.zeros((7, 9, 11), np.uint8)
-    dicom_writing.write_dicom(tmp_path / "e.dcm", kind, empty, geometry, source=files[0], origin=origin)
+    write_dicom(tmp_path / "e.dcm", kind, empty, geometry, source=files[0], origin=origin)
     assert not labels_of(tmp_path / "e.dcm")[1].any()
 
 
@@ -280,17 +363,30 @@ def test_formats_that_do_not_fit(predict, tmp_path):
     ],
 )
 def test_real_label_maps_come_back(series, labels, values, tmp_path):
-    """Written as DICOM-SEG of the real series, and read by dcmqi."""
+    """Written as DICOM-SEG and as RTSTRUCT of the real series, and read by dcmqi and as by `segflow import`."""
     source = SHARED / series
     reference = sitk.ReadImage(str(SHARED / labels))
     array = sitk.GetArrayFromImage(reference)
     _, geometry = read_one(source)
-    origin = dicom_writing.Origin(CLASSES, "m", "d", "1")
+    origin = Origin(CLASSES, "m", "d", "1")
     file = tmp_path / "s.dcm"
-    dicom_writing.write_dicom(file, "dicom-seg", array, geometry, source=source, origin=origin)
+    write_dicom(file, "dicom-seg", array, geometry, source=source, origin=origin)
     read, _ = read_by_dcmqi(file, tmp_path / "read")
     same = sitk.GetArrayFromImage(
         sitk.Resample(read, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
     )
     np.testing.assert_array_equal(same, array)
     assert {int(v): int((same == v).sum()) for v in np.unique(same) if v} == values
+    write_dicom(file, "dicom-rtstruct", array, geometry, source=source, origin=origin)
+    np.testing.assert_array_equal(label_map([file], {"c1": 1, "c2": 2}, geometry), array)
+
+
+@given(hnp.arrays(np.bool_, (9, 10), elements=st.booleans()))
+def test_contours_hold_exactly_the_voxels_of_a_mask(plane):
+    """With holes, islands in them, corners that touch: the centres inside of an odd number of contours."""
+    found = np.zeros(plane.shape, bool)
+    y, x = np.indices(plane.shape)
+    for points in dicom_structures._polygons(plane):
+        inside = Polygon(points).contains_points(np.column_stack([x.ravel(), y.ravel()]))
+        found ^= inside.reshape(plane.shape)
+    np.testing.assert_array_equal(found, plane)

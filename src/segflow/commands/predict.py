@@ -36,7 +36,8 @@ from segflow.contracts.plan import FoldName
 from segflow.fingerprint.consistency import unusual_spacings
 from segflow.images.cases import read_case, read_geometry, write_labels
 from segflow.images.dataset import Inputs
-from segflow.images.dicom_writing import DicomFormat, Origin, read_codes, write_dicom
+from segflow.images.dicom_concepts import Origin, read_codes
+from segflow.images.dicom_writing import DicomFormat, write_dicom
 from segflow.images.formats import DICOM, digest_of_image, format_of, has_orientation
 from segflow.images.studies import find_images
 from segflow.metrics.measure import measure
@@ -172,7 +173,8 @@ def predict(
         series: Of DICOM: numbers or UIDs of the series to label; with several channels one for each, in their order
             (default: the only one).
         format: Of the label maps: that of their images (NIfTI of DICOM), or an object IDENTIFIER.dcm of the study of a
-            DICOM image: dicom-seg with a segment per class or region; dicom-labelmap, which few programs read yet.
+            DICOM image: dicom-seg with a segment per class or region; dicom-labelmap, which few programs read yet;
+            dicom-rtstruct with contours.
         fast: One fold's networks, without mirroring; --folds, --step and --mirroring go before it.
         quality: All folds, the model's mirroring, and a step of at most 0.25: several times as long as the default.
         folds: Use only these folds' networks (default: all packed).

@@ -5,11 +5,8 @@ Sources: DICOM PS3.3 sections A.51 (Segmentation) and A.19 (RT Structure Set); c
 
 from __future__ import annotations
 
-import colorsys
-import csv
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,65 +16,22 @@ from numpy.typing import NDArray
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.labels import Labels, members
+from segflow.contracts.labels import members
+from segflow.images.dicom_concepts import Origin, colour_of, concept_of
 from segflow.images.dicom_files import Header, dicom_libraries, naming, slices_of
 from segflow.images.dicom_labels import volume_of
+from segflow.images.dicom_structures import structure_set
 from segflow.storage.files import open_atomically
 
-__all__ = ["DicomFormat", "Origin", "read_codes", "write_dicom"]
+__all__ = ["DicomFormat", "write_dicom"]
 
-DicomFormat = Literal["dicom-seg", "dicom-labelmap"]
+DicomFormat = Literal["dicom-seg", "dicom-labelmap", "dicom-rtstruct"]
 
 _MAY_BE_EMPTY: Final = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
     "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator",
 )  # fmt: skip
-_OWN_SCHEME: Final = "99SEGFLOW"
-_VALUE_LETTERS: Final = 16
-_COLUMNS: Final = ("label", "value", "scheme", "meaning")
-_ANATOMY, _LESIONS = (
-    "cid7192",
-    "cid7194",
-)  # types of segments that are anatomical structures, or abnormal ones
 _SERIES_NUMBER: Final = 900
-_GOLDEN: Final = 0.618  # of a turn: multiples of it lie far apart
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What an object says of how it was made.
-
-    Attributes:
-        labels: Names and values.
-        model: The name of the model's data set.
-        digest: Of the model.
-        version: Of segflow.
-        codes: (value, scheme, meaning) by the name of a label; others are looked up by name in DICOM's own lists.
-    """
-
-    labels: Labels
-    model: str
-    digest: str
-    version: str
-    codes: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
-
-
-def read_codes(file: Path) -> dict[str, tuple[str, str, str]]:
-    """A table of coded concepts, CSV with the columns label, value, scheme (SCT for SNOMED CT) and meaning.
-
-    Raises:
-        PredictionError: A column is missing, or a cell is empty.
-    """
-    if not file.exists():
-        return {}
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    for row in rows:
-        if not all(row.get(name) for name in _COLUMNS):
-            raise PredictionError(
-                f"{file} must have the columns {', '.join(_COLUMNS)}, all filled; found {row}"
-            )
-    return {row["label"]: (row["value"], row["scheme"], row["meaning"]) for row in rows}
 
 
 def write_dicom(
@@ -88,7 +42,7 @@ def write_dicom(
     Args:
         path: Of the new file.
         kind: dicom-seg has a bit per voxel and segment, and one segment for each class or region; dicom-labelmap
-            holds the values themselves, which few programs read yet.
+            holds the values themselves, which few programs read yet; dicom-rtstruct has contours.
         labels: (z, y, x).
         geometry: Of the image.
         source: The file of the series that the image was read from.
@@ -104,7 +58,10 @@ def write_dicom(
         warnings.simplefilter(
             "ignore"
         )  # of unusual values that are taken over, such as a patient without a first name
-        made = _segmentation(kind, labels, geometry, headers, origin)
+        if kind == "dicom-rtstruct":
+            made = structure_set(labels, geometry, headers, origin)
+        else:
+            made = _segmentation(kind, labels, geometry, headers, origin)
         with open_atomically(path) as temporary:
             made.save_as(temporary)
 
@@ -185,7 +142,7 @@ def _segments(origin: Origin) -> list[Any]:
     )
     found = []
     for number, name in enumerate(origin.labels.target_names, start=1):
-        category, concept = _concept(name, origin.codes)
+        category, concept = concept_of(name, origin.codes)
         found.append(
             highdicom.seg.SegmentDescription(
                 segment_number=number,
@@ -196,35 +153,7 @@ def _segments(origin: Origin) -> list[Any]:
                 algorithm_identification=algorithm,
                 tracking_uid=pydicom.uid.generate_uid(),
                 tracking_id=name[:64],
-                display_color=highdicom.color.CIELabColor.from_rgb(*_colour(number)),
+                display_color=highdicom.color.CIELabColor.from_rgb(*colour_of(number)),
             )
         )
     return found
-
-
-def _concept(name: str, codes: Mapping[str, tuple[str, str, str]]) -> tuple[Any, Any]:
-    """Category and type: by the table, by DICOM's lists of structures and lesions, or a code of our own."""
-    pydicom, _ = dicom_libraries()
-    known = pydicom.sr.codedict.codes
-    categories = {
-        _ANATOMY: known.SCT.AnatomicalStructure,
-        _LESIONS: known.SCT.MorphologicallyAbnormalStructure,
-    }
-    if name in codes:
-        given = pydicom.sr.coding.Code(*codes[name])
-        is_lesion = given in getattr(known, _LESIONS)
-        return categories[_LESIONS if is_lesion else _ANATOMY], given
-    keyword = "".join(
-        word[:1].upper() + word[1:] for word in name.replace("_", " ").replace("-", " ").split()
-    )
-    for group, category in categories.items():
-        concepts = getattr(known, group)
-        if keyword.isidentifier() and keyword in concepts.dir():
-            return category, getattr(concepts, keyword)
-    return known.SCT.Tissue, pydicom.sr.coding.Code(name[:_VALUE_LETTERS], _OWN_SCHEME, name[:64])
-
-
-def _colour(number: int) -> tuple[int, int, int]:
-    """Neighbours in the list differ much."""
-    red, green, blue = (round(255 * v) for v in colorsys.hsv_to_rgb(number * _GOLDEN % 1, 0.75, 0.9))
-    return red, green, blue
