@@ -102,6 +102,27 @@ def test_probabilities(model, output):
     assert (output / NAMES[0]).read_bytes() == expected[NAMES[0]]
 
 
+def test_probabilities_as_images(model, output):
+    """A file per class in the image's geometry, instead of or beside the npz; another call removes them."""
+    folder, image_0 = output / "probabilities", image(model, 0)
+    call(*words(model, output, "--save-probabilities", "npz", "nifti", images=[image_0]))
+    stored = read_probabilities(folder / "phantom_000.npz", has_regions=False)
+    names = [f"phantom_000_{number:04d}.nii.gz" for number in range(len(stored))]
+    call(*words(model, output, "--save-probabilities", "nifti", images=[image_0]))
+    assert sorted(file.name for file in folder.iterdir()) == names
+    source = sitk.ReadImage(str(image_0))
+    for name, expected in zip(names, stored, strict=True):
+        found = sitk.ReadImage(str(folder / name))
+        assert found.GetPixelID() == sitk.sitkFloat32
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(found), expected)
+        for place in ("GetOrigin", "GetSpacing", "GetDirection"):
+            assert getattr(found, place)() == pytest.approx(getattr(source, place)())
+    call(*words(model, output, "--save-probabilities", "nifti", "--resume", images=[image_0]))
+    assert sorted(file.name for file in folder.iterdir()) == names
+    call(*words(model, output, images=[image_0]))
+    assert not list(folder.iterdir())
+
+
 def test_files_as_input(model, output, tmp_path):
     plain = shutil.copy(image(model, 2), tmp_path / "phantom_002.nii.gz")
     call(*words(model, output, images=[image(model, 1), plain]))

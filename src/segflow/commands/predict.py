@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,6 +26,7 @@ from segflow.commands.arguments import (
 )
 from segflow.commands.console import console, logger, progress_bar
 from segflow.commands.prediction_files import OPTIONAL, Outputs
+from segflow.commands.prediction_passes import announce
 from segflow.contracts.arrays import Image, LabelMap, SpacingMm
 from segflow.contracts.case import Case, CaseRecord
 from segflow.contracts.errors import ConfigurationError, PredictionError, SegflowError, sentence_of
@@ -34,18 +35,23 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.model import PredictedCase, Prediction
 from segflow.contracts.plan import FoldName
 from segflow.fingerprint.consistency import unusual_spacings
-from segflow.images.cases import read_case, read_geometry, write_labels
+from segflow.images.cases import read_case, write_labels
 from segflow.images.dataset import Inputs
 from segflow.images.dicom_concepts import Origin, read_codes
 from segflow.images.dicom_writing import DicomFormat, write_dicom
 from segflow.images.formats import DICOM, digest_of_image, format_of, has_orientation
+from segflow.images.image_files import write_image
 from segflow.images.studies import find_images
 from segflow.metrics.measure import measure
 from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
 from segflow.storage.files import key_of, open_atomically, read_contract, versions, write_json, write_text
-from segflow.storage.probabilities import write_probabilities
+from segflow.storage.probabilities import read_probabilities, write_probabilities
 from segflow.storage.results import ResultFolder, open_journal
+
+_IMAGES = "probability images"
+#: What may be wanted besides the label maps.
+_WANTED = ("probabilities", _IMAGES, "statistics", "preview")
 
 if TYPE_CHECKING:  # these need torch, and the command line's help does not
     from segflow.prediction.predictor import Predictor, ReadyCase
@@ -108,7 +114,7 @@ class _Job:
     def predict(self, item: _Ready) -> _Labelled:
         """Its label map; probabilities are written at once, as they come plane by plane."""
         record = item.content.record
-        if "probabilities" not in self.wanted:
+        if not {"probabilities", _IMAGES} & {*self.wanted}:
             return _Labelled(item.case, item.key, record, self.predictor.label(item.content), item.image)
         file = self.outputs.optional("probabilities", item.case)
         n_outputs = self.predictor.labels.n_outputs
@@ -120,10 +126,19 @@ class _Job:
         """Write the label map and what belongs to it, remove what an earlier call added, and note that it is done."""
         case, geometry = item.case, item.record.geometry
         found = self.predictor.postprocess(item.labels, geometry.spacing_mm)
+        labels, file = self.predictor.labels, self.outputs.labels(case)
         files = {kind: self.outputs.optional(kind, case) for kind in OPTIONAL}
+        images = self.outputs.probability_images(case, labels.n_outputs)
+        for number, image in enumerate(images):
+            if _IMAGES in self.wanted:
+                (own,) = read_probabilities(
+                    files["probabilities"], has_regions=labels.has_regions, target=number
+                )
+                write_image(image, own, geometry)
+            else:
+                image.unlink(missing_ok=True)
         for kind in OPTIONAL.keys() - self.wanted:
             files.pop(kind).unlink(missing_ok=True)
-        labels, file = self.predictor.labels, self.outputs.labels(case)
         if self.format == "image":
             write_labels(file, found, geometry)
         else:
@@ -133,7 +148,7 @@ class _Job:
             write_json(files["statistics"], [row.model_dump(mode="json") for row in rows])
         if item.image is not None and "preview" in self.wanted:
             _draw(files["preview"], item, item.image, found, labels)
-        noted = (file, *files.values())
+        noted = (file, *files.values(), *(images if _IMAGES in self.wanted else ()))
         made = self.journal.note(case.identifier, item.key, files=noted)
         return PredictedCase(key=item.key, files=made.files)
 
@@ -151,7 +166,9 @@ def predict(
     step: float | None = None,
     mirroring: Annotated[bool | None, Parameter(negative="--no-mirroring")] = None,
     precision: Precision | None = None,
-    save_probabilities: bool = False,
+    save_probabilities: Annotated[
+        list[Literal["npz", "nifti"]] | None, Parameter(consume_multiple=(0, 2), negative=())
+    ] = None,
     statistics: bool = False,
     preview: bool = False,
     resume: bool = False,
@@ -181,7 +198,9 @@ def predict(
         step: Tile distance as a share of the patch (default: the model's).
         mirroring: Average over mirrored inputs (default: the model's).
         precision: Of the networks' arithmetic (default: the model's); bfloat16 is fast on CPUs that have units for it.
-        save_probabilities: Also write OUTPUT/probabilities/IDENTIFIER.npz.
+        save_probabilities: Also write OUTPUT/probabilities/IDENTIFIER.npz; or with nifti a file of float32 for each
+            class or region, IDENTIFIER_0000.nii.gz, ..., in the geometry of the image; npz nifti writes both. They
+            are multiples of 1/255.
         statistics: Also write OUTPUT/statistics.csv and .json: voxels, volume and mean intensities of every class.
         preview: Also draw OUTPUT/preview/IDENTIFIER.png.
         resume: Leave alone what an earlier call has made of the same model, options and images.
@@ -219,11 +238,7 @@ def predict(
     _check_format(format, inputs)
     report = outputs.of_call("prediction", ".json")
     unfinished = report.with_name(f"{report.stem}.unfinished")
-    wanted = [
-        kind
-        for kind, is_wanted in zip(OPTIONAL, (save_probabilities, statistics, preview), strict=True)
-        if is_wanted
-    ]
+    wanted = _wanted(save_probabilities, statistics=statistics, preview=preview)
     known = outputs.known() if resume else {}
     outputs.remove_tables()
     if not resume:
@@ -236,7 +251,7 @@ def predict(
         *(f"{name} {number}" for name, number in versions().items()),
         f"{predictor.device} {' '.join([*wanted, format])}",
     )
-    _announce(predictor, inputs, suggest=not fast)
+    announce(predictor, inputs, suggest=not fast)
     with open_journal(unfinished, known=known) as journal:
         job = _Job(
             predictor=predictor,
@@ -268,6 +283,15 @@ def predict(
         raise PredictionError("\n".join(failed.values()))
 
 
+def _wanted(
+    probabilities: list[Literal["npz", "nifti"]] | None, *, statistics: bool, preview: bool
+) -> list[str]:
+    """Those of `_WANTED` that are asked for; --save-probabilities alone asks for npz."""
+    kept = ["npz"] if probabilities == [] else probabilities or []
+    asked = ("npz" in kept, "nifti" in kept, statistics, preview)
+    return [kind for kind, is_asked in zip(_WANTED, asked, strict=True) if is_asked]
+
+
 def _check_format(wanted: str, inputs: Inputs) -> None:
     """Refuse objects of a study for images that belong to none."""
     other = next((c.images[0] for c in inputs.cases.values() if format_of(c.images[0]) != DICOM), None)
@@ -285,37 +309,6 @@ def _origin(predictor: Predictor, model: Path) -> Origin:
         version=versions()["segflow"],
         codes=read_codes(model / "codes.csv"),
     )
-
-
-def _announce(predictor: Predictor, inputs: Inputs, *, suggest: bool) -> None:
-    """Say how many forward passes the cases take, as far as their headers can be read."""
-    from segflow.prediction.passes import passes_of
-
-    counted = []
-    for case in inputs.cases.values():
-        with suppress(SegflowError, OSError):  # it is reported when its voxels are read
-            counted.append(passes_of(predictor, read_geometry(case.images[0], case=case.identifier)))
-    for passes in zip(*counted, strict=True):
-        one, tiles = passes[0], _number([p.tiles for p in passes], "tile")
-        times = f"x {_number([one.mirrorings], 'mirroring')} x {_number([one.networks], 'fold')}"
-        total = _number([p.total for p in passes], "forward pass")
-        _say(f"{one.configuration}: {tiles} {times} = {total} per case")
-    every, fewest = (sum(getattr(p, name) for ps in counted for p in ps) for name in ("total", "tiles"))
-    hint = f"; with --fast at most {fewest:,}" if suggest and fewest < every else ""
-    if counted:
-        _say(f"{_number([len(counted)], 'case')}: at most {_number([every], 'forward pass')}{hint}")
-
-
-def _say(line: str) -> None:
-    console.print(line)
-    logger.info("%s", line)
-
-
-def _number(values: list[int], word: str) -> str:
-    """One number with its noun, or the smallest and the largest of several."""
-    low, high = min(values), max(values)
-    plural = f"{word}es" if word.endswith("s") else f"{word}s"
-    return f"{low:,} to {high:,} {plural}" if low < high else f"{low:,} {word if low == 1 else plural}"
 
 
 def _draw(file: Path, item: _Labelled, image: Image, found: LabelMap, labels: Labels) -> None:

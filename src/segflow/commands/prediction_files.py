@@ -98,6 +98,13 @@ class Outputs:
             return self.folder / kind / f"{case.identifier}{OPTIONAL[kind]}"
         return self._beside(f"{kind}{OPTIONAL[kind]}")
 
+    def probability_images(self, case: Case, n: int) -> list[Path]:
+        """One for each of n classes or regions, numbered as channels are."""
+        if self.single is not None:
+            return [self._beside(f"probabilities_{number:04d}.nii.gz") for number in range(n)]
+        folder = self.folder / "probabilities"
+        return [folder / f"{case.identifier}_{number:04d}.nii.gz" for number in range(n)]
+
     def of_call(self, kind: str, ending: str) -> Path:
         """A file about all cases of the call, such as prediction.json."""
         if self.single is not None:

@@ -121,10 +121,15 @@ def read_placement(path: Path) -> tuple[Box, Shape3, tuple[int, int, int]]:
     return box, tuple(shape), tuple(transpose)
 
 
-def read_probabilities(path: Path, *, has_regions: bool) -> Scores:
-    """Read a file of `write_probabilities` as a whole.
+def read_probabilities(path: Path, *, has_regions: bool, target: int | None = None) -> Scores:
+    """Read a file of `write_probabilities` as a whole, or one class or region of it.
 
     Outside the crop all regions have probability 0; of classes, the background has 1.
+
+    Args:
+        path: The file.
+        has_regions: Whether the targets are regions.
+        target: The place of the only one to read.
 
     Returns:
         (k, z, y, x), float32, on the raw image's grid.
@@ -135,8 +140,9 @@ def read_probabilities(path: Path, *, has_regions: bool) -> Scores:
     Source: method.md section 17.
     """
     with _damage_named(path):
-        inside = np.concatenate(list(probability_slabs(path)), axis=1)
+        wanted = slice(None) if target is None else slice(target, target + 1)
+        inside = np.concatenate([slab[wanted] for slab in probability_slabs(path)], axis=1)
         box, shape, transpose = read_placement(path)
         if [end - start for start, end in box] != [*inside.shape[1:]]:
             raise ValueError("its crop does not have its size")
-    return uncrop_probabilities(inside, box, shape, transpose, has_regions=has_regions)
+    return uncrop_probabilities(inside, box, shape, transpose, has_regions=has_regions or bool(target))
