@@ -228,3 +228,26 @@ def test_an_edited_plan_for_other_channels(plan_of, call, tmp_path, capsys):
 def test_help_says_what_a_recipe_is(verb, said, capsys):
     assert main([verb, "--help"]) == 0
     assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_networks_of_another_plan(plan_of, tmp_path):
+    """To fine-tune them: patches fit their strides, all else is of the data."""
+    own, file = plan_of(), tmp_path / "other.json"
+    content = json.loads((tmp_path / "plans.json").read_text())
+    network = content["configurations"]["2d"]["architecture"]["arch_kwargs"]
+    content["configurations"] = {"2d": content["configurations"]["2d"]}
+    content["configurations"]["2d"]["spacing"] = [9.0, 9.0]
+    network["strides"][1] = [4, 2]
+    content["configurations"]["2d"]["patch_size"] = [256, 256]
+    file.write_text(json.dumps(content))
+    made = plan_of("--architecture-of", file)
+    changed, before = made.configurations["2d"], own.configurations["2d"]
+    assert changed.architecture.strides[1] == (4, 2)
+    assert changed.spacing_mm == before.spacing_mm
+    divisor = 2 * 2 ** (len(before.architecture.strides) - 1)
+    assert 0 <= changed.patch_shape[0] - before.patch_shape[0] < divisor
+    assert changed.patch_shape[0] % divisor == 0
+    assert changed.patch_shape[1] == before.patch_shape[1]
+    assert {k: v for k, v in made.configurations.items() if k != "2d"} == {
+        k: v for k, v in own.configurations.items() if k != "2d"
+    }

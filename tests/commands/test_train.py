@@ -20,11 +20,11 @@ from stage_calls import call, train_words
 
 from segflow.commands.main import main
 from segflow.contracts.model import NetworkCard
-from segflow.network.unet import UNet
+from segflow.network.unet import UNet, build_network
 from segflow.nnunet.checkpoints import save_nnunet_checkpoint
 from segflow.nnunet.parts import read_configuration
 from segflow.storage.files import read_contract
-from segflow.storage.weights import load_network, load_tensors
+from segflow.storage.weights import load_network, load_tensors, save_network
 
 
 def start_training(folder, name, log, line, *words):
@@ -207,13 +207,35 @@ def test_fine_tuning_from_weights_of_segflow_and_of_nnunet(ready):
     save_nnunet_checkpoint(ready / "first.pth", network.state_dict(), card, mirroring=True)
     call(*train_words(ready, "fresh", *SHORT, TINY_STEPS))
     given, fresh = weights_of(ready, "first"), weights_of(ready, "fresh")
-    for file in (ready / "first" / "model.pt", ready / "first.pth"):
+    save_network(ready / "first.safetensors", card, network.state_dict())
+    for file in (ready / "first" / "model.pt", ready / "first.pth", ready / "first.safetensors"):
         setting = f'training.pretrained={{"2d":"{file}","3d_fullres":"nowhere.pt"}}'
         call(*train_words(ready, "tuned", *SHORT, TINY_STEPS, setting))
         for name, tensor in weights_of(ready, "tuned").items():
             expected = (fresh if "seg_layers" in name else given)[name]
             torch.testing.assert_close(tensor, expected, rtol=1e-6, atol=1e-6, msg=name)
             assert not torch.equal(given[name], fresh[name]) or name.endswith("bias"), name
+
+
+def test_fine_tuning_from_other_channels_classes_spacing_and_patch(ready):
+    """Weights of two channels and seven classes, whose plan differed."""
+    call(*train_words(ready, "first", *SHORT))
+    card, _ = load_network(ready / "first" / "model.pt")
+    configuration = card.configuration.model_copy(update={"spacing_mm": (9.0, 9.0), "patch_shape": (32, 32)})
+    other = build_network(configuration.architecture, input_channels=2, output_channels=8, seed=3)
+    changes = {"configuration": configuration, "input_channels": 2, "n_outputs": 8}
+    save_network(ready / "other.safetensors", card.model_copy(update=changes), other.state_dict())
+    setting = f"training.pretrained={ready / 'other.safetensors'}"
+    call(*train_words(ready, "tuned", *SHORT, TINY_STEPS, setting), "--log", ready / "tuned.log")
+    found, given = weights_of(ready, "tuned"), other.state_dict()
+    stem = "encoder.stages.0.0.conv.weight"
+    torch.testing.assert_close(found[stem], given.pop(stem).sum(dim=1, keepdim=True), rtol=1e-5, atol=1e-5)
+    for name in (name for name in given if "seg_layers" not in name):
+        torch.testing.assert_close(found[name], given[name], rtol=1e-5, atol=1e-5)
+    said = (ready / "tuned.log").read_text()
+    assert "weights of a network of 2 channels and 8 outputs" in said
+    assert "spacing_mm was (9.0, 9.0), and is (" in said
+    assert "patch_shape was (32, 32), and is (" in said
 
 
 def test_pretrained_weights_are_part_of_the_job(ready):

@@ -7,7 +7,7 @@ from torch import nn
 
 from segflow.contracts.errors import TrainingError
 from segflow.network.unet import build_network
-from segflow.network.weights import initialise_, load_weights_
+from segflow.network.weights import adapted_stem, initialise_, load_weights_
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,29 @@ def test_every_tensor_that_does_not_fit_is_listed_and_nothing_changes(heads):
 def test_other_classes_are_another_network_with_its_heads():
     with pytest.raises(TrainingError, match=r"seg_layers.0.bias: 3 here, 5 there"):
         load_weights_(network(), network(outputs=5).state_dict(), where="x")
+
+
+@pytest.mark.parametrize("encoder", ["plain", "residual"])
+@pytest.mark.parametrize(("there", "here"), [(1, 3), (3, 1), (2, 3), (2, 2)])
+def test_a_stem_for_other_channels(encoder, there, here):
+    """Images of equal channels have the same feature maps in both networks; all else is as it was."""
+    plan = PLAN.model_copy(update={"encoder": encoder})
+    given, own = network(plan, channels=there, seed=1), network(plan, channels=here, seed=2)
+    adapted = adapted_stem(own, given.state_dict())
+    load_weights_(own, adapted, where="x")
+    image = torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    expected, found = given(image.expand(-1, there, -1, -1)), own(image.expand(-1, here, -1, -1))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    changed = [name for name, tensor in given.state_dict().items() if adapted[name].shape != tensor.shape]
+    assert len(changed) == (there != here)
+    if there == here:
+        assert all(torch.equal(adapted[name], tensor) for name, tensor in given.state_dict().items())
+
+
+def test_a_stem_of_other_features_or_kernels_is_refused():
+    wider = PLAN.model_copy(update={"features": (6, 8, 16)})
+    given = network(wider, channels=2).state_dict()
+    with pytest.raises(
+        TrainingError, match=r"stages\.0\.0\.conv\.weight: 4 x 1 x 3 x 3 here, 6 x 1 x 3 x 3 there"
+    ):
+        load_weights_(own := network(), adapted_stem(own, given), where="x")

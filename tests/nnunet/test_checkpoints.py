@@ -50,7 +50,8 @@ def test_a_checkpoint_of_nnunet(tmp_path):
     found = load_nnunet_checkpoint(tmp_path / "a.pth")
     assert_same(found.weights)
     assert (found.trainer, found.configuration, found.epochs) == ("nnUNetTrainer", "3d_fullres", 3)
-    assert found.mirroring
+    assert found.mirroring == ("z", "y", "x")
+    assert found.card is None
 
 
 def test_a_weights_file_of_segflow(tmp_path):
@@ -63,7 +64,8 @@ def test_written_and_read(tmp_path, mirroring):
     save_nnunet_checkpoint(tmp_path / "a.pth", STATE, CARD, mirroring=mirroring)
     found = load_nnunet_checkpoint(tmp_path / "a.pth")
     assert_same(found.weights)
-    assert (found.configuration, found.epochs, found.mirroring) == ("3d_fullres", 5, mirroring)
+    assert (found.configuration, found.epochs, found.card) == ("3d_fullres", 5, CARD)
+    assert found.mirroring == (("z", "y", "x") if mirroring else ())
     content = load_tensors(tmp_path / "a.pth")  # plain data throughout
     assert content["inference_allowed_mirroring_axes"] == ((0, 1, 2) if mirroring else None)
     assert content["init_args"]["fold"] == 1

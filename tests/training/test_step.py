@@ -103,9 +103,9 @@ def test_initial_weights_depend_on_the_seed_alone():
     assert not torch.equal(a["encoder.stages.0.0.conv.weight"], c["encoder.stages.0.0.conv.weight"])
 
 
-def with_weights_of(**changes):
+def with_weights_of(*, adapts_stem=False, **changes):
     weights = Learner(make_job(**changes)).weights()
-    pretrained = Pretrained(weights=weights, digest="abc", where="first.pt")
+    pretrained = Pretrained(weights=weights, digest="abc", where="first.pt", adapts_stem=adapts_stem)
     return dataclasses.replace(make_job(), pretrained=pretrained)
 
 
@@ -114,6 +114,16 @@ def test_pretrained_weights_with_fresh_heads():
     fresh = Learner(make_job()).weights()
     expected = {n: fresh[n] if "seg_layers" in n else t for n, t in job.pretrained.weights.items()}
     assert_same(Learner(job).weights(), expected)
+
+
+def test_pretrained_weights_of_other_channels():
+    """As of two channels more, which a cascade's previous stage has."""
+    job = with_weights_of(adapts_stem=True, previous_stage="3d_lowres", seed=5)
+    stem, found = "encoder.stages.0.0.conv.weight", Learner(job).weights()
+    given = dict(job.pretrained.weights)
+    assert given[stem].shape[1] == 3
+    torch.testing.assert_close(found[stem], given.pop(stem).sum(dim=1, keepdim=True))
+    assert all(torch.equal(found[name], tensor) for name, tensor in given.items() if "seg_layers" not in name)
 
 
 def test_pretrained_weights_of_another_network():

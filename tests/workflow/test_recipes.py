@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
 from fingerprint_samples import fingerprint_of
+from safetensors.numpy import save
 
 from segflow.contracts.errors import ConfigurationError, PlanError
 from segflow.nnunet.plans import plan_to_json
@@ -376,6 +378,8 @@ def test_the_content_of_weights_counts_and_neither_name_nor_age(file):
         ConfigurationError, match=r"'training\.pretrained': .*model\.pt is damaged or holds no weights"
     ):
         plans_of(training={"pretrained": {"2d": weights}})
+    Path(weights).write_bytes(save({"a": np.zeros(1)}))
+    plans_of(training={"pretrained": {"2d": weights}})
     with ZipFile(weights, "w") as archive:
         archive.writestr("weights", "1")
     plans_of(training={"pretrained": {"2d": weights}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def plan(
     parts: OutputFolder | None = None,
     gpu_memory: float | None = None,
     spacing: tuple[float, float, float] | None = None,
+    architecture_of: InputFile | None = None,
     edited: InputFile | None = None,
     forecast: Annotated[bool, Parameter(negative="--no-forecast")] = True,
     values: Settings = DEFAULTS,
@@ -45,6 +47,8 @@ def plan(
         parts: Folder for a file per configuration and stage, for the workflow.
         gpu_memory: Plan for a GPU of so many GB.
         spacing: Target spacing of 3d_fullres in mm along the axes Z, Y, X of the images, in place of the rule's.
+        architecture_of: Take the networks of the configurations of this plans.json, to fine-tune them; a patch grows to
+            fit their strides.
         edited: Take this plans.json, which somebody has edited, and plan nothing.
         forecast: Say also what its trainings will cost, by timing a few steps on this machine; see segflow forecast.
         values: Section "planning"; the forecast reads all.
@@ -60,6 +64,7 @@ def plan(
     ]
     if edited is None:
         made = make_plan(measured, about, parse_settings(PlannerRecipe, "planning", words))
+        made = made if architecture_of is None else _with_architectures(made, architecture_of)
     else:
         made = _edited(edited, about, words)
     # The workflow's plan holds what its rules know of, and no more.
@@ -84,6 +89,23 @@ def plan_input(file: Path) -> PlanInput:
         file_ending=str(description["file_ending"]),
         reader=description.get("overwrite_image_reader_writer"),
     )
+
+
+def _with_architectures(made: Plan, file: Path) -> Plan:
+    """A plan with the networks of another one's configurations of the same names."""
+    others = read_plan(file).configurations
+    found = {}
+    for name, configuration in made.configurations.items():
+        if name in others and others[name].dimensions == configuration.dimensions:
+            network = others[name].architecture
+            divisors = map(math.prod, zip(*network.strides, strict=True))
+            edges = zip(configuration.patch_shape, divisors, strict=True)
+            patch = tuple(math.ceil(edge / divisor) * divisor for edge, divisor in edges)
+            changes = {"architecture": network, "patch_shape": patch}
+            found[name] = configuration.model_copy(update=changes)
+    if not found:
+        raise PlanError(f"{file} has none of the configurations {', '.join(made.configurations)}")
+    return made.model_copy(update={"configurations": made.configurations | found})
 
 
 def _edited(file: Path, dataset: PlanInput, words: list[str]) -> Plan:

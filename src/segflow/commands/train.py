@@ -88,7 +88,7 @@ def train(
         fold: Its number, from 0, or "all", which trains on every case.
         prepared: prepared.json of the prepared cases.
         previous_stage: Manifest of the previous stage's labels (cascade).
-        pretrained: Weights to begin with: segflow's model.pt or nnU-Net's checkpoint.
+        pretrained: Weights to begin with: of segflow's (model.pt, fold_0.safetensors) or nnU-Net's checkpoint.
         output: Weights file.
         history: training.csv, a row per epoch; it grows while the network is trained.
         work: Folder for checkpoints of an unfinished training.
@@ -132,7 +132,7 @@ def train(
         device=chosen,
         seed=seed,
         workers=default_workers(threads, devices) if workers is None else workers,
-        pretrained=_pretrained(pretrained or recipe.pretrained_file(planned.name)),
+        pretrained=_pretrained(pretrained or recipe.pretrained_file(planned.name), planned),
         checkpoint_s=60 * checkpoint_minutes,
         augment=augment,
         deterministic=deterministic,
@@ -238,15 +238,37 @@ def _shared_among(device: str, gpus: int) -> tuple[str, ...]:
     return tuple(f"{device}:{i}" for i in range(gpus)) if device == "cuda" and gpus > 1 else (device,)
 
 
-def _pretrained(file: Path | str | None) -> Pretrained | None:
-    """Weights to begin with. Under another name, the same file gives the same training."""
+def _pretrained(file: Path | str | None, planned: Configuration) -> Pretrained | None:
+    """Weights to begin with. Under another name, the same file gives the same training.
+
+    What the networks do not share, and no tensor shows, is said.
+    """
     if file is None:
         return None
-    from segflow.nnunet.checkpoints import load_weights
+    from segflow.nnunet.checkpoints import load_weights_and_card
     from segflow.training.job import Pretrained
 
-    weights = load_weights(Path(file))
-    return Pretrained(weights=weights, digest=digest_of(Path(file)), where=str(file))
+    weights, card = load_weights_and_card(Path(file))
+    stages = {planned.previous_stage}
+    if card is not None:
+        stages.add(card.configuration.previous_stage)
+        _say_differences(file, card, planned)
+    return Pretrained(
+        weights=weights,
+        digest=digest_of(Path(file)),
+        where=str(file),
+        adapts_stem=stages == {None},  # the further channels of a cascade are labels
+    )
+
+
+def _say_differences(file: Path | str, card: NetworkCard, planned: Configuration) -> None:
+    logger.info(
+        "%s: weights of a network of %d channels and %d outputs", file, card.input_channels, card.n_outputs
+    )
+    for key in ("spacing_mm", "patch_shape", "normalization", "mask_normalization", "batch_dice"):
+        there, here = getattr(card.configuration, key), getattr(planned, key)
+        if there != here:
+            logger.info("%s: %s was %s, and is %s now", file, key, there, here)
 
 
 def with_overrides(

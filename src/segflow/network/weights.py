@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from segflow.contracts.errors import TrainingError
 from segflow.network.blocks import LEAK, ResidualBlock
 
-__all__ = ["check_finite", "check_weights", "initialise_", "listed", "load_weights_"]
+__all__ = ["adapted_stem", "check_finite", "check_weights", "initialise_", "listed", "load_weights_"]
 
 
 def initialise_(network: nn.Module, generator: torch.Generator) -> None:
@@ -42,6 +42,26 @@ def initialise_(network: nn.Module, generator: torch.Generator) -> None:
 
 #: Layers that depend on the classes. Source: method.md section 24.
 _HEAD: Final = "decoder.seg_layers."
+#: The convolution that sees the image, of a residual encoder and of a plain one.
+_STEMS: Final = ("encoder.stem.conv.weight", "encoder.stages.0.0.conv.weight")
+
+
+def adapted_stem(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights for a network of another number of input channels.
+
+    Every channel gets the same share of the sum over the channels there, so that an image whose channels are equal
+    gives the same feature maps.
+
+    Args:
+        network: The network that is to get the weights.
+        weights: Of a network that sees other channels; of any other one they are returned as they are.
+    """
+    own, found = network.state_dict(), dict(weights)
+    stem = next(name for name in _STEMS if name in own)
+    if stem in found and found[stem].shape != own[stem].shape:
+        summed, channels = found[stem].sum(dim=1, keepdim=True), own[stem].shape[1]
+        found[stem] = (summed / channels).repeat_interleave(channels, dim=1)
+    return found
 
 
 def load_weights_(

@@ -29,6 +29,7 @@ __all__ = [
     "NnunetCheckpoint",
     "load_nnunet_checkpoint",
     "load_weights",
+    "load_weights_and_card",
     "save_nnunet_checkpoint",
 ]
 
@@ -91,7 +92,15 @@ _ALLOWED: Final[list[Callable[..., Any] | tuple[Callable[..., Any], str]]] = [
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Weights from segflow's model.pt or nnU-Net's checkpoint_final.pth: tensors on the CPU, under segflow's names.
+    """Weights of a file of segflow or of nnU-Net's checkpoint_final.pth; see `load_weights_and_card`."""
+    return load_weights_and_card(path)[0]
+
+
+def load_weights_and_card(path: Path) -> tuple[dict[str, Tensor], NetworkCard | None]:
+    """Weights from segflow's model.pt or fold_0.safetensors or nnU-Net's checkpoint_final.pth, and the network's card.
+
+    Returns:
+        Tensors on the CPU, under segflow's names; the card, unless nnU-Net has written the file.
 
     Raises:
         PredictionError: The file is missing, damaged, holds more than tensors and plain data, or is neither.
@@ -101,9 +110,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """
     content = _load(path)
     if is_state(content.get(_NNUNET_WEIGHTS)):
-        return from_nnunet(content[_NNUNET_WEIGHTS], where=str(path))
+        return from_nnunet(content[_NNUNET_WEIGHTS], where=str(path)), _card(content.get(_CARD), path)
     if is_state(content.get(_WEIGHTS)):
-        return dict(content[_WEIGHTS])
+        return dict(content[_WEIGHTS]), _card(content.get("card"), path)
     raise PredictionError(
         f"{path} is neither a weights file of segflow (model.pt) nor a checkpoint of nnU-Net (checkpoint_final.pth)"
     )
@@ -118,7 +127,6 @@ def load_nnunet_checkpoint(path: Path) -> NnunetCheckpoint:
     weights = from_nnunet(content[_NNUNET_WEIGHTS], where=str(path))
     mirrored = content.get("inference_allowed_mirroring_axes") or ()
     axes = _AXES[max(5 - max((tensor.ndim for tensor in weights.values()), default=5), 0) :]
-    text = content.get(_CARD)
     return NnunetCheckpoint(
         weights=weights,
         trainer=str(content.get("trainer_name")),
@@ -127,11 +135,7 @@ def load_nnunet_checkpoint(path: Path) -> NnunetCheckpoint:
         mirroring=tuple(
             axis for axis in _AXES if mirrored and (axis not in axes or axes.index(axis) in mirrored)
         ),
-        card=None
-        if text is None
-        else NetworkCard.parse(
-            parse_json(str(text), path, error=PredictionError), where=str(path), error=PredictionError
-        ),
+        card=_card(content.get(_CARD), path),
     )
 
 
@@ -166,3 +170,10 @@ def save_nnunet_checkpoint(
 def _load(path: Path) -> dict[str, Any]:
     with torch.serialization.safe_globals(_ALLOWED):
         return load_tensors(path)
+
+
+def _card(text: object, path: Path) -> NetworkCard | None:
+    if text is None:
+        return None
+    content = parse_json(str(text), path, error=PredictionError)
+    return NetworkCard.parse(content, where=str(path), error=PredictionError)

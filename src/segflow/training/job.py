@@ -30,11 +30,13 @@ class Pretrained:
         weights: In segflow's names.
         digest: Of their file.
         where: The file, for messages.
+        adapts_stem: They may be of a network of other channels; without, these are refused.
     """
 
     weights: Mapping[str, Tensor]
     digest: str
     where: str
+    adapts_stem: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

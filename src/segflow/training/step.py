@@ -18,7 +18,7 @@ from segflow.losses.compound import build_loss
 from segflow.network.device import has_compiler
 from segflow.network.group import SINGLE, Group
 from segflow.network.unet import arranged, build_network, memory_format
-from segflow.network.weights import load_weights_
+from segflow.network.weights import adapted_stem, load_weights_
 from segflow.training.job import TrainingJob
 from segflow.training.monitor import count_overlap
 from segflow.training.optimizer import build_optimizer, learning_rate
@@ -50,7 +50,10 @@ class Learner:
             seed=job.seed,
         )
         if job.pretrained is not None:
-            load_weights_(network, job.pretrained.weights, where=job.pretrained.where, heads=False)
+            given = job.pretrained.weights
+            if job.pretrained.adapts_stem:
+                given = adapted_stem(network, given)
+            load_weights_(network, given, where=job.pretrained.where, heads=False)
         self._device = torch.device(job.device)
         self._layout = memory_format(network.dimensions, self._device.type)
         self.network = arranged(network, job.device)

@@ -236,10 +236,13 @@ def _check_names(config: WorkflowConfig, recipes: Mapping[str, Recipe], names: t
 
 
 def _check_weights(file: str, where: str) -> None:
-    """Refuse what is no archive, as torch writes weights; whether they fit is seen when the network is there."""
+    """Refuse what is neither an archive, as torch writes, nor safetensors; whether it fits is seen with the network."""
     if not Path(file).is_file():
         raise ConfigurationError(f"{where}: there is no file {file}")
-    if not is_zipfile(file):
+    with Path(file).open("rb") as opened:
+        is_safetensors = opened.read(9)[8:] == b"{"  # after the length of its header
+    if not is_safetensors and not is_zipfile(file):
         raise ConfigurationError(
-            f"{where}: {file} is damaged or holds no weights; name a model.pt of segflow or a checkpoint of nnU-Net"
+            f"{where}: {file} is damaged or holds no weights; name one of segflow (model.pt, fold_0.safetensors) or "
+            "a checkpoint of nnU-Net"
         )
