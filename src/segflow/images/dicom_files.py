@@ -143,17 +143,17 @@ def header_of(file: Path) -> Header:
     return header
 
 
-def slices_of(file: Path) -> tuple[Path, ...]:
-    """All files of the series that a file stands for, sorted by name.
+def slices_of(file: Path) -> dict[Path, Header]:
+    """All files of the series that a file stands for, sorted by name, with their tags.
 
     Raises:
         DatasetError: A file of the folder cannot be read.
     """
     own = header_of(file)
     if is_multiframe(own):
-        return (file,)
+        return {file: own}
     others = _headers(file.parent).items()
-    return tuple(one for one, header in others if _key(header) == _key(own) and not is_multiframe(header))
+    return {one: header for one, header in others if _key(header) == _key(own) and not is_multiframe(header)}
 
 
 def headers_below(folder: Path) -> dict[Path, Header]:
