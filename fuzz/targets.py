@@ -107,6 +107,8 @@ TARGETS: dict[str, Target] = {
     "plans": Target("plans.json", texts.plan),
     "command": Target("words", texts.command),
     "weights": Target("model.pt", stored.weights),
+    "packed_weights": Target("fold_0.safetensors", stored.weights),
+    "nnunet_postprocessing": Target("postprocessing.json", stored.nnunet_postprocessing),
     "pretrained": Target("model.pt", stored.pretrained),
     "nnunet_checkpoint": Target("checkpoint_final.pth", stored.nnunet_checkpoint),
     "checkpoint": Target("checkpoint.pt", stored.checkpoint),
