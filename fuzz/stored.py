@@ -12,6 +12,7 @@ from segflow.contracts.errors import PredictionError, SegflowError
 from segflow.contracts.fingerprint import CaseExtent, CaseMeasurement
 from segflow.contracts.model import ModelCard
 from segflow.nnunet.checkpoints import load_nnunet_checkpoint, load_weights
+from segflow.nnunet.postprocessing import read_postprocessing
 from segflow.storage.cases import CaseStore, _opened, _read_data
 from segflow.storage.files import digest_of, read_contract, write_text
 from segflow.storage.measurements import keep_or_measure
@@ -34,6 +35,10 @@ def pretrained(file: Path) -> object:
 
 def nnunet_checkpoint(file: Path) -> object:
     return _in_one_line(load_nnunet_checkpoint, file)
+
+
+def nnunet_postprocessing(file: Path) -> object:
+    return read_postprocessing(file)
 
 
 def _in_one_line(load: Callable[[Path], object], file: Path) -> object:

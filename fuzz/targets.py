@@ -20,8 +20,20 @@ from pathlib import Path
 from random import Random
 
 from fuzz import nifti, stored, texts
+from segflow.contracts.case import Geometry
 from segflow.images.cases import read_image
+from segflow.images.dicom_labels import label_map, names_of
 from segflow.images.formats import geometry_of_picture
+
+#: Of the image that the seeds of label objects belong to.
+GRID = Geometry(
+    shape=(2, 4, 5),
+    spacing_mm=(2.5, 1.1, 0.8),
+    file_dimensions=3,
+    file_spacing_mm=(0.8, 1.1, 2.5),
+    origin_mm=(-31.0, 12.5, 140.25),
+    direction=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,10 @@ class Target:
 
 def _image(file: Path) -> object:
     return read_image([file], case="a")
+
+
+def _dicom_labels(file: Path) -> object:
+    return names_of(file), label_map([file], {"c1": 1, "c2": 2}, GRID)
 
 
 def _header_and_voxels(file: Path) -> object:
@@ -80,6 +96,8 @@ TARGETS: dict[str, Target] = {
     },
     "nii_gz": Target("a_0000.nii.gz", _image, _gunzip, partial(gzip.compress, mtime=0)),
     "png": Target("a_0000.png", _image, bytes, _png_checksums),
+    "dicom": Target("a.dcm", _image),
+    "dicom_labels": Target("seg.dcm", _dicom_labels),
     "side_file": Target("a.json", _side_file),
     "mhd": Target("a_0000.mhd", _header_and_voxels),
     "dataset": Target("dataset.json", texts.description),
@@ -89,6 +107,8 @@ TARGETS: dict[str, Target] = {
     "plans": Target("plans.json", texts.plan),
     "command": Target("words", texts.command),
     "weights": Target("model.pt", stored.weights),
+    "packed_weights": Target("fold_0.safetensors", stored.weights),
+    "nnunet_postprocessing": Target("postprocessing.json", stored.nnunet_postprocessing),
     "pretrained": Target("model.pt", stored.pretrained),
     "nnunet_checkpoint": Target("checkpoint_final.pth", stored.nnunet_checkpoint),
     "checkpoint": Target("checkpoint.pt", stored.checkpoint),

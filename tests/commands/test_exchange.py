@@ -282,6 +282,11 @@ def test_the_post_processing_that_nnunet_has_noted(results, tmp_path, capsys):
         capsys, "import-model", results, "--postprocessing", other, "--output", tmp_path / "refused"
     )
     assert "segflow has no post-processing fill_everything" in said
+    other.write_text(json.dumps(noted(2) | {"postprocessing_fns": []}))
+    said = said_by(
+        capsys, "import-model", results, "--postprocessing", other, "--output", tmp_path / "refused"
+    )
+    assert "must be as many" in said
 
 
 def test_a_cascade_needs_its_previous_stage(results, tmp_path, capsys):

@@ -22,7 +22,6 @@ from segflow.images.cases import read_image
 from segflow.images.dataset import read_dataset
 from segflow.images.dicom_concepts import Origin
 from segflow.images.dicom_writing import write_dicom
-from segflow.nnunet.folds import read_folds
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "dicom_seg_ct3"
 SLICES = ("ct-3slice_01.dcm", "ct-3slice_02.dcm", "ct-3slice_03.dcm")
@@ -76,8 +75,10 @@ def test_segments_become_labels(kind, tmp_path):
         straight = sitk.Resample(label, image, sitk.Transform(), sitk.sitkNearestNeighbor, 99)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(straight), expected)
         assert volume.GetPixelID() == sitk.sitkInt16
-    for fold in read_folds(tmp_path / "new" / "splits_final.json"):
-        assert len({"P0_20260102", "P0_20270304"} & set(fold.val)) in {0, 2}
+    patients = dict(
+        line.split(",") for line in (tmp_path / "new" / "patients.csv").read_text().splitlines()[1:]
+    )
+    assert patients == {name: name[:2] for name in names}
     call("check", tmp_path / "new", "--workers", 1)
 
 

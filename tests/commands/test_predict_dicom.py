@@ -306,6 +306,9 @@ def test_a_label_map_without_labels(kind, tmp_path):
     empty = np.zeros((7, 9, 11), np.uint8)
     write_dicom(tmp_path / "e.dcm", kind, empty, geometry, source=files[0], origin=origin)
     assert not labels_of(tmp_path / "e.dcm")[1].any()
+    write_dicom(tmp_path / "r.dcm", "dicom-rtstruct", empty, geometry, source=files[0], origin=origin)
+    assert not label_map([tmp_path / "r.dcm"], {"c1": 1, "c2": 2}, geometry).any()
+    assert not any("ContourSequence" in roi for roi in pydicom.dcmread(tmp_path / "r.dcm").ROIContourSequence)
 
 
 def test_anonymous_series(predict, tmp_path):

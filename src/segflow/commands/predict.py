@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
@@ -38,7 +38,7 @@ from segflow.fingerprint.consistency import unusual_spacings
 from segflow.images.cases import read_case, write_labels
 from segflow.images.dataset import Inputs
 from segflow.images.dicom_concepts import Origin, read_codes
-from segflow.images.dicom_writing import DicomFormat, write_dicom
+from segflow.images.dicom_writing import LabelFormat, write_dicom
 from segflow.images.formats import DICOM, digest_of_image, format_of, has_orientation
 from segflow.images.image_files import write_image
 from segflow.images.studies import find_images
@@ -95,7 +95,7 @@ class _Job:
     common: str
     journal: ResultFolder
     spacings: tuple[SpacingMm, ...]
-    format: Literal["image"] | DicomFormat
+    format: LabelFormat
     origin: Origin
 
     def read(self, case: Case) -> _Ready | PredictedCase:
@@ -159,7 +159,7 @@ def predict(
     input: Annotated[list[InputPath], Parameter(alias="-i")],  # noqa: A002  the option's name
     output: Annotated[OutputPath, Parameter(alias="-o")],
     series: list[str] | None = None,
-    format: Literal["image"] | DicomFormat = "image",  # noqa: A002  the option's name
+    format: LabelFormat = "image",  # noqa: A002  the option's name
     fast: bool = False,
     quality: bool = False,
     folds: list[FoldName] | None = None,

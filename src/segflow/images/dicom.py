@@ -120,7 +120,8 @@ def _decoded(file: Path) -> Any:
 def _stack(file: Path) -> _Stack:
     header = header_of(file)
     with naming(file):
-        slices = _frames(header) if is_multiframe(header) else [_single(one) for one in slices_of(file)]
+        files = slices_of(file)
+        slices = _frames(header) if is_multiframe(header) else [_single(*one) for one in files.items()]
         thickness = _thickness(header)
         size = (int(header.Columns), int(header.Rows), len(slices))
         if int(header.get("SamplesPerPixel") or 1) != 1:
@@ -128,8 +129,7 @@ def _stack(file: Path) -> _Stack:
     return _stacked(_sorted(slices), size, thickness)
 
 
-def _single(file: Path) -> _Slice:
-    header = header_of(file)
+def _single(file: Path, header: Header) -> _Slice:
     with naming(file):
         vectors = (header.ImagePositionPatient, header.ImageOrientationPatient, header.PixelSpacing)
         position, axes, pixel_mm = (np.array(vector, float) for vector in vectors)

@@ -143,17 +143,17 @@ def header_of(file: Path) -> Header:
     return header
 
 
-def slices_of(file: Path) -> tuple[Path, ...]:
-    """All files of the series that a file stands for, sorted by name.
+def slices_of(file: Path) -> dict[Path, Header]:
+    """All files of the series that a file stands for, sorted by name, with their tags.
 
     Raises:
         DatasetError: A file of the folder cannot be read.
     """
     own = header_of(file)
     if is_multiframe(own):
-        return (file,)
+        return {file: own}
     others = _headers(file.parent).items()
-    return tuple(one for one, header in others if _key(header) == _key(own) and not is_multiframe(header))
+    return {one: header for one, header in others if _key(header) == _key(own) and not is_multiframe(header)}
 
 
 def headers_below(folder: Path) -> dict[Path, Header]:
@@ -232,20 +232,20 @@ def _key(header: Header) -> tuple[str, str]:
 
 
 def _headers(folder: Path) -> Mapping[Path, Header]:
-    return _read_headers(folder, folder.stat().st_mtime_ns)
+    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    stats = (file.stat() for file in files)
+    return _read_headers(tuple((f, s.st_mtime_ns, s.st_size) for f, s in zip(files, stats, strict=True)))
 
 
 @lru_cache(maxsize=8)
-def _read_headers(folder: Path, _changed_ns: int) -> Mapping[Path, Header]:
-    """By file, sorted by name; files of other formats are left out."""
+def _read_headers(files: tuple[tuple[Path, int, int], ...]) -> Mapping[Path, Header]:
+    """By file; files of other formats are left out. Times of change and sizes are there for the cache."""
     pydicom, _ = dicom_libraries()
     found: dict[Path, Header] = {}
-    for file in sorted(folder.iterdir()):
-        if file.name.startswith(".") or not file.is_file():
-            continue
+    for file, _, size in files:
         if is_dicom(file):
             with naming(file):
                 found[file] = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
-        elif file.suffix.lower() in _ENDINGS or not file.stat().st_size:
+        elif file.suffix.lower() in _ENDINGS or not size:
             raise DatasetError(f"{file} is no DICOM file, or its beginning is lost; replace it, or remove it")
     return found

@@ -162,13 +162,13 @@ def _filled(contours: Sequence[Any], geometry: Geometry, where: str) -> Mask:
     axes = np.reshape(geometry.direction, (3, 3))
     for points in contours:
         index = (points - geometry.origin_mm) @ axes / geometry.file_spacing_mm
-        z = round(float(index[:, 2].mean()))
-        if np.abs(index[:, 2] - z).max() > _BETWEEN_SLICES:
+        height = np.rint(index[:, 2].mean())
+        if not np.isfinite(index).all() or np.abs(index[:, 2] - height).max() > _BETWEEN_SLICES:
             raise DatasetError(
                 f"{where} has a contour that is in no slice of its image; draw it on this image again"
             )
-        if 0 <= z < len(mask):
-            _flip_inside(mask[z], index[:, :2])
+        if 0 <= height < len(mask):
+            _flip_inside(mask[int(height)], index[:, :2])
     return mask
 
 

@@ -71,10 +71,13 @@ def structure_set(labels: LabelMap, geometry: Geometry, headers: Sequence[Header
         _item(
             ReferencedROINumber=number,
             ROIDisplayColor=list(colour_of(number)),
-            ContourSequence=list(_contours(np.isin(labels, members(target)), geometry, images)),
         )
-        for number, (_, target) in enumerate(targets, start=1)
+        for number in range(1, len(targets) + 1)
     ]
+    for item, (_, target) in zip(made.ROIContourSequence, targets, strict=True):
+        contours = list(_contours(np.isin(labels, members(target)), geometry, images))
+        if contours:
+            item.ContourSequence = contours
     return made
 
 

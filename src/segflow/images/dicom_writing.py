@@ -23,9 +23,11 @@ from segflow.images.dicom_labels import volume_of
 from segflow.images.dicom_structures import structure_set
 from segflow.storage.files import open_atomically
 
-__all__ = ["DicomFormat", "write_dicom"]
+__all__ = ["DicomFormat", "LabelFormat", "write_dicom"]
 
 DicomFormat = Literal["dicom-seg", "dicom-labelmap", "dicom-rtstruct"]
+#: Of a label map: that of its image, or one of these.
+LabelFormat = Literal["image", "dicom-seg", "dicom-labelmap", "dicom-rtstruct"]
 
 _MAY_BE_EMPTY: Final = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",

@@ -66,8 +66,10 @@ def read_postprocessing(file: Path) -> PostProcessing:
         else {}
     )
     noted = _Noted.parse(given, where=str(file), error=PredictionError)
+    if len(noted.postprocessing_fns) != len(noted.postprocessing_kwargs):
+        raise PredictionError(f"{file}: postprocessing_fns and postprocessing_kwargs must be as many")
     operations = []
-    for function, arguments in zip(noted.postprocessing_fns, noted.postprocessing_kwargs, strict=False):
+    for function, arguments in zip(noted.postprocessing_fns, noted.postprocessing_kwargs, strict=True):
         labels = _flat(arguments.get("labels_or_regions"))
         if function != _LARGEST or not labels or arguments.get("background_label", 0) != 0:
             raise PredictionError(f"{file}: segflow has no post-processing {function} with {arguments}")
@@ -89,4 +91,5 @@ def _flat(labels: object) -> list[int]:
 
 def _dice(summary: object) -> float:
     found = summary.get("foreground_mean") if isinstance(summary, dict) else None
-    return float(found["Dice"]) if isinstance(found, dict) and "Dice" in found else math.nan
+    dice = found.get("Dice") if isinstance(found, dict) else None
+    return float(dice) if isinstance(dice, int | float) else math.nan
