@@ -239,6 +239,9 @@ def test_what_nnunet_has_chosen(results, tmp_path, capsys):
         assert json.loads((tmp_path / f"{number}" / "model.json").read_text())["configurations"] == names
     said = said_by(capsys, "import-model", results, "--configurations", "3d", "--output", tmp_path / "none")
     assert "has no configuration 3d; it has nnUNetTrainer__nnUNetPlans__2d, " in said
+    information.write_text("[]")
+    said = said_by(capsys, "import-model", results, "--output", tmp_path / "none")
+    assert "inference_information.json names no best model as nnU-Net does; name what to import with" in said
 
 
 def noted(*labels, function="remove_all_but_largest_component_from_segmentation"):

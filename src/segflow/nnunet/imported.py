@@ -194,8 +194,14 @@ def _chosen(dataset: Path) -> list[str]:
     file = dataset / "inference_information.json"
     if not file.exists():
         return []
-    best = read_json(file, error=PredictionError)["best_model_or_ensemble"]["selected_model_or_models"]
-    names = [str(model["configuration"]) for model in best]
+    found = read_json(file, error=PredictionError)
+    try:
+        models = found["best_model_or_ensemble"]["selected_model_or_models"]
+        names = [str(model["configuration"]) for model in models]
+    except (KeyError, TypeError):
+        raise PredictionError(
+            f"{file} names no best model as nnU-Net does; name what to import with --configurations"
+        ) from None
     return [*(["3d_lowres"] if "3d_cascade_fullres" in names else []), *names]
 
 
