@@ -98,7 +98,8 @@ def _scores(card: ModelCard) -> Iterator[str]:
     yield "Mean Dice over labels of training cases that the networks had not seen (cross-validation):"
     yield _table(("Candidate", "Dice", "95 % interval"), rows)
     if bootstrap:
-        yield f"Intervals are percentiles of {bootstrap.replicates} bootstrap samples of {bootstrap.cases} cases."
+        drawn = f"{bootstrap.patients or bootstrap.cases} {bootstrap.units}"
+        yield f"Intervals are percentiles of {bootstrap.replicates} bootstrap samples of {drawn}."
     found = card.postprocessing
     if found.operations:
         yield (
