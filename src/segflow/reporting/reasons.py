@@ -217,7 +217,7 @@ def choice_sentences(data: ReportData) -> list[str]:
         f"Over {bootstrap.replicates} samples of the {bootstrap.patients or bootstrap.cases} {bootstrap.units}, drawn "
         f"with replacement, its mean Dice lies between {low} and {high} in 95 %."
     )
-    if bootstrap.cases < FEW_CASES:
+    if (bootstrap.patients or bootstrap.cases) < FEW_CASES:
         verdict = "with so few cases that says little"
     elif resampled.probability_best < _CERTAIN:
         verdict = "these cases do not separate the candidates"
