@@ -283,8 +283,10 @@ def test_a_picture_beside_the_history(ready):
     assert picture.startswith(b"\x89PNG")
 
 
-def test_tensorboard_that_is_not_installed(ready, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    assert main([*train_words(ready, "out"), "--tensorboard"]) == 1
-    assert "the package tensorboard is not installed" in capsys.readouterr().err
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])
+def test_a_tracker_that_is_not_installed(name, ready, capsys, monkeypatch):
+    for module in ("torch.utils.tensorboard", "mlflow", "wandb"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert main([*train_words(ready, "out"), "--trackers", name]) == 1
+    assert f"names {name}, which is not installed: pip install 'segflow[{name}]'" in capsys.readouterr().err
     assert not (ready / "out" / "work").exists()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-import sys
 import types
-from typing import ClassVar
 
 import pytest
 
 from segflow.commands import watching
 from segflow.commands.watching import Watch
-from segflow.contracts.errors import ConfigurationError
 
 
 def history(n):
@@ -40,9 +37,9 @@ def clock(monkeypatch):
     return now
 
 
-def make_watch(folder, *, logs=None, table=lambda history: None):
+def make_watch(folder, *, trackers=(), table=lambda history: None):
     picture = folder / "out" / "progress.png"
-    return Watch("train 2d fold 0", ["a", "b"], epochs=10, picture=picture, table=table, logs=logs)
+    return Watch("train 2d fold 0", ["a", "b"], epochs=10, picture=picture, table=table, trackers=trackers)
 
 
 def state(n, losses=()):
@@ -67,47 +64,32 @@ def test_what_goes_wrong_ends_no_training(tmp_path, drawn, clock, caplog, monkey
     assert "the progress of the training cannot be shown" in caplog.text
 
 
-class Writer:
-    made: ClassVar = []
-
-    def __init__(self, folder, purge_step):
-        self.folder, self.purge_step, self.scalars = folder, purge_step, []
-        self.made.append(self)
-
-    def add_scalar(self, name, value, step):
-        self.scalars.append((name, value, step))
-
-    def flush(self):
-        self.flushed = len(self.scalars)
-
-
 @pytest.fixture
-def writers(monkeypatch):
-    """In place of TensorBoard's."""
-    monkeypatch.setattr(Writer, "made", [])
-    module = types.ModuleType("torch.utils.tensorboard")
-    module.SummaryWriter = Writer
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    return Writer.made
+def told(monkeypatch):
+    """What trackers have been told, by folder; none of them is installed."""
+    found = {}
+
+    def opened(name, folder, training):
+        assert training == "train 2d fold 0"
+        assert folder not in found
+        rows = found[folder] = []
+        return lambda epoch, values: rows.append((epoch, values))
+
+    monkeypatch.setattr(watching, "require_tracker", lambda name: None)
+    monkeypatch.setattr(watching, "open_tracker", opened)
+    return found
 
 
-def test_tensorboard_gets_every_epoch_once(tmp_path, drawn, clock, writers):
-    watch = copy.deepcopy(make_watch(tmp_path, logs=tmp_path / "logs"))
-    assert writers == []
+def test_trackers_get_every_epoch_once(tmp_path, drawn, clock, told):
+    watch = copy.deepcopy(make_watch(tmp_path, trackers=("mlflow", "wandb")))
+    assert told == {}
     for n in (2, 2, 3, 3, 4):  # resumed after two epochs, and saved within the third
         watch(state(n))
-    (writer,) = writers
-    assert (writer.folder, writer.purge_step) == (str(tmp_path / "logs"), 0)
-    assert [step for name, _, step in writer.scalars if name == "ema"] == [0, 1, 2, 3]
-    assert ("pseudo_dice/b", 0.25, 3) in writer.scalars
-    assert writer.flushed == len(writer.scalars) == 4 * 8
-
-
-def test_tensorboard_that_is_not_there(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    make_watch(tmp_path)
-    with pytest.raises(ConfigurationError, match="package tensorboard is not installed"):
-        make_watch(tmp_path, logs=tmp_path)
+    assert list(told) == [tmp_path / "out" / "mlflow", tmp_path / "out" / "wandb"]
+    for rows in told.values():
+        assert [epoch for epoch, _ in rows] == [0, 1, 2, 3]
+        assert len(rows[3][1]) == 8
+        assert rows[3][1]["pseudo_dice/b"] == 0.25
 
 
 def test_a_line_and_a_row_per_epoch_also_without_a_terminal(tmp_path, drawn, clock, capsys, monkeypatch):

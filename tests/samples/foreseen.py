@@ -113,7 +113,7 @@ FORESEEN = {
     "threads and workers": (settings(resources={"threads": 1, "workers": 1}), set()),
     "where patches are augmented": (settings(resources={"augment": "device"}), set()),
     "what is kept and shown of a training": (
-        settings(resources={"checkpoint_minutes": 0.5, "tensorboard": True, "compile": False}),
+        settings(resources={"checkpoint_minutes": 0.5, "trackers": ["tensorboard"], "compile": False}),
         set(),
     ),
     "weights to begin with": (pretrained, since("train")),

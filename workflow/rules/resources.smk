@@ -30,7 +30,7 @@ def side_options(wildcards, resources):
     if wanted.compile != "auto":
         options.append("--compile-network" if wanted.compile else "--no-compile-network")
     options += ["--deterministic"] if wanted.deterministic else []
-    return options + (["--tensorboard"] if wanted.tensorboard else [])
+    return options + (["--trackers", *wanted.trackers] if wanted.trackers else [])
 
 
 def forecast_options(wildcards, resources):

@@ -45,6 +45,7 @@ __all__ = [
     "Shard",
     "ThisCall",
     "Threads",
+    "TrackerName",
     "Workers",
     "marks_of",
 ]
@@ -242,5 +243,6 @@ Minutes = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=2**31)
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1, lt=2**31))]
 Seed = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**63))]
 Threads = Annotated[int, Parameter(show_default="all cores", validator=validators.Number(gte=1))]
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 Workers = Threads
 ThisCall = Annotated[Call, Parameter(parse=False)]

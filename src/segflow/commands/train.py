@@ -30,6 +30,7 @@ from segflow.commands.arguments import (
     Settings,
     ThisCall,
     Threads,
+    TrackerName,
 )
 from segflow.commands.console import logger, progress_bar
 from segflow.contracts.errors import TrainingError
@@ -76,7 +77,7 @@ def train(
     checkpoint_minutes: Minutes = 10.0,
     deterministic: bool = False,
     compile_network: Annotated[bool | None, Parameter(negative="--no-compile-network")] = None,
-    tensorboard: bool = False,
+    trackers: list[TrackerName] | None = None,
     call: ThisCall = ALONE,
 ) -> None:
     """Train one configuration on one fold, or go on where an interrupted training of exactly this job stopped.
@@ -101,7 +102,7 @@ def train(
         checkpoint_minutes: Save within an epoch after so many minutes.
         deterministic: Use only algorithms that give the same bits in every run on the same kind of GPU; slower.
         compile_network: Compile the network with torch.compile (default: on GPUs, if that works).
-        tensorboard: Write TensorBoard logs beside the weights.
+        trackers: Programs that are told every epoch; their files lie beside the weights.
         call: The call.
 
     Source: method.md section 15.
@@ -145,7 +146,7 @@ def train(
         epochs=recipe.epochs,
         picture=history.with_name("progress.png"),
         table=partial(_write_table, history, labels),
-        logs=history.with_name("tensorboard") if tensorboard else None,
+        trackers=trackers or (),
     )
     waited: list[str] = []
     unfinished = work / key_of(*job.parts.values(), job.device, *digests.values(), call.code)[:16]

@@ -1,4 +1,4 @@
-"""What people see of a training while it runs: a line and a row of its table per epoch, a picture, TensorBoard's logs.
+"""What people see of a training while it runs: a line and a row of its table per epoch, a picture, trackers.
 
 Nothing here decides a result, and nothing that goes wrong here ends a training. So a change of this module, or of what
 it imports, trains nothing anew (`segflow.workflow.code`).
@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from segflow.commands.arguments import TrackerName
 from segflow.commands.console import console, logger
-from segflow.contracts.errors import ConfigurationError
+from segflow.commands.trackers import Tracker, open_tracker, require_tracker
 from segflow.reporting.progress import draw_progress
 from segflow.reporting.training import diagnoses, epoch_line
 from segflow.storage.files import open_atomically
@@ -35,7 +36,7 @@ class Watch:
         epochs: Planned length of training.
         picture: PNG file.
         table: Writes the history so far to a file.
-        logs: Folder for TensorBoard.
+        trackers: Programs that are told every epoch; their files lie beside the picture.
     """
 
     def __init__(
@@ -46,20 +47,20 @@ class Watch:
         epochs: int,
         picture: Path,
         table: Callable[[Sequence[Mapping[str, Any]]], object],
-        logs: Path | None,
+        trackers: Sequence[TrackerName] = (),
     ) -> None:
         self._what = what
         self._target_names = tuple(target_names)
         self._epochs = epochs
         self._picture = picture
         self._table = table
-        self._logs = logs
-        self._writer: Any = None
+        self._trackers = tuple(trackers)
+        self._opened: list[Tracker] = []
         self._drawn = -math.inf
         self._seen: int | None = None
         self._said: set[str] = set()
-        if logs is not None:
-            _import_writer()
+        for name in trackers:
+            require_tracker(name)
 
     def __call__(self, state: Mapping[str, Any]) -> None:
         """Tell about the epochs since the last call, and draw unless that was done a moment ago."""
@@ -80,13 +81,12 @@ class Watch:
         try:
             self._tell(history)
             self._table(history)
-            if self._logs is not None:
-                self._log(history)
             if redraw:
                 picture = draw_progress(history, self._target_names)
                 with open_atomically(self._picture) as temporary:
                     temporary.write_bytes(picture)
                 self._drawn = time.monotonic()
+            self._log(history)
         except Exception as problem:  # noqa: BLE001  a full disk must not end a training
             logger.warning("the progress of the training cannot be shown: %s", problem)
         self._seen = len(history)
@@ -108,23 +108,13 @@ class Watch:
 
     def _log(self, history: Sequence[Mapping[str, Any]]) -> None:
         """The first time from the beginning: an interrupted training may have logged epochs that were lost."""
-        if self._writer is None:
-            self._writer = _import_writer()(str(self._logs), purge_step=0)
+        if not self._opened:
+            folder = self._picture.parent
+            self._opened = [open_tracker(name, folder / name, self._what) for name in self._trackers]
             self._seen = 0
-        for record in history[self._seen or 0 :]:
-            for name in _SCALARS:
-                self._writer.add_scalar(name, record[name], record["epoch"])
-            for name, dice in zip(self._target_names, record["pseudo_dice"], strict=True):
-                self._writer.add_scalar(f"pseudo_dice/{name}", dice, record["epoch"])
-        self._writer.flush()
-
-
-def _import_writer() -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigurationError(
-            "TensorBoard logs were asked for (resources.tensorboard), but the package tensorboard is not installed; "
-            "install it (pip install tensorboard), or leave them out"
-        ) from None
-    return SummaryWriter
+        for record in history[self._seen or 0 :] if self._opened else ():
+            pseudo_dice = zip(self._target_names, record["pseudo_dice"], strict=True)
+            values = {name: record[name] for name in _SCALARS}
+            values |= {f"pseudo_dice/{name}": dice for name, dice in pseudo_dice}
+            for log in self._opened:
+                log(record["epoch"], values)

@@ -52,7 +52,7 @@ class ResourcesConfig(Contract):
     checkpoint_minutes: Amount = 10
     deterministic: bool = False
     compile: Literal["auto"] | bool = "auto"
-    tensorboard: bool = False
+    trackers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
     mem_mb: Count = 8000
     runtime_min: Count = 2880
 
