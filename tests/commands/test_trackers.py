@@ -31,11 +31,12 @@ def test_tensorboard(tmp_path):
     ]
 
 
+@pytest.mark.filterwarnings("ignore")  # its own
 def test_mlflow(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     track("mlflow", tmp_path)
-    client = mlflow.MlflowClient(tmp_path.as_uri())
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("segflow").experiment_id])
     assert run.info.run_name == "train 2d fold 0"
     found = client.get_metric_history(run.info.run_id, "pseudo_dice/left _a_")

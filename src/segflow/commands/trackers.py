@@ -5,6 +5,7 @@ Each is an extra. Nothing leaves the machine unless the program's own environmen
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -59,12 +60,14 @@ def _tensorboard(folder: Path, _: str) -> Tracker:
 
 
 def _mlflow(folder: Path, training: str) -> Tracker:
-    """In files, or at MLFLOW_TRACKING_URI."""
-    module = _mlflow_module()
-    client = module.MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or folder.absolute().as_uri())
+    """In a file of SQLite, or at MLFLOW_TRACKING_URI."""
+    folder.mkdir(parents=True, exist_ok=True)
+    here = f"sqlite:///{folder.absolute() / 'mlflow.db'}"
+    client = _mlflow_module().MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or here)
     experiment = client.get_experiment_by_name(_PROJECT)
     number = experiment.experiment_id if experiment else client.create_experiment(_PROJECT)
     run = client.create_run(number, run_name=training).info.run_id
+    atexit.register(client.set_terminated, run)
 
     def log(epoch: int, values: Mapping[str, float]) -> None:
         for key, value in values.items():
