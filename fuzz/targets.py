@@ -22,7 +22,7 @@ from random import Random
 from fuzz import nifti, stored, texts
 from segflow.contracts.case import Geometry
 from segflow.images.cases import read_image
-from segflow.images.dicom_labels import label_map, names_of
+from segflow.images.dicom.labels import label_map, names_of
 from segflow.images.formats import geometry_of_picture
 
 #: Of the image that the seeds of label objects belong to.

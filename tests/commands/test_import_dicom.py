@@ -20,8 +20,8 @@ from stage_calls import call
 from segflow.commands.main import main
 from segflow.images.cases import read_image
 from segflow.images.dataset import read_dataset
-from segflow.images.dicom_concepts import Origin
-from segflow.images.dicom_writing import write_dicom
+from segflow.images.dicom.concepts import Origin
+from segflow.images.dicom.writing import write_dicom
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "dicom_seg_ct3"
 SLICES = ("ct-3slice_01.dcm", "ct-3slice_02.dcm", "ct-3slice_03.dcm")

@@ -28,10 +28,10 @@ from scipy.spatial.transform import Rotation
 from segflow.commands import predict as verb
 from segflow.contracts.errors import ConfigurationError, PredictionError
 from segflow.images import dicom_structures
-from segflow.images.dicom_concepts import Origin, concept_of
-from segflow.images.dicom_files import find_series, headers_below
-from segflow.images.dicom_labels import label_map
-from segflow.images.dicom_writing import write_dicom
+from segflow.images.dicom.concepts import Origin, concept_of
+from segflow.images.dicom.files import find_series, headers_below
+from segflow.images.dicom.labels import label_map
+from segflow.images.dicom.writing import write_dicom
 from segflow.images.itk import image_of
 from segflow.prediction.predictor import Predictor
 from segflow.prediction.sliding_window import FoldEnsemble

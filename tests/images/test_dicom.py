@@ -18,9 +18,9 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from scipy.spatial.transform import Rotation
 
 from segflow.contracts.errors import DatasetError
-from segflow.images import dicom_files
+from segflow.images.dicom import files as dicom_files
+from segflow.images.dicom.studies import find_images
 from segflow.images.formats import companions, digest_of_image
-from segflow.images.studies import find_images
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "dicom_seg_ct3"
 OBLIQUE = Rotation.from_euler("xyz", (11, -23, 37), degrees=True).as_matrix()

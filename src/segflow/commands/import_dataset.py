@@ -16,7 +16,7 @@ from segflow.commands.console import console
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.folds import check_folds
 from segflow.contracts.plan import Fold
-from segflow.images.dicom_layout import read_dicom
+from segflow.images.dicom.layout import read_dicom
 from segflow.images.formats import ending_of
 from segflow.images.layouts import Layout, read_bids, read_decathlon, read_table
 from segflow.nnunet.folds import write_folds

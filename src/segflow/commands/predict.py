@@ -37,11 +37,11 @@ from segflow.contracts.plan import FoldName
 from segflow.fingerprint.consistency import unusual_spacings
 from segflow.images.cases import read_case, write_labels
 from segflow.images.dataset import Inputs
-from segflow.images.dicom_concepts import Origin, read_codes
-from segflow.images.dicom_writing import LabelFormat, write_dicom
+from segflow.images.dicom.concepts import Origin, read_codes
+from segflow.images.dicom.studies import find_images
+from segflow.images.dicom.writing import LabelFormat, write_dicom
 from segflow.images.formats import DICOM, digest_of_image, format_of, has_orientation
 from segflow.images.image_files import write_image
-from segflow.images.studies import find_images
 from segflow.metrics.measure import measure
 from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision

@@ -12,7 +12,7 @@ from pathlib import Path
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.spelling import nfc
-from segflow.images.dicom_files import is_dicom, slices_of
+from segflow.images.dicom.files import is_dicom, slices_of
 from segflow.storage.files import digest_of, key_of
 
 __all__ = [

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError, MemoryShortageError
-from segflow.images import dicom, itk, nifti, pictures, tiff
+from segflow.images import itk, nifti, pictures, tiff
 from segflow.images.contained import contained
+from segflow.images.dicom import series
 from segflow.images.formats import (
     DICOM,
     ENDINGS,
@@ -44,12 +45,12 @@ _READERS: dict[str, Callable[[Path], NDArray[Any]]] = {
     **dict.fromkeys(NIFTI_ENDINGS, nifti.read_voxels),
     **dict.fromkeys(FLAT_ENDINGS, pictures.read_voxels),
     **dict.fromkeys(TIFF_ENDINGS, tiff.read_voxels),
-    DICOM: partial(contained, dicom.read_voxels),
+    DICOM: partial(contained, series.read_voxels),
 }
 #: Formats whose geometry needs no library that may crash.
 _GEOMETRIES: dict[str, Callable[[Path], Geometry]] = {
     **dict.fromkeys(NIFTI_ENDINGS, nifti.read_geometry),
-    DICOM: dicom.read_geometry,
+    DICOM: series.read_geometry,
 }
 #: Writes one channel, (z, y, x), or (y, x) for a file of two axes.
 _WRITERS: dict[str, Callable[[Path, NDArray[Any], Geometry], None]] = {

@@ -17,10 +17,10 @@ from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import members
-from segflow.images.dicom_concepts import Origin, colour_of, concept_of
-from segflow.images.dicom_files import Header, dicom_libraries, naming, slices_of
-from segflow.images.dicom_labels import volume_of
-from segflow.images.dicom_structures import structure_set
+from segflow.images.dicom.concepts import Origin, colour_of, concept_of
+from segflow.images.dicom.files import Header, dicom_libraries, naming, slices_of
+from segflow.images.dicom.labels import volume_of
+from segflow.images.dicom.structures import structure_set
 from segflow.storage.files import open_atomically
 
 __all__ = ["DicomFormat", "LabelFormat", "write_dicom"]

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
-from segflow.images.dicom_files import dicom_libraries
+from segflow.images.dicom.files import dicom_libraries
 
 __all__ = ["Origin", "colour_of", "concept_of", "read_codes"]
 

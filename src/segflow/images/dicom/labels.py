@@ -14,7 +14,7 @@ import numpy as np
 from segflow.contracts.arrays import LabelMap, Mask
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
-from segflow.images.dicom_files import Header, dicom_libraries, naming
+from segflow.images.dicom.files import Header, dicom_libraries, naming
 
 __all__ = ["LABEL_OBJECTS", "label_map", "names_of", "on_grid", "referenced_series", "volume_of"]
 

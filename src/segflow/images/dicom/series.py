@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
-from segflow.images.dicom_files import (
+from segflow.images.dicom.files import (
     DIFFERING,
     Header,
     dicom_libraries,

@@ -13,8 +13,8 @@ from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images.cases import compare_geometry, read_image, read_labels, write_labels
-from segflow.images.dicom_files import Header, Series, find_series, headers_below
-from segflow.images.dicom_labels import (
+from segflow.images.dicom.files import Header, Series, find_series, headers_below
+from segflow.images.dicom.labels import (
     LABEL_OBJECTS,
     label_map,
     names_of,
@@ -22,10 +22,10 @@ from segflow.images.dicom_labels import (
     referenced_series,
     volume_of,
 )
+from segflow.images.dicom.studies import named
 from segflow.images.formats import ENDINGS, FLAT_ENDINGS, ending_of
 from segflow.images.image_files import read_geometry, write_image
 from segflow.images.layouts import FoundCase, Layout, labels_in
-from segflow.images.studies import named
 
 __all__ = ["read_dicom"]
 

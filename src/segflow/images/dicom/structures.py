@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from segflow.contracts.arrays import LabelMap, Mask
 from segflow.contracts.case import Geometry
 from segflow.contracts.labels import members
-from segflow.images.dicom_concepts import Origin, colour_of, concept_of
-from segflow.images.dicom_files import Header, dicom_libraries, is_multiframe
+from segflow.images.dicom.concepts import Origin, colour_of, concept_of
+from segflow.images.dicom.files import Header, dicom_libraries, is_multiframe
 
 __all__ = ["structure_set"]
 
