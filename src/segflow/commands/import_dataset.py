@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
-
-import pandas as pd
 
 from segflow.commands.arguments import InputPath, OutputFolder
 from segflow.commands.console import console
@@ -77,18 +78,27 @@ def import_dataset(
         check_folds(folds, found.cases, where="column fold", patients=patients or None)
         write_folds(output / "splits_final.json", folds)
     if patients:
-        table = pd.DataFrame(sorted(patients.items()), columns=["case", "patient"])
-        write_text(output / "patients.csv", table.to_csv(index=False, lineterminator="\n"))
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([("case", "patient"), *sorted(patients.items())])
+        write_text(output / "patients.csv", text.getvalue())
     write_json(description, content)  # last
     console.print(f"{len(found.cases)} cases in {description}")
 
 
 def _unpacked(archive: Path, output: Path) -> Path:
-    """The folder of a task's archive."""
+    """The folder of a task's archive, of which files alone are taken, and none that would lie outside."""
+    inside = (output / "source").resolve()
     try:
         with tarfile.open(archive) as opened:
-            opened.extractall(output / "source", filter="data")
-    except tarfile.TarError as problem:
+            for member in opened:
+                target = (inside / member.name).resolve()
+                content = opened.extractfile(member) if member.isfile() else None
+                if content is None or not target.is_relative_to(inside):
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+    except (tarfile.TarError, EOFError) as problem:
         raise DatasetError(f"{archive} cannot be unpacked: {problem}; download it again") from None
     files = sorted((output / "source").glob("**/dataset.json"), key=lambda file: len(file.parts))
     if not files:

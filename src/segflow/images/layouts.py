@@ -194,12 +194,12 @@ def _only(files: Sequence[Path], case: str, suffix: str) -> Path:
 
 
 def _label_table(file: Path) -> dict[str, int]:
-    table = read_rows(file, "\t")
-    if not {"index", "name"} <= set(table):
+    columns, rows = read_rows(file, "\t")
+    if not {"index", "name"} <= set(columns):
         raise DatasetError(f"{file} must have the columns index and name")
-    numbers = [whole_number(index) for index in table["index"]]
-    values = {n: name for n, name in zip(numbers, table["name"], strict=True) if n is not None}
-    if len(values) < len(table):
+    numbered = ((whole_number(row["index"]), row["name"]) for row in rows)
+    values = {number: name for number, name in numbered if number is not None}
+    if len(values) < len(rows):
         raise DatasetError(f"{file}: each index must be another whole number")
     return _by_name({0: "background"} | values, file)
 
@@ -221,14 +221,14 @@ def read_table(file: Path) -> Layout:
     Raises:
         DatasetError: A column or file is missing, a case is there twice, or a fold is no number.
     """
-    table = read_rows(file, ",")
-    columns = [name for name in map(str, table) if name.startswith(_IMAGE_COLUMN)]
-    if not columns or "label" not in table:
+    names, rows = read_rows(file, ",")
+    columns = [name for name in names if name.startswith(_IMAGE_COLUMN)]
+    if not columns or "label" not in names:
         raise DatasetError(
-            f"{file} needs the columns {_IMAGE_COLUMN}NAME, one or more, and label; found {list(table)}"
+            f"{file} needs the columns {_IMAGE_COLUMN}NAME, one or more, and label; found {names}"
         )
     cases: dict[str, FoundCase] = {}
-    for number, row in enumerate(table.to_dict("records"), start=2):
+    for number, row in enumerate(rows, start=2):
         label = file.parent / row["label"]
         name = nfc(row.get("case") or label.name[: len(label.name) - len(ending_of(label))])
         if name in cases:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Collection
 from pathlib import Path
-
-import pandas as pd
 
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.spelling import nfc
@@ -41,11 +40,11 @@ def read_patients(folder: Path, given: str | None, cases: Collection[str]) -> di
 
 
 def _listed(file: Path, cases: Collection[str]) -> dict[str, str]:
-    rows = read_rows(file, ",")
-    if not {"case", "patient"} <= set(rows):
-        raise DatasetError(f"{file} needs the columns case and patient; found {', '.join(map(str, rows))}")
+    columns, rows = read_rows(file, ",")
+    if not {"case", "patient"} <= set(columns):
+        raise DatasetError(f"{file} needs the columns case and patient; found {', '.join(columns)}")
     found: dict[str, str] = {}
-    for case, patient in zip(map(nfc, rows["case"]), rows["patient"], strict=True):
+    for case, patient in ((nfc(row["case"]), row["patient"]) for row in rows):
         if found.setdefault(case, patient) != patient:
             raise DatasetError(f"{file}: case {case} is of two patients, {found[case]} and {patient}")
     if unknown := sorted(case for case in cases if not found.get(case)):
@@ -68,15 +67,23 @@ def _named(pattern: str, cases: Collection[str]) -> dict[str, str]:
     return found
 
 
-def read_rows(file: Path, separator: str) -> pd.DataFrame:
-    """A table, all cells as text.
+def read_rows(file: Path, separator: str) -> tuple[list[str], list[dict[str, str]]]:
+    """A table: its columns, and its rows by column.
 
     Raises:
         DatasetError: The file is missing, or is no table.
     """
     try:
-        return pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, delimiter=separator, restkey="", restval="", strict=True)
+            columns, rows = list(reader.fieldnames or ()), list(reader)
     except FileNotFoundError:
         raise DatasetError(f"{file} does not exist") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as problem:
+    except (csv.Error, UnicodeDecodeError) as problem:
         raise DatasetError(f"{file} cannot be read as a table: {problem}") from None
+    if not columns:
+        raise DatasetError(f"{file} cannot be read as a table: it is empty")
+    longer = next((number for number, row in enumerate(rows, start=2) if "" in row), None)
+    if longer is not None:
+        raise DatasetError(f"{file}, line {longer}: it has more cells than the first line has names")
+    return columns, rows
