@@ -27,7 +27,7 @@ from scipy.spatial.transform import Rotation
 
 from segflow.commands import predict as verb
 from segflow.contracts.errors import ConfigurationError, PredictionError
-from segflow.images import dicom_structures
+from segflow.images.dicom import structures as dicom_structures
 from segflow.images.dicom.concepts import Origin, concept_of
 from segflow.images.dicom.files import find_series, headers_below
 from segflow.images.dicom.labels import label_map
