@@ -33,8 +33,8 @@ from segflow.storage.packages import (
     FINGERPRINT,
     MODEL_CARD,
     PLAIN,
-    check_package,
     copy_description,
+    copy_package,
     read_card,
     weights_file,
     weights_files,
@@ -121,13 +121,11 @@ def _cards(folder: Path) -> list[Path]:
 
 def _import_own(folder: Path, package: Path) -> None:
     """A package, or one whose weights are in the checkpoints beside it."""
+    if folder.name != OWN_FOLDER:
+        copy_package(folder, package)
+        return
     card = read_card(folder)
     plain = copied(folder, package, (*PLAIN, FINGERPRINT, MODEL_CARD))
-    if folder.name != OWN_FOLDER:
-        check_package(folder, card, weights := weights_files(folder, card))
-        networks = [str(file.relative_to(folder)) for files in weights.values() for file in files]
-        copied(folder, package, (*networks, CARD))
-        return
     name = read_plan(folder / "plans.json").plans_name
     made = []
     for configuration, files in weights_files(package, card).items():

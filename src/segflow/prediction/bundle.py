@@ -15,15 +15,7 @@ from segflow.images.dataset import read_description
 from segflow.nnunet.plans import read_plan
 from segflow.prediction.predictor import Predictor
 from segflow.storage.files import copy_file, write_json
-from segflow.storage.packages import (
-    CARD,
-    FINGERPRINT,
-    MODEL_CARD,
-    PLAIN,
-    check_package,
-    read_card,
-    weights_files,
-)
+from segflow.storage.packages import MODEL_CARD, copy_package, read_card
 
 __all__ = ["BundleNetwork", "export_bundle"]
 
@@ -130,11 +122,7 @@ def export_bundle(package: Path, output: Path) -> Path:
     except PackageNotFoundError:
         raise ConfigurationError("bundles need the package monai: pip install 'segflow[monai]'") from None
     card = read_card(package)
-    check_package(package, card, weights := weights_files(package, card))
-    networks = [file.relative_to(package).as_posix() for files in weights.values() for file in files]
-    for name in (*PLAIN, FINGERPRINT, MODEL_CARD, *networks, CARD):
-        if (package / name).exists():
-            copy_file(package / name, output / _PACKAGE / name)
+    copy_package(package, output / _PACKAGE)
     if (package / MODEL_CARD).exists():
         copy_file(package / MODEL_CARD, output / "docs" / MODEL_CARD)
     description, labels = read_description(package / "dataset.json")

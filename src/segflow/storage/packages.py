@@ -9,7 +9,7 @@ from typing import Any, Final
 from segflow.contracts.errors import DatasetError, PredictionError
 from segflow.contracts.model import ModelCard
 from segflow.contracts.plan import FoldName
-from segflow.storage.files import checked_digests, read_contract, read_json, write_json
+from segflow.storage.files import checked_digests, copy_file, read_contract, read_json, write_json
 
 __all__ = [
     "CARD",
@@ -18,6 +18,7 @@ __all__ = [
     "PLAIN",
     "check_package",
     "copy_description",
+    "copy_package",
     "read_card",
     "weights_file",
     "weights_files",
@@ -87,6 +88,20 @@ def check_package(folder: Path, card: ModelCard, weights: Mapping[str, Sequence[
     """
     networks = (file.relative_to(folder).as_posix() for files in weights.values() for file in files)
     return checked_digests(folder, (*PLAIN, *networks), card.files, error=PredictionError)
+
+
+def copy_package(source: Path, target: Path) -> None:
+    """Copy a package; model.json comes last.
+
+    Raises:
+        PredictionError: A file is missing or has changed since it was packaged.
+    """
+    card = read_card(source)
+    check_package(source, card, weights := weights_files(source, card))
+    networks = (file.relative_to(source).as_posix() for files in weights.values() for file in files)
+    for name in (*PLAIN, FINGERPRINT, MODEL_CARD, *networks, CARD):
+        if (source / name).exists():
+            copy_file(source / name, target / name)
 
 
 def copy_description(source: Path, target: Path) -> dict[str, Any]:
