@@ -1,4 +1,4 @@
-"""A small plan, and a small data set that stages have worked on."""
+"""A small data set that stages have worked on, and calls that must fail."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import pytest
 from score_calls import read, write_like
 from stage_calls import call, cases_in, plan_words, preprocess_words, without
 
-from segflow.contracts.fingerprint import Fingerprint, IntensityProperties
-from segflow.contracts.plan import Plan
-from segflow.planning.plan import PlanInput, make_plan
+from segflow.commands.main import main
 from segflow.processes import pool
-from segflow.recipes.planner import PlannerRecipe
 from segflow.storage.manifests import read_prepared
 
 
@@ -30,19 +27,15 @@ def sendable(monkeypatch):
 
 
 @pytest.fixture
-def plan() -> Plan:
-    """Of flat images: nothing but 2d."""
-    properties = IntensityProperties(
-        max=1, mean=0.5, median=0.5, min=0, percentile_00_5=0, percentile_99_5=1, std=0.1
-    )
-    fingerprint = Fingerprint(
-        foreground_intensity_properties_per_channel={"0": properties},
-        median_relative_size_after_cropping=1.0,
-        shapes_after_crop=((1, 64, 64),) * 5,
-        spacings=((999.0, 1.0, 1.0),) * 5,
-    )
-    dataset = PlanInput(name="flat", channel_names=("gray",), n_cases=5, n_outputs=2)
-    return make_plan(fingerprint, dataset, PlannerRecipe())
+def refused(capsys):
+    """A function that makes a call that must fail as its user's fault, and gives what it says, in one line."""
+
+    def call_in_vain(*words):
+        capsys.readouterr()
+        assert main([str(word) for word in words]) == 1
+        return " ".join(capsys.readouterr().err.split())
+
+    return call_in_vain
 
 
 @pytest.fixture(scope="session")

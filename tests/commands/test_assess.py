@@ -12,7 +12,7 @@ from report_samples import candidate
 from score_calls import read
 from stage_calls import call, in_this_process
 
-from segflow.commands import assess
+from segflow.commands import assess, raw_cases
 from segflow.commands.main import main
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.case import CaseRecord
@@ -144,7 +144,7 @@ def test_an_interrupted_call_goes_on(experiment, monkeypatch):
         assert main([str(word) for word in words(experiment)]) == 1
     assert len(list((experiment / "assessment.unfinished").glob("*.json"))) == 5
     with monkeypatch.context() as finished:
-        finished.setattr(assess, "map_cases", in_this_process)
+        finished.setattr(raw_cases, "map_cases", in_this_process)
         finished.setattr(assess, "_measure", lambda *_, **__: pytest.fail("it was measured already"))
         call(*words(experiment))
     resumed = (experiment / "assessment.json").read_text()
@@ -169,7 +169,6 @@ def test_what_is_not_asked_for_is_not_measured(experiment):
         assert (list(row["metrics"]), row["nsd_tolerance_mm"], row["calibration"]) == (["nsd"], 1, None)
 
 
-def test_what_does_not_fit(experiment, capsys):
+def test_what_does_not_fit(experiment, refused):
     (experiment / "final" / f"{CASES[1]}.nii.gz").unlink()
-    assert main([str(word) for word in words(experiment)]) == 1
-    assert f"case {CASES[1]} lacks a label map or its reference" in capsys.readouterr().err
+    assert f"case {CASES[1]} lacks a label map or its reference" in refused(*words(experiment))

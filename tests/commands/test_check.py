@@ -121,17 +121,6 @@ def empty(folder):
     save(folder / "labelsTr" / "case 1.nii.gz", np.zeros((3, 6, 7), np.uint8))
 
 
-def repeat(folder):
-    shutil.copy(folder / "imagesTr" / "case 0_0000.nii.gz", folder / "imagesTr" / "case 2_0000.nii.gz")
-
-
-def move(folder):
-    path = str(folder / "labelsTr" / "case 1.nii.gz")
-    image = sitk.ReadImage(path)
-    image.SetOrigin((5, 0, 0))
-    sitk.WriteImage(image, path)
-
-
 def stray(folder):
     shutil.copy(folder / "labelsTr" / "case 0.nii.gz", folder / "labelsTr" / "nobody.nii.gz")
 
@@ -151,23 +140,13 @@ REGIONS = {"background": 0, "whole": [1, 2], "core": 2}
     ("spoil", "message"),
     [
         (empty, "case case 1: label file {folder}/labelsTr/case 1.nii.gz has no foreground, only 0"),
-        (
-            repeat,
-            "cases case 0, case 2 have the same images, byte by byte; give them one patient (`patients`), "
-            "or else one may be trained on where the other is scored",
-        ),
-        (
-            move,
-            "case case 1: {folder}/labelsTr/case 1.nii.gz and {folder}/imagesTr/case 1_0000.nii.gz differ in origin;",
-        ),
         (stray, "label file {folder}/labelsTr/nobody.nii.gz has no image and is left out"),
-        (describe(labels={"background": 0, "a": 1, "b": 2, "c": 3}), "label 3 (c) occurs in no case"),
         (
             describe(labels=REGIONS, regions_class_order=[2, 1]),
             "region 'core' unites [2], but 'regions_class_order'",
         ),
     ],
-    ids=["empty", "repeat", "move", "stray", "absent", "order"],
+    ids=["empty", "stray", "order"],
 )
 def test_warnings(spoil, message, dataset, capfd):
     folder = dataset()
@@ -222,10 +201,6 @@ def test_many_warnings_do_not_flood_the_screen(dataset, capfd):
     assert said.count("there is no") == 10
 
 
-def fraction(folder):
-    save(folder / "labelsTr" / "case 1.nii.gz", np.full((3, 6, 7), 0.5, np.float32))
-
-
 def unknown_value(folder):
     save(folder / "labelsTr" / "case 1.nii.gz", np.full((3, 6, 7), 7, np.uint8))
 
@@ -235,23 +210,11 @@ def cut(folder):
     file.write_bytes(file.read_bytes()[:-20])
 
 
-def flip_a_bit(folder):
-    """Far enough from the end that reading alone does not look at the checksum."""
-    file = folder / "imagesTr" / "case 1_0000.nii.gz"
-    save(file, np.random.default_rng(0).integers(0, 200, (60, 120, 140)).astype(np.uint8))
-    save(folder / "labelsTr" / "case 1.nii.gz", np.ones((60, 120, 140), np.uint8))
-    content = bytearray(file.read_bytes())
-    content[-5000] ^= 1
-    file.write_bytes(content)
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (fraction, "holds values that are not whole 32-bit numbers"),
         (unknown_value, "holds the value 7, which dataset.json does not name"),
         (cut, "it ends before its last voxel"),
-        (flip_a_bit, "its checksum is wrong"),
     ],
 )
 def test_errors(spoil, message, dataset, capfd):

@@ -142,11 +142,10 @@ def test_on_the_screen(finish, capsys):
     assert "0.6000" in said
 
 
-def test_an_experiment_that_is_not_finished(finish, tmp_path, capsys):
+def test_an_experiment_that_is_not_finished(finish, tmp_path, refused):
     folders = [finish("liver", "nnunet", [0.5]), str(tmp_path / "liver" / "other")]
     Path(folders[1]).mkdir()
-    assert main(["compare", *folders]) == 1
-    assert "other holds no finished experiment" in " ".join(capsys.readouterr().err.split())
+    assert "other holds no finished experiment" in refused("compare", *folders)
 
 
 def test_times_of_the_recipe_and_of_what_recipes_share(tmp_path):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from score_calls import rows_of, summary_of, words
-from stage_calls import call
+from stage_calls import call, in_this_process, without
 
+from segflow.commands import evaluate, raw_cases
 from segflow.commands.main import main
 
 PEERS_KEYS = ["Dice", "FN", "FP", "IoU", "TN", "TP", "n_pred", "n_ref"]
@@ -35,13 +36,16 @@ def test_by_default_it_is_the_peers_file(folder, capsys):
     said = capsys.readouterr().err
     assert "5 cases" in said
     assert "(4)" in said  # class 2 is in four of them
+    call(*words(folder, "--references", folder / "data" / "labelsTr"))
+    assert summary_of(folder) == found
 
 
-def test_patients_are_noted_with_the_scores(folder, capsys):
+def test_patients_are_noted_with_the_scores(folder, refused):
     call(*words(folder), "--patients", "[0-9]$")
     assert [case["patient"] for case in summary_of(folder)["metric_per_case"]] == list("01234")
-    assert main([*map(str, words(folder)), "--patients", "phantom_000"]) == 1
-    assert "patients: phantom_000 finds no patient in the name of case phantom_001" in capsys.readouterr().err
+    assert "patients: phantom_000 finds no patient in the name of case phantom_001" in refused(
+        *map(str, words(folder)), "--patients", "phantom_000"
+    )
 
 
 def change(file, new):
@@ -68,11 +72,10 @@ def change(file, new):
         ("predictions", lambda image: image[1:], "predictions/phantom_003.nii.gz has shape"),
     ],
 )
-def test_label_maps_that_do_not_fit_are_refused_by_name(spoiled, new, said, folder, capsys):
+def test_label_maps_that_do_not_fit_are_refused_by_name(spoiled, new, said, folder, refused):
     for number in (1, 3):
         change(folder / spoiled / f"phantom_00{number}.nii.gz", new)
-    assert main([str(word) for word in words(folder)]) == 1
-    message = capsys.readouterr().err
+    message = refused(*words(folder))
     assert said in message
     assert "case phantom_001.nii.gz: " in message
     assert not (folder / "evaluation" / "2d" / "summary.json").exists()
@@ -110,15 +113,16 @@ def test_label_maps_that_lie_elsewhere_are_scored_with_a_warning(folder, capsys)
     assert summary_of(folder) == before
 
 
-def test_cases_without_a_prediction(folder, capsys):
+def test_cases_without_a_prediction(folder, refused, capsys):
     for number in (0, 4):
         (folder / "predictions" / f"phantom_00{number}.nii.gz").unlink()
     absent = "2 of 5 cases have no prediction (phantom_000.nii.gz, phantom_004.nii.gz)"
     call(*words(folder))
     assert f"{absent}; the mean is over the others" in capsys.readouterr().err
     references = ("--references", folder / "data" / "labelsTr")
-    assert main([str(word) for word in words(folder, *references)]) == 1
-    assert f"{absent}; predict them, or score the others with --partial" in capsys.readouterr().err
+    assert f"{absent}; predict them, or score the others with --partial" in refused(
+        *words(folder, *references)
+    )
     call(*words(folder, *references, "--partial"))
     assert absent in capsys.readouterr().err
     assert len(summary_of(folder)["metric_per_case"]) == 3
@@ -194,7 +198,7 @@ def test_folds_are_merged_with_their_distances(folder):
     assert (folder / "together.json").read_text() == (folder / "merged.json").read_text()
 
 
-def test_folds_that_were_evaluated_differently(folder, capsys):
+def test_folds_that_were_evaluated_differently(folder, refused):
     call(*words(folder))
     shutil.copy(folder / "evaluation" / "2d" / "summary.json", folder / "first.json")
     (folder / "predictions" / "phantom_000.nii.gz").unlink()
@@ -211,8 +215,7 @@ def test_folds_that_were_evaluated_differently(folder, capsys):
     for case in second["metric_per_case"]:
         case["prediction_file"] += "_again"
     files[1].write_text(json.dumps(second))
-    assert main([str(word) for word in [*merge, "--summaries", *files]]) == 1
-    assert "has other metrics than" in capsys.readouterr().err
+    assert "has other metrics than" in refused(*merge, "--summaries", *files)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +232,33 @@ def test_what_cannot_be_measured(options, said, folder, capsys):
     assert not (folder / "evaluation").exists()
 
 
-def test_a_case_in_two_folders(folder, capsys):
+def test_a_case_in_two_folders(folder, refused):
     twice = [*words(folder)[:3], folder / "data" / "labelsTr", *words(folder)[3:]]
-    assert main([str(word) for word in twice]) == 1
-    assert "phantom_000.nii.gz is there 2 times" in capsys.readouterr().err
+    assert "phantom_000.nii.gz is there 2 times" in refused(*twice)
+
+
+def test_scores_are_not_computed_again_after_an_interruption(folder, monkeypatch):
+    scored = []
+    original = evaluate.score_case
+
+    def spy(*arguments, **options):
+        if len(scored) == stop_after:
+            raise KeyboardInterrupt
+        scored.append(options.get("prediction_file") or arguments)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(evaluate, "score_case", spy)
+    monkeypatch.setattr(raw_cases, "map_cases", in_this_process)
+    stop_after = 3
+    assert main([str(word) for word in words(folder)]) == 130
+    assert (folder / "evaluation" / "2d" / "summary.unfinished").exists()
+    assert not (folder / "evaluation" / "2d" / "summary.json").exists()
+    without(folder / "predictions" / "phantom_001.nii.gz", 1)  # another label map under the same name
+    stop_after = None
+    call(*words(folder))
+    assert len(scored) == 3 + 3
+    resumed = (folder / "evaluation" / "2d" / "summary.json").read_text()
+    assert not list(folder.rglob("*unfinished*"))
+    call(*words(folder))
+    assert len(scored) == 3 + 3 + 5
+    assert (folder / "evaluation" / "2d" / "summary.json").read_text() == resumed

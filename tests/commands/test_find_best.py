@@ -10,7 +10,6 @@ import pytest
 import SimpleITK as sitk
 from stage_calls import call
 
-from segflow.commands.main import main
 from segflow.images.cases import write_labels
 from segflow.images.dataset import read_description
 from segflow.nnunet.folds import read_folds
@@ -121,22 +120,20 @@ def test_single_ones_need_no_probabilities(predicted):
         (None, ["--folds", "folds.json"], "pairs need --preparation"),
     ],
 )
-def test_what_find_best_needs(damage, others, said, predicted, capsys, monkeypatch):
+def test_what_find_best_needs(damage, others, said, predicted, refused, monkeypatch):
     monkeypatch.chdir(predicted)
     monkeypatch.setenv("COLUMNS", "300")
     if damage:
         shutil.rmtree(predicted / damage)
-    assert main(["find-best", ".", "--dataset", "data/dataset.json", "--workers", "1", *others]) == 1
-    assert said in capsys.readouterr().err
+    assert said in refused("find-best", ".", "--dataset", "data/dataset.json", "--workers", "1", *others)
     assert not (predicted / "selection.json").exists()
 
 
-def test_a_pair_that_cannot_be_made_is_said(predicted, capsys):
+def test_a_pair_that_cannot_be_made_is_said(predicted, refused):
     (predicted / "predictions" / "2d" / "fold_1" / "probabilities").rename(predicted / "elsewhere")
     words = [
         "find-best", predicted, "--dataset", predicted / "data" / "dataset.json",
         "--folds", predicted / "folds.json", "--preparation", predicted / "preparation" / "2d.json",
         "--prepared", predicted / "2d" / "prepared.json", "--workers", 2,
     ]  # fmt: skip
-    assert main([str(word) for word in words]) == 1
-    assert "predict this fold again with probabilities" in capsys.readouterr().err
+    assert "predict this fold again with probabilities" in refused(*words)

@@ -47,10 +47,9 @@ def test_all_cases_leave_none_to_predict(forecast_of):
     assert (network.prediction_s, network.validation_iterations, network.predictions_gb) == (0, 0, 0)
 
 
-def test_a_configuration_that_is_not_planned(planned, capsys):
+def test_a_configuration_that_is_not_planned(planned, refused):
     words = ["forecast", "--dataset", str(planned / "data"), "--plan", str(planned / "plans.json")]
-    assert main([*words, "--configurations", "3d_lowres"]) == 1
-    assert "has no configuration '3d_lowres'" in capsys.readouterr().err
+    assert "has no configuration '3d_lowres'" in refused(*words, "--configurations", "3d_lowres")
 
 
 @pytest.mark.parametrize(

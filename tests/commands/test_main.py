@@ -13,13 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import docstring_parser
-import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from segflow import __version__
 from segflow.commands import manifest
-from segflow.commands.arguments import ALONE, ThisCall
+from segflow.commands.arguments import Call
 from segflow.commands.main import VERBS, main
 from segflow.contracts.errors import ConfigurationError
 from segflow.processes import gpus, signals
@@ -169,7 +167,7 @@ def test_a_job_has_a_record_and_a_failed_one_none(manifest_call, tmp_path, monke
 def replaced(monkeypatch, work):
     """Have `manifest` do something else."""
 
-    def function(*, chunks: list[Path], output: Path, call: ThisCall = ALONE) -> None:
+    def function(*, chunks: list[Path], output: Path, call: Call = Call()) -> None:
         work(call)
 
     function.__module__ = manifest.__name__
@@ -243,14 +241,6 @@ def test_the_log_is_appended_to(manifest_call, tmp_path):
     assert log.read_text().count("dataset.json does not exist") == 2
 
 
-def test_planning_verbs_start_without_torch():
-    code = (
-        "import sys; from segflow.commands import main, plan, fingerprint, evaluate, select; "
-        "sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 def test_training_needs_no_image_library():
     modules = "segflow.training.loop, segflow.prediction.sliding_window"
     code = f"import sys; import {modules}; sys.exit('SimpleITK' in sys.modules)"
@@ -265,46 +255,6 @@ def test_phantom_is_a_sound_data_set_and_is_not_overwritten(tmp_path, capsys):
     assert [case["identifier"] for case in report["cases"]] == [f"phantom_00{i}" for i in range(5)]
     assert main(["phantom", str(folder)]) == 1
     assert "exists already" in capsys.readouterr().err
-
-
-def test_a_user_error_is_one_message_and_status_1(tmp_path, capsys):
-    assert main(["check", str(tmp_path)]) == 1
-    said = capsys.readouterr().err
-    assert "dataset.json does not exist" in said
-    assert "Traceback" not in said
-
-
-def test_a_stray_label_is_a_warning_in_the_report(tmp_path):
-    folder = tmp_path / "data"
-    assert main(["phantom", str(folder), "--cases", "5"]) == 0
-    label = folder / "labelsTr" / "phantom_000.nii.gz"
-    label.with_name("nobody.nii.gz").write_bytes(label.read_bytes())
-    assert main(["check", str(folder), "--output", str(tmp_path / "check.json"), "--workers", "1"]) == 0
-    (warning,) = json.loads((tmp_path / "check.json").read_text())["warnings"]
-    assert "nobody.nii.gz" in warning
-
-
-def test_evaluate_against_the_data_set_and_against_a_folder(tmp_path):
-    folder = tmp_path / "data"
-    assert main(["phantom", str(folder), "--cases", "2"]) == 0
-    predictions = tmp_path / "predictions"
-    predictions.mkdir()
-    for file in (folder / "labelsTr").iterdir():
-        label = sitk.ReadImage(str(file))
-        array = sitk.GetArrayFromImage(label)
-        wrong = sitk.GetImageFromArray(np.where(array == 2, 1, array))
-        wrong.CopyInformation(label)
-        sitk.WriteImage(wrong, str(predictions / file.name))
-    common = ["evaluate", "--dataset", str(folder / "dataset.json"), "--workers", "1"]
-    one, two = tmp_path / "one.json", tmp_path / "two.json"
-    assert main([*common, "--predictions", str(predictions), "--output", str(one)]) == 0
-    references = ["--references", str(folder / "labelsTr")]
-    assert main([*common, "--predictions", str(predictions), *references, "--output", str(two)]) == 0
-    assert one.read_text() == two.read_text()
-    summary = json.loads(one.read_text())
-    assert summary["mean"]["2"]["Dice"] == 0
-    assert 0.5 < summary["mean"]["1"]["Dice"] < 1
-    assert main([*common, "--predictions", str(tmp_path), "--output", str(two)]) == 1
 
 
 def test_numpy_is_told_of_its_threads_before_it_is_imported():

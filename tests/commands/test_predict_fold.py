@@ -33,7 +33,7 @@ def predict_words(folder, *more):
     return [str(word) for word in words]
 
 
-def test_memory_that_does_not_suffice_leaves_no_half_of_a_case(ready, monkeypatch, capsys):
+def test_memory_that_does_not_suffice_leaves_no_half_of_a_case(ready, monkeypatch, refused):
     call(*train_words(ready, "out", "training.iterations=1", "training.epochs=1"))
 
     def scores(window, batch):
@@ -44,8 +44,7 @@ def test_memory_that_does_not_suffice_leaves_no_half_of_a_case(ready, monkeypatc
     original = sliding_window._Window._scores
     monkeypatch.setattr(sliding_window._Window, "_scores", scores)
     monkeypatch.setattr(sliding_window, "BATCH_VOXELS", 1)
-    assert main([*predict_words(ready), "--save-probabilities"]) == 1
-    said = " ".join(capsys.readouterr().err.split())
+    said = refused(*predict_words(ready), "--save-probabilities")
     assert re.search(r"case phantom_00\d: an image of [\dx ]+ voxels does not fit into the memory of", said)
     assert not [file for file in (ready / "fold_0").rglob("*") if file.is_file()]
     monkeypatch.undo()

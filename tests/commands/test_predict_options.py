@@ -118,7 +118,7 @@ def test_a_folder_of_plain_names(model, predict, tmp_path):
         (["-i", "in", "-o", "out", "--fast", "--quality"], "--fast and --quality are opposites"),
     ],
 )
-def test_outputs_that_are_refused(model, tmp_path, monkeypatch, capsys, words, said):
+def test_outputs_that_are_refused(model, tmp_path, monkeypatch, refused, words, said):
     monkeypatch.chdir(tmp_path)
     for folder in ("in", "others"):
         (tmp_path / folder).mkdir()
@@ -128,8 +128,7 @@ def test_outputs_that_are_refused(model, tmp_path, monkeypatch, capsys, words, s
     (tmp_path / "others" / "a_0000.mha").touch()
     (tmp_path / "notes").touch()
     before = sorted(tmp_path.rglob("*"))
-    assert main(["predict", "-m", str(model), *words, "--device", "cpu"]) == 1
-    assert said in " ".join(capsys.readouterr().err.split())
+    assert said in refused("predict", "-m", model, *words, "--device", "cpu")
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -236,7 +235,7 @@ def test_what_is_asked_for_later_is_made_and_what_no_longer_fits_is_removed(mode
     assert len(names_in(Path("out/preview"))) == 5
 
 
-def test_the_scores_of_fast(model, predict, tmp_path, monkeypatch, capsys):
+def test_the_scores_of_fast(model, predict, tmp_path, monkeypatch, refused):
     """The same as predicting and evaluating; an interrupted call goes on."""
     data, folds = model.parent / "data", model.parent / "folds.json"
     words = [
@@ -265,8 +264,7 @@ def test_the_scores_of_fast(model, predict, tmp_path, monkeypatch, capsys):
     assert (found["foreground_mean"], found["mean"]) == (expected["foreground_mean"], expected["mean"])
     (tmp_path / "folds.json").write_text(folds.read_text().replace(held_out, "nobody"))
     words[words.index(folds)] = "folds.json"
-    assert main([str(word) for word in words]) == 1
-    assert "folds.json names nobody, which is not a case" in " ".join(capsys.readouterr().err.split())
+    assert "folds.json names nobody, which is not a case" in refused(*words)
 
 
 def test_the_predictor_takes_images_and_files(model, tmp_path):

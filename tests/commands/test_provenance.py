@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -115,21 +113,3 @@ def test_a_failed_run_leaves_the_record_of_the_result_that_is_there(problem, arg
     with pytest.raises(type(problem)), recorded(verb, arguments, Call(job=True), ("other",), CODE):
         raise problem
     assert made(arguments) == before
-
-
-def test_a_command_that_is_a_job(tmp_path):
-    """As the workflow calls it."""
-    file, output = tmp_path / "chunk_0.json", tmp_path / "prepared.json"
-    file.write_text('{"cases": {"a": "1"}}')
-    words = ["manifest", "--job", "--chunks", str(file), "--output", str(output)]
-    subprocess.run([sys.executable, "-m", "segflow", *words], check=True)
-    found = read_contract(Provenance, provenance_file(output))
-    assert found.command == ("segflow", *words)
-    assert found.inputs == {str(file): digest_of(file)}
-    assert {"segflow.commands.manifest", "segflow.storage.manifests"} <= set(found.code)
-    assert "segflow.commands.train" not in found.code
-    result = output.read_bytes()
-    provenance_file(output).unlink()
-    subprocess.run([sys.executable, "-m", "segflow", *words[:1], *words[2:]], check=True)
-    assert not provenance_file(output).exists()
-    assert output.read_bytes() == result

@@ -101,9 +101,8 @@ def test_where_it_runs(data, calls, options, expected):
         (["--folds", "first"], "folds"),
     ],
 )
-def test_what_is_not_allowed_is_said_before_anything_is_written(data, calls, capsys, words, message):
-    assert main(["run", "data", *words]) == 1
-    assert message in capsys.readouterr().err
+def test_what_is_not_allowed_is_said_before_anything_is_written(data, calls, refused, words, message):
+    assert message in refused("run", "data", *words)
     assert calls == []
     assert not (data.parent / "results").exists()
 
@@ -116,20 +115,18 @@ def test_the_workflow_has_said_how_it_ends(data, calls, monkeypatch, capsys, sta
     assert capsys.readouterr().err == "configuration: results/run.yaml\n"
 
 
-def test_without_a_data_set(calls, capsys):
-    assert main(["run"]) == 1
-    assert "name a data set: segflow run FOLDER" in capsys.readouterr().err
+def test_without_a_data_set(calls, refused):
+    assert "name a data set: segflow run FOLDER" in refused("run")
 
 
-def test_where_a_configuration_is_no_yaml(tmp_path, monkeypatch, capsys):
+def test_where_a_configuration_is_no_yaml(tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.yaml").write_text("dataset: data\ntraining: {epochs: 2\nfolds: [0]\n")
     for words in (
         ["why", "--configfile", "my.yaml", "--directory", "nowhere"],
         ["run", "--configfile", "my.yaml"],
     ):
-        assert main(words) == 1
-        assert "segflow: my.yaml, line 3, column 6: not YAML: expected ',' or '}'" in capsys.readouterr().err
+        assert "segflow: my.yaml, line 3, column 6: not YAML: expected ',' or '}'" in refused(*words)
 
 
 @pytest.mark.parametrize("text", ["a list\n", "seed: 2026-99-99\n", "x: \x00\n"])

@@ -12,8 +12,6 @@ import pytest
 from score_calls import read, rows_of, summary_of, words, write_like
 from stage_calls import call
 
-from segflow.commands.main import main
-
 
 def select_words(folder, *names):
     files = [folder / "evaluation" / name / "summary.json" for name in names]
@@ -45,21 +43,21 @@ def test_the_choice_and_its_uncertainty(folder, capsys):
     assert preferred["bootstrap"] == found["bootstrap"]
 
 
-def test_candidates_on_different_cases(folder, capsys):
+def test_candidates_on_different_cases(folder, refused):
     call(*words(folder))
     other = folder / "evaluation" / "3d_fullres"
     shutil.copytree(folder / "evaluation" / "2d", other)
     content = json.loads((other / "summary.json").read_text())
     content["metric_per_case"] = content["metric_per_case"][1:]
     (other / "summary.json").write_text(json.dumps(content))
-    assert main([str(word) for word in select_words(folder, "2d", "3d_fullres")]) == 1
-    assert "candidate 3d_fullres was scored on other cases" in capsys.readouterr().err
+    assert "candidate 3d_fullres was scored on other cases" in refused(
+        *select_words(folder, "2d", "3d_fullres")
+    )
 
 
-def test_candidates_of_one_name(folder, capsys):
+def test_candidates_of_one_name(folder, refused):
     call(*words(folder))
-    assert main([str(word) for word in select_words(folder, "2d", "2d")]) == 1
-    assert "folders of the same name" in capsys.readouterr().err
+    assert "folders of the same name" in refused(*select_words(folder, "2d", "2d"))
 
 
 def search_words(folder, *settings):

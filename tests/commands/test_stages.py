@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from stage_calls import call, cases_in, in_this_process, plan_words, preprocess_words, without
 
-from segflow.commands import evaluate, fingerprint, preprocess, raw_cases
+from segflow.commands import fingerprint, preprocess, raw_cases
 from segflow.commands.main import main
 from segflow.nnunet.parts import read_configuration, read_preparation
 from segflow.nnunet.plans import read_plan
@@ -22,19 +22,6 @@ def test_parts_are_those_of_the_plan(planned):
         assert read_preparation(planned / "preparation" / f"{name}.json") == plan.preparation(name)
 
 
-def test_options_and_settings_of_planning_mean_the_same(project):
-    plans = []
-    for words in (
-        ["--settings", "planning.gpu_memory_gb=3.0", "planning.spacing_mm=[2.0,1.5,1.5]"],
-        ["--gpu-memory", "3", "--spacing", "2", "1.5", "1.5"],
-        ["--gpu-memory", "3", "--spacing", "2", "1.5", "1.5", "--settings", "planning.gpu_memory_gb=9"],
-    ):
-        call(*plan_words(project), *words)
-        plans.append((project / "plans.json").read_text())
-    assert plans[0] == plans[1] == plans[2]
-    assert read_plan(project / "plans.json").configurations["3d_fullres"].spacing_mm == (2.0, 1.5, 1.5)
-
-
 def test_chunks_of_the_check_are_the_whole(project):
     for chunk in range(4):
         output = project / f"check_{chunk}.json"
@@ -45,33 +32,29 @@ def test_chunks_of_the_check_are_the_whole(project):
 
 
 @pytest.fixture
-def prepared_cases(monkeypatch):
-    """Identifiers of the cases that are really prepared."""
-    seen = []
-    original = preprocess.prepare_case
-
-    def spy(raw, *others):
-        seen.append(raw.identifier)
-        return original(raw, *others)
-
-    monkeypatch.setattr(preprocess, "prepare_case", spy)
+def seen(monkeypatch):
+    """A function that gives the identifiers of the cases that a function of a verb's module works on."""
     monkeypatch.setattr(raw_cases, "map_cases", in_this_process)
-    return seen
+
+    def by(module, name):
+        found, original = [], getattr(module, name)
+        spy = lambda case, *rest, **others: found.append(case.identifier) or original(case, *rest, **others)  # noqa: E731
+        monkeypatch.setattr(module, name, spy)
+        return found
+
+    return by
 
 
 @pytest.fixture
-def cases_read(monkeypatch):
-    """Identifiers of the raw cases that the fingerprint really reads."""
-    seen = []
-    original = fingerprint.read_case
+def prepared_cases(seen):
+    """Those that are really prepared."""
+    return seen(preprocess, "prepare_case")
 
-    def spy(case, **others):
-        seen.append(case.identifier)
-        return original(case, **others)
 
-    monkeypatch.setattr(fingerprint, "read_case", spy)
-    monkeypatch.setattr(raw_cases, "map_cases", in_this_process)
-    return seen
+@pytest.fixture
+def cases_read(seen):
+    """Those that the fingerprint really reads."""
+    return seen(fingerprint, "read_case")
 
 
 def fingerprint_words(folder):
@@ -179,13 +162,10 @@ def test_a_plan_does_for_a_preparation(project, prepared_cases):
     assert len(prepared_cases) == 10
 
 
-def test_a_raw_case_is_read_once_for_all_configurations(project, monkeypatch):
-    seen = []
-    original = preprocess.read_case
-    monkeypatch.setattr(preprocess, "read_case", lambda case, **o: seen.append(case) or original(case, **o))
-    monkeypatch.setattr(raw_cases, "map_cases", in_this_process)
+def test_a_raw_case_is_read_once_for_all_configurations(project, seen):
+    read = seen(preprocess, "read_case")
     call("preprocess", project / "data", "--plan", project / "plans.json", "--output", project / "all")
-    assert len(seen) == 5
+    assert len(read) == 5
     assert {folder.name for folder in (project / "all").iterdir()} == {"2d", "3d_fullres"}
 
 
@@ -211,11 +191,10 @@ def test_configurations_that_are_prepared_alike_are_prepared_once(project, capsy
         (["--plan", "none.json", "--configuration", "2d"], "none.json does not exist"),
     ],
 )
-def test_what_preprocess_needs(words, said, project, capsys, monkeypatch):
+def test_what_preprocess_needs(words, said, project, refused, monkeypatch):
     monkeypatch.chdir(project)
     monkeypatch.setenv("COLUMNS", "300")
-    assert main(["preprocess", "data", "--output", "out", *words]) == 1
-    assert said in capsys.readouterr().err
+    assert said in refused("preprocess", "data", "--output", "out", *words)
     assert not (project / "out").exists()
 
 
@@ -256,64 +235,13 @@ def test_all_are_prepared_again_when_it_is_done_differently(change, project, pre
     assert len(prepared_cases) == 10
 
 
-def test_a_bad_case_does_not_stop_the_others_nor_is_their_work_lost(project, prepared_cases, capsys):
+def test_a_bad_case_does_not_stop_the_others_nor_is_their_work_lost(project, prepared_cases, refused):
     bad = project / "data" / "imagesTr" / "phantom_001_0000.nii.gz"
     good = bad.read_bytes()
     bad.write_bytes(b"no image")
-    assert main([str(word) for word in preprocess_words(project, check=False)]) == 1
-    assert "phantom_001" in capsys.readouterr().err
+    assert "phantom_001" in refused(*preprocess_words(project, check=False))
     assert not (project / "2d" / "manifest").exists()
     bad.write_bytes(good)
     del prepared_cases[:]
     call(*preprocess_words(project, check=False))
     assert prepared_cases == ["phantom_001"]
-
-
-@pytest.fixture
-def predictions(project):
-    """Label maps to score: the truth itself."""
-    shutil.copytree(project / "data" / "labelsTr", project / "predictions")
-    return project / "predictions"
-
-
-def evaluate_words(folder):
-    return [
-        "evaluate", "--predictions", folder / "predictions", "--dataset", folder / "data" / "dataset.json",
-        "--output", folder / "summary.json", "--workers", 1,
-    ]  # fmt: skip
-
-
-def test_scores_are_not_computed_again_after_an_interruption(project, predictions, monkeypatch):
-    scored = []
-    original = evaluate.score_case
-
-    def spy(*arguments, **options):
-        if len(scored) == stop_after:
-            raise KeyboardInterrupt
-        scored.append(options.get("prediction_file") or arguments)
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(evaluate, "score_case", spy)
-    monkeypatch.setattr(evaluate, "map_cases", in_this_process)
-    stop_after = 3
-    assert main([str(word) for word in evaluate_words(project)]) == 130
-    assert (project / "summary.unfinished").exists()
-    assert not (project / "summary.json").exists()
-    without(predictions / "phantom_001.nii.gz", 2)  # another label map under the same name
-    stop_after = None
-    call(*evaluate_words(project))
-    assert len(scored) == 3 + 3
-    resumed = (project / "summary.json").read_text()
-    assert not list(project.glob("*unfinished*"))
-    call(*evaluate_words(project))
-    assert len(scored) == 3 + 3 + 5
-    assert (project / "summary.json").read_text() == resumed
-
-
-def test_errors_of_the_check_name_every_bad_case(project, capsys):
-    for number in (1, 3):
-        (project / "data" / "imagesTr" / f"phantom_00{number}_0000.nii.gz").write_bytes(b"no image")
-    assert main(["check", str(project / "data"), "--workers", "1"]) == 1
-    said = capsys.readouterr().err
-    assert "phantom_001" in said
-    assert "phantom_003" in said

@@ -18,7 +18,6 @@ import pytest
 import torch
 from stage_calls import call, train_words
 
-from segflow.commands.main import main
 from segflow.contracts.model import NetworkCard
 from segflow.network.unet import UNet, build_network
 from segflow.nnunet.checkpoints import save_nnunet_checkpoint
@@ -97,7 +96,7 @@ SMALLER_CARD = "plan for a smaller card with planning.gpu_memory_gb (smaller pat
         (1, ("--augment", "device"), f"augment in the workers (resources.augment), or {SMALLER_CARD}"),
     ],
 )
-def test_a_device_whose_memory_does_not_suffice(ready, monkeypatch, capsys, batch, more, remedy):
+def test_a_device_whose_memory_does_not_suffice(ready, monkeypatch, refused, batch, more, remedy):
     """One sentence with what to do; no weights are left that look whole."""
     calls, original = itertools.count(1), UNet.forward
 
@@ -109,8 +108,7 @@ def test_a_device_whose_memory_does_not_suffice(ready, monkeypatch, capsys, batc
     monkeypatch.setattr(UNet, "forward", forward)
     words = train_words(ready, "short", f'training.batch_size={{"2d":{batch}}}', "training.iterations=3")
     words += more
-    assert main(words) == 1
-    said = " ".join(capsys.readouterr().err.split())
+    said = refused(*words)
     assert re.search(
         rf"train 2d fold 0 \(patch .*, batch {batch}\) does not fit into the memory of this", said
     )
@@ -153,12 +151,11 @@ def test_a_training_that_ends_early(ready, tmp_path):
     assert list((ready / "out" / "work").iterdir()) == []
 
 
-def test_a_case_of_the_fold_that_is_not_prepared(ready, capsys):
+def test_a_case_of_the_fold_that_is_not_prepared(ready, refused):
     folds = json.loads((ready / "folds.json").read_text())
     folds[0]["train"].append("nobody")
     (ready / "folds.json").write_text(json.dumps(folds))
-    assert main(train_words(ready, "out")) == 1
-    assert "case nobody is in the folds, but has not been prepared" in capsys.readouterr().err
+    assert "case nobody is in the folds, but has not been prepared" in refused(*train_words(ready, "out"))
 
 
 @pytest.mark.slow
@@ -256,11 +253,10 @@ def test_pretrained_weights_are_part_of_the_job(ready):
     assert len(keys[0]) == 1
 
 
-def test_pretrained_weights_of_another_network(ready, capsys):
+def test_pretrained_weights_of_another_network(ready, refused):
     call(*train_words(ready, "wide", *SHORT, "training.base_width=6"))
     words = train_words(ready, "tuned", *SHORT, f"training.pretrained={ready / 'wide' / 'model.pt'}")
-    assert main(words) == 1
-    said = capsys.readouterr().err
+    said = refused(*words)
     assert "are those of another network" in said
     assert "encoder.stages.0.0.conv.weight: 4 x 1 x 3 x 3 here, 6 x 1 x 3 x 3 there" in said
     assert "seg_layers" not in said
@@ -284,9 +280,10 @@ def test_a_picture_beside_the_history(ready):
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])
-def test_a_tracker_that_is_not_installed(name, ready, capsys, monkeypatch):
+def test_a_tracker_that_is_not_installed(name, ready, refused, monkeypatch):
     for module in ("torch.utils.tensorboard", "mlflow", "wandb"):
         monkeypatch.setitem(sys.modules, module, None)
-    assert main([*train_words(ready, "out"), "--trackers", name]) == 1
-    assert f"names {name}, which is not installed: pip install 'segflow[{name}]'" in capsys.readouterr().err
+    assert f"names {name}, which is not installed: pip install 'segflow[{name}]'" in refused(
+        *train_words(ready, "out"), "--trackers", name
+    )
     assert not (ready / "out" / "work").exists()

@@ -112,6 +112,5 @@ def test_trainings_that_wait_are_in_the_forecast(shown):
     ]
 
 
-def test_a_folder_without_trainings(tmp_path, capsys):
-    assert main(["watch", str(tmp_path)]) == 1
-    assert f"{tmp_path} has no logs of trainings" in capsys.readouterr().err
+def test_a_folder_without_trainings(tmp_path, refused):
+    assert f"{tmp_path} has no logs of trainings" in refused("watch", tmp_path)

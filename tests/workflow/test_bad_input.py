@@ -69,9 +69,7 @@ CLASH = "recipes 'nnunet' and 'clash' plan differently, but both call their plan
         ({"training": {"epoch": 3}}, "unknown key 'training.epoch': did you mean 'epochs'?"),
         ({"datasets": ["data", "copy/data"]}, "two data sets have the same folder name"),
         ({"recipes": ["nnunet", "clash.yaml"]}, CLASH),
-        ({"training": {"pretrained": "nowhere.pt"}}, "'training.pretrained': there is no file nowhere.pt"),
         ({"dataset": "nowhere"}, "nowhere/dataset.json does not exist"),
-        ({"folds": [5]}, "there is no fold 5"),
     ],
 )
 def test_faulty_configurations(tmp_path, changes, message):

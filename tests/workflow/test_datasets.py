@@ -231,13 +231,6 @@ def test_all_cases_are_trained_on_where_that_is_asked_for(lay_out):
         sources(folds="all")
 
 
-@pytest.mark.parametrize("folds", ["every", [], [0, "all"], [-1], ["all"]])
-def test_folds_that_are_none(lay_out, folds):
-    lay_out()
-    with pytest.raises(ConfigurationError, match="folds"):
-        sources(folds=folds)
-
-
 def test_names_are_those_of_the_folders(lay_out, tmp_path):
     lay_out("one")
     deep = lay_out("deep/er/two")
@@ -251,21 +244,6 @@ def test_cases_listed_in_the_description(lay_out):
     lay_out(cases=["a", "b"], dataset={"first": {"images": images, "label": label}})
     (source,) = sources().values()
     assert source.chunks == [files_of("b")]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda folder: (folder / "dataset.json").unlink(), r"data/dataset\.json does not exist"),
-        (lambda folder: (folder / "dataset.json").write_text("{"), r"dataset\.json is not valid JSON"),
-        (lambda folder: (folder / "dataset.json").write_text("{}"), r"dataset\.json lacks channel_names"),
-        (lambda folder: (folder / "imagesTr").rename(folder / "images"), r"imagesTr does not exist"),
-    ],
-)
-def test_what_is_no_data_set(spoil, message, lay_out):
-    spoil(lay_out())
-    with pytest.raises(DatasetError, match=message):
-        sources()
 
 
 # Chunks: bounded in number, and independent of what other cases there are.

@@ -19,9 +19,7 @@ from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.spelling import path_text
 
 __all__ = [
-    "ALONE",
     "CORES",
-    "DEFAULTS",
     "Ahead",
     "Call",
     "Chunk",
@@ -43,7 +41,6 @@ __all__ = [
     "Seed",
     "Settings",
     "Shard",
-    "ThisCall",
     "Threads",
     "TrackerName",
     "Workers",
@@ -75,9 +72,10 @@ class Result:
     """Marks the file that a verb is called for; a job's provenance is written beside it."""
 
 
+@Parameter(parse=False)
 @dataclass(frozen=True)
 class Call:
-    """The call that a verb runs in.
+    """The call that a verb runs in; by default, that of a function.
 
     Attributes:
         code: Key of the verb's code: what other code has made is made again.
@@ -97,10 +95,6 @@ class Call:
             self.inputs.update(files)
 
 
-#: Of a verb that is called as a function.
-ALONE: Final = Call()
-
-
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Settings:
@@ -115,10 +109,6 @@ class Settings:
 
     settings: tuple[str, ...] = ()
     recipe: str | None = None
-
-
-#: The default recipe, nnunet.
-DEFAULTS: Final = Settings()
 
 
 def marks_of(hint: Any) -> Iterator[Any]:
@@ -245,4 +235,3 @@ Seed = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**63))]
 Threads = Annotated[int, Parameter(show_default="all cores", validator=validators.Number(gte=1))]
 TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 Workers = Threads
-ThisCall = Annotated[Call, Parameter(parse=False)]

@@ -10,20 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from segflow.commands.arguments import (
-    ALONE,
     CORES,
-    DEFAULTS,
     Call,
     DatasetFile,
     InputFile,
     InputFolder,
     ResultFile,
     Settings,
-    ThisCall,
     Workers,
 )
-from segflow.commands.console import progress_bar
-from segflow.commands.raw_cases import Fault, attempt, refuse
+from segflow.commands.raw_cases import for_each_noted
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.assessment import AssessedCase, Assessment, CaseMeasures, EvaluationConfig, Table
 from segflow.contracts.errors import DatasetError, PredictionError
@@ -39,12 +35,11 @@ from segflow.images.formats import has_spacing, label_ending
 from segflow.images.patients import read_patients
 from segflow.metrics.bootstrap import REPLICATES, SEED
 from segflow.metrics.calibration import absent_counts, count_calibration
-from segflow.processes.pool import map_cases
 from segflow.recipes.settings import parse_settings
 from segflow.storage.files import digest_of, key_of, read_contract, write_text
 from segflow.storage.manifests import list_label_maps
 from segflow.storage.probabilities import probability_slabs, read_placement
-from segflow.storage.results import ResultFolder, open_journal
+from segflow.storage.results import open_journal
 
 _NO_PROBABILITIES = (
     "Calibration is not measured: probabilities are kept only where pairs of configurations are formed."
@@ -75,11 +70,11 @@ def assess(
     final: InputFolder,
     dataset: DatasetFile,
     probabilities: bool = False,
-    values: Settings = DEFAULTS,
+    values: Settings = Settings(),
     patients: str | None = None,
     output: ResultFile,
     workers: Workers = CORES,
-    call: ThisCall = ALONE,
+    call: Call = Call(),
 ) -> None:
     """Measure the chosen model's out-of-fold label maps, and those of each configuration, in further ways.
 
@@ -123,10 +118,16 @@ def assess(
     )
     owners = read_patients(dataset.parent, patients, [one.case for one in files])
     with open_journal(output.with_name(f"{output.stem}.unfinished")) as journal:
-        measures = _measure_all(files, labels, how, journal, workers, call)
+        common = key_of(call.code, repr(labels), repr(how))
+        items = {
+            key_of(common, *(f"{file} {digest_of(file)}" for file in one.measured)): one for one in files
+        }
+        work = partial(_measure, labels=labels, how=how)
+        found = for_each_noted("assess", work, items, journal, CaseMeasures, workers=workers)
+        measures = [*found.values()]
         tables = np.array([one.confusion for one in measures], dtype=np.int64)
         confusion = tuple(tuple(row) for row in tables.sum(axis=0).tolist()) if measures else ()
-        found = Assessment(
+        made = Assessment(
             model=chosen.best.name,
             measures=how.measures,
             notes=(*how.notes, *unstored),
@@ -146,7 +147,7 @@ def assess(
             values=value_names(labels),
             confusion=confusion if "confusion" in how.measures else (),
         )
-        write_text(output, found.to_json())
+        write_text(output, made.to_json())
 
 
 def _list_cases(
@@ -174,32 +175,6 @@ def _list_cases(
             npz = tuple(folder / f"{file.name.removesuffix(ending)}.npz" for folder in stored)
             found.append(_Files(case, str(fold), last[file.name], reference, maps, npz))
     return sorted(found, key=lambda one: one.case)
-
-
-def _measure_all(
-    files: Sequence[_Files], labels: Labels, how: Measuring, journal: ResultFolder, workers: int, call: Call
-) -> list[CaseMeasures]:
-    """All cases; those that an interrupted call has noted are not measured again."""
-    common = key_of(call.code, repr(labels), repr(how))
-    keys = {
-        one.case: key_of(common, *(f"{file} {digest_of(file)}" for file in one.measured)) for one in files
-    }
-    entries = {case: journal.find(case, key) for case, key in keys.items()}
-    found = {case: CaseMeasures.model_validate(entry.data) for case, entry in entries.items() if entry}
-    left = [one for one in files if one.case not in found]
-    work = partial(attempt, partial(_measure, labels=labels, how=how))
-    faults = []
-    with progress_bar("assess", len(files)) as bar:
-        bar.advance(len(found))
-        for one, outcome in zip(left, map_cases(work, left, workers=workers), strict=True):
-            bar.advance()
-            if isinstance(outcome, Fault):
-                faults.append(outcome.message)
-                continue
-            journal.note(one.case, keys[one.case], data=outcome.model_dump(mode="json"))
-            found[one.case] = outcome
-    refuse(faults)
-    return [found[one.case] for one in files]
 
 
 def _measure(files: _Files, *, labels: Labels, how: Measuring) -> CaseMeasures:

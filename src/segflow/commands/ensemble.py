@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segflow.commands.arguments import (
-    ALONE,
-    DatasetFile,
-    InputFile,
-    InputFolder,
-    OutputFolder,
-    ResultFile,
-    ThisCall,
-)
+from segflow.commands.arguments import Call, DatasetFile, InputFile, InputFolder, OutputFolder, ResultFile
 from segflow.commands.resume import label_cases
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.plan import FoldName, fold_of
@@ -37,7 +29,7 @@ def ensemble(
     members: tuple[InputFolder, InputFolder],
     output: OutputFolder,
     manifest: ResultFile,
-    call: ThisCall = ALONE,
+    call: Call = Call(),
 ) -> None:
     """Average the probabilities of two configurations on one fold, and reduce them to labels.
 

@@ -9,20 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from segflow.commands.arguments import (
-    ALONE,
-    CORES,
-    DatasetFile,
-    InputFolder,
-    ResultFile,
-    ThisCall,
-    Workers,
-)
-from segflow.commands.console import console, progress_bar
-from segflow.commands.raw_cases import MAX_ERRORS_SHOWN, Fault, attempt, first_of, refuse, warn
+from segflow.commands.arguments import CORES, Call, DatasetFile, InputFolder, ResultFile, Workers
+from segflow.commands.console import console
+from segflow.commands.raw_cases import MAX_ERRORS_SHOWN, first_of, for_each_noted, warn
 from segflow.commands.score_table import score_table, write_scores
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import Geometry
+from segflow.contracts.codec import Contract
 from segflow.contracts.errors import ConfigurationError, DatasetError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores
@@ -34,7 +27,6 @@ from segflow.images.dataset import read_dataset, read_description
 from segflow.images.formats import label_ending, spelled
 from segflow.images.patients import read_patients
 from segflow.metrics.overlap import target_key
-from segflow.processes.pool import map_cases
 from segflow.storage.files import digest_of, key_of, write_text
 from segflow.storage.manifests import list_label_maps
 from segflow.storage.results import ResultFolder, open_journal
@@ -71,6 +63,13 @@ class Scoring:
     code: str = ""
 
 
+class _Scored(Contract):
+    """Scores of all label maps with the same reference, and warnings."""
+
+    cases: tuple[CaseScores, ...]
+    warnings: tuple[str, ...]
+
+
 def evaluate(
     *,
     predictions: list[InputFolder],
@@ -82,7 +81,7 @@ def evaluate(
     tolerance_mm: float = 1.0,
     patients: str | None = None,
     workers: Workers = CORES,
-    call: ThisCall = ALONE,
+    call: Call = Call(),
 ) -> None:
     """Score label maps against references.
 
@@ -180,33 +179,18 @@ def _score_all(
     groups: dict[Path, list[Path]] = {}
     for file, reference in pairs:
         groups.setdefault(reference, []).append(file)
-    scores: dict[_Pair, CaseScores] = {}
-    missing: list[tuple[str, _Group]] = []
-    for reference, files in groups.items():
-        key = key_of(common, *(f"{file} {digest_of(file)}" for file in (reference, *files)))
-        entry = journal.find(key, key)
-        if entry is None:
-            missing.append((key, (reference, files)))
-        else:
-            cases = [CaseScores.model_validate(case) for case in entry.data]
-            scores.update({(file, reference): case for file, case in zip(files, cases, strict=True)})
-    faults, warnings = [], []
-    with progress_bar("evaluate", len(pairs)) as bar:
-        bar.advance(len(scores))
-        work = functools.partial(attempt, functools.partial(_score, labels=labels, asked=asked))
-        outcomes = map_cases(work, [group for _, group in missing], workers=how.workers)
-        for (key, (reference, files)), outcome in zip(missing, outcomes, strict=True):
-            bar.advance(len(files))
-            if isinstance(outcome, Fault):
-                faults.append(outcome.message)
-                continue
-            cases, said = outcome
-            warnings += said
-            journal.note(key, key, data=[case.model_dump(mode="json", by_alias=True) for case in cases])
-            scores.update({(file, reference): case for file, case in zip(files, cases, strict=True)})
-    warn(warnings)
-    refuse(faults)
-    return scores
+    items = {
+        key_of(common, *(f"{file} {digest_of(file)}" for file in (reference, *files))): (reference, files)
+        for reference, files in groups.items()
+    }
+    work = functools.partial(_score, labels=labels, asked=asked)
+    found = for_each_noted("evaluate", work, items, journal, _Scored, workers=how.workers)
+    warn([warning for one in found.values() for warning in one.warnings])
+    return {
+        (file, reference): case
+        for (reference, files), one in zip(items.values(), found.values(), strict=True)
+        for file, case in zip(files, one.cases, strict=True)
+    }
 
 
 def _check_complete(folders: Sequence[Path], how: Scoring, *, partial: bool) -> None:
@@ -242,15 +226,13 @@ def _dataset_labels(folder: Path) -> dict[str, Path]:
     return {case.identifier: case.label for case in read_dataset(folder).cases if case.label is not None}
 
 
-def _score(
-    group: _Group, *, labels: Labels, asked: tuple[tuple[str, ...], float]
-) -> tuple[list[CaseScores], list[str]]:
-    """Scores of all label maps with the same reference, and warnings."""
+def _score(group: _Group, *, labels: Labels, asked: tuple[tuple[str, ...], float]) -> _Scored:
     file, predictions = group
     metrics, tolerance_mm = asked
     reference, geometry = _read(file, labels)
     how = Measuring(metrics, {target_key(target): tolerance_mm for target in labels.targets})
-    scores, warnings = [], []
+    scores: list[CaseScores] = []
+    warnings: list[str] = []
     for prediction in predictions:
         found, where = _read(prediction, labels)
         warnings += compare_geometry(prediction, where, file, geometry, prediction.name)
@@ -261,7 +243,7 @@ def _score(
             entries = {key: own.model_copy(update=further[key].values) for key, own in score.metrics.items()}
             score = score.model_copy(update={"metrics": entries})
         scores.append(score)
-    return scores, warnings
+    return _Scored(cases=tuple(scores), warnings=tuple(warnings))
 
 
 def _read(file: Path, labels: Labels) -> tuple[LabelMap, Geometry]:

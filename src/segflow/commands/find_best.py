@@ -10,18 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from segflow.commands.arguments import (
-    ALONE,
-    CORES,
-    DEFAULTS,
-    Call,
-    DatasetFile,
-    InputFile,
-    InputFolder,
-    Settings,
-    ThisCall,
-    Workers,
-)
+from segflow.commands.arguments import CORES, Call, DatasetFile, InputFile, InputFolder, Settings, Workers
 from segflow.commands.console import console, progress_bar
 from segflow.commands.ensemble import ensemble
 from segflow.commands.evaluate import Scoring, score_candidates
@@ -46,8 +35,8 @@ def find_best(
     prepared: InputFile | None = None,
     patients: str | None = None,
     workers: Workers = CORES,
-    values: Settings = DEFAULTS,
-    call: ThisCall = ALONE,
+    values: Settings = Settings(),
+    call: Call = Call(),
 ) -> None:
     """Choose and post-process by out-of-fold predictions, in one go.
 

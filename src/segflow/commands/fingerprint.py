@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from segflow.commands.arguments import (
-    ALONE,
-    CORES,
-    DatasetFile,
-    InputFile,
-    OutputFolder,
-    ResultFile,
-    ThisCall,
-    Workers,
-)
+from segflow.commands.arguments import CORES, Call, DatasetFile, InputFile, OutputFolder, ResultFile, Workers
 from segflow.commands.raw_cases import CaseDigests, checked_cases, for_each_case, warn
 from segflow.contracts.case import Case
 from segflow.fingerprint.consistency import dataset_warnings
@@ -38,7 +29,7 @@ def fingerprint(
     check: tuple[InputFile, ...] = (),
     cases: OutputFolder | None = None,
     workers: Workers = CORES,
-    call: ThisCall = ALONE,
+    call: Call = Call(),
 ) -> None:
     """Measure a data set: shapes, spacings, and intensities of the foreground.
 

@@ -10,7 +10,6 @@ from cyclopts import Parameter
 
 from segflow.commands.arguments import (
     CORES,
-    DEFAULTS,
     Ahead,
     DatasetFile,
     Device,
@@ -52,7 +51,7 @@ def forecast(
     of_folds: Positive = N_FOLDS,
     side_by_side: Positive = 1,
     save_probabilities: bool = False,
-    values: Settings = DEFAULTS,
+    values: Settings = Settings(),
     device: Device = "auto",
     threads: Threads = CORES,
     workers: Ahead | None = None,

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from segflow.commands.arguments import (
-    ALONE,
-    DatasetFile,
-    InputFile,
-    InputFolder,
-    ResultFile,
-    ThisCall,
-)
+from segflow.commands.arguments import Call, DatasetFile, InputFile, InputFolder, ResultFile
 from segflow.commands.console import console
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.model import ModelCard
@@ -36,7 +29,7 @@ def package(
     output: ResultFile,
     recipe: str,
     settings: tuple[str, ...] = (),
-    call: ThisCall = ALONE,
+    call: Call = Call(),
 ) -> None:
     """Put the chosen model together in one folder that `segflow predict` understands, with a model card.
 

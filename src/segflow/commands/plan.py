@@ -11,7 +11,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from segflow.commands.arguments import DEFAULTS, DatasetFile, InputFile, OutputFolder, ResultFile, Settings
+from segflow.commands.arguments import DatasetFile, InputFile, OutputFolder, ResultFile, Settings
 from segflow.commands.console import console
 from segflow.contracts.errors import ConfigurationError, PlanError
 from segflow.contracts.fingerprint import Fingerprint
@@ -36,7 +36,7 @@ def plan(
     architecture_of: InputFile | None = None,
     edited: InputFile | None = None,
     forecast: Annotated[bool, Parameter(negative="--no-forecast")] = True,
-    values: Settings = DEFAULTS,
+    values: Settings = Settings(),
 ) -> None:
     """Derive the configurations from a fingerprint, or take an edited plan.
 

@@ -7,14 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from segflow.commands.arguments import (
-    ALONE,
     CORES,
+    Call,
     DatasetFile,
     InputFile,
     InputFolder,
     OutputFolder,
     ResultFile,
-    ThisCall,
     Workers,
 )
 from segflow.commands.console import progress_bar
@@ -44,7 +43,7 @@ def postprocess(
     output: OutputFolder,
     manifest: ResultFile,
     workers: Workers = CORES,
-    call: ThisCall = ALONE,
+    call: Call = Call(),
 ) -> None:
     """Apply the chosen post-processing to label maps: those of --input, or those of the best candidate.
 

@@ -8,17 +8,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from segflow.commands.arguments import (
-    ALONE,
-    CORES,
-    DEFAULTS,
-    DatasetFile,
-    InputFile,
-    ResultFile,
-    Settings,
-    ThisCall,
-    Workers,
-)
+from segflow.commands.arguments import CORES, Call, DatasetFile, InputFile, ResultFile, Settings, Workers
 from segflow.commands.console import console, progress_bar
 from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.labels import Labels, Target, members
@@ -42,8 +32,8 @@ def postprocess_search(
     dataset: DatasetFile,
     output: ResultFile,
     workers: Workers = CORES,
-    values: Settings = DEFAULTS,
-    call: ThisCall = ALONE,
+    values: Settings = Settings(),
+    call: Call = Call(),
 ) -> None:
     """Find the post-processing that improves the Dice for the chosen model, on its out-of-fold label maps.
 

@@ -13,15 +13,14 @@ import numpy as np
 from cyclopts import Parameter
 
 from segflow.commands.arguments import (
-    ALONE,
     CORES,
     Ahead,
+    Call,
     Device,
     InputPath,
     ModelPackage,
     OutputPath,
     Shard,
-    ThisCall,
     Threads,
 )
 from segflow.commands.console import console, logger, progress_bar
@@ -182,7 +181,7 @@ def predict(
     ahead: Ahead = 1,
     device: Device = "auto",
     threads: Threads = CORES,
-    call: ThisCall = ALONE,
+    call: Call = Call(),
 ) -> None:
     """Label new images with a model package.
 

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segflow.commands.arguments import (
-    ALONE,
     CORES,
-    DEFAULTS,
+    Call,
     DatasetFile,
     Device,
     InputFile,
     OutputFolder,
     ResultFile,
     Settings,
-    ThisCall,
     Threads,
 )
 from segflow.commands.resume import label_cases
@@ -86,10 +84,10 @@ def predict_fold(
     output: OutputFolder,
     manifest: ResultFile,
     save_probabilities: bool = False,
-    values: Settings = DEFAULTS,
+    values: Settings = Settings(),
     device: Device = "auto",
     threads: Threads = CORES,
-    call: ThisCall = ALONE,
+    call: Call = Call(),
 ) -> None:
     """Label the cases a network has never seen, from their prepared arrays.
 

@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from segflow.commands.arguments import (
-    ALONE,
     CORES,
+    Call,
     Chunk,
     DatasetFile,
     InputFile,
     OutputFolder,
     ResultFile,
-    ThisCall,
     Workers,
 )
 from segflow.commands.console import console
@@ -63,7 +62,7 @@ def preprocess(
     check: tuple[InputFile, ...] = (),
     chunk: Chunk = (0, 1),
     workers: Workers = CORES,
-    call: ThisCall = ALONE,
+    call: Call = Call(),
 ) -> None:
     """Make cases network-ready.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segflow.commands.arguments import ALONE, DatasetFile, InputFile, InputFolder, ResultFile, ThisCall
+from segflow.commands.arguments import Call, DatasetFile, InputFile, InputFolder, ResultFile
 from segflow.commands.console import progress_bar
 from segflow.contracts.artefacts import Manifest
 from segflow.images.cases import read_labels
@@ -23,7 +23,7 @@ def previous_stage(
     predictions: InputFolder,
     prepared: InputFile,
     manifest: ResultFile,
-    call: ThisCall = ALONE,
+    call: Call = Call(),
 ) -> None:
     """Bring low-resolution out-of-fold predictions to the grid of the cascade's prepared cases.
 

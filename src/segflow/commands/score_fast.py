@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segflow.commands.arguments import (
-    ALONE,
     CORES,
+    Call,
     DatasetFile,
     Device,
     InputFile,
     ModelPackage,
     ResultFile,
-    ThisCall,
     Threads,
 )
-from segflow.commands.console import progress_bar
+from segflow.commands.raw_cases import for_each_noted
 from segflow.contracts.case import Case
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.plan import fold_of
@@ -41,7 +41,7 @@ def score_fast(
     output: ResultFile,
     device: Device = "auto",
     threads: Threads = CORES,
-    call: ThisCall = ALONE,
+    call: Call = Call(),
 ) -> None:
     """Score what `segflow predict --fast` would give, on the cases that the networks it uses have never seen.
 
@@ -71,27 +71,22 @@ def score_fast(
         for case in read_dataset(dataset.parent).cases
         if case.label is not None
     }
-    held_out = fold_of(read_folds(folds), predictor.folds[0]).val
     common = key_of(call.code, predictor.digest, predictor.recipe.to_json(), predictor.device)
 
-    scored = []
-    unfinished = output.with_name(f"{output.stem}.unfinished")
-    with open_journal(unfinished) as journal, progress_bar("score --fast", len(held_out)) as bar:
-        for name in held_out:
-            if name not in cases:
-                raise PredictionError(f"{folds} names {name}, which is not a case of {dataset.parent}")
-            case, reference = cases[name]
-            key = key_of(common, *map(digest_of_image, (*case.images, reference)))
-            entry = journal.find(name, key)
-            if entry is None:
-                made = _scores(predictor, case, reference)
-                entry = journal.note(name, key, data=made.model_dump(mode="json", by_alias=True))
-            scored.append(CaseScores.model_validate(entry.data))
-            bar.advance(note=name)
-        write_text(output, summarise(scored, predictor.labels).to_json())
+    items = {}
+    for name in fold_of(read_folds(folds), predictor.folds[0]).val:
+        if name not in cases:
+            raise PredictionError(f"{folds} names {name}, which is not a case of {dataset.parent}")
+        case, reference = cases[name]
+        items[key_of(common, name, *map(digest_of_image, (*case.images, reference)))] = (case, reference)
+    with open_journal(output.with_name(f"{output.stem}.unfinished")) as journal:
+        work = partial(_scores, predictor)
+        scored = for_each_noted("score --fast", work, items, journal, CaseScores, workers=0)
+        write_text(output, summarise([*scored.values()], predictor.labels).to_json())
 
 
-def _scores(predictor: Predictor, case: Case, reference: Path) -> CaseScores:
+def _scores(predictor: Predictor, pair: tuple[Case, Path]) -> CaseScores:
+    case, reference = pair
     raw = read_case(Case(case.identifier, case.images), channels=predictor.channels)
     return score_case(
         predictor.predict_case(raw),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from segflow.commands.arguments import ALONE, DEFAULTS, InputFile, ResultFile, Settings, ThisCall
+from segflow.commands.arguments import Call, InputFile, ResultFile, Settings
 from segflow.commands.console import console
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.scores import Candidate, Selection, Summary
@@ -19,7 +19,7 @@ from segflow.storage.files import read_contract, write_text
 
 
 def select(
-    *, candidates: list[InputFile], output: ResultFile, values: Settings = DEFAULTS, call: ThisCall = ALONE
+    *, candidates: list[InputFile], output: ResultFile, values: Settings = Settings(), call: Call = Call()
 ) -> None:
     """Choose the best model or pair by its scores; where no case was scored, 3d_fullres or else the simplest.
 

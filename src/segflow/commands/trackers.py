@@ -25,13 +25,27 @@ _PROJECT: Final = "segflow"
 _UNUSUAL: Final = re.compile(r"[^\w\-. :/]")
 
 
-def require_tracker(name: TrackerName) -> None:
-    """Find out before a training begins.
+def require_tracker(name: TrackerName) -> Any:
+    """The Python package of a program; asked for before a training begins.
 
     Raises:
         ConfigurationError: The program is not installed.
     """
-    _MODULES[name]()
+    try:
+        if name == "tensorboard":
+            from torch.utils import tensorboard
+
+            return tensorboard
+        if name == "mlflow":
+            import mlflow
+
+            return mlflow
+        import wandb
+    except ImportError:
+        raise ConfigurationError(
+            f"resources.trackers names {name}, which is not installed: pip install 'segflow[{name}]', or leave it out"
+        ) from None
+    return wandb
 
 
 def open_tracker(name: TrackerName, folder: Path, training: str) -> Tracker:
@@ -49,7 +63,7 @@ def open_tracker(name: TrackerName, folder: Path, training: str) -> Tracker:
 
 
 def _tensorboard(folder: Path, _: str) -> Tracker:
-    writer = _tensorboard_module().SummaryWriter(str(folder), purge_step=0)
+    writer = require_tracker("tensorboard").SummaryWriter(str(folder), purge_step=0)
 
     def log(epoch: int, values: Mapping[str, float]) -> None:
         for key, value in values.items():
@@ -63,7 +77,7 @@ def _mlflow(folder: Path, training: str) -> Tracker:
     """In a file of SQLite, or at MLFLOW_TRACKING_URI."""
     folder.mkdir(parents=True, exist_ok=True)
     here = f"sqlite:///{folder.absolute() / 'mlflow.db'}"
-    client = _mlflow_module().MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or here)
+    client = require_tracker("mlflow").MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or here)
     experiment = client.get_experiment_by_name(_PROJECT)
     number = experiment.experiment_id if experiment else client.create_experiment(_PROJECT)
     run = client.create_run(number, run_name=training).info.run_id
@@ -80,45 +94,10 @@ def _wandb(folder: Path, training: str) -> Tracker:
     """In files, or as WANDB_MODE says."""
     folder.mkdir(parents=True, exist_ok=True)
     mode = os.environ.get("WANDB_MODE", "offline")
-    run = _wandb_module().init(project=_PROJECT, name=training, dir=str(folder), mode=mode)
+    run = require_tracker("wandb").init(project=_PROJECT, name=training, dir=str(folder), mode=mode)
     return lambda epoch, values: run.log(dict(values), step=epoch)
 
 
-def _tensorboard_module() -> Any:
-    try:
-        from torch.utils import tensorboard
-    except ImportError:
-        raise _missing("tensorboard") from None
-    return tensorboard
-
-
-def _mlflow_module() -> Any:
-    try:
-        import mlflow
-    except ImportError:
-        raise _missing("mlflow") from None
-    return mlflow
-
-
-def _wandb_module() -> Any:
-    try:
-        import wandb
-    except ImportError:
-        raise _missing("wandb") from None
-    return wandb
-
-
-def _missing(name: TrackerName) -> ConfigurationError:
-    return ConfigurationError(
-        f"resources.trackers names {name}, which is not installed: pip install 'segflow[{name}]', or leave it out"
-    )
-
-
-_MODULES: Final[Mapping[TrackerName, Callable[[], Any]]] = {
-    "tensorboard": _tensorboard_module,
-    "mlflow": _mlflow_module,
-    "wandb": _wandb_module,
-}
 _OPENED: Final[Mapping[TrackerName, Callable[[Path, str], Tracker]]] = {
     "tensorboard": _tensorboard,
     "mlflow": _mlflow,

@@ -14,9 +14,7 @@ import pandas as pd
 from cyclopts import Parameter
 
 from segflow.commands.arguments import (
-    ALONE,
     CORES,
-    DEFAULTS,
     Ahead,
     Call,
     DatasetFile,
@@ -28,7 +26,6 @@ from segflow.commands.arguments import (
     ResultFile,
     Seed,
     Settings,
-    ThisCall,
     Threads,
     TrackerName,
 )
@@ -68,7 +65,7 @@ def train(
     output: ResultFile,
     history: OutputFile,
     work: OutputFolder,
-    values: Settings = DEFAULTS,
+    values: Settings = Settings(),
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = CORES,
@@ -78,7 +75,7 @@ def train(
     deterministic: bool = False,
     compile_network: Annotated[bool | None, Parameter(negative="--no-compile-network")] = None,
     trackers: list[TrackerName] | None = None,
-    call: ThisCall = ALONE,
+    call: Call = Call(),
 ) -> None:
     """Train one configuration on one fold, or go on where an interrupted training of exactly this job stopped.
 

@@ -10,6 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,10 +28,11 @@ _REDRAW_S: Final = 30.0
 _SCALARS: Final = ("learning_rate", "train_loss", "validation_loss", "mean", "ema", "seconds")
 
 
+@dataclass
 class Watch:
     """Is shown the state of a training whenever it is saved. A copy in another process writes to the same place.
 
-    Args:
+    Attributes:
         what: Of the training, before every line.
         target_names: One per entry of `pseudo_dice`.
         epochs: Planned length of training.
@@ -39,27 +41,20 @@ class Watch:
         trackers: Programs that are told every epoch; their files lie beside the picture.
     """
 
-    def __init__(
-        self,
-        what: str,
-        target_names: Sequence[str],
-        *,
-        epochs: int,
-        picture: Path,
-        table: Callable[[Sequence[Mapping[str, Any]]], object],
-        trackers: Sequence[TrackerName] = (),
-    ) -> None:
-        self._what = what
-        self._target_names = tuple(target_names)
-        self._epochs = epochs
-        self._picture = picture
-        self._table = table
-        self._trackers = tuple(trackers)
-        self._opened: list[Tracker] = []
-        self._drawn = -math.inf
-        self._seen: int | None = None
-        self._said: set[str] = set()
-        for name in trackers:
+    what: str
+    target_names: Sequence[str]
+    _: KW_ONLY
+    epochs: int
+    picture: Path
+    table: Callable[[Sequence[Mapping[str, Any]]], object]
+    trackers: Sequence[TrackerName] = ()
+    _opened: list[Tracker] = field(default_factory=list, init=False)
+    _drawn: float = field(default=-math.inf, init=False)
+    _seen: int | None = field(default=None, init=False)
+    _said: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        for name in self.trackers:
             require_tracker(name)
 
     def __call__(self, state: Mapping[str, Any]) -> None:
@@ -80,10 +75,10 @@ class Watch:
         """
         try:
             self._tell(history)
-            self._table(history)
+            self.table(history)
             if redraw:
-                picture = draw_progress(history, self._target_names)
-                with open_atomically(self._picture) as temporary:
+                picture = draw_progress(history, self.target_names)
+                with open_atomically(self.picture) as temporary:
                     temporary.write_bytes(picture)
                 self._drawn = time.monotonic()
             self._log(history)
@@ -94,26 +89,26 @@ class Watch:
     def _tell(self, history: Sequence[Mapping[str, Any]]) -> None:
         """A line per new epoch, in the log and, where no bar is shown, on the standard output."""
         lines = [
-            epoch_line(history[: n + 1], self._target_names, epochs=self._epochs)
+            epoch_line(history[: n + 1], self.target_names, epochs=self.epochs)
             for n in range(len(history) if self._seen is None else self._seen, len(history))
         ]
-        found = diagnoses(history, self._target_names, epochs=self._epochs) if lines else ()
+        found = diagnoses(history, self.target_names, epochs=self.epochs) if lines else ()
         new = [sentence for sentence in found if sentence not in self._said]
         self._said.update(new)
         for line in (*lines, *new):
-            logger.info("%s: %s", self._what, line)
+            logger.info("%s: %s", self.what, line)
             if not console.is_terminal:
-                sys.stdout.write(f"{self._what}: {line}\n")
+                sys.stdout.write(f"{self.what}: {line}\n")
                 sys.stdout.flush()
 
     def _log(self, history: Sequence[Mapping[str, Any]]) -> None:
         """The first time from the beginning: an interrupted training may have logged epochs that were lost."""
         if not self._opened:
-            folder = self._picture.parent
-            self._opened = [open_tracker(name, folder / name, self._what) for name in self._trackers]
+            folder = self.picture.parent
+            self._opened = [open_tracker(name, folder / name, self.what) for name in self.trackers]
             self._seen = 0
         for record in history[self._seen or 0 :] if self._opened else ():
-            pseudo_dice = zip(self._target_names, record["pseudo_dice"], strict=True)
+            pseudo_dice = zip(self.target_names, record["pseudo_dice"], strict=True)
             values = {name: record[name] for name in _SCALARS}
             values |= {f"pseudo_dice/{name}": dice for name, dice in pseudo_dice}
             for log in self._opened:
