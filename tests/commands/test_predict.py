@@ -123,6 +123,29 @@ def test_probabilities_as_images(model, output):
     assert not list(folder.iterdir())
 
 
+def test_probabilities_on_the_networks_grid(model, tmp_path, capsys):
+    """They are those on the image's grid before resampling, and the label map stays as it is."""
+    single = package_of(tmp_path, "3d_fullres")
+    first = [image(single, 0)]
+    call(*words(single, "full", "--save-probabilities", "nifti", images=first))
+    more = ("--save-probabilities", "npz", "nifti", "--save-lowres")
+    call(*words(single, "coarse", *more, images=first))
+    full, coarse = tmp_path / "full", tmp_path / "coarse"
+    assert (coarse / NAMES[0]).read_bytes() == (full / NAMES[0]).read_bytes()
+    stored = read_probabilities(coarse / "probabilities" / "phantom_000.npz", has_regions=False)
+    for number, expected in enumerate(stored):
+        name = f"probabilities/phantom_000_{number:04d}.nii.gz"
+        small, whole = sitk.ReadImage(str(coarse / name)), sitk.ReadImage(str(full / name))
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(small), expected)
+        resized = sitk.Resample(small, whole, sitk.Transform(), sitk.sitkLinear, -1.0)
+        found, wanted = map(sitk.GetArrayFromImage, (resized, whole))
+        inside = found >= 0
+        assert inside.mean() > 0.1
+        assert np.abs(found - wanted)[inside].mean() < 0.02
+    assert "2d+3d_fullres averages two networks" in refused(model, capsys, *more)
+    assert "name --save-probabilities" in refused(single, capsys, "--save-lowres")
+
+
 def test_files_as_input(model, output, tmp_path):
     plain = shutil.copy(image(model, 2), tmp_path / "phantom_002.nii.gz")
     call(*words(model, output, images=[image(model, 1), plain]))

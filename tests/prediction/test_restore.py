@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from case_samples import CLASSES, REGIONS, SPACINGS, configuration_of, preparation_of, raw_case, raw_cases
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from segflow.contracts.errors import PredictionError
+from segflow.images.itk import geometry_of, image_of
 from segflow.prediction.averaging import average, averaged_label_map
-from segflow.prediction.restore import ScoreStream, assemble, label_map, probability_slabs
+from segflow.prediction.restore import ScoreStream, assemble, label_map, on_network_grid, probability_slabs
 from segflow.preprocessing.prepare import prepare_case
 
 
@@ -184,3 +186,51 @@ def test_mean_by_hand():
 def test_probabilities_that_cannot_be_averaged(shapes, message):
     with pytest.raises(PredictionError, match=message):
         average(np.zeros(shape, np.float32) for shape in shapes)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_the_networks_grid_is_an_image(order):
+    """A linear function of the position, on an oblique grid, cropped and resampled, has its values at these places."""
+    corner = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+    image = sitk.Image(40, 36, 30, sitk.sitkFloat32)
+    image.SetSpacing((1.0, 0.7, 2.0))
+    image.SetOrigin((-30.0, 12.0, 7.0))
+    image.SetDirection(corner.ravel().tolist())
+    raw = raw_case(np.zeros((1, 30, 36, 40)), spacing_mm=(2.0, 0.7, 1.0))
+    raw = replace(raw, geometry=geometry_of(image), image=np.zeros((1, 30, 36, 40), np.float32))
+    inside = raw.image[0, 3:27, 5:36, 0:33]
+    inside[...] = field(image)[3:27, 5:36, 0:33]
+    mm = tuple((1.3, 1.1, 0.9)[axis] for axis in order)
+    preparation = preparation_of(configuration_of(mm), order)
+    prepared = prepare_case(raw, preparation, CLASSES)
+    record = on_network_grid(prepared.record, preparation)
+    found = np.transpose(prepared.image[0], preparation.transpose_backward)
+    assert record.geometry.shape == found.shape
+    assert record.geometry.spacing_mm == record.geometry.file_spacing_mm[::-1]
+    expected = field(image_of(found, record.geometry))
+    inner = (slice(8, -8),) * 3  # splines see the edge
+    np.testing.assert_allclose(found[inner], expected[inner], atol=2e-3)
+
+
+def test_the_networks_grid_of_a_flat_image():
+    raw = raw_case(np.ones((1, 1, 8, 6)), spacing_mm=(999.0, 1.0, 1.0))
+    flat = {
+        "file_dimensions": 2,
+        "file_spacing_mm": (1.0, 1.0),
+        "origin_mm": (3.0, 4.0),
+        "direction": (1, 0, 0, 1),
+    }
+    raw = replace(raw, geometry=raw.geometry.model_copy(update=flat))
+    preparation = preparation_of(configuration_of((2.0, 3.0)))
+    geometry = on_network_grid(prepare_case(raw, preparation, CLASSES).record, preparation).geometry
+    assert geometry.shape == (1, 4, 2)
+    assert geometry.file_spacing_mm == (3.0, 2.0)
+    assert geometry.origin_mm == (4.0, 4.5)
+
+
+def field(image):
+    """A linear function of the positions of an image's voxels, (z, y, x)."""
+    index = np.indices(image.GetSize()).reshape(3, -1)
+    direction = np.reshape(image.GetDirection(), (3, 3))
+    point = np.array(image.GetOrigin())[:, None] + direction @ (index * np.array(image.GetSpacing())[:, None])
+    return (200 + np.array([1.5, -2, 0.7]) @ point).reshape(image.GetSize()).T

@@ -32,7 +32,7 @@ from segflow.contracts.case import Case, CaseRecord
 from segflow.contracts.errors import ConfigurationError, PredictionError, SegflowError, sentence_of
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.labels import Labels
-from segflow.contracts.model import PredictedCase, Prediction
+from segflow.contracts.model import ModelCard, PredictedCase, Prediction
 from segflow.contracts.plan import FoldName
 from segflow.fingerprint.consistency import unusual_spacings
 from segflow.images.cases import read_case, write_labels
@@ -50,8 +50,8 @@ from segflow.storage.probabilities import read_probabilities, write_probabilitie
 from segflow.storage.results import ResultFolder, open_journal
 
 _IMAGES = "probability images"
-#: What may be wanted besides the label maps.
-_WANTED = ("probabilities", _IMAGES, "statistics", "preview")
+#: What may be wanted besides the label maps, and how.
+_WANTED = ("probabilities", _IMAGES, "lowres", "statistics", "preview")
 
 if TYPE_CHECKING:  # these need torch, and the command line's help does not
     from segflow.prediction.predictor import Predictor, ReadyCase
@@ -72,6 +72,7 @@ class _Labelled:
     record: CaseRecord
     labels: LabelMap
     image: Image | None
+    kept: CaseRecord | None = None  # for the grid of the probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +117,15 @@ class _Job:
         record = item.content.record
         if not {"probabilities", _IMAGES} & {*self.wanted}:
             return _Labelled(item.case, item.key, record, self.predictor.label(item.content), item.image)
-        file = self.outputs.optional("probabilities", item.case)
-        n_outputs = self.predictor.labels.n_outputs
-        with write_probabilities(file, record, self.predictor.preparation, n_outputs=n_outputs) as keep:
-            found = self.predictor.label(item.content, keep=keep)
-        return _Labelled(item.case, item.key, record, found, item.image)
+        file, model, is_lowres = (
+            self.outputs.optional("probabilities", item.case),
+            self.predictor,
+            "lowres" in self.wanted,
+        )
+        kept = model.lowres_record(item.content) if is_lowres else record
+        with write_probabilities(file, kept, model.preparation, n_outputs=model.labels.n_outputs) as keep:
+            found = model.label(item.content, keep=keep, lowres=is_lowres)
+        return _Labelled(item.case, item.key, record, found, item.image, kept)
 
     def write(self, item: _Labelled) -> PredictedCase:
         """Write the label map and what belongs to it, remove what an earlier call added, and note that it is done."""
@@ -130,11 +135,11 @@ class _Job:
         files = {kind: self.outputs.optional(kind, case) for kind in OPTIONAL}
         images = self.outputs.probability_images(case, labels.n_outputs)
         for number, image in enumerate(images):
-            if _IMAGES in self.wanted:
+            if item.kept is not None and _IMAGES in self.wanted:
                 (own,) = read_probabilities(
                     files["probabilities"], has_regions=labels.has_regions, target=number
                 )
-                write_image(image, own, geometry)
+                write_image(image, own, item.kept.geometry)
             else:
                 image.unlink(missing_ok=True)
         for kind in OPTIONAL.keys() - self.wanted:
@@ -169,6 +174,7 @@ def predict(
     save_probabilities: Annotated[
         list[Literal["npz", "nifti"]] | None, Parameter(consume_multiple=(0, 2), negative=())
     ] = None,
+    save_lowres: bool = False,
     statistics: bool = False,
     preview: bool = False,
     resume: bool = False,
@@ -201,6 +207,8 @@ def predict(
         save_probabilities: Also write OUTPUT/probabilities/IDENTIFIER.npz; or with nifti a file of float32 for each
             class or region, IDENTIFIER_0000.nii.gz, ..., in the geometry of the image; npz nifti writes both. They
             are multiples of 1/255.
+        save_lowres: Write these probabilities on the grid of the network, which is small where images are large:
+            cropped, with the spacing of the plan.
         statistics: Also write OUTPUT/statistics.csv and .json: voxels, volume and mean intensities of every class.
         preview: Also draw OUTPUT/preview/IDENTIFIER.png.
         resume: Leave alone what an earlier call has made of the same model, options and images.
@@ -238,7 +246,9 @@ def predict(
     _check_format(format, inputs)
     report = outputs.of_call("prediction", ".json")
     unfinished = report.with_name(f"{report.stem}.unfinished")
-    wanted = _wanted(save_probabilities, statistics=statistics, preview=preview)
+    wanted = _wanted(
+        predictor.card, save_probabilities, lowres=save_lowres, statistics=statistics, preview=preview
+    )
     known = outputs.known() if resume else {}
     outputs.remove_tables()
     if not resume:
@@ -284,11 +294,18 @@ def predict(
 
 
 def _wanted(
-    probabilities: list[Literal["npz", "nifti"]] | None, *, statistics: bool, preview: bool
+    card: ModelCard, probabilities: list[Literal["npz", "nifti"]] | None, *, lowres: bool, **others: bool
 ) -> list[str]:
     """Those of `_WANTED` that are asked for; --save-probabilities alone asks for npz."""
+    if lowres and probabilities is None:
+        raise ConfigurationError("--save-lowres: name --save-probabilities with it")
+    if lowres and len(card.configurations) > 1:
+        raise ConfigurationError(
+            f"--save-lowres: {card.selection.best.name} averages two networks with different grids, so their "
+            "probabilities exist on the image's grid only; leave it out"
+        )
     kept = ["npz"] if probabilities == [] else probabilities or []
-    asked = ("npz" in kept, "nifti" in kept, statistics, preview)
+    asked = ("npz" in kept, "nifti" in kept, lowres, *others.values())
     return [kind for kind, is_asked in zip(_WANTED, asked, strict=True) if is_asked]
 
 

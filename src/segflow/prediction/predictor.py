@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -25,7 +26,7 @@ from segflow.images.formats import FLAT_SPACING
 from segflow.network.device import choose_device
 from segflow.nnunet.plans import read_plan
 from segflow.prediction.averaging import averaged_label_map
-from segflow.prediction.restore import Keep, label_map, probability_slabs
+from segflow.prediction.restore import Keep, ScoreStream, label_map, on_network_grid, probability_slabs
 from segflow.prediction.sliding_window import FoldEnsemble, load_ensemble
 from segflow.preprocessing.prepare import prepare_case, prepare_labels
 from segflow.recipes.inference import InferenceRecipe, Precision
@@ -275,38 +276,52 @@ class Predictor:
             }
         )
 
-    def label(self, ready: ReadyCase, *, keep: Keep | None = None) -> LabelMap:
+    def label(self, ready: ReadyCase, *, keep: Keep | None = None, lowres: bool = False) -> LabelMap:
         """Predict, average the configurations, reduce to labels; without post-processing.
 
         Args:
             ready: What `prepare` returned.
             keep: Called with consecutive planes of probabilities (k, n, y, x), on the crop of the transposed raw image.
+            lowres: Call `keep` with them as they are before they are resized, on the grid of `lowres_record`.
 
         Returns:
             (z, y, x), unsigned, in the raw image's geometry.
 
         Source: method.md sections 16-18.
         """
-        return self._label(ready, self.card.configurations, keep)
+        if keep is None or not lowres:
+            return self._label(ready, self.card.configurations, keep)
+        (name,) = self.card.configurations
+        stream = self._scores(ready, name)
+        chunks = stream.kept_by(keep)
+        found = label_map(replace(stream, chunks=chunks), ready.record, threads=self.threads)
+        deque(chunks, maxlen=0)  # planes that no label needed
+        return found
+
+    def lowres_record(self, ready: ReadyCase) -> CaseRecord:
+        """The record of a case for the grid on which the only configuration predicts."""
+        (name,) = self.card.configurations
+        return on_network_grid(ready.prepared[name].record, self.plan.preparation(name))
 
     def postprocess(self, found: LabelMap, spacing_mm: SpacingMm) -> LabelMap:
         """Apply the operations that were chosen. Source: method.md section 23."""
         return apply(self.card.postprocessing.operations, found, spacing_mm=spacing_mm)
 
     def _label(self, ready: ReadyCase, names: Sequence[str], keep: Keep | None) -> LabelMap:
-        streams = []
-        for name in names:
-            preparation, prepared = self.plan.preparation(name), ready.prepared[name]
-            before = self.plan.configurations[name].previous_stage
-            previous = None
-            if before is not None:
-                coarse = self._label(ready, [before], None)
-                previous = prepare_labels(coarse, prepared.record, preparation)
-            streams.append(self.ensembles[name].scores(prepared.image, preparation, previous))
+        streams = [self._scores(ready, name) for name in names]
         if len(streams) == 1:
             return label_map(streams[0], ready.record, threads=self.threads, keep=keep)
         members = [probability_slabs(stream, ready.record, threads=self.threads) for stream in streams]
         return averaged_label_map(members, ready.record, self.preparation, self.labels, keep)
+
+    def _scores(self, ready: ReadyCase, name: str) -> ScoreStream:
+        preparation, prepared = self.plan.preparation(name), ready.prepared[name]
+        before = self.plan.configurations[name].previous_stage
+        previous = None
+        if before is not None:
+            coarse = self._label(ready, [before], None)
+            previous = prepare_labels(coarse, prepared.record, preparation)
+        return self.ensembles[name].scores(prepared.image, preparation, previous)
 
 
 def _raw_array(array: NDArray[Any], spacing_mm: Sequence[float]) -> RawCase:

@@ -21,12 +21,12 @@ from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Preparation
 from segflow.prediction.threads import map_in_threads
-from segflow.volumes.crop import crop, transpose_spatial
+from segflow.volumes.crop import crop, reorder, transpose_spatial
 from segflow.volumes.interpolation import Band
 from segflow.volumes.labelmaps import label_dtype, pick_labels, probabilities
 from segflow.volumes.resample import ScoreGrid, separate_axis
 
-__all__ = ["Keep", "ScoreStream", "assemble", "label_map", "probability_slabs"]
+__all__ = ["Keep", "ScoreStream", "assemble", "label_map", "on_network_grid", "probability_slabs"]
 
 Reduced = TypeVar("Reduced")
 
@@ -74,6 +74,12 @@ class ScoreStream:
         """Scores (k, n, y, x) as probabilities."""
         return scores if self.are_probabilities else probabilities(scores, self.labels)
 
+    def kept_by(self, keep: Keep) -> Iterator[Scores]:
+        """The chunks, after `keep` was called with their probabilities."""
+        for chunk in self.chunks:
+            keep(self.probabilities(chunk))
+            yield chunk
+
 
 def label_map(stream: ScoreStream, record: CaseRecord, *, threads: int, keep: Keep | None = None) -> LabelMap:
     """The labels of a case, in the geometry of its raw image.
@@ -96,6 +102,40 @@ def label_map(stream: ScoreStream, record: CaseRecord, *, threads: int, keep: Ke
     else:
         slabs = _labels_and_probabilities(stream, record, threads, keep)
     return assemble(slabs, record, stream.preparation, stream.labels)
+
+
+def on_network_grid(record: CaseRecord, preparation: Preparation) -> CaseRecord:
+    """The record of a case as if its prepared arrays were the raw image: without a crop, with their own geometry.
+
+    Resampling keeps the extent of the crop, so voxels have the spacing that divides it evenly, which is the plan's but
+    for rounding, and centres are moved by half the difference of the voxels' sizes. Source: method.md section 7.
+    """
+    raw, axes = record.geometry, preparation.transpose_backward
+    starts = [record.crop_box[axis][0] for axis in axes]
+    scales = [record.shape_after_crop[axis] / record.shape[axis] for axis in axes]
+    in_file = slice(None, -raw.file_dimensions - 1, -1)  # x first, without the z of a 2D file
+    mm = np.array(raw.file_spacing_mm)
+    shift_mm = (np.array(starts) + (np.array(scales) - 1) / 2)[in_file] * mm
+    direction = np.reshape(raw.direction, (len(mm), len(mm)))
+    geometry = raw.model_copy(
+        update={
+            "shape": reorder(record.shape, axes),
+            "spacing_mm": tuple(np.multiply(raw.spacing_mm, scales).tolist()),
+            "file_spacing_mm": tuple((mm * scales[in_file]).tolist()),
+            "origin_mm": tuple((raw.origin_mm + direction @ shift_mm).tolist()),
+            "nifti_placement": "",
+        }
+    )
+    z, y, x = record.shape
+    spacing_mm = reorder(geometry.spacing_mm, preparation.transpose_forward)
+    return record.model_copy(
+        update={
+            "geometry": geometry,
+            "shape_before_crop": record.shape,
+            "crop_box": ((0, z), (0, y), (0, x)),
+            "spacing_mm": spacing_mm,
+        }
+    )
 
 
 def probability_slabs(stream: ScoreStream, record: CaseRecord, *, threads: int) -> Iterator[Scores]:
