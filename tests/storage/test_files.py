@@ -77,7 +77,8 @@ def test_what_a_killed_process_left_is_removed_and_what_others_write_stays(tmp_p
     left = sorted(file.name for file in tmp_path.iterdir())
     assert len(left) == 2
     here = left[0].partition("-")[0]
-    others = {f"{here}-{os.getppid()}.a.txt", ".0123abcd-1.a.txt", ".a.txt"}  # at work; of another host; a user's
+    at_work, of_another_host = f"{here}-{os.getppid()}.a.txt", ".0123abcd-1.a.txt"
+    others = {at_work, of_another_host, ".a.txt"}
     for name in others:
         (tmp_path / name).touch()
     with temporary_folder(tmp_path) as folder:
