@@ -59,8 +59,10 @@ def test_and_back(package, exported, tmp_path):
     assert (card["configurations"], card["folds"], card["inference"]["mirroring"]) == (["2d"], [0, 2], False)
 
 
-def test_chosen_folds(exported, tmp_path):
+def test_chosen_folds_which_are_not_written_over_those_of_a_package(exported, tmp_path, capsys):
     call("import-model", exported, "--folds", 2, "--output", tmp_path / "back")
+    said = said_by(capsys, "import-model", exported, "--folds", 0, "--output", tmp_path / "back")
+    assert "back holds a model package already; remove it, or name another folder" in said
     assert [file.name for file in (tmp_path / "back" / "2d").iterdir()] == ["fold_2.safetensors"]
 
 

@@ -78,6 +78,21 @@ def test_a_task_of_the_decathlon(task, tmp_path, is_archive):
     call("check", tmp_path / ("moved" if is_archive else "new"), "--workers", 1)
 
 
+def test_a_damaged_archive_leaves_nothing_and_nothing_is_unpacked_over_files(task, tmp_path, capsys):
+    whole, new = tmp_path / "whole.tar", tmp_path / "new"
+    with tarfile.open(whole, "w") as archive:
+        archive.add(task, task.name)
+    damaged = tmp_path / "damaged.tar"
+    damaged.write_bytes(whole.read_bytes()[:9000])
+    assert main(["import", "msd", str(damaged), "--output", str(new)]) == 1
+    assert "damaged.tar cannot be unpacked: truncated" in capsys.readouterr().err
+    assert list(new.iterdir()) == []
+    (new / "source").mkdir()
+    assert main(["import", "msd", str(whole), "--output", str(new)]) == 1
+    assert "new/source exists already; remove it" in capsys.readouterr().err
+    assert list(new.rglob("*")) == [new / "source"]
+
+
 def test_files_of_nnunets_first_version(task, tmp_path):
     for number in range(6):
         (task / "imagesTr" / f"organ_{number}.nii.gz").unlink()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,6 +21,7 @@ from segflow.storage.files import (
     open_atomically,
     read_contract,
     read_json,
+    temporary_folder,
     versions,
     write_array,
     write_json,
@@ -53,6 +58,32 @@ def test_a_failing_writer_changes_nothing(before, tmp_path):
 def test_a_writer_that_writes_nothing_fails(tmp_path):
     with pytest.raises(FileNotFoundError), open_atomically(tmp_path / "a.txt"):
         pass
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from segflow.storage.files import open_atomically, temporary_folder
+with temporary_folder(Path(sys.argv[1])) as folder, open_atomically(Path(sys.argv[1], "a.txt")) as file:
+    for half in (file, folder / "b"):
+        half.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_others_write_stays(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    left = sorted(file.name for file in tmp_path.iterdir())
+    assert len(left) == 2
+    here = left[0].partition("-")[0]
+    at_work, of_another_host = f"{here}-{os.getppid()}.a.txt", ".0123abcd-1.a.txt"
+    others = {at_work, of_another_host, ".a.txt"}
+    for name in others:
+        (tmp_path / name).touch()
+    with temporary_folder(tmp_path) as folder:
+        write_text(tmp_path / "a.txt", "whole")
+        assert {file.name for file in tmp_path.iterdir()} == {*others, "a.txt", folder.name}
 
 
 def test_json_round_trip(tmp_path):

@@ -21,7 +21,7 @@ from segflow.images.dicom.layout import read_dicom
 from segflow.images.formats import ending_of
 from segflow.images.layouts import Layout, read_bids, read_decathlon, read_table
 from segflow.nnunet.folds import write_folds
-from segflow.storage.files import write_json, write_text
+from segflow.storage.files import temporary_folder, write_json, write_text
 
 
 def import_dataset(
@@ -87,23 +87,28 @@ def import_dataset(
 
 def _unpacked(archive: Path, output: Path) -> Path:
     """The folder of a task's archive, of which files alone are taken, and none that would lie outside."""
-    inside = (output / "source").resolve()
-    try:
-        with tarfile.open(archive) as opened:
-            for member in opened:
-                target = (inside / member.name).resolve()
-                content = opened.extractfile(member) if member.isfile() else None
-                if content is None or not target.is_relative_to(inside):
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as file:
-                    shutil.copyfileobj(content, file)
-    except (tarfile.TarError, EOFError) as problem:
-        raise DatasetError(f"{archive} cannot be unpacked: {problem}; download it again") from None
-    files = sorted((output / "source").glob("**/dataset.json"), key=lambda file: len(file.parts))
-    if not files:
-        raise DatasetError(f"{archive} holds no dataset.json: it is no task of the Decathlon")
-    return files[0].parent
+    inside = output / "source"
+    if inside.exists():
+        raise DatasetError(f"{inside} exists already; remove it, or choose another folder")
+    with temporary_folder(output) as temporary:
+        whole = (temporary / "source").resolve()
+        try:
+            with tarfile.open(archive) as opened:
+                for member in opened:
+                    target = (whole / member.name).resolve()
+                    content = opened.extractfile(member) if member.isfile() else None
+                    if content is None or not target.is_relative_to(whole):
+                        continue
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with target.open("wb") as file:
+                        shutil.copyfileobj(content, file)
+        except (tarfile.TarError, EOFError) as problem:
+            raise DatasetError(f"{archive} cannot be unpacked: {problem}; download it again") from None
+        files = sorted(whole.glob("**/dataset.json"), key=lambda file: len(file.parts))
+        if not files:
+            raise DatasetError(f"{archive} holds no dataset.json: it is no task of the Decathlon")
+        whole.rename(inside)
+    return inside / files[0].relative_to(whole).parent
 
 
 def _description(found: Layout, output: Path) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +33,7 @@ from segflow.images.formats import (
     side_content,
 )
 from segflow.images.limits import check_geometry
-from segflow.storage.files import write_text
+from segflow.storage.files import temporary_folder, write_text
 
 __all__ = ["read_geometry", "read_voxels", "write_image"]
 
@@ -122,8 +120,8 @@ def write_image(path: Path, volume: NDArray[Any], geometry: Geometry) -> None:
         )
     if geometry.file_dimensions != 2 and ending in FLAT_ENDINGS:
         raise DatasetError(f"{path} cannot be written: {ending} is for 2D images, and this one has 3 axes")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary_file(path) as file:
+    with temporary_folder(path.parent) as folder:
+        file = folder / f"{path.name[: -len(ending)]}{ending}"  # in lower case, as libraries know endings
         _WRITERS[ending](file, volume[0] if geometry.file_dimensions == 2 else volume, geometry)
         if ending.endswith(".gz"):
             _check_whole(file, path)
@@ -142,30 +140,14 @@ def _check_whole(file: Path, path: Path) -> None:
         ) from None
 
 
-@contextmanager
-def _temporary_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, in lower case, as libraries know endings; what is left of it is removed."""
-    ending = ending_of(path)
-    stem = path.name[: -len(ending)]
-    if ending == ".mhd":  # its header names its data file, so both need their final names
-        with tempfile.TemporaryDirectory(prefix=f".{os.getpid()}.", dir=path.parent) as folder:
-            yield Path(folder, stem + ending)
-        return
-    file = path.with_name(f".{os.getpid()}.{stem}{ending}")
-    try:
-        yield file
-    finally:
-        file.unlink(missing_ok=True)
-
-
 def _publish(file: Path, path: Path, geometry: Geometry) -> None:
     """Rename what was written, the file itself last: while it is there, all that belongs to it is."""
     ending = ending_of(path)
     if ending == ".mhd":
         path.unlink(missing_ok=True)  # an old header must not be seen with new voxels
-        for data in file.parent.iterdir():
-            if data != file:
-                data.replace(path.with_name(data.name))
+    for data in file.parent.iterdir():
+        if data != file:
+            data.replace(path.with_name(data.name))
     side = side_content(ending, geometry)
     if side is not None:
         write_text(path.with_name(path.name[: -len(ending)] + ".json"), side)

@@ -10,14 +10,13 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 from zipfile import ZipFile, ZipInfo
 
 from segflow.nnunet.checkpoints import NNUNET_TRAINER, save_nnunet_checkpoint
 from segflow.nnunet.plans import read_plan, write_plan
 from segflow.recipes.inference import InferenceRecipe
-from segflow.storage.files import copy_file, open_atomically
+from segflow.storage.files import copy_file, open_atomically, temporary_folder
 from segflow.storage.packages import (
     CARD,
     FINGERPRINT,
@@ -92,9 +91,8 @@ def export_zip(package: Path, output: Path) -> None:
     """
     name = read_card(package).dataset
     name = name if _NUMBERED.fullmatch(name) else f"Dataset999_{name}"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".", dir=output.parent) as temporary:
-        folder = Path(temporary) / name
+    with temporary_folder(output.parent) as temporary:
+        folder = temporary / name
         export_package(package, folder)
         copied(package, folder / OWN_FOLDER, (*PLAIN, FINGERPRINT, MODEL_CARD, CARD))
         files = sorted(file for file in folder.rglob("*") if file.is_file())

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from segflow.contracts.errors import PredictionError
@@ -27,7 +26,15 @@ from segflow.nnunet.postprocessing import UNKNOWN, postprocessing_file, read_pos
 from segflow.recipes.inference import InferenceRecipe
 from segflow.reporting.model_card import model_card_text
 from segflow.selection.choose import candidate_name
-from segflow.storage.files import DAMAGE, digests_of, read_contract, read_json, versions, write_text
+from segflow.storage.files import (
+    DAMAGE,
+    digests_of,
+    read_contract,
+    read_json,
+    temporary_folder,
+    versions,
+    write_text,
+)
 from segflow.storage.packages import (
     CARD,
     FINGERPRINT,
@@ -36,6 +43,7 @@ from segflow.storage.packages import (
     copy_description,
     copy_package,
     read_card,
+    refuse_package,
     weights_file,
     weights_files,
 )
@@ -75,11 +83,11 @@ def import_model(sources: Sequence[Path], package: Path, wanted: Wanted) -> None
 
     Raises:
         PredictionError: A source is no model, is damaged, or does not go with the others; a fold, a checkpoint or a
-            previous stage is missing.
+            previous stage is missing; or the folder holds a package.
         DatasetError, PlanError: dataset.json or plans.json cannot be used.
         TrainingError: A network is one that segflow does not have, or not that of the plan.
     """
-    package.parent.mkdir(parents=True, exist_ok=True)
+    refuse_package(package)
     with _unpacked(sources, package.parent) as folders:
         own = [found for folder in folders for found in _cards(folder)]
         if not own:
@@ -98,10 +106,10 @@ def import_model(sources: Sequence[Path], package: Path, wanted: Wanted) -> None
 @contextmanager
 def _unpacked(sources: Sequence[Path], beside: Path) -> Iterator[list[Path]]:
     """Every source as a folder; zips are unpacked for the time of the block."""
-    with TemporaryDirectory(prefix=".", dir=beside) as temporary:
+    with temporary_folder(beside) as temporary:
         folders = []
         for number, source in enumerate(sources):
-            folders.append(source if source.is_dir() else Path(temporary) / str(number))
+            folders.append(source if source.is_dir() else temporary / str(number))
             if source.is_dir():
                 continue
             if not is_zipfile(source):

@@ -6,12 +6,15 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -35,6 +38,7 @@ __all__ = [
     "parse_json",
     "read_contract",
     "read_json",
+    "temporary_folder",
     "versions",
     "write_array",
     "write_json",
@@ -66,10 +70,11 @@ _LIBRARIES = ("torch", "numpy", "scipy", "SimpleITK", "batchgenerators", "snakem
 def open_atomically(path: Path) -> Iterator[Path]:
     """Lend a temporary name beside `path`; the file is renamed to `path` if the block succeeds, else removed.
 
-    The folder is made if missing. The temporary name is hidden and has the same ending, which image writers go by.
+    The folder is made if missing, and rid of what killed processes left in it. The temporary name is hidden.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    _remove_leftovers(path.parent)
+    temporary = path.with_name(f".{_host()}-{os.getpid()}.{path.name}")
     try:
         yield temporary
         temporary.replace(path)
@@ -80,6 +85,44 @@ def open_atomically(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder(beside: Path) -> Iterator[Path]:
+    """Lend a hidden folder in a folder, which is made if missing; what the block does not rename is removed."""
+    beside.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(beside)
+    with TemporaryDirectory(prefix=f".{_host()}-{os.getpid()}.", dir=beside) as folder:
+        yield Path(folder)
+
+
+@cache
+def _host() -> str:
+    """What temporary names begin with: the machine, or container, in which a process has its number."""
+    numbers = Path("/proc/self/ns/pid")
+    space = numbers.stat().st_ino if numbers.exists() else 0
+    return key_of(platform.node(), str(space))[:8]
+
+
+@lru_cache(maxsize=1024)
+def _remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of processes that were killed; looked for once, and those of other hosts stay."""
+    for left in folder.glob(f".{_host()}-*"):
+        owner = re.match(r"-(\d+)\.", left.name[1 + len(_host()) :])
+        if owner is not None and not _is_running(int(owner[1])):
+            shutil.rmtree(left, ignore_errors=True)
+            with suppress(OSError):  # it was a folder, or another process was faster
+                left.unlink()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

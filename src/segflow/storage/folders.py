@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from segflow.contracts.errors import ConfigurationError
+from segflow.storage.files import temporary_folder
 
 __all__ = ["write_folder"]
 
@@ -26,15 +25,12 @@ def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
         raise ConfigurationError(
             f"{folder} would be replaced, but its files come from elsewhere; choose another name"
         )
-    fresh, earlier = (folder.with_name(f".{os.getpid()}.{word}.{folder.name}") for word in ("new", "old"))
-    try:
+    with temporary_folder(folder.parent) as temporary:
+        fresh = temporary / "new"
         for name, content in files.items():
             file = fresh / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content.encode() if isinstance(content, str) else content)
         if folder.exists():
-            folder.rename(earlier)
+            folder.rename(temporary / "old")
         fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(earlier, ignore_errors=True)

@@ -20,6 +20,7 @@ __all__ = [
     "copy_description",
     "copy_package",
     "read_card",
+    "refuse_package",
     "weights_file",
     "weights_files",
 ]
@@ -42,6 +43,16 @@ def read_card(folder: Path) -> ModelCard:
         PredictionError: It is missing or cannot be understood.
     """
     return read_contract(ModelCard, folder / CARD, error=PredictionError)
+
+
+def refuse_package(folder: Path) -> None:
+    """Refuse a folder for a new package that holds one, of which files would stay.
+
+    Raises:
+        PredictionError: It does.
+    """
+    if (folder / CARD).exists():
+        raise PredictionError(f"{folder} holds a model package already; remove it, or name another folder")
 
 
 def weights_file(folder: Path, configuration: str, fold: FoldName) -> Path:
@@ -94,8 +105,9 @@ def copy_package(source: Path, target: Path) -> None:
     """Copy a package; model.json comes last.
 
     Raises:
-        PredictionError: A file is missing or has changed since it was packaged.
+        PredictionError: A file is missing or has changed since it was packaged, or the target holds a package.
     """
+    refuse_package(target)
     card = read_card(source)
     check_package(source, card, weights := weights_files(source, card))
     networks = (file.relative_to(source).as_posix() for files in weights.values() for file in files)
