@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from packages import package_of
-from stage_calls import call
+from stage_calls import call, contents
 
 from segflow.commands.main import main
 from segflow.network.unet import build_network
@@ -59,9 +59,9 @@ def test_and_back(package, exported, tmp_path):
     assert (card["configurations"], card["folds"], card["inference"]["mirroring"]) == (["2d"], [0, 2], False)
 
 
-def test_chosen_folds_which_are_not_written_over_those_of_a_package(exported, tmp_path, capsys):
+def test_chosen_folds_which_are_not_written_over_those_of_a_package(exported, tmp_path, refused):
     call("import-model", exported, "--folds", 2, "--output", tmp_path / "back")
-    said = said_by(capsys, "import-model", exported, "--folds", 0, "--output", tmp_path / "back")
+    said = refused("import-model", exported, "--folds", 0, "--output", tmp_path / "back")
     assert "back holds a model package already; remove it, or name another folder" in said
     assert [file.name for file in (tmp_path / "back" / "2d").iterdir()] == ["fold_2.safetensors"]
 
@@ -105,33 +105,22 @@ def test_weights_of_another_plan(exported, tmp_path, capsys):
     assert not (tmp_path / "back" / "model.json").exists()
 
 
-def test_a_folder_without_folds(exported, tmp_path, capsys):
+def test_a_folder_without_folds(exported, tmp_path, refused):
     for fold in exported.glob("fold_*"):
         shutil.rmtree(fold)
-    assert main(["import-model", str(exported), "--output", str(tmp_path / "back")]) == 1
-    assert "has no folds" in capsys.readouterr().err
+    assert "has no folds" in refused("import-model", exported, "--output", tmp_path / "back")
 
 
-def test_a_model_whose_images_were_re_oriented(exported, tmp_path, capsys):
+def test_a_model_whose_images_were_re_oriented(exported, tmp_path, refused):
     file = exported / "plans.json"
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"image_reader_writer": "NibabelIOWithReorient"}))
-    assert main(["import-model", str(exported), "--output", str(tmp_path / "back")]) == 1
-    assert "image_reader_writer is NibabelIOWithReorient, but" in " ".join(capsys.readouterr().err.split())
+    assert "image_reader_writer is NibabelIOWithReorient, but" in refused(
+        "import-model", exported, "--output", tmp_path / "back"
+    )
 
 
 # Zips, and what lies in them.
-
-
-def contents(folder):
-    return {
-        file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()
-    }
-
-
-def said_by(capsys, *words):
-    assert main([str(word) for word in words]) == 1
-    return " ".join(capsys.readouterr().err.split())
 
 
 @pytest.fixture
@@ -156,31 +145,29 @@ def test_a_zip_holds_the_whole_package(package, zipped, tmp_path):
         assert contents(tmp_path / f"back{number}") == contents(package)
 
 
-def test_a_zip_that_is_none(zipped, tmp_path, capsys):
+def test_a_zip_that_is_none(zipped, tmp_path, refused):
     content = bytearray(zipped.read_bytes())
     content[len(content) // 2] ^= 1
     zipped.write_bytes(content)
-    assert "model.zip cannot be unpacked" in said_by(
-        capsys, "import-model", zipped, "--output", tmp_path / "back"
-    )
+    assert "model.zip cannot be unpacked" in refused("import-model", zipped, "--output", tmp_path / "back")
     zipped.write_bytes(content[:100])
-    said = said_by(capsys, "import-model", zipped, "--output", tmp_path / "back")
+    said = refused("import-model", zipped, "--output", tmp_path / "back")
     assert "model.zip is neither a folder nor a zip, or is damaged" in said
     assert not list(tmp_path.glob(".*"))
 
 
-def test_packages_of_segflow_are_imported_one_at_a_time(package, tmp_path, capsys):
-    said = said_by(capsys, "import-model", package, package, "--output", tmp_path / "back")
+def test_packages_of_segflow_are_imported_one_at_a_time(package, tmp_path, refused):
+    said = refused("import-model", package, package, "--output", tmp_path / "back")
     assert "name one at a time" in said
 
 
-def test_a_zip_without_one_of_its_checkpoints(zipped, tmp_path, capsys):
+def test_a_zip_without_one_of_its_checkpoints(zipped, tmp_path, refused):
     shutil.unpack_archive(zipped, tmp_path / "unpacked")
     (file,) = tmp_path.glob("unpacked/*/*__2d/fold_2/checkpoint_final.pth")
     content = torch.load(file, weights_only=True)
     del content["segflow_card"]
     torch.save(content, file)
-    said = said_by(capsys, "import-model", tmp_path / "unpacked", "--output", tmp_path / "back")
+    said = refused("import-model", tmp_path / "unpacked", "--output", tmp_path / "back")
     assert "is not the one that segflow has written" in said
     assert not (tmp_path / "back" / "model.json").exists()
 
@@ -218,15 +205,15 @@ def test_several_folders_are_an_ensemble(package, results, tmp_path):
     call("predict", "-m", tmp_path / "back", "-i", image, "-o", tmp_path / "labels", "--device", "cpu")
 
 
-def test_folders_of_other_labels(results, tmp_path, capsys):
+def test_folders_of_other_labels(results, tmp_path, refused):
     file = results / "nnUNetTrainer__nnUNetPlans__wide" / "dataset.json"
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"channel_names": {"0": "CT"}}))
-    said = said_by(capsys, "import-model", results, "--output", tmp_path / "back")
+    said = refused("import-model", results, "--output", tmp_path / "back")
     assert "wide has other channels or labels than" in said
 
 
-def test_what_nnunet_has_chosen(results, tmp_path, capsys):
+def test_what_nnunet_has_chosen(results, tmp_path, refused):
     chosen = {"selected_model_or_models": [{"configuration": "wide"}]}
     information = results / "inference_information.json"
     information.write_text(json.dumps({"best_model_or_ensemble": chosen}))
@@ -239,10 +226,10 @@ def test_what_nnunet_has_chosen(results, tmp_path, capsys):
     ):
         call("import-model", results, *more, "--output", tmp_path / f"{number}")
         assert json.loads((tmp_path / f"{number}" / "model.json").read_text())["configurations"] == names
-    said = said_by(capsys, "import-model", results, "--configurations", "3d", "--output", tmp_path / "none")
+    said = refused("import-model", results, "--configurations", "3d", "--output", tmp_path / "none")
     assert "has no configuration 3d; it has nnUNetTrainer__nnUNetPlans__2d, " in said
     information.write_text("[]")
-    said = said_by(capsys, "import-model", results, "--output", tmp_path / "none")
+    said = refused("import-model", results, "--output", tmp_path / "none")
     assert "inference_information.json names no best model as nnU-Net does; name what to import with" in said
 
 
@@ -256,7 +243,7 @@ def noted(*labels, function="remove_all_but_largest_component_from_segmentation"
     }
 
 
-def test_the_post_processing_that_nnunet_has_noted(results, tmp_path, capsys):
+def test_the_post_processing_that_nnunet_has_noted(results, tmp_path, refused, capsys):
     files = (
         results / "nnUNetTrainer__nnUNetPlans__wide" / "crossval_results_folds_0_2" / "postprocessing.json",
         results / "ensembles" / "ensemble___nnUNetTrainer__nnUNetPlans__2d___nnUNetTrainer__nnUNetPlans__wide___0_2"
@@ -283,23 +270,19 @@ def test_the_post_processing_that_nnunet_has_noted(results, tmp_path, capsys):
     )  # fmt: skip
     assert "keep the largest component of 2" in (tmp_path / "named" / "README.md").read_text()
     other.write_text(json.dumps(noted(2, function="fill_everything")))
-    said = said_by(
-        capsys, "import-model", results, "--postprocessing", other, "--output", tmp_path / "refused"
-    )
+    said = refused("import-model", results, "--postprocessing", other, "--output", tmp_path / "refused")
     assert "segflow has no post-processing fill_everything" in said
     other.write_text(json.dumps(noted(2) | {"postprocessing_fns": []}))
-    said = said_by(
-        capsys, "import-model", results, "--postprocessing", other, "--output", tmp_path / "refused"
-    )
+    said = refused("import-model", results, "--postprocessing", other, "--output", tmp_path / "refused")
     assert "must be as many" in said
 
 
-def test_a_cascade_needs_its_previous_stage(results, tmp_path, capsys):
+def test_a_cascade_needs_its_previous_stage(results, tmp_path, refused):
     for file in results.glob("*/plans.json"):
         plans = json.loads(file.read_text())
         plans["configurations"]["2d"]["previous_stage"] = "3d_fullres"
         file.write_text(json.dumps(plans))
-    said = said_by(capsys, "import-model", results, "--output", tmp_path / "back")
+    said = refused("import-model", results, "--output", tmp_path / "back")
     assert "needs the folder of its previous stage 3d_fullres as well" in said
 
 

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+from score_calls import read
 from stage_calls import call
 
 from segflow.images.cases import write_labels
@@ -18,10 +18,6 @@ from segflow.prediction.restore import assemble
 from segflow.storage.cases import CaseStore
 from segflow.storage.probabilities import write_probabilities
 from segflow.volumes.labelmaps import pick_labels
-
-
-def read_map(file):
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
 
 
 @pytest.fixture
@@ -37,7 +33,7 @@ def predicted(ready):
             for case in fold.val:
                 record = store.record(case)
                 (z, z_end), (y, y_end), (x, x_end) = record.crop_box
-                truth = read_map(ready / "data" / "labelsTr" / f"{case}.nii.gz")
+                truth = read(ready / "data" / "labelsTr" / f"{case}.nii.gz")
                 cut = truth.transpose(preparation.transpose_forward)[z:z_end, y:y_end, x:x_end]
                 scores = np.stack([cut == value for value in labels.values]).astype(np.float32)
                 scores += generator.uniform(0, 1.02, scores.shape).astype(np.float32)

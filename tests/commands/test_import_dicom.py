@@ -15,6 +15,7 @@ from case_samples import CLASSES
 from dicom_samples import oriented, volume_of_labels, write_series
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
+from score_calls import read
 from stage_calls import call
 
 from segflow.commands.main import main
@@ -26,10 +27,6 @@ from segflow.images.dicom.writing import write_dicom
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "dicom_seg_ct3"
 SLICES = ("ct-3slice_01.dcm", "ct-3slice_02.dcm", "ct-3slice_03.dcm")
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the DICOM files of dcmqi")
-
-
-def array_of(file):
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
 
 
 def segmentation(folder, names, planes, *, kind="BINARY"):
@@ -90,7 +87,7 @@ def test_structures_become_labels(tmp_path, capsys):
     origin = Origin(CLASSES, "m", "d", "1")
     write_dicom(file, "dicom-rtstruct", image[0].astype(np.uint8), geometry, source=files[0], origin=origin)
     call("import", "dicom", tmp_path / "s", "--output", tmp_path / "new", "--labels", "c2", "c1")
-    found = array_of(tmp_path / "new" / "labelsTr" / "P1.nii.gz")
+    found = read(tmp_path / "new" / "labelsTr" / "P1.nii.gz")
     np.testing.assert_array_equal(found, np.array([0, 2, 1])[image[0].astype(int)])
     data = pydicom.dcmread(file)
     contour = data.ROIContourSequence[1].ContourSequence[0]
@@ -127,7 +124,7 @@ def test_a_mirrored_label_image_is_turned(tmp_path, capsys):
         str(tmp_path / "s" / "l.nii"),
     )
     call("import", "dicom", tmp_path / "s", "--output", tmp_path / "new")
-    found = array_of(tmp_path / "new" / "labelsTr" / "P1.nii.gz")
+    found = read(tmp_path / "new" / "labelsTr" / "P1.nii.gz")
     np.testing.assert_array_equal(found, sitk.GetArrayFromImage(image))
     assert read_dataset(tmp_path / "new").labels.as_json["labels"] == {
         "background": 0,
@@ -191,7 +188,7 @@ def test_real_labels(labels, options, expected, pairs, tmp_path):
     call(
         "import", "dicom", folder, "--output", tmp_path / "new", *(["--labels", *options] if options else [])
     )
-    found, reference = array_of(tmp_path / "new" / "labelsTr" / "99000.nii.gz"), array_of(SHARED / expected)
+    found, reference = read(tmp_path / "new" / "labelsTr" / "99000.nii.gz"), read(SHARED / expected)
     assert [
         (int((found == own).sum()), int(((found == own) != (reference == other)).sum()))
         for own, other in pairs
@@ -215,6 +212,6 @@ def test_real_series_with_a_label_image(kind, tmp_path):
         "import", "dicom", SHARED / "24x38x3", SHARED / "23x38x3", "--output", tmp_path / "new",
         "--channels", f"CT={kind}",
     )  # fmt: skip
-    (small, large) = sorted(read_dataset(tmp_path / "new").cases, key=lambda case: array_of(case.label).size)
+    (small, large) = sorted(read_dataset(tmp_path / "new").cases, key=lambda case: read(case.label).size)
     for case, name in ((small, "23x38x3"), (large, "24x38x3")):
-        np.testing.assert_array_equal(array_of(case.label), array_of(SHARED / name / "label.nrrd"))
+        np.testing.assert_array_equal(read(case.label), read(SHARED / name / "label.nrrd"))

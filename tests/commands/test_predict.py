@@ -17,7 +17,8 @@ import pytest
 import SimpleITK as sitk
 import torch
 from packages import package_of
-from stage_calls import call
+from score_calls import read
+from stage_calls import call, contents
 
 from segflow.commands.main import main
 from segflow.contracts.case import Case
@@ -60,12 +61,6 @@ def image(model, number):
     return model.parent / "data" / "imagesTr" / f"phantom_00{number}_0000.nii.gz"
 
 
-def contents(folder):
-    return {
-        file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()
-    }
-
-
 def test_label_maps_and_report(model):
     straight = model.parent / "straight"
     assert sorted(contents(straight)) == [*NAMES, "prediction.json"]
@@ -84,7 +79,7 @@ def test_the_predictor_gives_the_verb_s_labels(model):
     predictor = Predictor.from_folder(model, device="cpu")
     found = sitk.ReadImage(str(image(model, 0)))
     array, spacing = sitk.GetArrayFromImage(found), found.GetSpacing()[::-1]
-    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(model.parent / "straight" / NAMES[0])))
+    expected = read(model.parent / "straight" / NAMES[0])
     np.testing.assert_array_equal(predictor.predict(array, spacing), expected)
     np.testing.assert_array_equal(predictor.predict(array[None], spacing), expected)
 
@@ -157,7 +152,7 @@ def test_files_as_input(model, output, tmp_path):
 
 def test_nan_is_refused(model, output, tmp_path, capsys):
     file = tmp_path / "holes.mha"
-    array = sitk.GetArrayFromImage(sitk.ReadImage(str(image(model, 0)))).astype(np.float32)
+    array = read(image(model, 0)).astype(np.float32)
     array[0, 0, 0] = np.nan
     sitk.WriteImage(sitk.GetImageFromArray(array), str(file))
     assert "NaN" in refused(model, capsys, images=[file])
@@ -167,8 +162,8 @@ def test_another_format_is_kept(model, output, tmp_path):
     file = tmp_path / "phantom_000_0000.mha"
     sitk.WriteImage(sitk.ReadImage(str(image(model, 0))), str(file))
     call(*words(model, output, images=[file]))
-    found = sitk.GetArrayFromImage(sitk.ReadImage(str(output / "phantom_000.mha")))
-    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(model.parent / "straight" / NAMES[0])))
+    found = read(output / "phantom_000.mha")
+    expected = read(model.parent / "straight" / NAMES[0])
     np.testing.assert_array_equal(found, expected)
 
 
@@ -265,10 +260,7 @@ def test_a_device_whose_memory_runs_out_for_a_moment(model, output, monkeypatch)
     shortage = Shortage(monkeypatch, 5, once=True)
     call(*words(model, output, images=[image(model, 0)]))
     assert shortage.calls > 10
-    found, expected = (
-        sitk.GetArrayFromImage(sitk.ReadImage(str(folder / NAMES[0])))
-        for folder in (output, model.parent / "straight")
-    )
+    found, expected = (read(folder / NAMES[0]) for folder in (output, model.parent / "straight"))
     assert (found != expected).mean() < 1e-4
 
 

@@ -15,6 +15,7 @@ import PIL.Image
 import pytest
 import SimpleITK as sitk
 from packages import package_of
+from score_calls import read
 from stage_calls import call
 
 from segflow.commands import score_fast
@@ -52,22 +53,18 @@ def scan(model, number=0):
     return images(model) / f"phantom_00{number}_0000.nii.gz"
 
 
-def array(file):
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
-
-
 def names_in(folder):
     return {file.name for file in folder.iterdir()}
 
 
 def labels(model, number=0):
-    return array(model.parent / "straight" / f"phantom_00{number}.nii.gz")
+    return read(model.parent / "straight" / f"phantom_00{number}.nii.gz")
 
 
 @pytest.mark.parametrize("name", ["seg.nii.gz", "new/seg.nrrd"])
 def test_a_single_image_to_a_single_file(model, predict, tmp_path, name):
     report = predict(scan(model), name)
-    np.testing.assert_array_equal(array(name), labels(model))
+    np.testing.assert_array_equal(read(name), labels(model))
     written, source = (sitk.ReadImage(str(file)) for file in (name, scan(model)))
     for one, two in zip(
         (written.GetSpacing(), written.GetOrigin(), written.GetDirection()),
@@ -91,7 +88,7 @@ def test_a_single_file_is_resumed_and_not_mistaken_for_another(model, predict):
     predict(scan(model), "seg.nii.gz", *more, "--resume")
     assert Path("seg.nii.gz").stat().st_ino == before
     predict(scan(model, 1), "seg.nii.gz", "--resume")
-    np.testing.assert_array_equal(array("seg.nii.gz"), labels(model, 1))
+    np.testing.assert_array_equal(read("seg.nii.gz"), labels(model, 1))
     assert names_in(Path()) == {"seg.nii.gz", "seg.prediction.json"}
 
 
@@ -101,7 +98,7 @@ def test_a_folder_of_plain_names(model, predict, tmp_path):
         shutil.copy(scan(model, number), tmp_path / "plain" / f"{name}.nii.gz")
     assert list(predict("plain", "out")["cases"]) == ["scan", "scan_2021"]
     for number, name in enumerate(["scan", "scan_2021"]):
-        np.testing.assert_array_equal(array(f"out/{name}.nii.gz"), labels(model, number))
+        np.testing.assert_array_equal(read(f"out/{name}.nii.gz"), labels(model, number))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +203,7 @@ def test_statistics_and_previews(model, predict):
         assert int(row["voxels"]) == inside.sum()
         spacing = sitk.ReadImage(str(scan(model, number))).GetSpacing()
         np.testing.assert_allclose(float(row["volume_ml"]), inside.sum() * np.prod(spacing) / 1000)
-        mean = array(scan(model, number))[inside].mean() if inside.any() else None
+        mean = read(scan(model, number))[inside].mean() if inside.any() else None
         assert float(row["mean_intensity_0"] or "nan") == pytest.approx(mean or float("nan"), nan_ok=True)
     for row, found in zip(rows, json.loads(Path("out/statistics.json").read_text()), strict=True):
         assert [str(found["voxels"]), str(found["volume_ml"])] == [row["voxels"], row["volume_ml"]]
@@ -306,4 +303,4 @@ def test_the_snippets_of_the_page_run(model, repository, tmp_path):
     assert len(snippets) == 2
     for snippet in snippets:
         subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, check=True)
-    np.testing.assert_array_equal(array(tmp_path / "seg.nii.gz"), labels(model))
+    np.testing.assert_array_equal(read(tmp_path / "seg.nii.gz"), labels(model))

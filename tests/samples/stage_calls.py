@@ -33,6 +33,12 @@ def without(file, value):
     sitk.WriteImage(changed, str(file))
 
 
+def contents(folder):
+    """Of all files below a folder, by path."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
 def cases_in(file):
     return json.loads(file.read_text())["cases"]
 
