@@ -8,6 +8,7 @@ from pathlib import Path
 from report_samples import LABELS, NAN, model_card, summary
 from rich.console import Console
 
+from segflow.commands.outcome import Outcome
 from segflow.commands.summary import terminal_summary
 from segflow.contracts.scores import Operation
 from segflow.reporting.data import StageTime
@@ -16,7 +17,7 @@ from segflow.reporting.data import StageTime
 def shown(scores, *operations, stages=()):
     card = model_card("2d+3d_fullres", *operations, dataset="Dataset001_[bold]")
     console = Console(file=io.StringIO(), width=80)
-    console.print(terminal_summary(card, scores, LABELS, folder=Path("results"), stages=stages))
+    console.print(terminal_summary(Outcome(Path("results"), card, LABELS, {}, scores), stages))
     return console.file.getvalue()
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
@@ -17,6 +18,7 @@ from segflow.commands.recorded import plan_reasons, provenance_rows, training_de
 from segflow.contracts.artefacts import CheckReport
 from segflow.contracts.assessment import Assessment
 from segflow.contracts.case import Dataset
+from segflow.contracts.codec import Contract
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.forecast import Forecast
@@ -28,7 +30,7 @@ from segflow.images.dataset import read_dataset
 from segflow.images.formats import label_ending
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.plans import read_plan
-from segflow.reporting.data import FastScores, History, ReportData, StageTime
+from segflow.reporting.data import FastScores, History, ReportData
 from segflow.reporting.files import report_files
 from segflow.reporting.forecast import compared
 from segflow.reporting.page.render import render_report
@@ -36,6 +38,8 @@ from segflow.reporting.text import cautions
 from segflow.reporting.training import diagnoses
 from segflow.storage.files import read_contract, write_text
 from segflow.storage.folders import write_folder
+
+C = TypeVar("C", bound=Contract)
 
 
 def report(
@@ -101,10 +105,10 @@ def report(
         },
         histories=histories,
         gallery=gallery,
-        stages=_stages(folder),
+        stages=compared(stage_times(folder), _read_if_there(Forecast, folder / "forecast.json")),
         provenance=provenance_rows(outcome, networks),
         fast=_fast(outcome),
-        assessment=_assessment(folder),
+        assessment=_read_if_there(Assessment, folder / "assessment.json"),
         folder=beside.name,
         files=pictures,
         warnings=(
@@ -118,24 +122,16 @@ def report(
     write_text(output, render_report(replace(data, files=files)))
 
 
-def _stages(folder: Path) -> tuple[StageTime, ...]:
-    """Time per stage, beside what was forecast."""
-    file, found = folder / "forecast.json", stage_times(folder)
-    return compared(found, read_contract(Forecast, file)) if file.exists() else found
-
-
-def _assessment(folder: Path) -> Assessment | None:
+def _read_if_there(kind: type[C], file: Path) -> C | None:
     """None where the model was found by hand, or by an earlier version."""
-    file = folder / "assessment.json"
-    return read_contract(Assessment, file) if file.exists() else None
+    return read_contract(kind, file) if file.exists() else None
 
 
 def _fast(outcome: Outcome) -> FastScores | None:
     """What `predict --fast` scored, beside the out-of-fold predictions of the same cases by the same networks."""
-    file = outcome.folder / "fast.json"
-    if not file.exists():  # found by hand, or of an earlier version
+    fast = _read_if_there(Summary, outcome.folder / "fast.json")
+    if fast is None:
         return None
-    fast = read_contract(Summary, file)
     names = {case.file_name for case in fast.metric_per_case}
     usual = [case for case in outcome.summary.metric_per_case if case.file_name in names]
     scores = (one.foreground_mean.dice for one in (fast, summarise(usual, outcome.labels)))

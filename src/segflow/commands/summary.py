@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,11 +10,8 @@ from rich.text import Text
 
 from segflow.commands.arguments import ExperimentFolder
 from segflow.commands.console import answers
-from segflow.commands.outcome import read_outcome, stage_times
+from segflow.commands.outcome import Outcome, read_outcome, stage_times
 from segflow.commands.score_table import score_table
-from segflow.contracts.labels import Labels
-from segflow.contracts.model import ModelCard
-from segflow.contracts.scores import Summary
 from segflow.reporting.data import StageTime
 from segflow.reporting.text import dice_text, duration_text
 
@@ -26,25 +22,12 @@ def summary(results: ExperimentFolder) -> None:
     Args:
         results: Folder of one recipe's results on one data set.
     """
-    outcome = read_outcome(results)
-    stages = stage_times(outcome.folder)
-    answers.print(
-        terminal_summary(outcome.card, outcome.summary, outcome.labels, folder=outcome.folder, stages=stages)
-    )
+    answers.print(terminal_summary(outcome := read_outcome(results), stage_times(outcome.folder)))
 
 
-def terminal_summary(
-    card: ModelCard, summary: Summary, labels: Labels, *, folder: Path, stages: Sequence[StageTime] = ()
-) -> Group:
-    """Best model, Dice per target, time per stage and paths, for a rich console to print.
-
-    Args:
-        card: The model package's.
-        summary: Out-of-fold scores of the best candidate, after post-processing.
-        labels: Classes or regions.
-        folder: The experiment's results.
-        stages: In the order in which they ran.
-    """
+def terminal_summary(outcome: Outcome, stages: Sequence[StageTime] = ()) -> Group:
+    """Best model, Dice per target, time per stage and paths, for a rich console to print."""
+    card, summary, folder = outcome.card, outcome.summary, outcome.folder
     scored = bool(summary.metric_per_case)
     title = Text.assemble(
         (card.dataset, "bold"),
@@ -57,7 +40,10 @@ def terminal_summary(
     paths = Table.grid(padding=(0, 2))
     for name, path in (("model", folder / "model"), ("report", folder / "report.html")):
         paths.add_row(Text(name, style="dim"), Text(str(path), overflow="fold"))
-    sections: list[RenderableType] = [title, *([score_table(summary, labels, ["dice"])] if scored else [])]
+    sections: list[RenderableType] = [
+        title,
+        *([score_table(summary, outcome.labels, ["dice"])] if scored else []),
+    ]
     sections += [_time_table(stages)] if stages else []
     return Group(*(item for section in (*sections, paths) for item in (Text(), section)), Text())
 

@@ -44,9 +44,9 @@ def forecast_lines(forecast: Forecast) -> list[str]:
     return [*lines, *_advice(forecast)]
 
 
-def compared(stages: Iterable[StageTime], forecast: Forecast) -> tuple[StageTime, ...]:
-    """The stages with what was forecast for training and for held-out predictions."""
-    expected = {"train": forecast.training_s, "predict fold": forecast.prediction_s}
+def compared(stages: Iterable[StageTime], forecast: Forecast | None) -> tuple[StageTime, ...]:
+    """The stages with what was forecast for training and for held-out predictions, if it was."""
+    expected = {"train": forecast.training_s, "predict fold": forecast.prediction_s} if forecast else {}
     return tuple(replace(stage, forecast_s=expected.get(stage.name)) for stage in stages)
 
 
