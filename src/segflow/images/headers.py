@@ -1,6 +1,6 @@
 """Headers of files that SimpleITK reads, checked first: it crashes on some faults and accepts others.
 
-Sources: the definitions of MetaImage, NRRD, GIPL and PNG.
+Sources: the definitions of MetaImage, NRRD and GIPL.
 """
 
 from __future__ import annotations
@@ -38,8 +38,6 @@ _GIPL: Final = struct.Struct(">4HH4f")  # sizes, type, spacing
 _GIPL_ORIGIN: Final = struct.Struct(">4d")
 _GIPL_ORIGIN_AT, _GIPL_BYTES = 204, 256
 _GIPL_TYPE_BYTES: Final = {15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}
-_PNG: Final = struct.Struct(">8s4x4sIIBB")  # signature, name of the first chunk, size, bits, kind
-_PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
 def check_header(file: Path) -> None:
@@ -158,15 +156,6 @@ def _check_gipl(file: Path) -> None:
     check_size(sizes, _GIPL_TYPE_BYTES.get(kind, 1), file.stat().st_size - _GIPL_BYTES)
 
 
-def _check_png(file: Path) -> None:
-    with file.open("rb") as stream:
-        head = stream.read(_PNG.size)
-    if len(head) == _PNG.size and head.startswith(b"\x89PNG"):
-        *_, width, height, bits, kind = _PNG.unpack(head)
-        voxel_bytes = _PNG_CHANNELS.get(kind, 1) * bits / 8
-        check_size((width, height), voxel_bytes, file.stat().st_size, DEFLATED)
-
-
 def _head(file: Path) -> bytes:
     with file.open("rb") as stream:
         return stream.read(_TEXT_BYTES)
@@ -195,5 +184,4 @@ _CHECKS: Final[dict[str, Callable[[Path], None]]] = {
     ".mhd": _check_meta,
     ".nrrd": _check_nrrd,
     ".gipl": _check_gipl,
-    ".png": _check_png,
 }
