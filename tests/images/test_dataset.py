@@ -254,11 +254,6 @@ def test_a_description_needs_no_files(make):
     assert labels.foreground_values == (1, 2)
 
 
-def test_cases_to_predict_need_no_labels(make):
-    cases = find_inputs([make() / "imagesTr"], ".nii.gz", 2).cases.values()
-    assert [(case.identifier, case.label) for case in cases] == [("a", None), ("b", None)]
-
-
 @pytest.mark.parametrize(
     ("names", "channels", "found"),
     [

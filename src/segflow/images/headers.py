@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from segflow.contracts.errors import DatasetError
-from segflow.images.formats import companions, ending_of
+from segflow.images.formats import WITHIN, companions, ending_of, meta_header
 from segflow.images.limits import DEFLATED, UNBOUNDED, check_position, check_size, check_spacing
 
 __all__ = ["check_header"]
@@ -22,7 +22,6 @@ __all__ = ["check_header"]
 _TEXT_BYTES: Final = 1 << 20  # more than a header of text has
 _META_AXES: Final = range(1, 11)
 _NRRD_AXES: Final = range(1, 17)
-_WITHIN: Final = ("LOCAL", "Local", "local")
 _TYPE_BYTES: Final = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
 #: The first word that is in the name of a type tells its size; "char" has one byte.
 _NRRD_BYTES: Final = dict(
@@ -54,7 +53,7 @@ def check_header(file: Path) -> None:
 
 
 def _check_meta(file: Path) -> None:
-    fields, start = _meta_fields(_head(file))
+    fields, start, _ = meta_header(file)
     if "NDims" not in fields or "ElementDataFile" not in fields:
         raise DatasetError(
             "it is no MetaImage file, or its header was cut short; replace it, or remove the case"
@@ -80,22 +79,9 @@ def _check_meta(file: Path) -> None:
     check_size(sizes, channels * (1 if is_text else value_bytes), stored, DEFLATED if is_packed else 1.0)
 
 
-def _meta_fields(head: bytes) -> tuple[dict[str, str], int]:
-    """Names and values, and where the voxels begin."""
-    fields: dict[str, str] = {}
-    start = 0
-    for line in head.splitlines(keepends=True):
-        start += len(line)
-        name, value = (*re.split("[=:]", line.decode("latin-1"), maxsplit=1), "")[:2]
-        fields[name.strip()] = value.strip()
-        if name.strip() == "ElementDataFile":
-            break
-    return fields, start
-
-
 def _meta_bytes(file: Path, data: str, start: int) -> int | None:
     """Bytes of the file or files of voxels; None if there are none."""
-    if data in _WITHIN:
+    if data in WITHIN:
         return file.stat().st_size - start
     if ending_of(file) == ".mha":
         raise DatasetError(f"its voxels are in another file ({data}); save it as one file, or as .mhd")
@@ -110,7 +96,8 @@ def _meta_bytes(file: Path, data: str, start: int) -> int | None:
 
 
 def _check_nrrd(file: Path) -> None:
-    head = _head(file)
+    with file.open("rb") as stream:
+        head = stream.read(_TEXT_BYTES)
     if not head.startswith(b"NRRD"):
         return
     text = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
@@ -154,11 +141,6 @@ def _check_gipl(file: Path) -> None:
     check_position("origin", _GIPL_ORIGIN.unpack_from(head, _GIPL_ORIGIN_AT)[:3])
     sizes = [x, y, max(z, 1), max(t, 1)]
     check_size(sizes, _GIPL_TYPE_BYTES.get(kind, 1), file.stat().st_size - _GIPL_BYTES)
-
-
-def _head(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(_TEXT_BYTES)
 
 
 def _whole(name: str, text: str, count: int, possible: range | None = None) -> list[int]:
