@@ -205,6 +205,9 @@ def test_what_is_not_in_the_layout(task, bids, tmp_path, capsys):
     assert "broken.tar cannot be unpacked" in refused("msd", broken)
     assert "holds no label map sub-....nii.gz" in refused("bids", task)
     assert "it needs one image ..._bold.nii.gz, found none" in refused("bids", bids, "--channels", "bold")
+    assert "msd takes no --channels and no --label; leave that out" in refused(
+        "msd", task, "--channels", "T1w", "--label", "organ"
+    )
     (tmp_path / "empty.csv").write_text("")
     assert "cannot be read as a table" in refused("table", tmp_path / "empty.csv")
     (task / "labelsTr" / "organ_0.nii.gz").rename(task / "labelsTr" / "organ_0.nii")

@@ -87,6 +87,12 @@ def test_where_it_runs(data, calls, options, expected):
     assert calls[0][-len(expected) :] == expected
 
 
+@pytest.mark.parametrize("pattern", ["[0-9]+", r"\d+", "12", "[0-9]", "(?P<a>{)"])
+def test_a_pattern_is_taken_as_it_stands(data, calls, pattern):
+    call("run", "data", f"patients={pattern}")
+    assert yaml.safe_load((data.parent / "results" / "run.yaml").read_text())["patients"] == pattern
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

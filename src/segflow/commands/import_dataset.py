@@ -23,6 +23,9 @@ from segflow.images.layouts import Layout, read_bids, read_decathlon, read_table
 from segflow.nnunet.folds import write_folds
 from segflow.storage.files import temporary_folder, write_json, write_text
 
+#: What a layout can be told beside its source.
+_OPTIONS = {"bids": ("--channels", "--label"), "dicom": ("--channels", "--label", "--labels")}
+
 
 def import_dataset(
     layout: Literal["msd", "nnunet-v1", "bids", "table", "dicom"],
@@ -59,6 +62,10 @@ def import_dataset(
         raise DatasetError(f"{description} exists already; choose another folder or remove it")
     output.mkdir(parents=True, exist_ok=True)
     source = sources[0]
+    given = {"--channels": channels, "--label": label, "--labels": labels}
+    surplus = [name for name, value in given.items() if value and name not in _OPTIONS.get(layout, ())]
+    if surplus:
+        raise DatasetError(f"{layout} takes no {' and no '.join(surplus)}; leave that out")
     if len(sources) > 1 and layout != "dicom":
         raise DatasetError(f"{layout} is read from one folder or file, found {len(sources)}")
     folder = _unpacked(source, output) if source.suffix == ".tar" else source

@@ -108,7 +108,7 @@ def _merged(settings: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
         section, dot, key = name.partition(".")
         if not separator or not section or bool(dot) != bool(key):
             raise ConfigurationError(f"'{word}' is not of the form KEY=VALUE or SECTION.KEY=VALUE")
-        value = _plain(text)
+        value = _value(name, text)
         if not dot:
             merged[section] = value
             continue
@@ -119,6 +119,16 @@ def _merged(settings: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
         else:
             raise ConfigurationError(f"'{word}': '{section}' has no keys")
     return merged
+
+
+def _value(name: str, text: str) -> Any:
+    """What stands for it in YAML, but of a pattern, such as [0-9]+, what is written."""
+    if name == "patients":
+        with suppress(yaml.YAMLError):
+            value = yaml.safe_load(text)
+            return value if isinstance(value, str | None) else text
+        return text
+    return _plain(text)
 
 
 def _plain(text: str) -> Any:

@@ -23,6 +23,7 @@ __all__ = [
     "LOSSY_ENDINGS",
     "NIFTI_ENDINGS",
     "TIFF_ENDINGS",
+    "WITHIN",
     "WITHOUT_SPACING",
     "companions",
     "digest_of_image",
@@ -33,6 +34,7 @@ __all__ = [
     "has_spacing",
     "label_ending",
     "largest_label",
+    "meta_header",
     "side_content",
     "side_file",
     "spelled",
@@ -53,10 +55,9 @@ WITHOUT_SPACING = (*FLAT_ENDINGS, *TIFF_ENDINGS)
 #: A 2D file's third spacing, or this times its largest: never resampled, always coarsest.
 FLAT_SPACING = 999.0
 _CHANNEL = re.compile(r"(?P<identifier>.+)_(?P<channel>\d{4})", re.ASCII | re.DOTALL)
-_DATA_FILE = re.compile(
-    rb"^[ \t]*ElementDataFile\s*[=:]\s*(?P<name>.*?)\s*$(?P<rest>.*)", re.MULTILINE | re.DOTALL
-)
 _HEADER_BYTES = 1 << 20  # more than any header of a .mhd, which is text
+#: An ElementDataFile of MetaImage that says that the voxels follow the header.
+WITHIN = ("LOCAL", "Local", "local")
 
 
 def ending_of(file: Path) -> str:
@@ -181,13 +182,27 @@ def companions(file: Path) -> tuple[Path, ...]:
         return tuple(one for one in slices_of(file) if one != file)
     if ending_of(file) != ".mhd" or not file.exists():
         return ()
-    with file.open("rb") as header:
-        found = _DATA_FILE.search(header.read(_HEADER_BYTES))
-    if found is None or found["name"] == b"LOCAL":
+    fields, _, rest = meta_header(file)
+    name = fields.get("ElementDataFile")
+    if name is None or name in WITHIN:
         return ()
-    names = found["rest"].strip().splitlines() if found["name"].startswith(b"LIST") else [found["name"]]
-    files = (file.parent / name.decode("utf-8", "replace") for name in names)
-    return tuple(path for path in files if path.is_file())
+    names = rest.decode("utf-8", "replace").strip().splitlines() if name.startswith("LIST") else [name]
+    return tuple(path for one in names if (path := file.parent / one).is_file())
+
+
+def meta_header(file: Path) -> tuple[dict[str, str], int, bytes]:
+    """Names and values of a MetaImage header, its size, and some of what follows: names of files, or voxels."""
+    with file.open("rb") as stream:
+        head = stream.read(_HEADER_BYTES)
+    fields: dict[str, str] = {}
+    start = 0
+    for line in head.splitlines(keepends=True):
+        start += len(line)
+        name, value = (*re.split("[=:]", line.decode("utf-8", "replace"), maxsplit=1), "")[:2]
+        fields[name.strip()] = value.strip()
+        if name.strip() == "ElementDataFile":
+            break
+    return fields, start, head[start:]
 
 
 def digest_of_image(file: Path) -> str:

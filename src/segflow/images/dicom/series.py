@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +40,8 @@ _UNEVEN: Final = 0.1  # of the distance of slices
 _SHIFTED: Final = 0.1  # of a pixel
 _EXACT: Final = 1e-6
 _BYTES: Final = 12  # of a voxel while it is read: as stored, scaled, in float32
+
+_VECTORS: Final = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 
 _Vector = NDArray[np.float64]
 
@@ -120,48 +122,36 @@ def _decoded(file: Path) -> Any:
 def _stack(file: Path) -> _Stack:
     header = header_of(file)
     with naming(file):
-        files = slices_of(file)
-        slices = _frames(header) if is_multiframe(header) else [_single(*one) for one in files.items()]
-        thickness = _thickness(header)
+        if is_multiframe(header):
+            images = list(_frames(header))
+        else:
+            images = [(one.name, tags) for one, tags in slices_of(file).items()]
+        slices = [_slice(*image) for image in images]
+        thickness = float(slices[0].header.get("SliceThickness") or 1.0)
         size = (int(header.Columns), int(header.Rows), len(slices))
         if int(header.get("SamplesPerPixel") or 1) != 1:
             raise DatasetError("it is a colour image; only images of one value per voxel are read")
     return _stacked(_sorted(slices), size, thickness)
 
 
-def _single(file: Path, header: Header) -> _Slice:
-    with naming(file):
-        vectors = (header.ImagePositionPatient, header.ImageOrientationPatient, header.PixelSpacing)
-        position, axes, pixel_mm = (np.array(vector, float) for vector in vectors)
-    return _Slice(position, axes, pixel_mm, file.name, header)
+def _slice(name: str, header: Header) -> _Slice:
+    """A slice by the tags of its file or frame."""
+    lacking = next((tag for tag in _VECTORS if not header.get(tag)), None)
+    if lacking:
+        raise DatasetError(f"its {name} has no {lacking}; only CT, MR, PET and the like are read")
+    position, axes, pixel_mm = (np.array(header[tag].value, float) for tag in _VECTORS)
+    return _Slice(position, axes, pixel_mm, name, header)
 
 
-def _frames(header: Header) -> list[_Slice]:
-    """Of a multi-frame file; what all frames share is stored once."""
-    shared = header.get("SharedFunctionalGroupsSequence") or [{}]
-    found = []
+def _frames(header: Header) -> Iterator[tuple[str, Header]]:
+    """Names and tags of a multi-frame file's images; what all frames share is stored once."""
+    pydicom, _ = dicom_libraries()
+    shared = (header.get("SharedFunctionalGroupsSequence") or [{}])[0]
     for number, frame in enumerate(header.PerFrameFunctionalGroupsSequence, start=1):
-        groups = [
-            (frame.get(group) or shared[0].get(group) or [{}])[0]
-            for group in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
-        ]
-        names = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-        vectors = [group.get(name) for group, name in zip(groups, names, strict=True)]
-        lacking = next((name for name, vector in zip(names, vectors, strict=True) if not vector), None)
-        if lacking:
-            raise DatasetError(f"its frame {number} has no {lacking}; only CT, MR, PET and the like are read")
-        position, axes, pixel_mm = (np.array(vector, float) for vector in vectors)
-        found.append(_Slice(position, axes, pixel_mm, f"frame {number}", frame))
-    return found
-
-
-def _thickness(header: Header) -> float:
-    """Of a single slice, in mm."""
-    if is_multiframe(header):
-        frame = header.PerFrameFunctionalGroupsSequence[0]
-        shared = (header.get("SharedFunctionalGroupsSequence") or [{}])[0]
-        header = (frame.get("PixelMeasuresSequence") or shared.get("PixelMeasuresSequence") or [{}])[0]
-    return float(header.get("SliceThickness") or 1.0)
+        tags = pydicom.Dataset()
+        for group in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"):
+            tags.update((frame.get(group) or shared.get(group) or [{}])[0])
+        yield f"frame {number}", tags
 
 
 def _sorted(slices: Sequence[_Slice]) -> list[_Slice]:
