@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from score_calls import read, write_like
-from stage_calls import call, cases_in, plan_words, preprocess_words, without
+from stage_calls import call, cases_in, plan_words, prepare, without
 
 from segflow.commands.main import main
 from segflow.processes import pool
@@ -61,9 +61,7 @@ def project(planned, tmp_path):
 @pytest.fixture
 def ready(project):
     """Prepared for 2d."""
-    call(*preprocess_words(project))
-    manifest = project / "2d" / "manifest" / "chunk_0.json"
-    call("manifest", "--chunks", manifest, "--output", project / "2d" / "prepared.json")
+    manifest = prepare(project, "2d")
     assert read_prepared(project / "2d" / "prepared.json") == cases_in(manifest)
     return project
 

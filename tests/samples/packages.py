@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from report_samples import candidate, postprocessing_of
-from stage_calls import TINY, call
+from stage_calls import call, prepare, train_words
 
 from segflow.contracts.plan import FoldName
 from segflow.contracts.scores import Selection
 
 __all__ = ["package_of"]
+
+SHORT = ("training.iterations=10", "training.epochs=1", 'training.batch_size={"2d":2,"3d_fullres":2}')
 
 
 def package_of(folder: Path, *configurations: str, folds: tuple[FoldName, ...] = (0,)) -> Path:
@@ -29,7 +31,9 @@ def package_of(folder: Path, *configurations: str, folds: tuple[FoldName, ...] =
         "--output", folder / "plans.json", "--parts", folder,
     )  # fmt: skip
     for name in configurations:
-        _train(folder, name, folds)
+        prepare(folder, name, check=False)
+        for fold in folds:
+            call(*train_words(folder, f"models/{name}/fold_{fold}", *SHORT, of=name, fold=fold))
     _choose(folder, configurations)
     call(
         "package", "--dataset", description, "--fingerprint", folder / "dataset_fingerprint.json",
@@ -39,24 +43,6 @@ def package_of(folder: Path, *configurations: str, folds: tuple[FoldName, ...] =
         "--settings", "inference.mirroring=false",
     )  # fmt: skip
     return folder / "model"
-
-
-def _train(folder: Path, name: str, folds: tuple[FoldName, ...]) -> None:
-    manifest = folder / name / "manifest" / "chunk_0.json"
-    call(
-        "preprocess", folder / "data", "--preparation", folder / "preparation" / f"{name}.json",
-        "--output", folder / name, "--manifest", manifest, "--workers", 1,
-    )  # fmt: skip
-    call("manifest", "--chunks", manifest, "--output", folder / name / "prepared.json")
-    for fold in folds:
-        out = folder / "models" / name / f"fold_{fold}"
-        call(
-            "train", "--dataset", folder / "data" / "dataset.json",
-            "--network", folder / "network" / f"{name}.json", "--folds", folder / "folds.json", "--fold", fold,
-            "--prepared", folder / name / "prepared.json", "--output", out / "model.pt",
-            "--history", out / "training.csv", "--work", out / "work", "--device", "cpu", "--threads", 1,
-            "--settings", *TINY, "training.iterations=10", "training.epochs=1", 'training.batch_size={"3d_fullres":2}',
-        )  # fmt: skip
 
 
 def _choose(folder: Path, configurations: tuple[str, ...]) -> None:

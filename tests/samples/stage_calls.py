@@ -50,19 +50,27 @@ def plan_words(folder):
     ]  # fmt: skip
 
 
-def preprocess_words(folder, *, check=True, workers=1):
+def preprocess_words(folder, *, of="2d", check=True, workers=1):
     given = ["--check", folder / "check.json"] if check else []
     return [
-        "preprocess", folder / "data", "--preparation", folder / "preparation" / "2d.json",
-        "--output", folder / "2d", "--manifest", folder / "2d" / "manifest" / "chunk_0.json",
+        "preprocess", folder / "data", "--preparation", folder / "preparation" / f"{of}.json",
+        "--output", folder / of, "--manifest", folder / of / "manifest" / "chunk_0.json",
         "--workers", workers, *given,
     ]  # fmt: skip
 
 
-def train_words(folder, name, *settings):
+def prepare(folder, of, **options):
+    """All cases for a configuration, in one chunk."""
+    call(*preprocess_words(folder, of=of, **options))
+    manifest = folder / of / "manifest" / "chunk_0.json"
+    call("manifest", "--chunks", manifest, "--output", folder / of / "prepared.json")
+    return manifest
+
+
+def train_words(folder, name, *settings, of="2d", fold=0):
     words = [
-        "train", "--dataset", folder / "data" / "dataset.json", "--network", folder / "network" / "2d.json",
-        "--folds", folder / "folds.json", "--fold", 0, "--prepared", folder / "2d" / "prepared.json",
+        "train", "--dataset", folder / "data" / "dataset.json", "--network", folder / "network" / f"{of}.json",
+        "--folds", folder / "folds.json", "--fold", fold, "--prepared", folder / of / "prepared.json",
         "--output", folder / name / "model.pt", "--history", folder / name / "training.csv",
         "--work", folder / name / "work", "--device", "cpu", "--threads", 1, "--workers", 0,
         "--settings", *TINY, *settings,

@@ -136,8 +136,22 @@ class Experiment:
         return Counter(name for name in STARTED.findall(said) if name != "all")
 
 
-def new_experiment(folder: Path) -> Experiment:
-    """Six phantom cases, not yet configured."""
+def new_experiment(folder: Path, cases: int = 6) -> Experiment:
+    """Some phantom cases, not yet configured."""
     made = Experiment(folder)
-    assert main(["phantom", str(made.dataset), "--cases", "6"]) == 0
+    assert main(["phantom", str(made.dataset), "--cases", str(cases)]) == 0
     return made
+
+
+def label_new_images(
+    experiment: Experiment, results: Path | None = None, *, broken: bool = False
+) -> list[Path]:
+    """What `segflow predict` writes for one image, with a broken image beside it or not."""
+    images, output = experiment.folder / "new", experiment.folder / "labels"
+    images.mkdir(exist_ok=True)
+    shutil.copy(experiment.dataset / "imagesTr" / "phantom_000_0000.nii.gz", images)
+    if broken:
+        (images / "broken_0000.nii.gz").write_bytes(b"not an image")
+    words = ["predict", "--model", str((results or experiment.results) / "model"), "--input", str(images)]
+    assert main([*words, "--output", str(output), "--device", "cpu"]) == int(broken)
+    return sorted(output.iterdir())

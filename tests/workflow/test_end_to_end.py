@@ -6,7 +6,6 @@ import base64
 import csv
 import json
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from report_pages import check_page
-from workflow_runs import Experiment
+from workflow_runs import Experiment, label_new_images
 
 from segflow.commands.main import main
 from segflow.commands.provenance import provenance_file
@@ -117,18 +116,6 @@ def test_what_is_sent_around_names_no_folder(finished, tmp_path):
         content = file.read_bytes()
         for folder in ("anita", "pytest-", str(finished.folder), str(Path.home())):
             assert folder.encode() not in content, f"{file.name} names {folder}"
-
-
-def label_new_images(experiment: Experiment, *, broken: bool = False) -> list[Path]:
-    """What `segflow predict` writes for one image, with a broken image beside it or not."""
-    images, output = experiment.folder / "new", experiment.folder / "labels"
-    images.mkdir(exist_ok=True)
-    shutil.copy(experiment.dataset / "imagesTr" / "phantom_000_0000.nii.gz", images)
-    if broken:
-        (images / "broken_0000.nii.gz").write_bytes(b"not an image")
-    words = ["predict", "--model", str(experiment.results / "model"), "--input", str(images)]
-    assert main([*words, "--output", str(output), "--device", "cpu"]) == int(broken)
-    return sorted(output.iterdir())
 
 
 def test_new_images_are_labelled_beside_a_broken_one(finished):

@@ -5,30 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import math
-import shutil
 
 import pytest
-from workflow_runs import Experiment
-
-from segflow.commands.main import main
+from workflow_runs import label_new_images, new_experiment
 
 pytestmark = pytest.mark.workflow
-
-
-def new(folder, cases, **changes) -> Experiment:
-    made = Experiment(folder)
-    assert main(["phantom", str(made.dataset), "--cases", str(cases)]) == 0
-    made.configure(**changes)
-    return made
-
-
-def check_labels_of_a_new_image(experiment):
-    images, output = experiment.folder / "new", experiment.folder / "labels"
-    images.mkdir()
-    shutil.copy(experiment.dataset / "imagesTr" / "phantom_000_0000.nii.gz", images)
-    words = ["--model", str(experiment.results / "model"), "--input", str(images), "--output", str(output)]
-    assert main(["predict", *words, "--device", "cpu"]) == 0
-    assert (output / "phantom_000.nii.gz").exists()
 
 
 @pytest.mark.slow
@@ -41,7 +22,8 @@ def check_labels_of_a_new_image(experiment):
     ],
 )
 def test_from_all_cases_to_labels_of_new_images(tmp_path, cases, changes, warning):
-    experiment = new(tmp_path, cases, **changes)
+    experiment = new_experiment(tmp_path, cases)
+    experiment.configure(**changes)
     said = " ".join(experiment.finish().split())
     results = experiment.results
     assert warning in said
@@ -68,12 +50,13 @@ def test_from_all_cases_to_labels_of_new_images(tmp_path, cases, changes, warnin
     assert ("too few for a cross-validation" in report) == bool(warning)
     assert warning in report
 
-    check_labels_of_a_new_image(experiment)
+    assert label_new_images(experiment)[0].name == "phantom_000.nii.gz"
     assert "Nothing to be done" in experiment.finish()
 
 
 def test_a_cascade_needs_held_out_cases(tmp_path):
-    experiment = new(tmp_path, 1, configurations=["3d_lowres", "3d_cascade_fullres"])
+    experiment = new_experiment(tmp_path, 1)
+    experiment.configure(configurations=["3d_lowres", "3d_cascade_fullres"])
     said = experiment.fail()
     assert "3d_cascade_fullres learns from predictions of held-out cases, and no case of data is held" in said
     assert not experiment.output.exists()

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
-import SimpleITK as sitk
-from workflow_runs import Experiment
+from workflow_runs import label_new_images
 
-from segflow.commands.main import main
 from segflow.contracts.model import ModelCard, NetworkCard
 from segflow.nnunet.plans import read_plan
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
-
-
-def labelled(experiment: Experiment, results: Path) -> sitk.Image:
-    """What `segflow predict` makes of an image with an experiment's package."""
-    image, output = experiment.dataset / "imagesTr" / "phantom_000_0000.nii.gz", experiment.folder / "labels"
-    words = ["predict", "--model", str(results / "model"), "--input", str(image), "--output", str(output)]
-    assert main([*words, "--device", "cpu"]) == 0
-    return sitk.ReadImage(str(output / "phantom_000.nii.gz"))
 
 
 def test_flare21(experiment):
@@ -44,7 +33,7 @@ def test_flare21(experiment):
         }
     )
     assert not list(results.glob("predictions/*/*/probabilities"))
-    assert labelled(experiment, results).GetSize()
+    assert label_new_images(experiment, results)[0].name == "phantom_000.nii.gz"
     assert not experiment.jobs()
 
 
@@ -58,7 +47,7 @@ def test_nnunet_2018(experiment):
     assert {step["operation"]["name"] for step in found["steps"]} == {"keep_largest"}
     assert all(step["accepted"] for step in found["steps"])  # without regard to the Dice
     assert [step["operation"] for step in found["steps"]] == found["operations"]
-    assert labelled(experiment, results).GetSize()
+    assert label_new_images(experiment, results)[0].name == "phantom_000.nii.gz"
     assert not experiment.jobs()
 
 
