@@ -15,7 +15,7 @@ from segflow.contracts.scores import Operation
 from segflow.metrics import overlap
 from segflow.metrics.overlap import confusion_matrix, nan_mean, target_counts, target_key
 from segflow.recipes.selection import PostprocessingRecipe
-from segflow.selection.pieces import apply
+from segflow.selection.operations import apply
 from segflow.selection.search import search
 
 ONE, THREE = labels_of(1), labels_of(3)

@@ -26,7 +26,7 @@ from segflow.images.cases import read_geometry, read_labels, write_labels
 from segflow.images.dataset import read_description
 from segflow.images.formats import label_ending
 from segflow.processes.pool import map_cases
-from segflow.selection.pieces import apply
+from segflow.selection.operations import apply
 from segflow.storage.files import digest_of, read_contract, write_text
 from segflow.storage.manifests import list_label_maps
 from segflow.volumes.labelmaps import label_dtype

@@ -30,7 +30,7 @@ from segflow.prediction.restore import Keep, ScoreStream, label_map, on_network_
 from segflow.prediction.sliding_window import FoldEnsemble, load_ensemble
 from segflow.preprocessing.prepare import prepare_case, prepare_labels
 from segflow.recipes.inference import InferenceRecipe, Precision
-from segflow.selection.pieces import apply
+from segflow.selection.operations import apply
 from segflow.storage.files import digest_of, key_of
 from segflow.storage.packages import CARD, check_package, read_card, weights_files
 from segflow.volumes.crop import uncrop_probabilities

@@ -8,7 +8,7 @@
    mean, the one with the highest Dice is accepted, and on a tie the smallest.
 3. If the recipe says so: fill the holes of each target in turn, accepted if its own mean rises.
 
-All Dice values are computed from tables, not from images (see `pieces`): each case is read once.
+All Dice values are computed from tables, not from images (see `operations`): each case is read once.
 
 Source: method.md section 23; steps 2 and 3 are not in nnU-Net.
 """
@@ -25,7 +25,7 @@ from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.scores import Operation, PostProcessing, Step
 from segflow.metrics.overlap import dice, nan_mean, target_counts, target_key
 from segflow.recipes.selection import PostprocessingRecipe
-from segflow.selection.pieces import Pieces, Values, confusion, cut, relabelled
+from segflow.selection.operations import Pieces, Values, confusion, cut, relabelled
 
 __all__ = ["search"]
 

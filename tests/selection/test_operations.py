@@ -11,8 +11,8 @@ from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Operation
 from segflow.metrics.overlap import confusion_matrix
-from segflow.selection import pieces as pieces_module
-from segflow.selection.pieces import apply, confusion, connected, cut, relabelled
+from segflow.selection import operations
+from segflow.selection.operations import apply, confusion, connected, cut, relabelled
 
 THREE = labels_of(3)
 IGNORE = Labels((*THREE.entries, ("ignore", 4)))
@@ -141,7 +141,7 @@ def random_pair(generator, shape, labels, density):
 def test_any_sequence_of_operations_gives_the_scores_of_the_changed_maps(
     labels, shape, holes, slab_voxels, monkeypatch
 ):
-    monkeypatch.setattr(pieces_module, "_SLAB_VOXELS", slab_voxels)
+    monkeypatch.setattr(operations, "_SLAB_VOXELS", slab_voxels)
     generator = np.random.default_rng(shape)
     changes = 0
     pairs = [random_pair(generator, shape, labels, density) for density in np.repeat([0.15, 0.5, 0.9], 6)]
