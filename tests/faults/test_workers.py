@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import psutil
 import pytest
-from stage_calls import call, plan_words, preprocess_words, train_words
+from stage_calls import call, plan_words, prepare, preprocess_words, train_words
 
 #: Every stage that starts processes, and the words of its call. A new stage joins here.
 CALLS = {
@@ -38,9 +38,7 @@ def made(tmp_path_factory):
     call("fingerprint", folder / "data", "--output", folder / "fingerprint.json", "--workers", 2)
     call("folds", folder / "data", "--output", folder / "folds.json")
     call(*plan_words(folder), "--parts", folder)
-    call(*preprocess_words(folder, workers=2))
-    chunk = folder / "2d" / "manifest" / "chunk_0.json"
-    call("manifest", "--chunks", chunk, "--output", folder / "2d" / "prepared.json")
+    prepare(folder, "2d", workers=2)
     return folder
 
 
