@@ -232,11 +232,6 @@ def test_what_cannot_be_measured(options, said, folder, capsys):
     assert not (folder / "evaluation").exists()
 
 
-def test_a_case_in_two_folders(folder, refused):
-    twice = [*words(folder)[:3], folder / "data" / "labelsTr", *words(folder)[3:]]
-    assert "phantom_000.nii.gz is there 2 times" in refused(*twice)
-
-
 def test_scores_are_not_computed_again_after_an_interruption(folder, monkeypatch):
     scored = []
     original = evaluate.score_case

@@ -6,20 +6,12 @@ import json
 import re
 
 import numpy as np
-import pytest
 import torch
 from stage_calls import call, cases_in, train_words
 
 from segflow.commands import predict_fold
 from segflow.commands.main import main
-from segflow.contracts.labels import Labels
-from segflow.nnunet.parts import read_preparation
 from segflow.prediction import sliding_window
-from segflow.prediction.restore import label_map
-from segflow.prediction.sliding_window import FoldEnsemble
-from segflow.recipes.inference import InferenceRecipe
-from segflow.storage.cases import CaseStore
-from segflow.storage.weights import load_network
 
 
 def predict_words(folder, *more):
@@ -81,38 +73,6 @@ def test_an_interrupted_prediction_goes_on(ready, monkeypatch):
     stop_after = None
     call(*predict_words(ready, "inference.step=1"))  # another way to predict: nothing is taken over
     assert len(written) == 5 + 2 + 5
-
-
-@pytest.mark.parametrize("regions", [False, True])
-def test_what_is_averaged(ready, regions):
-    """Two networks that differ: the mean of their probabilities is not the probability of their mean."""
-    call(*train_words(ready, "out", "training.iterations=1", "training.epochs=1"))
-    card, network = load_network(ready / "out" / "model.pt")
-    entries = (("background", 0), ("a", 1), ("b", 2), ("c", 3))[: card.n_outputs]
-    labels = Labels(entries)
-    if regions:
-        whole = (("background", 0), ("all", tuple(range(1, card.n_outputs + 1))))
-        singles = tuple((str(value), value) for value in range(2, card.n_outputs + 1))
-        labels = Labels((*whole, *singles), tuple(range(1, card.n_outputs + 1)))
-    networks = [network, lambda batch: -3 * network(batch)]
-    store = CaseStore(ready / "2d")
-    case, record = store.read("phantom_000"), store.record("phantom_000")
-    preparation = read_preparation(ready / "preparation" / "2d.json")
-
-    def scores(which, **changes):
-        recipe = InferenceRecipe(step=1, mirroring=False, **changes)
-        ensemble = FoldEnsemble(card.configuration, which, labels, recipe, "cpu")
-        kept = []
-        stream = ensemble.scores(case.image, preparation)
-        label_map(stream, record, threads=1, keep=kept.append)
-        return np.concatenate(kept, axis=1)
-
-    together = scores(networks, average="probabilities")
-    alone = [scores([one], average="probabilities") for one in networks]
-    np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-5)
-    assert together.min() >= 0
-    assert together.max() <= 1
-    assert np.abs(together - scores(networks)).max() > 0.01
 
 
 def test_a_recipe_s_average_and_axes_reach_the_prediction(ready):

@@ -286,21 +286,3 @@ def test_closed_streams_change_nothing(model, tmp_path):
     assert ended.returncode == 0
     for name in names_in(model.parent / "straight"):
         assert (tmp_path / "out" / name).read_bytes() == (model.parent / "straight" / name).read_bytes()
-
-
-def test_the_snippets_of_the_page_run(model, repository, tmp_path):
-    """In the page's order, in one folder, each in Python of its own."""
-    page = (repository / "docs" / "how-to" / "predict.md").read_text()
-    snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "results" / "MyDataset" / "nnunet").mkdir(parents=True)
-    (tmp_path / "results" / "MyDataset" / "nnunet" / "model").symlink_to(model)
-    shutil.copy(scan(model), tmp_path / "scan.nii.gz")
-    call(
-        "predict", "-m", model, "-i", scan(model), "-o", tmp_path / "LABELS", "--save-probabilities", "--device", "cpu"
-    )  # fmt: skip
-    stored = tmp_path / "LABELS" / "probabilities"
-    (stored / "phantom_000.npz").rename(stored / "scan_7.npz")
-    assert len(snippets) == 2
-    for snippet in snippets:
-        subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, check=True)
-    np.testing.assert_array_equal(read(tmp_path / "seg.nii.gz"), labels(model))

@@ -43,18 +43,6 @@ def test_the_choice_and_its_uncertainty(folder, capsys):
     assert preferred["bootstrap"] == found["bootstrap"]
 
 
-def test_candidates_on_different_cases(folder, refused):
-    call(*words(folder))
-    other = folder / "evaluation" / "3d_fullres"
-    shutil.copytree(folder / "evaluation" / "2d", other)
-    content = json.loads((other / "summary.json").read_text())
-    content["metric_per_case"] = content["metric_per_case"][1:]
-    (other / "summary.json").write_text(json.dumps(content))
-    assert "candidate 3d_fullres was scored on other cases" in refused(
-        *select_words(folder, "2d", "3d_fullres")
-    )
-
-
 def test_candidates_of_one_name(folder, refused):
     call(*words(folder))
     assert "folders of the same name" in refused(*select_words(folder, "2d", "2d"))
