@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 import tifffile
-from image_samples import read_one, refused_cuts
+from image_samples import noise, read_one, refused_cuts
 
 from segflow.contracts.errors import DatasetError
 from segflow.images.cases import read_geometry, read_labels
@@ -15,11 +15,6 @@ from segflow.images.cases import read_geometry, read_labels
 KINDS = [f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)]
 KINDS += ["float16", "float32", "float64", "bool"]
 GREY = {"photometric": "minisblack"}
-
-
-def noise(shape, kind="uint8"):
-    array = np.random.default_rng(0).integers(0, 200, shape)
-    return (array % 2).astype(bool) if kind == "bool" else array.astype(kind)
 
 
 @pytest.mark.parametrize("axes", [2, 3])

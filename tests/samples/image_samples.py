@@ -34,6 +34,12 @@ def read_one(file):
     return read_image([file], case="a")
 
 
+def noise(shape, kind="uint8", high=200):
+    """Whole numbers from 0, of which booleans are whether they are odd."""
+    array = np.random.default_rng(0).integers(0, high, shape)
+    return (array % 2 if kind == "bool" else array).astype(kind)
+
+
 def patch(file, *values, order="<"):
     """Replace fields of a file that is not compressed: each is a place, a format and its numbers."""
     content = bytearray(file.read_bytes())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from segflow.contracts.case import Geometry
@@ -28,6 +29,7 @@ __all__ = [
     "companions",
     "digest_of_image",
     "ending_of",
+    "file_geometry",
     "format_of",
     "geometry_of_picture",
     "has_orientation",
@@ -134,6 +136,22 @@ def _is_side_file(file: Path) -> bool:
 def has_spacing(file: Path) -> bool:
     """Whether the spacing of an image is stored, in its file or a side file, and not the default."""
     return ending_of(file) not in WITHOUT_SPACING or side_file(file) is not None
+
+
+def file_geometry(
+    size: Sequence[int], spacing_mm: Sequence[float], origin_mm: Sequence[float], direction: Sequence[float]
+) -> Geometry:
+    """The geometry of an image of two or three axes by what its file holds: x first, the direction row by row."""
+    x, y, z = (*size[:3], 1)[:3]
+    x_mm, y_mm, *rest = spacing_mm
+    return Geometry(
+        shape=(z, y, x),
+        spacing_mm=(rest[0] if rest else FLAT_SPACING * max(spacing_mm), y_mm, x_mm),
+        file_dimensions=len(spacing_mm),
+        file_spacing_mm=tuple(spacing_mm),
+        origin_mm=tuple(origin_mm),
+        direction=tuple(direction),
+    )
 
 
 def geometry_of_picture(file: Path, shape: tuple[int, ...]) -> Geometry:

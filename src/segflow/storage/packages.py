@@ -17,6 +17,7 @@ __all__ = [
     "MODEL_CARD",
     "PLAIN",
     "check_package",
+    "copied",
     "copy_description",
     "copy_package",
     "read_card",
@@ -119,9 +120,15 @@ def copy_package(source: Path, target: Path) -> None:
     refuse_package(target)
     card = read_card(source)
     needed = check_package(source, card, weights_files(source, card))
-    for name in (*needed, FINGERPRINT, MODEL_CARD, CARD):
-        if (source / name).exists():
-            copy_file(source / name, target / name)
+    copied(source, target, (*needed, FINGERPRINT, MODEL_CARD, CARD))
+
+
+def copied(source: Path, target: Path, names: Sequence[str]) -> list[Path]:
+    """Copy the files that exist; prediction does not need all of them."""
+    found = [name for name in names if (source / name).exists()]
+    for name in found:
+        copy_file(source / name, target / name)
+    return [target / name for name in found]
 
 
 def copy_description(source: Path, target: Path) -> dict[str, Any]:

@@ -30,6 +30,8 @@ from segflow.images.dicom.files import (
     naming,
     slices_of,
 )
+from segflow.images.formats import file_geometry
+from segflow.images.itk import image_of
 from segflow.processes.memory import check_memory
 
 __all__ = ["read_geometry", "read_voxels"]
@@ -55,23 +57,6 @@ class _Slice:
     header: Header
 
 
-@dataclass(frozen=True)
-class _Stack:
-    """Slices as a volume.
-
-    Attributes:
-        geometry: Of what is read.
-        slices: Its size before resampling: x, y, z.
-        step_mm: From a slice's first pixel to the next one's, if the slices are tilted.
-        origin_mm: The first slice's first pixel.
-    """
-
-    geometry: Geometry
-    slices: tuple[int, int, int]
-    origin_mm: tuple[float, ...]
-    step_mm: _Vector | None
-
-
 def read_geometry(file: Path) -> Geometry:
     """Where the image of the series lies that a file stands for; voxels are not read.
 
@@ -79,7 +64,7 @@ def read_geometry(file: Path) -> Geometry:
         DatasetError: A file cannot be read, or the slices make no volume: some are missing, twice there, or not
             parallel.
     """
-    return _stack(file).geometry
+    return _grids(file)[1]
 
 
 def read_voxels(file: Path) -> NDArray[np.float32]:
@@ -88,11 +73,10 @@ def read_voxels(file: Path) -> NDArray[np.float32]:
     Raises:
         DatasetError: As of `read_geometry`, or the voxels cannot be decoded, or are colours.
     """
-    stack = _stack(file)
+    stored, wanted = _grids(file)
     _, highdicom = dicom_libraries()
-    check_memory(
-        math.prod(stack.slices) * _BYTES, f"its series has {' x '.join(map(str, stack.slices))} voxels"
-    )
+    sizes = stored.shape[::-1]
+    check_memory(math.prod(sizes) * _BYTES, f"its series has {' x '.join(map(str, sizes))} voxels")
     options = {
         "dtype": np.float32,
         "apply_real_world_transform": False,  # what other converters do not apply either
@@ -108,7 +92,7 @@ def read_voxels(file: Path) -> NDArray[np.float32]:
             datasets = [_decoded(one) for one in slices_of(file)]
             volume = highdicom.get_volume_from_series(datasets, orientation_tol=_SAME_DIRECTION, **options)
         array = np.ascontiguousarray(volume.array[::-1])  # highdicom stacks them the other way round
-    return (array if stack.step_mm is None else _resampled(array, stack, stack.step_mm))[None]
+    return (array if wanted == stored else _resampled(array, stored, wanted))[None]
 
 
 def _decoded(file: Path) -> Any:
@@ -119,7 +103,8 @@ def _decoded(file: Path) -> Any:
         return dataset
 
 
-def _stack(file: Path) -> _Stack:
+def _grids(file: Path) -> tuple[Geometry, Geometry]:
+    """Where the slices are, and the perpendicular grid that is read: the same unless the slices are tilted."""
     header = header_of(file)
     with naming(file):
         if is_multiframe(header):
@@ -206,7 +191,9 @@ def _difference(one: Header, two: Header) -> str:
     return ""
 
 
-def _stacked(slices: Sequence[_Slice], size: tuple[int, int, int], thickness: float) -> _Stack:
+def _stacked(
+    slices: Sequence[_Slice], size: tuple[int, int, int], thickness: float
+) -> tuple[Geometry, Geometry]:
     first, last, n = slices[0], slices[-1], len(slices)
     axes = _axes(first.rows_and_columns)
     pixel_mm = first.pixel_mm[::-1]  # of the file: between rows, which is along y, first
@@ -220,27 +207,25 @@ def _stacked(slices: Sequence[_Slice], size: tuple[int, int, int], thickness: fl
             f"the slices of its series are shifted against each other by {bent.max():.3g} mm, not along a "
             "line; resample it with another program"
         )
-    is_tilted = (np.abs(drift) * (n - 1) > _SHIFTED * pixel_mm).any()
-    origin, (columns, rows, _) = first.position, size
-    remarks = []
-    if is_tilted:
-        moved = drift * (n - 1) / pixel_mm
-        origin = origin + axes[:, :2] @ (np.floor(np.minimum(moved, 0)) * pixel_mm)
-        more = np.ceil(np.abs(moved))
-        columns, rows = columns + int(more[0]), rows + int(more[1])
-        angle = math.degrees(math.atan2(float(np.linalg.norm(drift)), height))
-        remarks.append(f"its slices are tilted by {angle:.1f} degrees; resampled to perpendicular axes")
     x_mm, y_mm = pixel_mm.tolist()
-    geometry = Geometry(
-        shape=(n, rows, columns),
-        spacing_mm=(height, y_mm, x_mm),
-        file_dimensions=3,
-        file_spacing_mm=(x_mm, y_mm, height),
-        origin_mm=tuple(origin.tolist()),
-        direction=tuple(axes.ravel().tolist()),
-        remarks=tuple(remarks),
-    )
-    return _Stack(geometry, size, tuple(first.position.tolist()), step if is_tilted else None)
+    stored = file_geometry(size, (x_mm, y_mm, height), first.position.tolist(), axes.ravel().tolist())
+    moved = drift * (n - 1) / pixel_mm
+    if (np.abs(moved) <= _SHIFTED).all():
+        return stored, stored
+    origin = first.position + axes[:, :2] @ (np.floor(np.minimum(moved, 0)) * pixel_mm)
+    more = np.ceil(np.abs(moved)).astype(int).tolist()
+    angle = math.degrees(math.atan2(float(np.linalg.norm(drift)), height))
+    wanted = {
+        "shape": (n, size[1] + more[1], size[0] + more[0]),
+        "origin_mm": tuple(origin.tolist()),
+        "remarks": (f"its slices are tilted by {angle:.1f} degrees; resampled to perpendicular axes",),
+    }
+    length = float(np.linalg.norm(step))
+    tilted = {
+        "file_spacing_mm": (x_mm, y_mm, length),
+        "direction": tuple(np.column_stack([axes[:, :2], step / length]).ravel().tolist()),
+    }
+    return stored.model_copy(update=tilted), stored.model_copy(update=wanted)
 
 
 def _axes(rows_and_columns: _Vector) -> NDArray[np.float64]:
@@ -259,23 +244,16 @@ def _axes(rows_and_columns: _Vector) -> NDArray[np.float64]:
     return np.asarray(u @ v)
 
 
-def _resampled(array: NDArray[np.float32], stack: _Stack, step_mm: _Vector) -> NDArray[np.float32]:
+def _resampled(array: NDArray[np.float32], stored: Geometry, wanted: Geometry) -> NDArray[np.float32]:
     """Linearly, from tilted slices to perpendicular axes; the smallest value around them."""
-    geometry, length = stack.geometry, float(np.linalg.norm(step_mm))
-    axes = np.reshape(geometry.direction, (3, 3))
-    axes[:, 2] = step_mm / length
-    image = sitk.GetImageFromArray(array)
-    image.SetOrigin(stack.origin_mm)
-    image.SetSpacing((*geometry.file_spacing_mm[:2], length))
-    image.SetDirection(axes.ravel().tolist())
     found = sitk.Resample(
-        image,
-        geometry.shape[::-1],
+        image_of(array, stored),
+        wanted.shape[::-1],
         sitk.Transform(),
         sitk.sitkLinear,
-        geometry.origin_mm,
-        geometry.file_spacing_mm,
-        geometry.direction,
+        wanted.origin_mm,
+        wanted.file_spacing_mm,
+        wanted.direction,
         float(array.min()),
     )
     return sitk.GetArrayFromImage(found)
