@@ -2,7 +2,7 @@
 
     NNUNET_PYTHON nnunet_worker.py MODULE.FUNCTION ARGUMENTS.json ANSWER.json
 
-The modules nnunet_cases, nnunet_networks, nnunet_prediction and nnunet_selection call only public functions and classes
+The modules nnunet_cases, nnunet_networks, nnunet_prediction, nnunet_programs and nnunet_selection call only public functions and classes
 of nnU-Net.
 """
 
