@@ -17,7 +17,9 @@ def test_its_programs_have_the_options_that_pages_name(nnunet, tmp_path):
     calls = [call for page in PAGES.values() for call in CALL.findall(page)]
     known = nnunet.call("nnunet_programs.options", tmp_path, programs=sorted({name for name, _ in calls}))
     assert all(known.values())
-    assert not [(name, word) for name, words in calls for word in OPTION.findall(words) if word not in known[name]]
+    assert not [
+        (name, word) for name, words in calls for word in OPTION.findall(words) if word not in known[name]
+    ]
     table = re.findall(r"`(--?[a-zA-Z]\w*)", PAGES["docs/how-to/from-nnunet.md"])
     assert table
     assert set(table) <= {option for found in known.values() for option in found}

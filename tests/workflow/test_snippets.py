@@ -103,17 +103,10 @@ def parameters() -> Iterator[object]:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("page", "need"), [*parameters()])
 def test_the_blocks_of_a_page_run(page, need, home, request):
-    if "Task04_Hippocampus.tar" in PAGES[page]:
-        hippocampus(request.getfixturevalue("shared"), home)
-    if "pip install ./segflow" in PAGES[page]:
-        left_out = shutil.ignore_patterns(".*", "tests", "docs", "build", "*.egg-info")
-        shutil.copytree(REPOSITORY, home / "segflow", ignore=left_out)
-    if "STUDY" in PAGES[page]:
-        studies(home)
+    add_files(PAGES[page], home, request)
     environment = Experiment(home, REPOSITORY).environment(**VARIABLES)
     environment["PATH"] = f"{home / 'bin'}:{environment['PATH']}"
-    if need == "peer":
-        environment |= nnunet(home)
+    environment |= nnunet(home) if need == "peer" else {}
     with cluster(home) if need == "slurm" else nullcontext():
         for block in blocks(page):
             if block.reason or block.need not in {"", need}:
@@ -131,6 +124,17 @@ def command(block: Block) -> list[str]:
     if block.language == "python":
         return [sys.executable, "-c", block.text]
     return ["bash", "-euo", "pipefail", "-c", block.text]
+
+
+def add_files(text: str, home: Path, request: pytest.FixtureRequest) -> None:
+    """What single pages begin with."""
+    if "Task04_Hippocampus.tar" in text:
+        hippocampus(request.getfixturevalue("shared"), home)
+    if "pip install ./segflow" in text:
+        left_out = shutil.ignore_patterns(".*", "tests", "docs", "build", "*.egg-info")
+        shutil.copytree(REPOSITORY, home / "segflow", ignore=left_out)
+    if "STUDY" in text:
+        studies(home)
 
 
 def hippocampus(shared: Path, home: Path) -> None:
