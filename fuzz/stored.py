@@ -11,7 +11,7 @@ import numpy as np
 from segflow.contracts.errors import PredictionError, SegflowError
 from segflow.contracts.fingerprint import CaseExtent, CaseMeasurement
 from segflow.contracts.model import ModelCard
-from segflow.nnunet.checkpoints import load_nnunet_checkpoint, load_weights
+from segflow.nnunet.checkpoints import load_nnunet_checkpoint, load_weights_and_card
 from segflow.nnunet.postprocessing import read_postprocessing
 from segflow.storage.cases import CaseStore, _opened, _read_data
 from segflow.storage.files import digest_of, read_contract, write_text
@@ -30,7 +30,7 @@ def weights(file: Path) -> object:
 
 
 def pretrained(file: Path) -> object:
-    return _in_one_line(load_weights, file)
+    return _in_one_line(load_weights_and_card, file)
 
 
 def nnunet_checkpoint(file: Path) -> object:

@@ -26,7 +26,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from scipy.spatial.transform import Rotation
 
 from segflow.commands import predict as verb
-from segflow.contracts.errors import ConfigurationError, PredictionError
+from segflow.contracts.errors import ConfigurationError, DatasetError, PredictionError
 from segflow.images.dicom import structures as dicom_structures
 from segflow.images.dicom.concepts import Origin, concept_of
 from segflow.images.dicom.files import find_series, headers_below
@@ -344,9 +344,7 @@ def test_formats_that_do_not_fit(predict, tmp_path):
     file = predict(tmp_path / "s", SPACING, output=tmp_path / "x.dcm", format="dicom-seg")
     assert labels_of(file)[1].any()
     (tmp_path / "codes.csv").write_text("label,value\nc2,1\n")
-    with pytest.raises(
-        PredictionError, match=r"codes.csv must have the columns label, value, scheme, meaning"
-    ):
+    with pytest.raises(DatasetError, match=r"codes.csv needs the columns label, value, scheme, meaning"):
         predict(tmp_path / "s", SPACING, format="dicom-seg")
 
 

@@ -61,6 +61,22 @@ def test_no_room(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.fixture
+def said_of(monkeypatch, tmp_path, capsys):
+    """What a command says of an error that is met in it."""
+
+    def ask(problem):
+        def fail(*_, **__):
+            raise problem
+
+        (tmp_path / "dataset.json").touch()
+        monkeypatch.setattr(folds, "read_dataset", fail)
+        assert main(["folds", str(tmp_path), "--output", str(tmp_path / "folds.json")]) == 1
+        return capsys.readouterr().err
+
+    return ask
+
+
 @pytest.mark.parametrize(
     ("problem", "words"),
     [
@@ -80,27 +96,15 @@ def test_no_room(tmp_path):
         (MemoryError(), "there is not enough memory; use fewer --workers"),
     ],
 )
-def test_what_is_said(problem, words, monkeypatch, tmp_path, capsys):
-    def fail(*_, **__):
-        raise problem
-
-    (tmp_path / "dataset.json").touch()
-    monkeypatch.setattr(folds, "read_dataset", fail)
-    assert main(["folds", str(tmp_path), "--output", str(tmp_path / "folds.json")]) == 1
-    said = " ".join(capsys.readouterr().err.split())
+def test_what_is_said(problem, words, said_of):
+    said = " ".join(said_of(problem).split())
     assert said.startswith(f"segflow: {words}")
     assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("problem", [ZeroDivisionError("by zero"), ValueError("an odd value")])
-def test_a_fault_of_ours_shows_where_it_is_and_says_what_it_is(problem, monkeypatch, tmp_path, capsys):
-    def fail(*_, **__):
-        raise problem
-
-    (tmp_path / "dataset.json").touch()
-    monkeypatch.setattr(folds, "read_dataset", fail)
-    assert main(["folds", str(tmp_path), "--output", str(tmp_path / "folds.json")]) == 1
-    said = capsys.readouterr().err
+def test_a_fault_of_ours_shows_where_it_is_and_says_what_it_is(problem, said_of):
+    said = said_of(problem)
     assert "this is a fault of segflow itself; please report it" in said
     assert "Traceback" in said
     assert str(problem) in said

@@ -58,10 +58,6 @@ HOLE = np.where(np.arange(60).reshape(3, 4, 5) == 7, np.nan, 1.0)
             None,
             r"one_0000\.mha holds NaN or infinite voxels \(or beyond 3e38\)",
         ),
-        ([GOOD], HOLE, r"one\.mha holds values that are not whole"),
-        ([GOOD], GOOD + 0.5, r"label file .*one\.mha holds values that are not whole"),
-        ([GOOD], np.where(HOLE == 1, 1, np.inf), r"one\.mha holds values that are not whole"),
-        ([GOOD], np.full((3, 4, 5), 2**40), r"one\.mha holds values that are not whole 32-bit"),
     ],
 )
 def test_files_that_do_not_fit(channels, labels, message, write_case):
@@ -72,12 +68,6 @@ def test_files_that_do_not_fit(channels, labels, message, write_case):
 def test_spacing_may_differ_by_rounding(write_case):
     case = write_case([(GOOD, (1.0, 1.0, 0.7812))], (GOOD, (1.0, 1.0, 0.78125)))
     assert read_case(case, channels=1).labels is not None
-
-
-def test_labels_in_colour(tmp_path):
-    file = save(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), is_vector=True)
-    with pytest.raises(DatasetError, match=r"case a: label file .*a\.png has 3 channels; it must have one"):
-        read_labels(file, case="a")
 
 
 def test_no_file():
@@ -147,17 +137,7 @@ def test_a_stack_lends_its_spacing_to_its_labels(tmp_path):
         read_case(case, channels=1)
 
 
-def test_a_wrong_side_file(tmp_path):
-    file = save(tmp_path / "a_0000.tif", STACK)
-    (tmp_path / "a.json").write_text("[3, 2, 1]")
-    for read in (lambda: read_image([file], case="a"), lambda: read_geometry(file, case="a")):
-        with pytest.raises(
-            DatasetError, match=r"^case a: cannot read .*a_0000\.tif: its side file .*a\.json must hold"
-        ):
-            read()
-
-
-@pytest.mark.parametrize("odd", [0.9999999, -1.5, float("nan"), 2.0**40])
+@pytest.mark.parametrize("odd", [0.9999999, -1.5, float("nan"), float("inf"), 2.0**40])
 def test_label_values_that_are_not_whole_are_named(odd, tmp_path):
     values = np.ones((2, 3, 4))
     values[1, 2, 3] = odd

@@ -9,13 +9,8 @@ import pytest
 from image_samples import FILES
 
 from segflow.contracts.errors import DatasetError
-from segflow.images.dataset import (
-    find_inputs,
-    list_files,
-    read_dataset,
-    read_description,
-    stray_labels,
-)
+from segflow.images.case_files import find_inputs
+from segflow.images.dataset import list_files, read_dataset, read_description, stray_labels
 from segflow.nnunet.folds import read_folds
 
 A_IMAGES = ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"]
@@ -205,16 +200,17 @@ def test_a_gap_in_the_channel_numbers(make):
         ("channel_names", ["T1", "T2"], 'channel_names must map "0", "1", ... to names'),
         ("channel_names", {}, 'channel_names must map "0", "1", ... to names'),
         ("dataset", {"a": {"images": ["imagesTr/x.nii.gz"], "label": A_LABEL}}, "x.nii.gz does not exist"),
-        ("dataset", {"a": A_IMAGES}, '"dataset" must map identifiers to'),
-        ("dataset", {"a": {"images": 1, "label": A_LABEL}}, '"dataset" must map identifiers to'),
-        ("dataset", {"a": {"images": A_IMAGES}}, '"dataset" must map identifiers to'),
+        ("dataset", ["a"], "'dataset': it needs a value for each name"),
+        ("dataset", {"a": A_IMAGES}, r"'dataset\.a': .*dictionary .*found \["),
+        ("dataset", {"a": {"images": 1, "label": A_LABEL}}, r"'dataset\.a\.images': it must be a list"),
+        ("dataset", {"a": {"images": A_IMAGES}}, r"'dataset\.a\.label': Field required"),
         (
             "dataset",
             {"a": {"images": A_LABEL, "label": A_LABEL}},
-            r'"images" of a is the text .*; write a list',
+            r"images': it must be a list: write \[label",
         ),
         ("dataset", {"a": {"images": ["b" * 300], "label": A_LABEL}}, "cannot be opened: File name too long"),
-        ("dataset", {"a": {"images": [1], "label": A_LABEL}}, '1 under "dataset" is no path'),
+        ("dataset", {"a": {"images": [1], "label": A_LABEL}}, r"'dataset\.a\.images\.0': .*valid string"),
         (
             "dataset",
             {"b/a": {"images": A_IMAGES, "label": A_LABEL}},
@@ -256,11 +252,6 @@ def test_a_description_needs_no_files(make):
     description, labels = read_description(make(files=()) / "dataset.json")
     assert description["file_ending"] == ".nii.gz"
     assert labels.foreground_values == (1, 2)
-
-
-def test_cases_to_predict_need_no_labels(make):
-    cases = find_inputs([make() / "imagesTr"], ".nii.gz", 2).cases.values()
-    assert [(case.identifier, case.label) for case in cases] == [("a", None), ("b", None)]
 
 
 @pytest.mark.parametrize(

@@ -21,17 +21,18 @@ from segflow.contracts.errors import DatasetError
 from segflow.images.dicom import files as dicom_files
 from segflow.images.dicom.studies import find_images
 from segflow.images.formats import companions, digest_of_image
+from segflow.images.itk import image_of
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "dicom_seg_ct3"
 OBLIQUE = Rotation.from_euler("xyz", (11, -23, 37), degrees=True).as_matrix()
 
 
-def as_itk(image, geometry):
-    found = sitk.GetImageFromArray(image[0])
-    found.SetSpacing(geometry.file_spacing_mm)
-    found.SetOrigin(geometry.origin_mm)
-    found.SetDirection(geometry.direction)
-    return found
+def assert_same(image, geometry, other, atol):
+    """An image is that which SimpleITK has read."""
+    np.testing.assert_array_equal(image[0], sitk.GetArrayFromImage(other))
+    np.testing.assert_allclose(geometry.origin_mm, other.GetOrigin(), atol=atol)
+    np.testing.assert_allclose(geometry.file_spacing_mm, other.GetSpacing(), atol=atol)
+    np.testing.assert_allclose(geometry.direction, other.GetDirection(), atol=atol)
 
 
 def displaced(found, expected):
@@ -46,7 +47,7 @@ def test_every_orientation(order, flips, rotation, tmp_path):
     image = oriented(volume_of_labels(), order, flips, rotation=rotation)
     files = write_series(tmp_path, image)
     found, geometry = read_one(files[3])
-    assert displaced(as_itk(found, geometry), image) == 0
+    assert displaced(image_of(found[0], geometry), image) == 0
     assert found.size == image.GetNumberOfPixels()
     assert np.linalg.det(np.reshape(geometry.direction, (3, 3))) == pytest.approx(1)
     assert not geometry.remarks
@@ -56,13 +57,7 @@ def test_as_itk_reads_it(tmp_path):
     write_series(tmp_path, oriented(volume_of_labels(), (2, 0, 1), (True, False, False), rotation=OBLIQUE))
     found, geometry = read_one(tmp_path / "IM001.dcm")
     other = sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path)))
-    np.testing.assert_array_equal(found[0], sitk.GetArrayFromImage(other))
-    for one, two in (
-        (geometry.origin_mm, other.GetOrigin()),
-        (geometry.file_spacing_mm, other.GetSpacing()),
-        (geometry.direction, other.GetDirection()),
-    ):
-        np.testing.assert_allclose(one, two, atol=1e-6)
+    assert_same(found, geometry, other, 1e-6)
 
 
 @pytest.mark.parametrize("drift_mm", [(0.0, 1.1), (-1.6, 0.0), (0.4, -0.55)])
@@ -84,13 +79,11 @@ def test_tilted_slices_are_resampled(drift_mm, tmp_path):
         places = (
             index * geometry.file_spacing_mm @ np.reshape(geometry.direction, (3, 3)).T + geometry.origin_mm
         )
-        expected = ((places - image.GetOrigin()) @ np.reshape(image.GetDirection(), (3, 3)))[:, axis] * 20
-        size = (11, 9, 7)
-        in_slice = np.linalg.solve(
-            np.array([[0.8, 0, drift_mm[0]], [0, 1.1, drift_mm[1]], [0, 0, 2.5]]),
-            ((places - image.GetOrigin()) @ np.reshape(image.GetDirection(), (3, 3))).T,
-        ).T
-        sure = ((in_slice > 0.01) & (in_slice < np.array(size) - 1.01))[:, :2].all(axis=1)
+        along = (places - image.GetOrigin()) @ np.reshape(image.GetDirection(), (3, 3))
+        expected = along[:, axis] * 20
+        steps = np.array([[0.8, 0, drift_mm[0]], [0, 1.1, drift_mm[1]], [0, 0, 2.5]])
+        in_slice = np.linalg.solve(steps, along.T).T[:, :2]
+        sure = ((in_slice > 0.01) & (in_slice < np.array((11, 9)) - 1.01)).all(axis=1)
         assert sure.sum() > 100
         np.testing.assert_allclose(found[0][inside][sure], expected[sure], atol=0.3)
 
@@ -346,6 +339,4 @@ def test_real_files(name, shape):
     files = sorted(folder.glob("ct-3*.dcm" if folder == SHARED else "IMG*.dcm"))
     files.sort(key=lambda file: pydicom.dcmread(file, stop_before_pixels=True).ImagePositionPatient[2])
     other = sitk.ReadImage([str(file) for file in files])
-    np.testing.assert_array_equal(found[0], sitk.GetArrayFromImage(other))
-    np.testing.assert_allclose(geometry.origin_mm, other.GetOrigin(), atol=1e-4)
-    np.testing.assert_allclose(geometry.file_spacing_mm, other.GetSpacing(), atol=1e-4)
+    assert_same(found, geometry, other, 1e-4)

@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tifffile
-from image_samples import read_one, save
+from image_samples import patch, read_one, save
 from own_process import outcome_of
 
 from segflow.contracts.errors import DatasetError
@@ -37,15 +37,11 @@ def test_files_that_were_mishandled(file, tmp_path):
     assert "\n" not in said
 
 
-def nifti(tmp_path, *values, array=ARRAY, ending=".nii"):
-    """A NIfTI file with changed fields of its header: each is a place, a format and its numbers."""
-    plain = save(tmp_path / "plain.nii", array)
-    content = bytearray(plain.read_bytes())
-    plain.unlink()
-    for place, kind, *numbers in values:
-        struct.pack_into(f"<{kind}", content, place, *numbers)
-    file = tmp_path / f"a_0000{ending}"
-    file.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+def nifti(tmp_path, *values, ending=".nii"):
+    """A NIfTI file with changed fields of its header."""
+    file = patch(save(tmp_path / "a_0000.nii", ARRAY), *values).rename(tmp_path / f"a_0000{ending}")
+    if ending == ".nii.gz":
+        file.write_bytes(gzip.compress(file.read_bytes()))
     return file
 
 
@@ -92,28 +88,25 @@ def test_nifti_headers(field, message, ending, tmp_path):
     refused(nifti(tmp_path, (252, "2h", 1, 1), field, ending=ending), message)
 
 
+SLOPES = [(112, "2f", 2, 0), (112, "2f", 1, 1)]
+
+
 @pytest.mark.parametrize(
-    "field", [(112, "2f", 2, 0), (112, "2f", 1, 1), (68, "h", 1006), (68, "h", 1007)], ids=str
+    ("kind", "field"),
+    [
+        *(("vectors", slope) for slope in SLOPES),
+        *(("colours", field) for field in (*SLOPES, (68, "h", 1006), (68, "h", 1007))),
+    ],
+    ids=str,
 )
-def test_colours_of_nifti_with_a_slope_or_a_meaning(field, tmp_path):
-    file = nifti(tmp_path, (70, "2h", 128, 24), (42, "h", 1), array=np.zeros((3, 4, 5), np.uint8))
-    assert outcome_of(file) == "read"
-    content = bytearray(file.read_bytes())
-    struct.pack_into(f"<{field[1]}", content, field[0], *field[2:])
-    file.write_bytes(content)
-    refused(file, "gives colours or vectors a slope or a meaning")
-
-
-@pytest.mark.parametrize("scaling", [(112, "2f", 2, 0), (112, "2f", 1, 5)], ids=str)
-def test_vectors_of_nifti_with_a_slope(scaling, tmp_path):
+def test_colours_and_vectors_of_nifti_with_a_slope_or_a_meaning(kind, field, tmp_path):
     """SimpleITK writes beyond its memory, or reads from there."""
     vectors = np.zeros((3, 4, 5, 3), np.uint8)
-    file = save(tmp_path / "a_0000.nii", vectors, is_vector=True)
-    np.testing.assert_array_equal(read_one(file)[0], np.moveaxis(vectors, -1, 0))
-    content = bytearray(file.read_bytes())
-    struct.pack_into(f"<{scaling[1]}", content, scaling[0], *scaling[2:])
-    file.write_bytes(content)
-    refused(file, "gives colours or vectors a slope or a meaning")
+    file = save(tmp_path / "a_0000.nii", vectors if kind == "vectors" else ARRAY, is_vector=kind == "vectors")
+    if kind == "colours":
+        patch(file, (70, "2h", 128, 24), (42, "h", 1))
+    assert read_one(file)[0].shape[0] == 3
+    refused(patch(file, field), "gives colours or vectors a slope or a meaning")
 
 
 def test_fields_of_nifti_that_do_not_count_may_hold_anything(tmp_path):
@@ -246,11 +239,7 @@ def test_types_of_nrrd(name, kind, tmp_path):
     ],
 )
 def test_headers_of_gipl(place, kind, value, message, tmp_path):
-    file = save(tmp_path / "a_0000.gipl", ARRAY)
-    content = bytearray(file.read_bytes())
-    struct.pack_into(f">{kind}", content, place, value)
-    file.write_bytes(content)
-    refused(file, message)
+    refused(patch(save(tmp_path / "a_0000.gipl", ARRAY), (place, kind, value), order=">"), message)
 
 
 def png(width, height, bits, kind, content):
@@ -268,7 +257,7 @@ def png(width, height, bits, kind, content):
 def test_png_that_declares_more_than_it_holds(bits, kind, width, tmp_path):
     file = tmp_path / "a_0000.png"
     file.write_bytes(png(width, 600_000, bits, kind, zlib.compress(bytes(100))))
-    refused(file, "ends before its last voxel" if width else "no voxels")
+    refused(file, "ends before its last voxel" if width else "damaged or no .png file")
 
 
 @pytest.mark.parametrize(
@@ -289,10 +278,7 @@ def test_bmp_that_declares_more_than_it_holds(mode, place, size, tmp_path):
     file = tmp_path / "a_0000.bmp"
     PIL.Image.fromarray(np.eye(30, dtype=np.uint8) * 255).convert(mode).save(file)
     assert read_one(file)[0].shape[1:] == (1, 30, 30)
-    content = bytearray(file.read_bytes())
-    struct.pack_into("<i", content, place, size)
-    file.write_bytes(content)
-    refused(file, "ends before its last voxel")
+    refused(patch(file, (place, "i", size)), "ends before its last voxel")
 
 
 @pytest.mark.parametrize("ending", [".png", ".bmp"])

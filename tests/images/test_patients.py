@@ -34,7 +34,7 @@ def test_a_file_given_or_of_the_data_set(tmp_path):
     [
         (None, "patients.csv does not exist"),
         ("", "patients.csv cannot be read as a table"),
-        ("case;patient\nP01_a;1\n", "patients.csv needs the columns case and patient; found case;patient"),
+        ("case;patient\nP01_a;1\n", "patients.csv needs the columns case, patient; found case;patient"),
         ("case,patient\nP01_a,1\nP01_a,2\n", "patients.csv: case P01_a is of two patients, 1 and 2"),
         ("case,patient\nP01_a,1\nP01_b,\nP02_a,2\n", "patients.csv: case P01_b has no patient"),
         ("case,patient\nP01_a,1\nP01_b,1\n", "patients.csv: case P02_a has no patient; add a row for it"),

@@ -58,35 +58,31 @@ def test_an_image_is_read_as_it_was_written(ending, tmp_path, frozen):
         np.testing.assert_allclose(getattr(found, name), getattr(geometry, name), atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("ending", [".tif", ".tiff", ".TIF"])
-@pytest.mark.parametrize("spacing_mm", [(2.5, 0.3, 1 / 3), (1.0, 1.0, 1.0)])
-def test_a_stack_gets_its_side_file(ending, spacing_mm, tmp_path):
-    file = somewhere(tmp_path, ending, 3, 0)
-    (tmp_path / "a.json").write_text(json.dumps({"spacing": spacing_mm}))
+PICTURES = [".png", ".bmp", ".tif", ".tiff", ".PNG", ".BMP"]
+STACKS = [".tif", ".tiff", ".TIF"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "axes", "spacing_mm"),
+    [
+        *((ending, 2, spacing) for ending in PICTURES for spacing in (None, (5.0, 0.25, 0.5))),
+        *((ending, 3, spacing) for ending in STACKS for spacing in ((2.5, 0.3, 1 / 3), (1.0, 1.0, 1.0))),
+    ],
+)
+def test_label_maps_of_pictures_and_stacks_get_their_side_file(ending, axes, spacing_mm, tmp_path):
+    file = save(tmp_path / f"a_0000{ending.lower()}", np.zeros((3, 4, 5)[-axes:], np.uint8))
+    file = file.rename(tmp_path / f"a_0000{ending}")
+    side = {"a.json": json.dumps({"spacing": spacing_mm}) + "\n"} if spacing_mm else {}
+    for name, text in side.items():
+        (tmp_path / name).write_text(text)
     _, geometry = read_one(file)
-    assert (geometry.spacing_mm, geometry.file_spacing_mm) == (spacing_mm, spacing_mm[::-1])
-    out = tmp_path / "out" / f"a{ending}"
-    write_labels(out, labels_like(geometry), geometry)
-    assert json.loads((out.parent / "a.json").read_text()) == {"spacing": list(spacing_mm)}
-    assert {path.name for path in out.parent.iterdir()} == {"a.json", f"a{ending}"}
-    assert read_geometry(out, case="a") == geometry
-    np.testing.assert_array_equal(read_labels(out, case="a"), labels_like(geometry))
-
-
-@pytest.mark.parametrize("ending", [".png", ".bmp", ".tif", ".tiff", ".PNG", ".BMP"])
-@pytest.mark.parametrize("spacing_mm", [None, (5.0, 0.25, 0.5)])
-def test_label_maps_of_pictures(ending, spacing_mm, tmp_path):
-    PIL.Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / f"a_0000{ending}")
-    if spacing_mm is not None:
-        (tmp_path / "a.json").write_text(json.dumps({"spacing": spacing_mm}))
-    _, geometry = read_one(tmp_path / f"a_0000{ending}")
-    out = tmp_path / "out" / f"a{ending}"
-    labels = labels_like(geometry, 256)
+    assert geometry.spacing_mm == (spacing_mm or (999.0, 1.0, 1.0))
+    out, labels = tmp_path / "out" / f"a{ending}", labels_like(geometry, 256)
     write_labels(out, labels, geometry)
     np.testing.assert_array_equal(read_labels(out, case="a"), labels)
     assert read_geometry(out, case="a") == geometry
-    names = {f"a{ending}"} | ({"a.json"} if spacing_mm else set())
-    assert {path.name for path in out.parent.iterdir()} == names
+    assert {path.name for path in out.parent.iterdir()} == {out.name, *side}
+    assert {name: (out.parent / name).read_text() for name in side} == side
     with PIL.Image.open(out) as picture:
         assert np.array_equal(np.asarray(picture), labels[0])  # others can read it too
         assert picture.info.get("dpi", (1, 1)) == (1, 1)  # no resolution, as the image has none

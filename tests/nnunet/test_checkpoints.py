@@ -12,7 +12,7 @@ from case_samples import CARD
 from segflow.contracts.errors import PredictionError, TrainingError
 from segflow.network.unet import build_network
 from segflow.nnunet import checkpoints
-from segflow.nnunet.checkpoints import load_nnunet_checkpoint, load_weights, save_nnunet_checkpoint
+from segflow.nnunet.checkpoints import load_nnunet_checkpoint, load_weights_and_card, save_nnunet_checkpoint
 from segflow.nnunet.tensor_names import to_nnunet
 from segflow.storage.weights import load_tensors, save_network, save_tensors
 
@@ -46,7 +46,7 @@ def assert_same(found):
 
 def test_a_checkpoint_of_nnunet(tmp_path):
     torch.save(theirs(), tmp_path / "a.pth")
-    assert_same(load_weights(tmp_path / "a.pth"))
+    assert_same(load_weights_and_card(tmp_path / "a.pth")[0])
     found = load_nnunet_checkpoint(tmp_path / "a.pth")
     assert_same(found.weights)
     assert (found.trainer, found.configuration, found.epochs) == ("nnUNetTrainer", "3d_fullres", 3)
@@ -56,7 +56,7 @@ def test_a_checkpoint_of_nnunet(tmp_path):
 
 def test_a_weights_file_of_segflow(tmp_path):
     save_network(tmp_path / "model.pt", CARD, STATE)
-    assert_same(load_weights(tmp_path / "model.pt"))
+    assert_same(load_weights_and_card(tmp_path / "model.pt")[0])
 
 
 @pytest.mark.parametrize("mirroring", [True, False])
@@ -101,7 +101,7 @@ class Malicious:
 )
 def test_anything_else_is_refused_and_not_run(tmp_path, hidden):
     torch.save(theirs(logging=hidden(tmp_path / "owned")), tmp_path / "a.pth")
-    for load in (load_weights, load_nnunet_checkpoint):
+    for load in (load_weights_and_card, load_nnunet_checkpoint):
         with pytest.raises(PredictionError, match="holds more than tensors and plain data"):
             load(tmp_path / "a.pth")
     assert not (tmp_path / "owned").exists()
@@ -110,10 +110,10 @@ def test_anything_else_is_refused_and_not_run(tmp_path, hidden):
 @pytest.mark.parametrize("content", [{}, {"network_weights": 3}, {"network_weights": {"a": 1}}])
 def test_a_missing_file_and_one_of_something_else(tmp_path, content):
     with pytest.raises(PredictionError, match="does not exist"):
-        load_weights(tmp_path / "a.pth")
+        load_weights_and_card(tmp_path / "a.pth")
     save_tensors(tmp_path / "a.pth", content)
     with pytest.raises(PredictionError, match=r"neither a weights file of segflow .* nor a checkpoint"):
-        load_weights(tmp_path / "a.pth")
+        load_weights_and_card(tmp_path / "a.pth")
     with pytest.raises(PredictionError, match="not a checkpoint of nnU-Net"):
         load_nnunet_checkpoint(tmp_path / "a.pth")
 
@@ -121,4 +121,4 @@ def test_a_missing_file_and_one_of_something_else(tmp_path, content):
 def test_a_network_segflow_does_not_have(tmp_path):
     save_tensors(tmp_path / "a.pth", {"network_weights": {"vit.blocks.0.weight": torch.zeros(2)}})
     with pytest.raises(TrainingError, match=r"a\.pth cannot be understood:\n  vit\.blocks\.0\.weight: "):
-        load_weights(tmp_path / "a.pth")
+        load_weights_and_card(tmp_path / "a.pth")

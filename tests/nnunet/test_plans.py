@@ -75,11 +75,12 @@ def test_written_as_nnunet_does(data):
     assert flat["architecture"]["arch_kwargs"]["conv_op"] == "torch.nn.modules.conv.Conv2d"
     labels = {"is_seg": True, "order": 1, "order_z": 0, "force_separate_z": None}
     assert found["3d_fullres"]["resampling_fn_seg_kwargs"] == labels
-
-
-def test_nnunet_refuses_the_name_of_resampling_before_normalisation():
-    found = plan_to_json(sample_plan(resample_first=True))["configurations"]["2d"]
-    assert found["preprocessor_name"] == "ResampleFirstPreprocessor"
+    others = plan_to_json(sample_plan(**RESAMPLED, resample_first=True))["configurations"]["3d_fullres"]
+    assert others["preprocessor_name"] == "ResampleFirstPreprocessor"  # which nnU-Net refuses
+    arguments = [others[f"resampling_fn_{name}_kwargs"] for name in ("data", "seg", "probabilities")]
+    assert [one["order"] for one in arguments] == [3, 0, 1]
+    assert [one["force_separate_z"] for one in arguments] == [False] * 3
+    assert not {"label_interpolation", "separate_z"} & others.keys()
 
 
 def test_nnunet_refuses_the_keys_of_networks_that_it_does_not_have():
@@ -89,14 +90,6 @@ def test_nnunet_refuses_the_keys_of_networks_that_it_does_not_have():
     added = {key: bare[key] for key in bare.keys() - own.keys()}
     assert added == {"upsampling_bias": False, "head_bias": False, "n_heads": 3}
     assert bare["norm_op_kwargs"] == {"eps": 1e-5, "affine": False}  # this one nnU-Net has
-
-
-def test_resampling_is_written_as_nnunet_understands_it():
-    found = plan_to_json(sample_plan(**RESAMPLED))["configurations"]["3d_fullres"]
-    arguments = [found[f"resampling_fn_{name}_kwargs"] for name in ("data", "seg", "probabilities")]
-    assert [one["order"] for one in arguments] == [3, 0, 1]
-    assert [one["force_separate_z"] for one in arguments] == [False] * 3
-    assert not {"label_interpolation", "separate_z"} & found.keys()
 
 
 @pytest.mark.data

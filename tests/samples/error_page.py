@@ -14,8 +14,8 @@ SOURCE = REPOSITORY / "src" / "segflow"
 #: Where a user meets the errors of modules; the longest name that fits counts.
 GROUPS = {
     "Data set": (
-        "contracts.folds", "contracts.labels", "fingerprint", "images.dataset", "nnunet.folds", "commands.raw_cases",
-        "commands.check", "commands.phantom",
+        "contracts.folds", "contracts.labels", "fingerprint", "images.dataset", "images.case_files", "nnunet.folds",
+        "commands.raw_cases", "commands.check", "commands.phantom",
     ),
     "Images": ("images",),
     "Configuration": ("workflow", "recipes", "contracts", "commands.why"),

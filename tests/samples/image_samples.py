@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import SimpleITK as sitk
 
+from segflow.contracts.errors import DatasetError
 from segflow.images.cases import read_image
 
 DESCRIPTION = {
@@ -29,6 +32,36 @@ def save(path, array, spacing_mm=None, *, is_vector=False, compressed=False):
 def read_one(file):
     """The image and the geometry of one file."""
     return read_image([file], case="a")
+
+
+def noise(shape, kind="uint8", high=200):
+    """Whole numbers from 0, of which booleans are whether they are odd."""
+    array = np.random.default_rng(0).integers(0, high, shape)
+    return (array % 2 if kind == "bool" else array).astype(kind)
+
+
+def patch(file, *values, order="<"):
+    """Replace fields of a file that is not compressed: each is a place, a format and its numbers."""
+    content = bytearray(file.read_bytes())
+    for place, kind, *numbers in values:
+        struct.pack_into(f"{order}{kind}", content, place, *numbers)
+    file.write_bytes(content)
+    return file
+
+
+def refused_cuts(file, data, cuts):
+    """What is said of a file at the cuts of its data, unless that is read as before, which may miss its last bytes."""
+    image, content, refused = read_one(file)[0], data.read_bytes(), []
+    for cut in cuts:
+        data.write_bytes(content[:cut])
+        try:
+            found, _ = read_one(file)
+        except DatasetError as problem:
+            refused.append(str(problem))
+            assert refused[-1].startswith(f"case a: cannot read {file}: ")
+        else:
+            np.testing.assert_array_equal(found, image, err_msg=f"cut at {cut} of {len(content)}")
+    return refused
 
 
 def somewhere(folder, ending, axes, seed, *, kind="rotated"):

@@ -10,7 +10,7 @@ from other_process import OtherProcess
 
 from segflow.contracts.fingerprint import CaseExtent, CaseMeasurement
 from segflow.storage.measurements import keep_or_measure
-from segflow.storage.results import ResultFolder, open_journal, unfinished_folder
+from segflow.storage.results import ResultFolder, open_journal
 
 HOLDER = """
 import sys
@@ -163,17 +163,3 @@ def test_a_measurement_is_stored(tmp_path):
         assert found.foreground.dtype == np.float32
         assert found.extent == extent
     assert len(made) == 2
-
-
-# Unfinished work.
-
-
-def test_an_unfinished_folder_is_kept_until_its_work_is_done(tmp_path):
-    with suppress(KeyboardInterrupt), unfinished_folder(tmp_path / "work" / "key") as folder:
-        (folder / "checkpoint").touch()
-        raise KeyboardInterrupt
-    with unfinished_folder(tmp_path / "work" / "other") as folder:
-        assert not list(folder.iterdir())
-    with unfinished_folder(tmp_path / "work" / "key") as folder:
-        assert (folder / "checkpoint").exists()
-    assert list((tmp_path / "work").iterdir()) == []

@@ -35,8 +35,8 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.model import ModelCard, PredictedCase, Prediction
 from segflow.contracts.plan import FoldName
 from segflow.fingerprint.consistency import unusual_spacings
+from segflow.images.case_files import Inputs
 from segflow.images.cases import read_case, write_labels
-from segflow.images.dataset import Inputs
 from segflow.images.dicom.concepts import Origin, read_codes
 from segflow.images.dicom.studies import find_images
 from segflow.images.dicom.writing import LabelFormat, write_dicom

@@ -12,7 +12,7 @@ from pathlib import Path
 from segflow.contracts.case import Case
 from segflow.contracts.errors import ConfigurationError, PredictionError
 from segflow.contracts.model import ClassStatistics, Prediction
-from segflow.images.dataset import Inputs
+from segflow.images.case_files import Inputs
 from segflow.images.formats import DICOM, LOSSY_ENDINGS, ending_of, format_of, label_ending, split_name
 from segflow.storage.files import cell_text, read_contract, read_json, write_json, write_text
 from segflow.storage.results import Entry

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from segflow.commands.console import console, logger
 from segflow.contracts.errors import SegflowError
+from segflow.images.case_files import Inputs
 from segflow.images.cases import read_geometry
-from segflow.images.dataset import Inputs
 
 if TYPE_CHECKING:  # it needs torch
     from segflow.prediction.predictor import Predictor

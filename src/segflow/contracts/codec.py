@@ -56,7 +56,8 @@ class Contract(BaseModel):
 
 
 def _explain(model: type[BaseModel], fault: Any) -> str:
-    path = ".".join(str(part) for part in fault["loc"] if not _FORM.match(str(part)))
+    parts = (str(part) for part in fault["loc"] if not _FORM.match(str(part)))
+    path = ".".join(repr(part)[1:-1] for part in parts)  # a line break in a key is none in the message
     if fault["type"] == "value_error" and not path:  # raised by a validator of the contract itself
         return str(fault["ctx"]["error"])
     if fault["type"] in {"tuple_type", "list_type"} and isinstance(fault["input"], str | int):

@@ -312,7 +312,7 @@ class Plan(Contract):
     image_reader_writer: str = "SimpleITKIO"
     transpose_forward: tuple[int, int, int]
     transpose_backward: tuple[int, int, int]
-    configurations: Annotated[dict[str, Configuration], Field(min_length=1)]
+    configurations: Annotated[dict[ConfigurationName, Configuration], Field(min_length=1)]
     planner: Annotated[str, Field(alias="experiment_planner_used")] = "ExperimentPlanner"
     label_manager: Literal["LabelManager"] = "LabelManager"
     intensities: Annotated[

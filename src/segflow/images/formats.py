@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from segflow.contracts.case import Geometry
@@ -23,16 +24,19 @@ __all__ = [
     "LOSSY_ENDINGS",
     "NIFTI_ENDINGS",
     "TIFF_ENDINGS",
+    "WITHIN",
     "WITHOUT_SPACING",
     "companions",
     "digest_of_image",
     "ending_of",
+    "file_geometry",
     "format_of",
     "geometry_of_picture",
     "has_orientation",
     "has_spacing",
     "label_ending",
     "largest_label",
+    "meta_header",
     "side_content",
     "side_file",
     "spelled",
@@ -53,10 +57,9 @@ WITHOUT_SPACING = (*FLAT_ENDINGS, *TIFF_ENDINGS)
 #: A 2D file's third spacing, or this times its largest: never resampled, always coarsest.
 FLAT_SPACING = 999.0
 _CHANNEL = re.compile(r"(?P<identifier>.+)_(?P<channel>\d{4})", re.ASCII | re.DOTALL)
-_DATA_FILE = re.compile(
-    rb"^[ \t]*ElementDataFile\s*[=:]\s*(?P<name>.*?)\s*$(?P<rest>.*)", re.MULTILINE | re.DOTALL
-)
 _HEADER_BYTES = 1 << 20  # more than any header of a .mhd, which is text
+#: An ElementDataFile of MetaImage that says that the voxels follow the header.
+WITHIN = ("LOCAL", "Local", "local")
 
 
 def ending_of(file: Path) -> str:
@@ -135,6 +138,22 @@ def has_spacing(file: Path) -> bool:
     return ending_of(file) not in WITHOUT_SPACING or side_file(file) is not None
 
 
+def file_geometry(
+    size: Sequence[int], spacing_mm: Sequence[float], origin_mm: Sequence[float], direction: Sequence[float]
+) -> Geometry:
+    """The geometry of an image of two or three axes by what its file holds: x first, the direction row by row."""
+    x, y, z = (*size[:3], 1)[:3]
+    x_mm, y_mm, *rest = spacing_mm
+    return Geometry(
+        shape=(z, y, x),
+        spacing_mm=(rest[0] if rest else FLAT_SPACING * max(spacing_mm), y_mm, x_mm),
+        file_dimensions=len(spacing_mm),
+        file_spacing_mm=tuple(spacing_mm),
+        origin_mm=tuple(origin_mm),
+        direction=tuple(direction),
+    )
+
+
 def geometry_of_picture(file: Path, shape: tuple[int, ...]) -> Geometry:
     """The geometry of a picture or a TIFF file: with the spacing of its side file, or the default one.
 
@@ -181,13 +200,27 @@ def companions(file: Path) -> tuple[Path, ...]:
         return tuple(one for one in slices_of(file) if one != file)
     if ending_of(file) != ".mhd" or not file.exists():
         return ()
-    with file.open("rb") as header:
-        found = _DATA_FILE.search(header.read(_HEADER_BYTES))
-    if found is None or found["name"] == b"LOCAL":
+    fields, _, rest = meta_header(file)
+    name = fields.get("ElementDataFile")
+    if name is None or name in WITHIN:
         return ()
-    names = found["rest"].strip().splitlines() if found["name"].startswith(b"LIST") else [found["name"]]
-    files = (file.parent / name.decode("utf-8", "replace") for name in names)
-    return tuple(path for path in files if path.is_file())
+    names = rest.decode("utf-8", "replace").strip().splitlines() if name.startswith("LIST") else [name]
+    return tuple(path for one in names if (path := file.parent / one).is_file())
+
+
+def meta_header(file: Path) -> tuple[dict[str, str], int, bytes]:
+    """Names and values of a MetaImage header, its size, and some of what follows: names of files, or voxels."""
+    with file.open("rb") as stream:
+        head = stream.read(_HEADER_BYTES)
+    fields: dict[str, str] = {}
+    start = 0
+    for line in head.splitlines(keepends=True):
+        start += len(line)
+        name, value = (*re.split("[=:]", line.decode("utf-8", "replace"), maxsplit=1), "")[:2]
+        fields[name.strip()] = value.strip()
+        if name.strip() == "ElementDataFile":
+            break
+    return fields, start, head[start:]
 
 
 def digest_of_image(file: Path) -> str:

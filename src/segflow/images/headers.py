@@ -1,6 +1,6 @@
 """Headers of files that SimpleITK reads, checked first: it crashes on some faults and accepts others.
 
-Sources: the definitions of MetaImage, NRRD, GIPL and PNG.
+Sources: the definitions of MetaImage, NRRD and GIPL.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from segflow.contracts.errors import DatasetError
-from segflow.images.formats import companions, ending_of
+from segflow.images.formats import WITHIN, companions, ending_of, meta_header
 from segflow.images.limits import DEFLATED, UNBOUNDED, check_position, check_size, check_spacing
 
 __all__ = ["check_header"]
@@ -22,7 +22,6 @@ __all__ = ["check_header"]
 _TEXT_BYTES: Final = 1 << 20  # more than a header of text has
 _META_AXES: Final = range(1, 11)
 _NRRD_AXES: Final = range(1, 17)
-_WITHIN: Final = ("LOCAL", "Local", "local")
 _TYPE_BYTES: Final = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
 #: The first word that is in the name of a type tells its size; "char" has one byte.
 _NRRD_BYTES: Final = dict(
@@ -38,8 +37,6 @@ _GIPL: Final = struct.Struct(">4HH4f")  # sizes, type, spacing
 _GIPL_ORIGIN: Final = struct.Struct(">4d")
 _GIPL_ORIGIN_AT, _GIPL_BYTES = 204, 256
 _GIPL_TYPE_BYTES: Final = {15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}
-_PNG: Final = struct.Struct(">8s4x4sIIBB")  # signature, name of the first chunk, size, bits, kind
-_PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
 def check_header(file: Path) -> None:
@@ -56,7 +53,7 @@ def check_header(file: Path) -> None:
 
 
 def _check_meta(file: Path) -> None:
-    fields, start = _meta_fields(_head(file))
+    fields, start, _ = meta_header(file)
     if "NDims" not in fields or "ElementDataFile" not in fields:
         raise DatasetError(
             "it is no MetaImage file, or its header was cut short; replace it, or remove the case"
@@ -82,22 +79,9 @@ def _check_meta(file: Path) -> None:
     check_size(sizes, channels * (1 if is_text else value_bytes), stored, DEFLATED if is_packed else 1.0)
 
 
-def _meta_fields(head: bytes) -> tuple[dict[str, str], int]:
-    """Names and values, and where the voxels begin."""
-    fields: dict[str, str] = {}
-    start = 0
-    for line in head.splitlines(keepends=True):
-        start += len(line)
-        name, value = (*re.split("[=:]", line.decode("latin-1"), maxsplit=1), "")[:2]
-        fields[name.strip()] = value.strip()
-        if name.strip() == "ElementDataFile":
-            break
-    return fields, start
-
-
 def _meta_bytes(file: Path, data: str, start: int) -> int | None:
     """Bytes of the file or files of voxels; None if there are none."""
-    if data in _WITHIN:
+    if data in WITHIN:
         return file.stat().st_size - start
     if ending_of(file) == ".mha":
         raise DatasetError(f"its voxels are in another file ({data}); save it as one file, or as .mhd")
@@ -112,7 +96,8 @@ def _meta_bytes(file: Path, data: str, start: int) -> int | None:
 
 
 def _check_nrrd(file: Path) -> None:
-    head = _head(file)
+    with file.open("rb") as stream:
+        head = stream.read(_TEXT_BYTES)
     if not head.startswith(b"NRRD"):
         return
     text = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
@@ -158,20 +143,6 @@ def _check_gipl(file: Path) -> None:
     check_size(sizes, _GIPL_TYPE_BYTES.get(kind, 1), file.stat().st_size - _GIPL_BYTES)
 
 
-def _check_png(file: Path) -> None:
-    with file.open("rb") as stream:
-        head = stream.read(_PNG.size)
-    if len(head) == _PNG.size and head.startswith(b"\x89PNG"):
-        *_, width, height, bits, kind = _PNG.unpack(head)
-        voxel_bytes = _PNG_CHANNELS.get(kind, 1) * bits / 8
-        check_size((width, height), voxel_bytes, file.stat().st_size, DEFLATED)
-
-
-def _head(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(_TEXT_BYTES)
-
-
 def _whole(name: str, text: str, count: int, possible: range | None = None) -> list[int]:
     values = [int(value) for value in _numbers(name, text, count) if value == value // 1]
     if len(values) < count or (possible is not None and values[0] not in possible):
@@ -195,5 +166,4 @@ _CHECKS: Final[dict[str, Callable[[Path], None]]] = {
     ".mhd": _check_meta,
     ".nrrd": _check_nrrd,
     ".gipl": _check_gipl,
-    ".png": _check_png,
 }

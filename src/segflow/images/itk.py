@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
 from segflow.images.contained import contained
-from segflow.images.formats import FLAT_SPACING, ending_of
+from segflow.images.formats import ending_of, file_geometry
 
 __all__ = [
     "Image",
@@ -97,20 +97,12 @@ def geometry_of(header: Any) -> Geometry:
     """The geometry of an image, or of a reader that has read the header of one."""
     full = header.GetDimension()
     dimensions = min(full, 3)
-    x, y, z = [*header.GetSize(), 1][:3]
     signed = np.array(header.GetSpacing()[:dimensions])
-    spacing = tuple(abs(signed).tolist())
-    x_mm, y_mm, *rest = spacing
     direction = np.reshape(header.GetDirection(), (full, full))[:dimensions, :dimensions]
     if (signed < 0).any():  # an image holds such an axis as one of the opposite direction
         direction = direction @ np.diag(np.sign(signed))
-    return Geometry(
-        shape=(z, y, x),
-        spacing_mm=(rest[0] if rest else FLAT_SPACING * max(spacing), y_mm, x_mm),
-        file_dimensions=dimensions,
-        file_spacing_mm=spacing,
-        origin_mm=tuple(header.GetOrigin()[:dimensions]),
-        direction=tuple(direction.ravel().tolist()),
+    return file_geometry(
+        header.GetSize(), abs(signed).tolist(), header.GetOrigin()[:dimensions], direction.ravel().tolist()
     )
 
 

@@ -194,9 +194,7 @@ def _only(files: Sequence[Path], case: str, suffix: str) -> Path:
 
 
 def _label_table(file: Path) -> dict[str, int]:
-    columns, rows = read_rows(file, "\t")
-    if not {"index", "name"} <= set(columns):
-        raise DatasetError(f"{file} must have the columns index and name")
+    _, rows = read_rows(file, "\t", ("index", "name"))
     numbered = ((whole_number(row["index"]), row["name"]) for row in rows)
     values = {number: name for number, name in numbered if number is not None}
     if len(values) < len(rows):
@@ -221,12 +219,10 @@ def read_table(file: Path) -> Layout:
     Raises:
         DatasetError: A column or file is missing, a case is there twice, or a fold is no number.
     """
-    names, rows = read_rows(file, ",")
+    names, rows = read_rows(file, ",", ("label",))
     columns = [name for name in names if name.startswith(_IMAGE_COLUMN)]
-    if not columns or "label" not in names:
-        raise DatasetError(
-            f"{file} needs the columns {_IMAGE_COLUMN}NAME, one or more, and label; found {names}"
-        )
+    if not columns:
+        raise DatasetError(f"{file} needs one or more columns {_IMAGE_COLUMN}NAME; found {', '.join(names)}")
     cases: dict[str, FoundCase] = {}
     for number, row in enumerate(rows, start=2):
         label = file.parent / row["label"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from segflow.contracts.errors import DatasetError
@@ -40,9 +40,7 @@ def read_patients(folder: Path, given: str | None, cases: Collection[str]) -> di
 
 
 def _listed(file: Path, cases: Collection[str]) -> dict[str, str]:
-    columns, rows = read_rows(file, ",")
-    if not {"case", "patient"} <= set(columns):
-        raise DatasetError(f"{file} needs the columns case and patient; found {', '.join(columns)}")
+    _, rows = read_rows(file, ",", ("case", "patient"))
     found: dict[str, str] = {}
     for case, patient in ((nfc(row["case"]), row["patient"]) for row in rows):
         if found.setdefault(case, patient) != patient:
@@ -67,11 +65,11 @@ def _named(pattern: str, cases: Collection[str]) -> dict[str, str]:
     return found
 
 
-def read_rows(file: Path, separator: str) -> tuple[list[str], list[dict[str, str]]]:
+def read_rows(file: Path, separator: str, needed: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:
     """A table: its columns, and its rows by column.
 
     Raises:
-        DatasetError: The file is missing, or is no table.
+        DatasetError: The file is missing, is no table, or lacks a column that is needed.
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
@@ -83,6 +81,8 @@ def read_rows(file: Path, separator: str) -> tuple[list[str], list[dict[str, str
         raise DatasetError(f"{file} cannot be read as a table: {problem}") from None
     if not columns:
         raise DatasetError(f"{file} cannot be read as a table: it is empty")
+    if not set(needed) <= set(columns):
+        raise DatasetError(f"{file} needs the columns {', '.join(needed)}; found {', '.join(columns)}")
     longer = next((number for number, row in enumerate(rows, start=2) if "" in row), None)
     if longer is not None:
         raise DatasetError(f"{file}, line {longer}: it has more cells than the first line has names")

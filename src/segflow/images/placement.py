@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import DatasetError
-from segflow.images.formats import FLAT_SPACING
+from segflow.images.formats import file_geometry
 
 __all__ = ["placed", "remarks"]
 
@@ -58,15 +58,7 @@ def placed(header: Nifti1Header, sizes: tuple[int, ...]) -> Geometry | None:
         turned[:2] *= -1.0  # NIfTI's x and y point the other way
         origin = tuple((turned[:, 3] * unit).tolist())
         axes = np.stack([_unit_vector(axis) for axis in turned[:, :dims].T.tolist()], axis=1)
-    x, y, z = (*sizes[:3], 1)[:3]
-    return Geometry(
-        shape=(z, y, x),
-        spacing_mm=(spacing[2] if dims == 3 else FLAT_SPACING * max(spacing), spacing[1], spacing[0]),
-        file_dimensions=dims,
-        file_spacing_mm=spacing,
-        origin_mm=origin,
-        direction=tuple(axes.ravel().tolist()),
-    )
+    return file_geometry(sizes, spacing, origin, axes.ravel().tolist())
 
 
 def remarks(header: Nifti1Header, sizes: tuple[int, ...]) -> tuple[str, ...]:

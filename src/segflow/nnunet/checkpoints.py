@@ -21,14 +21,12 @@ from segflow.contracts.errors import PredictionError
 from segflow.contracts.model import NetworkCard
 from segflow.nnunet.tensor_names import from_nnunet, to_nnunet
 from segflow.recipes.inference import Axis
-from segflow.storage.files import parse_json
-from segflow.storage.weights import is_state, load_tensors, save_tensors
+from segflow.storage.weights import card_of, is_state, load_tensors, save_tensors
 
 __all__ = [
     "NNUNET_TRAINER",
     "NnunetCheckpoint",
     "load_nnunet_checkpoint",
-    "load_weights",
     "load_weights_and_card",
     "save_nnunet_checkpoint",
 ]
@@ -91,11 +89,6 @@ _ALLOWED: Final[list[Callable[..., Any] | tuple[Callable[..., Any], str]]] = [
 ]
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Weights of a file of segflow or of nnU-Net's checkpoint_final.pth; see `load_weights_and_card`."""
-    return load_weights_and_card(path)[0]
-
-
 def load_weights_and_card(path: Path) -> tuple[dict[str, Tensor], NetworkCard | None]:
     """Weights from segflow's model.pt or fold_0.safetensors or nnU-Net's checkpoint_final.pth, and the network's card.
 
@@ -119,7 +112,7 @@ def load_weights_and_card(path: Path) -> tuple[dict[str, Tensor], NetworkCard | 
 
 
 def load_nnunet_checkpoint(path: Path) -> NnunetCheckpoint:
-    """Read a checkpoint such as fold_0/checkpoint_final.pth; errors as `load_weights`. Source: method.md section 15."""
+    """Read a checkpoint such as fold_0/checkpoint_final.pth; errors as above. Source: method.md section 15."""
     content = _load(path)
     arguments = content.get("init_args")
     if not is_state(content.get(_NNUNET_WEIGHTS)) or not isinstance(arguments, Mapping):
@@ -173,7 +166,4 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _card(text: object, path: Path) -> NetworkCard | None:
-    if text is None:
-        return None
-    content = parse_json(str(text), path, error=PredictionError)
-    return NetworkCard.parse(content, where=str(path), error=PredictionError)
+    return None if text is None else card_of(str(text), path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from zipfile import ZipFile, ZipInfo
@@ -16,19 +15,20 @@ from zipfile import ZipFile, ZipInfo
 from segflow.nnunet.checkpoints import NNUNET_TRAINER, save_nnunet_checkpoint
 from segflow.nnunet.plans import read_plan, write_plan
 from segflow.recipes.inference import InferenceRecipe
-from segflow.storage.files import copy_file, open_atomically, temporary_folder
+from segflow.storage.files import open_atomically, temporary_folder
 from segflow.storage.packages import (
     CARD,
     FINGERPRINT,
     MODEL_CARD,
     PLAIN,
     check_package,
+    copied,
     read_card,
     weights_files,
 )
 from segflow.storage.weights import load_network
 
-__all__ = ["OWN_FOLDER", "copied", "export_package", "export_zip"]
+__all__ = ["OWN_FOLDER", "export_package", "export_zip"]
 
 #: Beside the results folders of a zip: all of a package but its weights, which are in the checkpoints.
 OWN_FOLDER: Final = "segflow"
@@ -101,11 +101,3 @@ def export_zip(package: Path, output: Path) -> None:
                 entry = ZipInfo(member.relative_to(temporary).as_posix())  # dated 1980
                 with member.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
                     shutil.copyfileobj(source, target)
-
-
-def copied(source: Path, target: Path, names: Sequence[str]) -> list[Path]:
-    """Copy the files that exist; prediction does not need all of them."""
-    found = [name for name in names if (source / name).exists()]
-    for name in found:
-        copy_file(source / name, target / name)
-    return [target / name for name in found]

@@ -20,7 +20,7 @@ from segflow.images.dataset import check_reader, read_description
 from segflow.network.unet import build_network
 from segflow.network.weights import load_weights_
 from segflow.nnunet.checkpoints import NNUNET_TRAINER, NnunetCheckpoint, load_nnunet_checkpoint
-from segflow.nnunet.exported import OWN_FOLDER, copied
+from segflow.nnunet.exported import OWN_FOLDER
 from segflow.nnunet.plans import read_plan, write_plan
 from segflow.nnunet.postprocessing import UNKNOWN, postprocessing_file, read_postprocessing
 from segflow.recipes.inference import InferenceRecipe
@@ -40,6 +40,7 @@ from segflow.storage.packages import (
     FINGERPRINT,
     MODEL_CARD,
     PLAIN,
+    copied,
     copy_description,
     copy_package,
     read_card,

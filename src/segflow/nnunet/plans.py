@@ -12,7 +12,6 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -24,7 +23,6 @@ from segflow.contracts.errors import PlanError
 from segflow.contracts.plan import (
     BLOCKS,
     CONFIGURATION_NAMES,
-    SAFE_NAME,
     Architecture,
     Axes,
     Configuration,
@@ -251,11 +249,6 @@ def _check(plan: Plan, where: str) -> None:
     if sorted(forward) != axes or sorted(backward) != axes or [forward[axis] for axis in backward] != axes:
         raise PlanError(f"{where}: transpose_forward and transpose_backward must undo each other")
     for name, configuration in plan.configurations.items():
-        if not re.fullmatch(SAFE_NAME, name):
-            raise PlanError(
-                f"{where}: configuration {name!r}: a name must be of letters, digits, '_', '.' and '-', "
-                "as files are named after it"
-            )
         here = f"{where}: configuration {name}"
         _check_lengths(configuration, plan, here)
         _check_network(configuration, here)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ConfigDict
+
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.plan import FoldName
@@ -49,6 +51,8 @@ def postprocessing_file(folders: Sequence[Path], folds: Sequence[FoldName]) -> P
 class _Noted(Contract):
     """What is read of nnU-Net's postprocessing.json."""
 
+    model_config = ConfigDict(extra="ignore")
+
     postprocessing_fns: tuple[str, ...]
     postprocessing_kwargs: tuple[dict[str, Any], ...]
 
@@ -60,12 +64,7 @@ def read_postprocessing(file: Path) -> PostProcessing:
         PredictionError: It cannot be understood, or names an operation that segflow does not have.
     """
     content = read_json(file, error=PredictionError)
-    given = (
-        {key: content[key] for key in _Noted.model_fields if key in content}
-        if isinstance(content, dict)
-        else {}
-    )
-    noted = _Noted.parse(given, where=str(file), error=PredictionError)
+    noted = _Noted.parse(content, where=str(file), error=PredictionError)
     if len(noted.postprocessing_fns) != len(noted.postprocessing_kwargs):
         raise PredictionError(f"{file}: postprocessing_fns and postprocessing_kwargs must be as many")
     operations = []

@@ -143,7 +143,7 @@ class Predictor:
             ensembles=ensembles,
             device=chosen,
             threads=threads or os.cpu_count() or 1,
-            digest=key_of(digest_of(folder / CARD), *digests),
+            digest=key_of(digest_of(folder / CARD), *digests.values()),
         )
 
     def predict(self, array: NDArray[Any], spacing_mm: Sequence[float]) -> LabelMap:

@@ -29,7 +29,6 @@ __all__ = [
     "DAMAGE",
     "cell_text",
     "changed_file",
-    "checked_digests",
     "copy_file",
     "digest_of",
     "digests_of",
@@ -205,27 +204,6 @@ def changed_file(folder: Path, digests: Mapping[str, str]) -> Path | None:
         if not file.is_file() or digest_of(file) != digest:
             return file
     return None
-
-
-def checked_digests(
-    folder: Path, names: Iterable[str], noted: Mapping[str, str], *, error: type[SegflowError]
-) -> tuple[str, ...]:
-    """Digests of files of a folder, which are those that were noted when it was made, if any were.
-
-    Raises:
-        SegflowError: (of class `error`) A file is missing or has changed since.
-    """
-    found = []
-    for name in names:
-        file = folder / name
-        if not file.is_file():
-            raise error(f"{file} does not exist; copy {folder} again")
-        found.append(digest_of(file))
-        if noted and noted.get(name) != found[-1]:
-            raise error(
-                f"{file} is not the file that {folder} was made with, or is damaged; copy {folder} again"
-            )
-    return tuple(found)
 
 
 def key_of(*parts: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from segflow.contracts.errors import DatasetError, PredictionError
 from segflow.contracts.model import ModelCard
 from segflow.contracts.plan import FoldName
-from segflow.storage.files import checked_digests, copy_file, read_contract, read_json, write_json
+from segflow.storage.files import copy_file, digests_of, read_contract, read_json, write_json
 
 __all__ = [
     "CARD",
@@ -17,6 +17,7 @@ __all__ = [
     "MODEL_CARD",
     "PLAIN",
     "check_package",
+    "copied",
     "copy_description",
     "copy_package",
     "read_card",
@@ -91,14 +92,23 @@ def _old(file: Path) -> Path | None:
     return old if old.exists() and not file.exists() else None
 
 
-def check_package(folder: Path, card: ModelCard, weights: Mapping[str, Sequence[Path]]) -> tuple[str, ...]:
-    """Digests of the files that prediction needs.
+def check_package(folder: Path, card: ModelCard, weights: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """Digests of the files that prediction needs, by their paths in the package.
 
     Raises:
         PredictionError: A file is missing or has changed since it was packaged.
     """
-    networks = (file.relative_to(folder).as_posix() for files in weights.values() for file in files)
-    return checked_digests(folder, (*PLAIN, *networks), card.files, error=PredictionError)
+    files = [*(folder / name for name in PLAIN), *(file for found in weights.values() for file in found)]
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing is not None:
+        raise PredictionError(f"{missing} does not exist; copy {folder} again")
+    found = digests_of(folder, files)
+    changed = next((name for name in found if card.files and card.files.get(name) != found[name]), None)
+    if changed is not None:
+        raise PredictionError(
+            f"{folder / changed} is not the file that {folder} was made with, or is damaged; copy {folder} again"
+        )
+    return found
 
 
 def copy_package(source: Path, target: Path) -> None:
@@ -109,11 +119,16 @@ def copy_package(source: Path, target: Path) -> None:
     """
     refuse_package(target)
     card = read_card(source)
-    check_package(source, card, weights := weights_files(source, card))
-    networks = (file.relative_to(source).as_posix() for files in weights.values() for file in files)
-    for name in (*PLAIN, FINGERPRINT, MODEL_CARD, *networks, CARD):
-        if (source / name).exists():
-            copy_file(source / name, target / name)
+    needed = check_package(source, card, weights_files(source, card))
+    copied(source, target, (*needed, FINGERPRINT, MODEL_CARD, CARD))
+
+
+def copied(source: Path, target: Path, names: Sequence[str]) -> list[Path]:
+    """Copy the files that exist; prediction does not need all of them."""
+    found = [name for name in names if (source / name).exists()]
+    for name in found:
+        copy_file(source / name, target / name)
+    return [target / name for name in found]
 
 
 def copy_description(source: Path, target: Path) -> dict[str, Any]:

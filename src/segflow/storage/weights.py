@@ -22,7 +22,15 @@ from segflow.network.unet import UNet, build_network
 from segflow.network.weights import check_finite, check_weights, load_weights_
 from segflow.storage.files import DAMAGE, open_atomically, parse_json
 
-__all__ = ["CheckpointFile", "is_state", "load_network", "load_tensors", "save_network", "save_tensors"]
+__all__ = [
+    "CheckpointFile",
+    "card_of",
+    "is_state",
+    "load_network",
+    "load_tensors",
+    "save_network",
+    "save_tensors",
+]
 
 #: What torch raises for damaged files: its unpickler checks little.
 _DAMAGE = (*DAMAGE, OSError, SafetensorError, pickle.UnpicklingError)
@@ -126,9 +134,7 @@ def load_network(path: Path) -> tuple[NetworkCard, UNet]:
     weights, text = content.get("weights"), content.get("card")
     if not is_state(weights) or not isinstance(text, str):
         raise PredictionError(f"{path} is not a weights file of segflow; train or package the model again")
-    card = NetworkCard.parse(
-        parse_json(text, path, error=PredictionError), where=str(path), error=PredictionError
-    )
+    card = card_of(text, path)
     architecture = card.configuration.architecture
     try:
         with torch.device("meta"):
@@ -141,6 +147,16 @@ def load_network(path: Path) -> tuple[NetworkCard, UNet]:
     network = build_network(architecture, input_channels=card.input_channels, output_channels=card.n_outputs)
     load_weights_(network, weights, where=str(path))
     return card, network.eval()
+
+
+def card_of(text: str, path: Path) -> NetworkCard:
+    """The card of a weights file.
+
+    Raises:
+        PredictionError: It cannot be understood.
+    """
+    content = parse_json(text, path, error=PredictionError)
+    return NetworkCard.parse(content, where=str(path), error=PredictionError)
 
 
 def is_state(value: Any) -> TypeGuard[Mapping[str, Tensor]]:

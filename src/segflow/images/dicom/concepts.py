@@ -6,15 +6,15 @@ Source: DICOM PS3.16, context groups 7192 and 7194 (types of segments).
 from __future__ import annotations
 
 import colorsys
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from segflow.contracts.errors import PredictionError
+from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels
 from segflow.images.dicom.files import dicom_libraries
+from segflow.images.patients import read_rows
 
 __all__ = ["Origin", "colour_of", "concept_of", "read_codes"]
 
@@ -49,17 +49,14 @@ def read_codes(file: Path) -> dict[str, tuple[str, str, str]]:
     """A table of coded concepts, CSV with the columns label, value, scheme (SCT for SNOMED CT) and meaning.
 
     Raises:
-        PredictionError: A column is missing, or a cell is empty.
+        DatasetError: It is no table, a column is missing, or a cell is empty.
     """
     if not file.exists():
         return {}
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    _, rows = read_rows(file, ",", _COLUMNS)
     for row in rows:
-        if not all(row.get(name) for name in _COLUMNS):
-            raise PredictionError(
-                f"{file} must have the columns {', '.join(_COLUMNS)}, all filled; found {row}"
-            )
+        if not all(row[name] for name in _COLUMNS):
+            raise DatasetError(f"{file} needs the columns {', '.join(_COLUMNS)}, all filled; found {row}")
     return {row["label"]: (row["value"], row["scheme"], row["meaning"]) for row in rows}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,8 @@ from segflow.images.dicom.files import (
     naming,
     slices_of,
 )
+from segflow.images.formats import file_geometry
+from segflow.images.itk import image_of
 from segflow.processes.memory import check_memory
 
 __all__ = ["read_geometry", "read_voxels"]
@@ -40,6 +42,8 @@ _UNEVEN: Final = 0.1  # of the distance of slices
 _SHIFTED: Final = 0.1  # of a pixel
 _EXACT: Final = 1e-6
 _BYTES: Final = 12  # of a voxel while it is read: as stored, scaled, in float32
+
+_VECTORS: Final = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 
 _Vector = NDArray[np.float64]
 
@@ -53,23 +57,6 @@ class _Slice:
     header: Header
 
 
-@dataclass(frozen=True)
-class _Stack:
-    """Slices as a volume.
-
-    Attributes:
-        geometry: Of what is read.
-        slices: Its size before resampling: x, y, z.
-        step_mm: From a slice's first pixel to the next one's, if the slices are tilted.
-        origin_mm: The first slice's first pixel.
-    """
-
-    geometry: Geometry
-    slices: tuple[int, int, int]
-    origin_mm: tuple[float, ...]
-    step_mm: _Vector | None
-
-
 def read_geometry(file: Path) -> Geometry:
     """Where the image of the series lies that a file stands for; voxels are not read.
 
@@ -77,7 +64,7 @@ def read_geometry(file: Path) -> Geometry:
         DatasetError: A file cannot be read, or the slices make no volume: some are missing, twice there, or not
             parallel.
     """
-    return _stack(file).geometry
+    return _grids(file)[1]
 
 
 def read_voxels(file: Path) -> NDArray[np.float32]:
@@ -86,11 +73,10 @@ def read_voxels(file: Path) -> NDArray[np.float32]:
     Raises:
         DatasetError: As of `read_geometry`, or the voxels cannot be decoded, or are colours.
     """
-    stack = _stack(file)
+    stored, wanted = _grids(file)
     _, highdicom = dicom_libraries()
-    check_memory(
-        math.prod(stack.slices) * _BYTES, f"its series has {' x '.join(map(str, stack.slices))} voxels"
-    )
+    sizes = stored.shape[::-1]
+    check_memory(math.prod(sizes) * _BYTES, f"its series has {' x '.join(map(str, sizes))} voxels")
     options = {
         "dtype": np.float32,
         "apply_real_world_transform": False,  # what other converters do not apply either
@@ -106,7 +92,7 @@ def read_voxels(file: Path) -> NDArray[np.float32]:
             datasets = [_decoded(one) for one in slices_of(file)]
             volume = highdicom.get_volume_from_series(datasets, orientation_tol=_SAME_DIRECTION, **options)
         array = np.ascontiguousarray(volume.array[::-1])  # highdicom stacks them the other way round
-    return (array if stack.step_mm is None else _resampled(array, stack, stack.step_mm))[None]
+    return (array if wanted == stored else _resampled(array, stored, wanted))[None]
 
 
 def _decoded(file: Path) -> Any:
@@ -117,51 +103,40 @@ def _decoded(file: Path) -> Any:
         return dataset
 
 
-def _stack(file: Path) -> _Stack:
+def _grids(file: Path) -> tuple[Geometry, Geometry]:
+    """Where the slices are, and the perpendicular grid that is read: the same unless the slices are tilted."""
     header = header_of(file)
     with naming(file):
-        files = slices_of(file)
-        slices = _frames(header) if is_multiframe(header) else [_single(*one) for one in files.items()]
-        thickness = _thickness(header)
+        if is_multiframe(header):
+            images = list(_frames(header))
+        else:
+            images = [(one.name, tags) for one, tags in slices_of(file).items()]
+        slices = [_slice(*image) for image in images]
+        thickness = float(slices[0].header.get("SliceThickness") or 1.0)
         size = (int(header.Columns), int(header.Rows), len(slices))
         if int(header.get("SamplesPerPixel") or 1) != 1:
             raise DatasetError("it is a colour image; only images of one value per voxel are read")
     return _stacked(_sorted(slices), size, thickness)
 
 
-def _single(file: Path, header: Header) -> _Slice:
-    with naming(file):
-        vectors = (header.ImagePositionPatient, header.ImageOrientationPatient, header.PixelSpacing)
-        position, axes, pixel_mm = (np.array(vector, float) for vector in vectors)
-    return _Slice(position, axes, pixel_mm, file.name, header)
+def _slice(name: str, header: Header) -> _Slice:
+    """A slice by the tags of its file or frame."""
+    lacking = next((tag for tag in _VECTORS if not header.get(tag)), None)
+    if lacking:
+        raise DatasetError(f"its {name} has no {lacking}; only CT, MR, PET and the like are read")
+    position, axes, pixel_mm = (np.array(header[tag].value, float) for tag in _VECTORS)
+    return _Slice(position, axes, pixel_mm, name, header)
 
 
-def _frames(header: Header) -> list[_Slice]:
-    """Of a multi-frame file; what all frames share is stored once."""
-    shared = header.get("SharedFunctionalGroupsSequence") or [{}]
-    found = []
+def _frames(header: Header) -> Iterator[tuple[str, Header]]:
+    """Names and tags of a multi-frame file's images; what all frames share is stored once."""
+    pydicom, _ = dicom_libraries()
+    shared = (header.get("SharedFunctionalGroupsSequence") or [{}])[0]
     for number, frame in enumerate(header.PerFrameFunctionalGroupsSequence, start=1):
-        groups = [
-            (frame.get(group) or shared[0].get(group) or [{}])[0]
-            for group in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
-        ]
-        names = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-        vectors = [group.get(name) for group, name in zip(groups, names, strict=True)]
-        lacking = next((name for name, vector in zip(names, vectors, strict=True) if not vector), None)
-        if lacking:
-            raise DatasetError(f"its frame {number} has no {lacking}; only CT, MR, PET and the like are read")
-        position, axes, pixel_mm = (np.array(vector, float) for vector in vectors)
-        found.append(_Slice(position, axes, pixel_mm, f"frame {number}", frame))
-    return found
-
-
-def _thickness(header: Header) -> float:
-    """Of a single slice, in mm."""
-    if is_multiframe(header):
-        frame = header.PerFrameFunctionalGroupsSequence[0]
-        shared = (header.get("SharedFunctionalGroupsSequence") or [{}])[0]
-        header = (frame.get("PixelMeasuresSequence") or shared.get("PixelMeasuresSequence") or [{}])[0]
-    return float(header.get("SliceThickness") or 1.0)
+        tags = pydicom.Dataset()
+        for group in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"):
+            tags.update((frame.get(group) or shared.get(group) or [{}])[0])
+        yield f"frame {number}", tags
 
 
 def _sorted(slices: Sequence[_Slice]) -> list[_Slice]:
@@ -216,7 +191,9 @@ def _difference(one: Header, two: Header) -> str:
     return ""
 
 
-def _stacked(slices: Sequence[_Slice], size: tuple[int, int, int], thickness: float) -> _Stack:
+def _stacked(
+    slices: Sequence[_Slice], size: tuple[int, int, int], thickness: float
+) -> tuple[Geometry, Geometry]:
     first, last, n = slices[0], slices[-1], len(slices)
     axes = _axes(first.rows_and_columns)
     pixel_mm = first.pixel_mm[::-1]  # of the file: between rows, which is along y, first
@@ -230,27 +207,25 @@ def _stacked(slices: Sequence[_Slice], size: tuple[int, int, int], thickness: fl
             f"the slices of its series are shifted against each other by {bent.max():.3g} mm, not along a "
             "line; resample it with another program"
         )
-    is_tilted = (np.abs(drift) * (n - 1) > _SHIFTED * pixel_mm).any()
-    origin, (columns, rows, _) = first.position, size
-    remarks = []
-    if is_tilted:
-        moved = drift * (n - 1) / pixel_mm
-        origin = origin + axes[:, :2] @ (np.floor(np.minimum(moved, 0)) * pixel_mm)
-        more = np.ceil(np.abs(moved))
-        columns, rows = columns + int(more[0]), rows + int(more[1])
-        angle = math.degrees(math.atan2(float(np.linalg.norm(drift)), height))
-        remarks.append(f"its slices are tilted by {angle:.1f} degrees; resampled to perpendicular axes")
     x_mm, y_mm = pixel_mm.tolist()
-    geometry = Geometry(
-        shape=(n, rows, columns),
-        spacing_mm=(height, y_mm, x_mm),
-        file_dimensions=3,
-        file_spacing_mm=(x_mm, y_mm, height),
-        origin_mm=tuple(origin.tolist()),
-        direction=tuple(axes.ravel().tolist()),
-        remarks=tuple(remarks),
-    )
-    return _Stack(geometry, size, tuple(first.position.tolist()), step if is_tilted else None)
+    stored = file_geometry(size, (x_mm, y_mm, height), first.position.tolist(), axes.ravel().tolist())
+    moved = drift * (n - 1) / pixel_mm
+    if (np.abs(moved) <= _SHIFTED).all():
+        return stored, stored
+    origin = first.position + axes[:, :2] @ (np.floor(np.minimum(moved, 0)) * pixel_mm)
+    more = np.ceil(np.abs(moved)).astype(int).tolist()
+    angle = math.degrees(math.atan2(float(np.linalg.norm(drift)), height))
+    wanted = {
+        "shape": (n, size[1] + more[1], size[0] + more[0]),
+        "origin_mm": tuple(origin.tolist()),
+        "remarks": (f"its slices are tilted by {angle:.1f} degrees; resampled to perpendicular axes",),
+    }
+    length = float(np.linalg.norm(step))
+    tilted = {
+        "file_spacing_mm": (x_mm, y_mm, length),
+        "direction": tuple(np.column_stack([axes[:, :2], step / length]).ravel().tolist()),
+    }
+    return stored.model_copy(update=tilted), stored.model_copy(update=wanted)
 
 
 def _axes(rows_and_columns: _Vector) -> NDArray[np.float64]:
@@ -269,23 +244,16 @@ def _axes(rows_and_columns: _Vector) -> NDArray[np.float64]:
     return np.asarray(u @ v)
 
 
-def _resampled(array: NDArray[np.float32], stack: _Stack, step_mm: _Vector) -> NDArray[np.float32]:
+def _resampled(array: NDArray[np.float32], stored: Geometry, wanted: Geometry) -> NDArray[np.float32]:
     """Linearly, from tilted slices to perpendicular axes; the smallest value around them."""
-    geometry, length = stack.geometry, float(np.linalg.norm(step_mm))
-    axes = np.reshape(geometry.direction, (3, 3))
-    axes[:, 2] = step_mm / length
-    image = sitk.GetImageFromArray(array)
-    image.SetOrigin(stack.origin_mm)
-    image.SetSpacing((*geometry.file_spacing_mm[:2], length))
-    image.SetDirection(axes.ravel().tolist())
     found = sitk.Resample(
-        image,
-        geometry.shape[::-1],
+        image_of(array, stored),
+        wanted.shape[::-1],
         sitk.Transform(),
         sitk.sitkLinear,
-        geometry.origin_mm,
-        geometry.file_spacing_mm,
-        geometry.direction,
+        wanted.origin_mm,
+        wanted.file_spacing_mm,
+        wanted.direction,
         float(array.min()),
     )
     return sitk.GetArrayFromImage(found)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segflow.contracts.case import Case
 from segflow.contracts.errors import DatasetError
-from segflow.images.dataset import Inputs, find_inputs
+from segflow.images.case_files import Inputs, find_inputs
 from segflow.images.dicom.files import Series, chosen_series, find_series, header_of, headers_below, is_dicom
 
 __all__ = ["find_images", "named"]
