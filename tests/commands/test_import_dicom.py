@@ -6,14 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-import highdicom
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
 from case_samples import CLASSES
-from dicom_samples import oriented, volume_of_labels, write_series
-from pydicom.sr.codedict import codes
+from dicom_samples import oriented, segmentation, volume_of_labels, write_series
 from pydicom.uid import generate_uid
 from stage_calls import call
 
@@ -30,20 +28,6 @@ needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the DICOM fil
 
 def array_of(file):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
-
-
-def segmentation(folder, names, planes, *, kind="BINARY"):
-    """A DICOM-SEG beside a series, of the masks v == 1, v == 2, ... in some of its planes."""
-    sources = [pydicom.dcmread(file) for file in sorted(folder.glob("IM*"))][planes]
-    stored = np.stack([one.pixel_array * 0.5 - 8 for one in sources]).astype(np.uint8)
-    described = [
-        highdicom.seg.SegmentDescription(number, name, codes.SCT.Organ, codes.SCT.Liver, "MANUAL")
-        for number, name in enumerate(names, start=1)
-    ]
-    made = highdicom.seg.Segmentation(
-        sources, stored, kind, described, generate_uid(), 9, generate_uid(), 1, "m", "n", "1", "1"
-    )
-    made.save_as(folder / "seg.dcm")
 
 
 def refused(capsys, *words):
