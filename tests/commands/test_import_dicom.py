@@ -6,14 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-import highdicom
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
 from case_samples import CLASSES
-from dicom_samples import oriented, volume_of_labels, write_series
-from pydicom.sr.codedict import codes
+from dicom_samples import oriented, segmentation, volume_of_labels, write_series
 from pydicom.uid import generate_uid
 from score_calls import read
 from stage_calls import call
@@ -27,20 +25,6 @@ from segflow.images.dicom.writing import write_dicom
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "dicom_seg_ct3"
 SLICES = ("ct-3slice_01.dcm", "ct-3slice_02.dcm", "ct-3slice_03.dcm")
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the DICOM files of dcmqi")
-
-
-def segmentation(folder, names, planes, *, kind="BINARY"):
-    """A DICOM-SEG beside a series, of the masks v == 1, v == 2, ... in some of its planes."""
-    sources = [pydicom.dcmread(file) for file in sorted(folder.glob("IM*"))][planes]
-    stored = np.stack([one.pixel_array * 0.5 - 8 for one in sources]).astype(np.uint8)
-    described = [
-        highdicom.seg.SegmentDescription(number, name, codes.SCT.Organ, codes.SCT.Liver, "MANUAL")
-        for number, name in enumerate(names, start=1)
-    ]
-    made = highdicom.seg.Segmentation(
-        sources, stored, kind, described, generate_uid(), 9, generate_uid(), 1, "m", "n", "1", "1"
-    )
-    made.save_as(folder / "seg.dcm")
 
 
 def refused(capsys, *words):

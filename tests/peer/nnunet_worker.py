@@ -2,8 +2,8 @@
 
     NNUNET_PYTHON nnunet_worker.py MODULE.FUNCTION ARGUMENTS.json ANSWER.json
 
-The modules nnunet_cases, nnunet_networks, nnunet_prediction and nnunet_selection call only public functions and classes
-of nnU-Net.
+The modules nnunet_cases, nnunet_networks, nnunet_prediction, nnunet_programs and nnunet_selection call only public
+functions and classes of nnU-Net.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 MAY_INSTALL = "SEGFLOW_INSTALL_SLURM"
 CONFIGURATION = Path("/etc/slurm")
 CONFIGURATION_FILES = ("slurm.conf", "gres.conf")
-PARTITION = "main"
+PARTITION = "cpu"
 GPUS = 2
 GPU_TYPE = "standin"
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 
+import highdicom
 import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-__all__ = ["ORIENTATIONS", "SLOPE", "oriented", "volume_of_labels", "write_series"]
+__all__ = ["ORIENTATIONS", "SLOPE", "oriented", "segmentation", "volume_of_labels", "write_series"]
 
 SLOPE, INTERCEPT = 0.5, -8.0
 #: All permutations of the axes, each with all flips.
@@ -89,3 +91,17 @@ def write_series(folder, image, *, drift_mm=(0.0, 0.0), name="IM{:03d}.dcm", mod
         pydicom.dcmwrite(file, data)
         files.append(file)
     return files
+
+
+def segmentation(folder, names, planes, *, kind="BINARY"):
+    """A DICOM-SEG beside a series, of the masks v == 1, v == 2, ... in some of its planes."""
+    sources = [pydicom.dcmread(file) for file in sorted(folder.glob("IM*"))][planes]
+    stored = np.stack([one.pixel_array * 0.5 - 8 for one in sources]).astype(np.uint8)
+    described = [
+        highdicom.seg.SegmentDescription(number, name, codes.SCT.Organ, codes.SCT.Liver, "MANUAL")
+        for number, name in enumerate(names, start=1)
+    ]
+    made = highdicom.seg.Segmentation(
+        sources, stored, kind, described, generate_uid(), 9, generate_uid(), 1, "m", "n", "1", "1"
+    )
+    made.save_as(folder / "seg.dcm")

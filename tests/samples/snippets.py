@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -28,13 +29,15 @@ PAGES = {
     if "generated" not in file.parts and file.name != "errors.md"
 }
 _BLOCK = re.compile(
-    r"^(?: *<!-- not run: (?P<reason>.+?) -->\n)?(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^(?P=indent)```$",
+    r"^(?: *<!-- (?:not run: (?P<reason>.+?)|needs (?P<need>\w+)) -->\n)?"
+    r"(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
 #: A block whose first line is a comment with a file's name is that file.
 _NAMED = re.compile(r"# ([\w./-]+)\n")
 _INLINE = re.compile(r"`([^`]+)`")
 _KEY = re.compile(rf"({'|'.join(_SECTION_KEYS)})\.(\w+)\b(?!/|\.py)")
+_EXTRA = re.compile(r"segflow\[([\w-]+)\]")
 _EVERY_VERB = {"--help", "-h", "--log", "--hold-gpus", "--job"}
 
 
@@ -45,12 +48,14 @@ class Block:
     Attributes:
         language: As the fence names it.
         text: What is in it.
-        reason: Why it cannot be run here; empty if it can.
+        reason: Why it is never run; empty if it is.
+        need: The marker of the tests that can run it; empty if all can.
     """
 
     language: str
     text: str
     reason: str
+    need: str
 
     @property
     def file(self) -> str | None:
@@ -64,12 +69,12 @@ def blocks(page: str) -> list[Block]:
     found = []
     for match in _BLOCK.finditer(PAGES[page]):
         text = re.sub(rf"^{match['indent']}", "", match["text"], flags=re.MULTILINE)
-        found.append(Block(match["language"], text, match["reason"] or ""))
+        found.append(Block(match["language"], text, match["reason"] or "", match["need"] or ""))
     return found
 
 
 def faults(page: str) -> Iterator[str]:
-    """What a page names that does not exist: verbs, options, keys of the configuration."""
+    """What a page names that does not exist: verbs, options, keys of the configuration, extras."""
     for block in blocks(page):
         yield from _faults_of_block(block)
     for span in _INLINE.findall(_BLOCK.sub("", PAGES[page])):
@@ -78,6 +83,8 @@ def faults(page: str) -> Iterator[str]:
             yield from _faults_of_call(text.split())
         elif (match := _KEY.match(text)) and match[2] not in {"json", "csv", "parquet"}:
             yield from _faults_of_key(match[1], match[2])
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    yield from (f"segflow[{name}]" for name in _EXTRA.findall(PAGES[page]) if name not in extras)
 
 
 def calls(text: str) -> Iterator[list[str]]:
