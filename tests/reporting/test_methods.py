@@ -79,7 +79,7 @@ def test_sentences(sentence):
         (trained(TrainingRecipe(pretrained="some.pt")), ["began with the weights of another network"], set()),
         (
             trained(postprocessing=postprocessing_of(steps=report_data().card.postprocessing.steps)),
-            ["Post-processing: none of 2 steps was accepted"],
+            ["None of 2 steps of post-processing was accepted"],
             set(),
         ),
         (

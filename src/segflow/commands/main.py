@@ -35,7 +35,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 #: What a user calls, in the order of a project.
 _FOR_USERS = {
     "phantom": "write a small synthetic data set",
-    "import": "describe a data set in another layout (MSD, BIDS, a table)",
+    "import": "describe a data set in another layout (MSD, BIDS, DICOM, a table)",
     "check": "check a data set: files, geometry, label values",
     "fingerprint": "measure a data set",
     "plan": "derive configurations from a fingerprint",

@@ -239,8 +239,13 @@ def postprocessing_sentences(data: ReportData) -> list[str]:
         change = f"from {dice_text(before)} to {dice_text(after)} ({change_text(after - before)})"
         return [f"Post-processing ({done}){tried} changed the mean Dice {change}."]
     if found.steps:
-        none = "the only step was not" if len(found.steps) == 1 else f"none of {len(found.steps)} steps was"
-        return [f"Post-processing: {none} accepted, so that label maps stay as the networks predict them."]
+        n = len(found.steps)
+        none = (
+            "The only step of post-processing was not"
+            if n == 1
+            else f"None of {n} steps of post-processing was"
+        )
+        return [f"{none} accepted, so that label maps stay as the networks predict them."]
     return []
 
 
