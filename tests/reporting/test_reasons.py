@@ -215,11 +215,11 @@ TRIED = Step(operation=KEEP, target="1", dice_before=0.5, dice_after=0.5, accept
         ),
         (
             postprocessing_of(steps=(TRIED, TRIED)),
-            ["None of 2 steps of post-processing was accepted, so that label maps stay as the networks predict them."],
+            ["None of 2 steps of post-processing was accepted, so label maps stay as the networks predict them."],
         ),
         (
             postprocessing_of(steps=(TRIED,)),
-            ["The only step of post-processing was not accepted, so that label maps stay as the networks predict them."],
+            ["The only step of post-processing was not accepted, so label maps stay as the networks predict them."],
         ),
         (postprocessing_of(), []),
     ],

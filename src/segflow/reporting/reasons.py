@@ -245,7 +245,7 @@ def postprocessing_sentences(data: ReportData) -> list[str]:
             if n == 1
             else f"None of {n} steps of post-processing was"
         )
-        return [f"{none} accepted, so that label maps stay as the networks predict them."]
+        return [f"{none} accepted, so label maps stay as the networks predict them."]
     return []
 
 
