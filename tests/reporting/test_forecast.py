@@ -65,6 +65,11 @@ def test_what_fits_a_night(changes, said):
 
 
 def test_the_forecast_beside_the_truth():
+    """Every job of both stages begins by loading its libraries; where nothing is held out, none predicts."""
     stages = (StageTime("train", 100.0, 5), StageTime("predict fold", 10.0, 5), StageTime("report", 1.0))
     made = forecast(epochs=2, iterations=1, validation_iterations=0, prediction_s=9.0)
-    assert [stage.forecast_s for stage in compared(stages, made)] == [5 * 2 * 10.0, 9.0, None]
+    made = made.model_copy(update={"start_s": 3.0})
+    expected = [5 * (2 * 10.0 + 3.0), 9.0 + 5 * 3.0, None]
+    assert [stage.forecast_s for stage in compared(stages, made)] == expected
+    network = NETWORK.model_copy(update={"prediction_s": 0.0})
+    assert made.model_copy(update={"networks": (network,)}).prediction_s == 0

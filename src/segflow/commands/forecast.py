@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -78,11 +79,13 @@ def forecast(
         augment: As of train.
         minutes: To spend.
     """
+    before = time.process_time()
     import torch
 
     from segflow.network.device import choose_device
     from segflow.training.job import TrainingJob
 
+    start_s = time.process_time() - before
     torch.set_num_threads(threads)
     chosen = choose_device(device)
     description, labels = read_description(dataset)
@@ -122,6 +125,7 @@ def forecast(
         side_by_side=side_by_side,
         planned_gpu_memory_gb=planner.gpu_memory_gb,
         networks=tuple(_network(job, about) for job in jobs),
+        start_s=start_s,
     )
     if output is not None:
         write_text(output, made.to_json())

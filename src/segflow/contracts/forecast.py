@@ -49,6 +49,7 @@ class Forecast(Contract):
         side_by_side: Trainings that run at a time.
         planned_gpu_memory_gb: Of the card that was planned for.
         networks: One per configuration.
+        start_s: Seconds in which a job loads its libraries.
     """
 
     device: str
@@ -57,6 +58,7 @@ class Forecast(Contract):
     side_by_side: int
     planned_gpu_memory_gb: float
     networks: tuple[NetworkForecast, ...]
+    start_s: float = 0.0
 
     @property
     def steps(self) -> int:
@@ -66,12 +68,13 @@ class Forecast(Contract):
     @property
     def training_s(self) -> float:
         """Seconds of all trainings, one after the other."""
-        return len(self.folds) * sum(one.training_s for one in self.networks)
+        return len(self.folds) * sum(self.start_s + one.training_s for one in self.networks)
 
     @property
     def prediction_s(self) -> float:
         """Seconds of all predictions, one after the other."""
-        return sum(one.prediction_s for one in self.networks)
+        start_s = self.start_s * len(self.folds)
+        return sum(start_s + one.prediction_s for one in self.networks if one.prediction_s)
 
     @property
     def seconds(self) -> float:
