@@ -67,7 +67,7 @@ def test_a_job_that_is_killed_leaves_no_weights_beside_a_history_that_has_begun(
     folder = ready / "begun"
     folder.mkdir()
     (folder / "model.pt").write_bytes(b"of that job")
-    process = start_training(ready, "begun", ready / "begun.log", "epoch 1/", "--job")
+    process = start_training(ready, "begun", ready / "begun.log", "epoch 2/", "--job")
     process.kill()
     process.wait(timeout=60)
     assert (folder / "training.csv").exists()
