@@ -156,7 +156,8 @@ def strike_at_random(experiment: Experiment, random: Random, longest_s: float) -
                 one.send_signal(SIGNALS[name])
         try:
             process.wait(5 * LIMIT_S)  # what does not depend on the job goes on
-        except subprocess.TimeoutExpired:  # SIGTERM while Snakemake 9 ends a job: it waits for a lock that it holds
+        except subprocess.TimeoutExpired:
+            # Snakemake 9 waits for a lock that it holds itself if SIGTERM comes while it ends a job.
             assert name == "SIGTERM"
             assert not call.children()
             process.kill()
