@@ -108,7 +108,7 @@ def on_network_grid(record: CaseRecord, preparation: Preparation) -> CaseRecord:
     """The record of a case as if its prepared arrays were the raw image: without a crop, with their own geometry.
 
     Resampling keeps the extent of the crop, so voxels have the spacing that divides it evenly, which is the plan's but
-    for rounding, and centres are moved by half the difference of the voxels' sizes. Source: method.md section 7.
+    for rounding, and centres are moved by half the difference of the voxels' sizes. Source: method.md section 8.
     """
     raw, axes = record.geometry, preparation.transpose_backward
     starts = [record.crop_box[axis][0] for axis in axes]
