@@ -93,7 +93,7 @@ def run_all(options) -> None:
 
 
 def prepare(options) -> dict[str, Path]:
-    """Prepare the cases, and write the split and links to the references of the held-out cases."""
+    """Prepare the cases if the work folder has none, and write the split and links to the held-out cases' references."""
     root = options.work / options.dataset.name
     settings = {
         "dataset": str(options.dataset.resolve()),
@@ -116,10 +116,9 @@ def prepare(options) -> dict[str, Path]:
         config,
         "--quiet",
     ]
-    call(
-        [sys.executable, *workflow, "--directory", root, "--cores", 2, prepared, folds],
-        dict(os.environ),
-    )
+    if not (prepared.exists() and folds.exists()):
+        words = [sys.executable, *workflow, "--directory", root, "--cores", 2, prepared, folds]
+        call(words, dict(os.environ))
     splits = json.loads(folds.read_text())
     split = splits[options.fold]
     if options.without_fold is not None:
@@ -167,7 +166,7 @@ def one_run(options, places: dict[str, Path], files: dict[str, str], row: dict) 
     segflow(
         *("train", *common, "--network", places["network"], "--seed", row["seed"], "--output", model),
         *("--history", folder / "training.csv", "--work", folder / "work"),
-        *("--settings", *words, *options.changes),
+        *("--no-compile-network", "--settings", *words, *options.changes),
     )
     seconds = time.perf_counter() - began
     predictions = folder / "predictions"
