@@ -93,7 +93,7 @@ def run_all(options) -> None:
 
 
 def prepare(options) -> dict[str, Path]:
-    """Prepare the cases if the work folder has none, and write the split and links to the held-out cases' references."""
+    """Prepare the cases if there are none, and write the split and links to the held-out cases' references."""
     root = options.work / options.dataset.name
     settings = {
         "dataset": str(options.dataset.resolve()),
