@@ -35,7 +35,7 @@ test-all: $(STAMP) ## Run the long tests that `make test` leaves out: the whole 
 	@echo "== long tests"
 	@$(PYTEST) -n 2 -m "slow and not exhaustive and not slurm and not peer and not gpu" $(PYTEST_ARGS)
 	@echo "== slurm"
-	@$(PYTEST) -m slurm tests/slurm tests/workflow $(PYTEST_ARGS)
+	@$(PYTEST) -m slurm tests/workflow tests/slurm $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Check style, types, imports and the workflow's format
 	@echo "== style";    $(BIN)/ruff check && $(BIN)/ruff format --check

@@ -105,7 +105,7 @@ def in_process(name: str, seconds: float) -> list[dict]:
     if seconds < 5:
         return [{"what": "not run: the time is over"}]
     words = [sys.executable, __file__, "--section", name, *sys.argv[1:]]
-    path = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = f"{ROOT / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     environment = os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     try:
         done = subprocess.run(
@@ -137,10 +137,10 @@ def run_tests(options):
     files = [file for file in (ROOT / "tests").rglob("test_*.py") if "mark.gpu" in file.read_text()]
     words = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", *map(str, files)]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
-    lines = done.stdout.strip().splitlines()
-    tail = {} if done.returncode == 0 else {"error": "\n".join(lines[-40:]) + done.stderr[-1000:]}
-    verdict = "tests" if done.returncode == 0 else "tests failed"
-    if options.device == "cpu" and done.returncode == 0:
+    lines, tail, verdict = done.stdout.strip().splitlines(), {}, "tests"
+    if done.returncode:
+        tail, verdict = {"error": "\n".join(lines[-40:]) + done.stderr[-1000:]}, "tests failed"
+    elif options.device == "cpu":
         verdict = "tests (skipped without a GPU)"
     yield told(what=verdict, result=lines[-1] if lines else "", **tail)
 
@@ -157,25 +157,20 @@ def fit(options):
 
 def speed(options):
     """Steps of training as it runs, data workers included."""
-    variants = {
-        "as planned": {},
-        "augmented on the device": {"augment": "device"},
-        "channels last": {},
-        "deterministic": {"deterministic": True},
-        "compiled": {"compile": True},  # takes longest to begin
-    }
-    n = 2 if options.tiny else 24
+    variants = {"as planned": {}, "augmented on the device": {"augment": "device"}, "channels last": {}}
+    variants |= {"deterministic": {"deterministic": True}, "compiled": {"compile": True}}
     plans = [(recipe, shape) for shape in (LARGE, SMALL) for recipe in ("nnunet", "resenc-l")]
     for variant, changes in variants.items():
         for recipe, shape in plans:
             job = job_of(recipe, "3d_fullres", shape, options)
             patch = "x".join(map(str, job.configuration.patch_shape))
             what = f"{recipe} {patch}, batch {job.configuration.batch_size}, {variant}"
+            layout = channels_last if variant == "channels last" else None
             if variant == "compiled" and (options.device == "cpu" or not has_compiler()):
                 yield told(what=what, note="no compiler, or not for CPUs")
-                continue
-            layout = channels_last if variant == "channels last" else None
-            yield told(what=what, **measured_steps(replace(job, **changes), n=n, layout=layout))
+            else:
+                steps = measured_steps(replace(job, **changes), n=2 if options.tiny else 24, layout=layout)
+                yield told(what=what, **steps)
 
 
 def predict(options):

@@ -245,11 +245,11 @@ class Shortage:
         self.calls, self.after, self.once = 0, after, once
         original = sliding_window._Window._scores
 
-        def scores(window, batch):
+        def scores(window, batch, n_tiles):
             self.calls += 1
             if self.calls == after + 1 or (self.calls > after and not once):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-            return original(window, batch)
+            return original(window, batch, n_tiles)
 
         monkeypatch.setattr(sliding_window._Window, "_scores", scores)
         monkeypatch.setattr(sliding_window, "BATCH_VOXELS", 2 * 64 * 64)

@@ -28,10 +28,10 @@ def predict_words(folder, *more):
 def test_memory_that_does_not_suffice_leaves_no_half_of_a_case(ready, monkeypatch, refused):
     call(*train_words(ready, "out", "training.iterations=1", "training.epochs=1"))
 
-    def scores(window, batch):
+    def scores(window, batch, n_tiles):
         if batch[0][0].start > 5:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return original(window, batch)
+        return original(window, batch, n_tiles)
 
     original = sliding_window._Window._scores
     monkeypatch.setattr(sliding_window._Window, "_scores", scores)

@@ -14,7 +14,8 @@ from torch import nn
 from segflow.contracts.errors import PredictionError
 from segflow.network.unet import arranged, build_network
 from segflow.prediction import sliding_window as module
-from segflow.prediction.sliding_window import adapted, mirrored_mean, sliding_window
+from segflow.prediction.mirroring import mirrored_mean
+from segflow.prediction.sliding_window import adapted, sliding_window
 from segflow.recipes.inference import InferenceRecipe
 from segflow.volumes.tiles import gaussian_weights, tile_corners
 
@@ -129,6 +130,18 @@ def test_batching_of_tiles_does_not_matter(voxels, monkeypatch):
     n_tiles = len(list(tile_corners(image.shape[1:], PATCH, 0.5)))
     assert sum(sizes) == n_tiles
     assert max(sizes) == min(n_tiles, max(1, voxels // 8**3))
+
+
+def test_mirrored_copies_of_few_tiles_are_batched(monkeypatch):
+    image, network, sizes = image_of(8, 8, 11), convolution(), []
+
+    def watched(batch):
+        sizes.append(len(batch))
+        return network(batch)
+
+    monkeypatch.setattr(module, "BATCH_VOXELS", 8**3 * 7)
+    predict([watched], image, recipe=MIRRORED)
+    assert sizes == [6, 6, 4]  # two tiles, in three of eight mirrorings at a time
 
 
 def test_planes_are_returned_as_soon_as_no_tile_covers_them(monkeypatch):
@@ -275,14 +288,15 @@ def test_tiles_at_a_time_on_a_gpu(patch, outputs, free_gb, expected, monkeypatch
     assert list(window.attempts()) == list(dict.fromkeys([(expected, "cuda"), (1, "cuda"), (1, "cpu")]))
 
 
+@pytest.mark.parametrize("at_a_time", [1, 3, 9])
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize(
     "axes",
     [False, True, ("x",), ("y",), ("z",), ("x", "y"), ("y", "x"), ("z", "x"), ("x", "x"), ("z", "y", "x")],
 )
-def test_mirroring_written_out(axes, dimensions):
+def test_mirroring_written_out(axes, dimensions, at_a_time):
     net, calls = convolution(dimensions).double(), []
-    batch = torch.randn(1, 1, *(3, 4, 5)[-dimensions:], generator=torch.Generator().manual_seed(1)).double()
+    batch = torch.randn(2, 1, *(3, 4, 5)[-dimensions:], generator=torch.Generator().manual_seed(1)).double()
     chosen = "zyx" if axes is True else axes or ()
     numbers = [dimensions + 1 - "xyz".index(axis) for axis in set(chosen) if axis != "z" or dimensions == 3]
     outputs = []
@@ -291,12 +305,13 @@ def test_mirroring_written_out(axes, dimensions):
         outputs.append(net(batch.flip(mirrored)).flip(mirrored))
 
     def counted(inputs):
-        calls.append(1)
+        calls.append(len(inputs) / len(batch))
         return net(inputs)
 
-    found = mirrored_mean(counted, batch, mirroring=axes)
+    found = mirrored_mean(counted, batch, mirroring=axes, at_a_time=at_a_time)
     torch.testing.assert_close(found, torch.stack(outputs).mean(0))
-    assert len(calls) == len(outputs) == 2 ** len(numbers)
+    assert sum(calls) == len(outputs) == 2 ** len(numbers)
+    assert max(calls) == min(at_a_time, len(outputs))
 
 
 @pytest.mark.parametrize("recipe", [MIRRORED, InferenceRecipe(mirroring=("x",))], ids=["all axes", "x"])

@@ -177,7 +177,7 @@ def _network(job: TrainingJob, about: _About) -> NetworkForecast:
 
 def _passes(configuration: Configuration, about: _About) -> int:
     """Forward passes of one patch for a case of median size."""
-    from segflow.prediction.sliding_window import mirrorings
+    from segflow.prediction.mirroring import mirrorings
 
     sizes = zip(configuration.median_shape, configuration.patch_shape, strict=True)
     shape = [max(round(median), patch) for median, patch in sizes]

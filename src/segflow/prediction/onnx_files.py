@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from segflow.contracts.errors import ConfigurationError, PredictionError
 from segflow.contracts.plan import FoldName
 from segflow.images.dataset import read_description
+from segflow.prediction.mirroring import mirrorings
 from segflow.prediction.predictor import Predictor
-from segflow.prediction.sliding_window import FoldEnsemble, mirrorings
+from segflow.prediction.sliding_window import FoldEnsemble
 from segflow.storage.files import open_atomically
 
 __all__ = ["TOLERANCE", "export_onnx"]

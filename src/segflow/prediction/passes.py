@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from segflow.contracts.case import Geometry
+from segflow.prediction.mirroring import mirrorings
 from segflow.prediction.predictor import Predictor
-from segflow.prediction.sliding_window import mirrorings
 from segflow.preprocessing.prepare import target_grid
 from segflow.volumes.crop import reorder
 from segflow.volumes.tiles import tile_starts

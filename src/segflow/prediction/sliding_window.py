@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -23,29 +23,26 @@ from segflow.contracts.plan import Configuration, Preparation
 from segflow.network.device import keep_freed_memory
 from segflow.network.memory import described_memory, fits_in_memory, free_memory, ran_out
 from segflow.network.unet import arranged
+from segflow.prediction.mirroring import Network, mirrored_mean
 from segflow.prediction.restore import ScoreStream
-from segflow.recipes.inference import Axis, InferenceRecipe
+from segflow.recipes.inference import InferenceRecipe
 from segflow.storage.weights import load_network
 from segflow.volumes.labelmaps import one_hot
 from segflow.volumes.tiles import gaussian_weights, tile_corners
 
 __all__ = [
     "FoldEnsemble",
-    "Network",
     "adapted",
     "load_ensemble",
-    "mirrored_mean",
-    "mirrorings",
     "sliding_window",
 ]
 
-#: (b, c, spatial) to logits (b, k, spatial).
-Network = Callable[[Tensor], Tensor]
 _Slices = tuple[slice, ...]
 
 _logger = logging.getLogger("segflow")
 
-#: On a CPU, tiles are batched up to about this many voxels, which fill a core's caches.
+#: On a CPU, tiles and their mirrored copies are batched up to about this many voxels, which fill a core's caches. A
+#: tile alone can take seven times as long: PyTorch then computes small convolutions without oneDNN.
 BATCH_VOXELS = 40 * 56 * 40 * 4
 #: On a GPU up to this many (two patches of 128^3), more of which need not be faster, ...
 _GPU_VOXELS = 2 * 128**3
@@ -55,8 +52,6 @@ _TILES_SHARE = 0.25
 #: its skips, of the last decoder stage, its concatenated input and what a layer returns), and 4 maps of its outputs.
 _FEATURES, _OUTPUT_MAPS = 8 * 32, 4
 _TYPES: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-#: The last axes of a batch.
-_AXES: Final[tuple[Axis, ...]] = ("z", "y", "x")
 _FLOAT_BYTES = 4
 _PLANES = 8  # finished at a time
 _GPU_SHARE = 0.5  # of a GPU's free memory that sums may use; the network needs the rest
@@ -247,18 +242,22 @@ class _Window:
             if batch[0][0].start > sums.first:
                 yield from _inside(sums, batch[0][0].start, self.inner)
             with torch.inference_mode():
-                scores = self._scores(batch).to(sums.device)
+                scores = self._scores(batch, n_tiles).to(sums.device)
                 for tile, values in zip(batch, scores, strict=True):
                     sums.add(tile, values, weights)
         yield from _inside(sums, shape[0], self.inner)
 
-    def _scores(self, batch: Sequence[_Slices]) -> Tensor:
-        """The networks' mean output for tiles, (b, k, *patch)."""
+    def _scores(self, batch: Sequence[_Slices], n_tiles: int) -> Tensor:
+        """The networks' mean output for tiles, (b, k, *patch); a few tiles are mirrored several times at once."""
         images = torch.stack(
             [self.source[(slice(None), *tile)].reshape(-1, *self.patch) for tile in batch]
         ).to(self.device)
-        mirroring = self.recipe.mirroring
-        means = (mirrored_mean(network, images, mirroring=mirroring) for network in self.networks)
+        means = (
+            mirrored_mean(
+                network, images, mirroring=self.recipe.mirroring, at_a_time=max(1, n_tiles // len(batch))
+            )
+            for network in self.networks
+        )
         return reduce(torch.add, means) / len(self.networks)
 
     def shortage(self, shape: Sequence[int]) -> str:
@@ -310,25 +309,6 @@ def adapted(network: Network, recipe: InferenceRecipe, device: str, *, has_regio
         return torch.sigmoid(logits) if has_regions else torch.softmax(logits, dim=1)
 
     return forward
-
-
-def mirrored_mean(network: Network, batch: Tensor, *, mirroring: bool | Sequence[Axis] = True) -> Tensor:
-    """The mean output over every combination of mirrored spatial axes (all, none, or those named), each mirrored back.
-
-    The batch has 2 or 3 spatial axes; z is ignored in 2D.
-    """
-    combinations = mirrorings(batch.ndim - 2, mirroring=mirroring)
-    total = network(batch)
-    for axes in combinations[1:]:
-        total = total + torch.flip(network(torch.flip(batch, axes)), axes)
-    return total / len(combinations)
-
-
-def mirrorings(dimensions: int, *, mirroring: bool | Sequence[Axis]) -> list[tuple[int, ...]]:
-    """All combinations of the mirrored axes of a patch, each counted from its last axis (-1); no axis comes first."""
-    chosen = _AXES if mirroring is True else mirroring or ()
-    mirrored = [i for i, axis in enumerate(_AXES, start=-3) if axis in chosen and i >= -dimensions]
-    return [axes for n in range(len(mirrored) + 1) for axes in itertools.combinations(mirrored, n)]
 
 
 class _Sums:
