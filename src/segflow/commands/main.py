@@ -183,6 +183,11 @@ def _launcher(app: App, command: Sequence[str]) -> Callable[..., None]:
 def _run(
     verb: Callable[..., None], bound: BoundArguments, command: Sequence[str], call: Call, *, takes_call: bool
 ) -> None:
+    for name, value in bound.arguments.items():
+        bound.arguments[name] = _expanded(value) if isinstance(value, Settings) else value
+    if not (call.job or takes_call):
+        verb(*bound.args, **bound.kwargs)
+        return
     from segflow.commands.provenance import recorded
     from segflow.processes.signals import end_with_parent
     from segflow.storage.files import key_of
@@ -191,8 +196,6 @@ def _run(
     code = closure(verb.__module__)
     key = key_of(*(f"{module}@{digest}" for module, digest in sorted(code.items())))
     call = Call(code=key, job=call.job, gpus=call.gpus)
-    for name, value in bound.arguments.items():
-        bound.arguments[name] = _expanded(value) if isinstance(value, Settings) else value
     extra = {"call": call} if takes_call else {}
     if not call.job:
         verb(*bound.args, **bound.kwargs, **extra)
