@@ -33,7 +33,7 @@ def test_learning_rate(when, expected, recipe):
 def test_steps_of_kernels_are_nearly_orthogonal(shape):
     """The same singular vectors, and singular values near 1, or near sqrt(rows / columns) of a tall matrix."""
     kernel = torch.randn(shape, generator=torch.Generator().manual_seed(3))
-    turned = orthogonalised(1e-4 * kernel).flatten(1)
+    turned = orthogonalised([1e-4 * kernel])[0].flatten(1)
     rows, columns = turned.shape
     values = torch.linalg.svdvals(turned) / max(1, rows / columns) ** 0.5
     assert 0.6 < values.min() <= values.max() < 1.25
@@ -44,14 +44,23 @@ def test_steps_of_kernels_are_nearly_orthogonal(shape):
 
 def test_rows_are_taken_in_equal_parts():
     kernel = torch.randn(100, 40, 3, 3, generator=torch.Generator().manual_seed(5))
-    parts = torch.cat([orthogonalised(rows) for rows in kernel.split(25)])
-    assert torch.allclose(orthogonalised(kernel), parts, atol=1e-6)
-    assert torch.allclose(orthogonalised(kernel, 0.1), 0.1 * parts, atol=1e-7)
+    parts = torch.cat([one for rows in kernel.split(25) for one in orthogonalised([rows])])
+    assert torch.allclose(orthogonalised([kernel])[0], parts, atol=1e-6)
+    assert torch.allclose(orthogonalised([kernel], 0.1)[0], 0.1 * parts, atol=1e-7)
     assert (parts.flatten(1).norm(dim=1) - 1).abs().max() < 0.25
 
 
+def test_kernels_do_not_depend_on_each_other():
+    generator = torch.Generator().manual_seed(7)
+    shapes = [(32, 1, 3, 3, 3), (64, 32, 3, 3, 3), (8, 4, 3, 3), (96, 8, 3, 3), (64, 64, 1, 1), (24, 8, 1, 1)]
+    kernels = [torch.randn(shape, generator=generator) for shape in shapes]
+    for found, kernel in zip(orthogonalised(kernels), kernels, strict=True):
+        assert found.shape == kernel.shape
+        torch.testing.assert_close(found, orthogonalised([kernel])[0])
+
+
 def test_kernels_without_gradient_and_gradients_of_zero():
-    assert torch.equal(orthogonalised(torch.zeros(4, 2, 3)), torch.zeros(4, 2, 3))
+    assert torch.equal(orthogonalised([torch.zeros(4, 2, 3)])[0], torch.zeros(4, 2, 3))
     unused = torch.nn.Parameter(torch.ones(2, 2))
     optimizer = Muon([("unused", unused)], momentum=0.9, weight_decay=0.1)
     optimizer.step()
@@ -68,7 +77,7 @@ def test_momentum_and_weight_decay_of_a_kernel():
         kernel.grad = torch.randn(3, 12, generator=generator)
         optimizer.step()
         mean = 0.5 * mean + 0.5 * kernel.grad
-        expected = expected * (1 - 0.2 * 0.1) - 0.2 * orthogonalised(0.5 * kernel.grad + 0.5 * mean)
+        expected = expected * (1 - 0.2 * 0.1) - 0.2 * orthogonalised([0.5 * kernel.grad + 0.5 * mean])[0]
     torch.testing.assert_close(kernel.detach(), expected)
 
 

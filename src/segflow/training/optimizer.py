@@ -6,11 +6,12 @@ Source: method.md section 15 (SGD). Muon: Jordan et al. 2024, "Muon: an optimize
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from segflow.recipes.training import TrainingRecipe
 
@@ -115,60 +116,87 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
         """Change the parameters that have a gradient, unless `found_inf` says that one is not finite."""
-        found = getattr(self, "found_inf", None)
+        found: Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
             move = self._turn_ if group["kernels"] else self._adam_
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                gradient, kept = parameter.grad, 1.0
-                if found is not None:
-                    kept = 1 - found
-                    gradient = torch.where(found > 0, 0, gradient)
-                move(parameter, gradient, kept, group)
+            move([(one, one.grad) for one in group["params"] if one.grad is not None], found, group)
 
     def _turn_(
-        self, parameter: Tensor, gradient: Tensor, kept: Tensor | float, group: dict[str, Any]
+        self, kernels: Sequence[tuple[Tensor, Tensor]], found: Tensor | None, group: dict[str, Any]
     ) -> None:
-        mean, momentum = self.state[parameter]["mean"], group["momentum"]
-        mean.lerp_(gradient, (1 - momentum) * kept)
-        rate = group["lr"] * kept
-        parameter.mul_(1 - rate * group["weight_decay"])
-        parameter.sub_(orthogonalised(gradient.lerp(mean, momentum), rate))
+        kept = 1.0 if found is None else 1 - found
+        momentum, rate = group["momentum"], group["lr"] * kept
+        decay, directions = 1 - rate * group["weight_decay"], []
+        for kernel, computed in kernels:
+            mean = self.state[kernel]["mean"]
+            gradient = computed if found is None else torch.where(found > 0, 0, computed)
+            mean.lerp_(gradient, (1 - momentum) * kept)
+            directions.append(gradient.lerp(mean, momentum))
+        for (kernel, _), move in zip(kernels, orthogonalised(directions, rate), strict=True):
+            kernel.mul_(decay).sub_(move)
 
     def _adam_(
-        self, parameter: Tensor, gradient: Tensor, kept: Tensor | float, group: dict[str, Any]
+        self, parameters: Sequence[tuple[Tensor, Tensor]], found: Tensor | None, group: dict[str, Any]
     ) -> None:
-        state, (first, second) = self.state[parameter], _ADAM_BETAS
-        state["steps"].add_(kept)
-        state["mean"].add_((gradient - state["mean"]) * ((1 - first) * kept))
-        state["square"].add_((gradient**2 - state["square"]) * ((1 - second) * kept))
-        mean = state["mean"] / (1 - first ** state["steps"]).clamp(min=_FLOOR)
-        root = (state["square"] / (1 - second ** state["steps"]).clamp(min=_FLOOR)).sqrt()
-        parameter.sub_(mean / (root + _ADAM_EPS) * (group["lr"] * _ADAM_SHARE * kept))
+        states = [self.state[parameter] for parameter, _ in parameters]
+        means, squares, steps = ([state[name] for state in states] for name in ("mean", "square", "steps"))
+        adam(
+            [parameter for parameter, _ in parameters],
+            [gradient for _, gradient in parameters],
+            means,
+            squares,
+            [],
+            steps,
+            fused=True,
+            found_inf=found,
+            amsgrad=False,
+            beta1=_ADAM_BETAS[0],
+            beta2=_ADAM_BETAS[1],
+            lr=group["lr"] * _ADAM_SHARE,
+            weight_decay=0.0,
+            eps=_ADAM_EPS,
+            maximize=False,
+        )
 
 
-def orthogonalised(kernel: Tensor, scale: Tensor | float = 1.0) -> Tensor:
-    """Nearly U V^T of the kernel's matrix U S V^T (m, n * size), times a scale, by five Newton-Schulz iterations.
+def orthogonalised(kernels: Sequence[Tensor], scale: Tensor | float = 1.0) -> list[Tensor]:
+    """Nearly U V^T of each kernel's matrix U S V^T (m, n * size), times a scale, by five Newton-Schulz iterations.
 
     Singular values end between 0.7 and 1.2, where they were not tiny compared with the largest. Rows are taken in equal
     parts of at most 32 (as in Khaled et al. 2025, "MuonBP", arXiv 2510.16981): the cost grows with their number, and
     would exceed that of a deep network whose batch is small. Every row ends with a length of about 1, whatever their
-    number. The iterations multiply with polynomials of the small matrix X X^T; their product is applied to X once.
+    number. The iterations multiply with polynomials of the small matrix X X^T, for all kernels at once; their product
+    is applied to X at the end.
     """
+    matrices = [*map(_in_parts, kernels)]
+    wide = [x.mT if x.shape[1] > x.shape[2] else x for x in matrices]
+    products = [x @ x.mT for x in wide]
+    for height in {gram.shape[-1] for gram in products}:
+        some = [place for place, gram in enumerate(products) if gram.shape[-1] == height]
+        found = _product_of_factors(torch.cat([products[place] for place in some]), scale)
+        for place, product in zip(some, torch.split(found, [len(products[i]) for i in some]), strict=True):
+            products[place] = product
+    turned = [product @ x for product, x in zip(products, wide, strict=True)]
+    return [
+        (y if y.shape == x.shape else y.mT * (x.shape[1] / x.shape[2]) ** 0.5).reshape(kernel.shape)
+        for kernel, x, y in zip(kernels, matrices, turned, strict=True)
+    ]
+
+
+def _in_parts(kernel: Tensor) -> Tensor:
+    """A kernel's matrix in equal parts (parts, rows, n * size)."""
     rows = kernel.shape[0]
     parts = next(n for n in range(-(-rows // _ROWS), rows + 1) if rows % n == 0)
-    matrix = kernel.reshape(parts, rows // parts, -1)
-    _, height, width = matrix.shape
-    x = matrix.mT if height > width else matrix
+    return kernel.reshape(parts, rows // parts, -1)
+
+
+def _product_of_factors(gram: Tensor, scale: Tensor | float) -> Tensor:
+    """The factors of all iterations for X X^T (parts, n, n), multiplied with each other and a scale."""
     a, b, c = _QUINTIC
-    gram = x @ x.mT
-    identity = torch.eye(gram.shape[-1], device=x.device, dtype=x.dtype)
     norm = gram.diagonal(dim1=1, dim2=2).sum(1)[:, None, None].sqrt() + _FLOOR
-    gram, product = gram / norm**2, identity * (scale / norm)
+    gram, product = gram / norm**2, torch.eye(gram.shape[-1], device=gram.device) * (scale / norm)
     for _ in range(_ITERATIONS):
-        factor = a * identity + b * gram + c * gram @ gram
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
         product, gram = factor @ product, factor @ gram @ factor
-    if height > width:
-        return (x.mT @ (product.mT * (height / width) ** 0.5)).reshape(kernel.shape)
-    return (product @ x).reshape(kernel.shape)
+    return product
