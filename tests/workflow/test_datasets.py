@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 
 import pytest
@@ -282,6 +283,16 @@ def test_chunks_are_about_even():
     assert set(sizes) == set(range(32))
     assert min(sizes.values()) > 60
     assert max(sizes.values()) < 140
+
+
+@pytest.mark.parametrize(
+    ("kb", "count"), [(0, 1), (1, 1), (500, 1), (1000, 2), (2000, 4), (5000, 8), (50_000, 8)]
+)
+def test_jobs_have_16_cases_or_64_mb_of_files(kb, count, lay_out):
+    folder = lay_out(cases=[f"case_{number:03}" for number in range(110)])
+    for file in folder.glob("*/*"):
+        os.truncate(file, kb * 1024 // 3)  # a case has three files
+    assert sources(chunks={})["data"].n_chunks == count
 
 
 def test_the_same_on_every_machine():

@@ -38,7 +38,7 @@ Changes = dict[str, Any] | None
 class ChunksConfig(Contract):
     """How per-case work is cut into jobs."""
 
-    cases: Count = 16
+    cases: Count | None = None
     most: Count = 32
 
 

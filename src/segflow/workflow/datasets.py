@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ __all__ = ["SourceData", "read_sources"]
 
 #: What dataset.json says about images and labels.
 _MEANING = ("channel_names", "labels", "regions_class_order", "file_ending")
+#: Of a job that checks or prepares cases: at least so many, and so many bytes of files.
+_LEAST_CASES, _LEAST_BYTES = 16, 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,8 @@ def read_sources(config: WorkflowConfig) -> dict[str, SourceData]:
 
 def _read(folder: Path, config: WorkflowConfig) -> SourceData:
     files = list_files(folder)
-    count = chunk_count(len(files), cases=config.chunks.cases, most=config.chunks.most)
+    cases = config.chunks.cases or _cases_of_a_job(files)
+    count = chunk_count(len(files), cases=cases, most=config.chunks.most)
     chunks: list[list[str]] = [[] for _ in range(count)]
     for identifier, names in files.items():
         chunks[chunk_of(identifier, count)] += map(_plain, names)
@@ -112,6 +115,12 @@ def _read(folder: Path, config: WorkflowConfig) -> SourceData:
         patients_file=[] if listed is None else [_plain(listed)],
         evaluation=_evaluation(config.evaluation, labels),
     )
+
+
+def _cases_of_a_job(files: Mapping[str, Sequence[Path]]) -> int:
+    """A number of cases on which a job works longer than it takes to start."""
+    size = sum(file.stat().st_size for of_case in files.values() for file in of_case if file.exists())
+    return max(_LEAST_CASES, len(files) * _LEAST_BYTES // max(size, 1))
 
 
 def _evaluation(wanted: EvaluationConfig, labels: Labels) -> EvaluationConfig:
