@@ -8,6 +8,7 @@ import torch
 from tiny_problem import Reader, make_job
 
 from segflow.contracts.errors import TrainingError
+from segflow.training import step
 from segflow.training.batches import BatchMaker
 from segflow.training.job import Pretrained
 from segflow.training.step import Learner
@@ -86,6 +87,24 @@ def test_a_network_that_cannot_be_compiled(monkeypatch, caplog):
     learner._must_compile = False  # as where it was tried because there is a GPU
     assert learner.learn(batch).read() == plain.learn(batch).read()
     assert "the network is not compiled" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("device", "epochs", "compiler", "asked", "expected"),
+    [
+        ("cuda", 40, True, None, True),
+        ("cuda:1", 1000, True, None, True),
+        ("cuda", 39, True, None, False),  # too short to win back the time
+        ("cuda", 40, False, None, False),
+        ("cuda", 40, True, False, False),
+        ("cuda", 1, True, True, True),
+        ("cpu", 1000, True, None, False),
+    ],
+)
+def test_long_trainings_on_gpus_are_compiled(device, epochs, compiler, asked, expected, monkeypatch):
+    monkeypatch.setattr(step, "has_compiler", lambda: compiler)
+    job = make_job(recipe={"epochs": epochs, "iterations": 250})
+    assert step.is_compiled(dataclasses.replace(job, device=device, compile=asked)) is expected
 
 
 @pytest.mark.parametrize("name", ["dice_topk", "ce", "dice"])

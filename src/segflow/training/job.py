@@ -60,7 +60,7 @@ class TrainingJob:
         checkpoint_s: Seconds after which the state is saved within an epoch.
         augment: Where patches are augmented: in the "workers", or batch by batch on the "device".
         deterministic: The same bits in every run on the same kind of GPU; always so on a CPU.
-        compile: Compile the network with torch.compile; None: on GPUs, if it works.
+        compile: Compile the network with torch.compile; None: in long trainings on GPUs, if it works.
     """
 
     configuration: Configuration

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -24,9 +24,20 @@ from segflow.training.monitor import count_overlap
 from segflow.training.optimizer import build_optimizer, learning_rate
 from segflow.training.transfer import Loaded, Outcome, mark
 
-__all__ = ["Learner"]
+__all__ = ["Learner", "is_compiled"]
 
 logger = logging.getLogger("segflow")
+
+#: A training of so many steps wins back the one or two minutes that compiling takes.
+_WORTH_COMPILING: Final = 10_000
+
+
+def is_compiled(job: TrainingJob) -> bool:
+    """Whether the network of a job is compiled; if the job does not say, long trainings on GPUs are."""
+    if job.compile is not None:
+        return job.compile
+    steps = job.training.epochs * job.training.iterations
+    return torch.device(job.device).type == "cuda" and steps >= _WORTH_COMPILING and has_compiler()
 
 
 class Learner:
@@ -71,8 +82,7 @@ class Learner:
         self.optimizer = build_optimizer(recipe, self.network)
         self.begin_step(0, 0)
         self._half = self._device.type == "cuda"
-        compiles = self._half and has_compiler() if job.compile is None else job.compile
-        self._compiled = torch.compile(self.network) if compiles else self.network
+        self._compiled = torch.compile(self.network) if is_compiled(job) else self.network
         self._must_compile = job.compile is True
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=self._half)
 
