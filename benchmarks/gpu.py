@@ -158,7 +158,9 @@ def fit(options):
 def speed(options):
     """Steps of training as it runs, data workers included."""
     variants = {"as planned": {}, "augmented on the device": {"augment": "device"}, "channels last": {}}
-    variants |= {"deterministic": {"deterministic": True}, "compiled": {"compile": True}}
+    swift = recipe_named("swift").training.model_copy(update={"iterations": 10**6})
+    variants |= {"swift": {"training": swift}, "deterministic": {"deterministic": True}}
+    variants |= {"compiled": {"compile": True}}
     plans = [(recipe, shape) for shape in (LARGE, SMALL) for recipe in ("nnunet", "resenc-l")]
     for variant, changes in variants.items():
         for recipe, shape in plans:

@@ -18,5 +18,5 @@ def test_every_section_in_small_on_the_cpu(repository, tmp_path):
     said = " ".join(row["what"] for rows in sections.values() for row in rows)
     assert "cut off" not in said
     assert "not run" not in said
-    assert [len(sections[name]) for name in ("fit", "speed", "prediction", "learning")] == [8, 20, 2, 1]
+    assert [len(sections[name]) for name in ("fit", "speed", "prediction", "learning")] == [8, 24, 2, 1]
     assert (tmp_path / "gpu.md").read_text() in done.stdout + "\n"
