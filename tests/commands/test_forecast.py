@@ -74,6 +74,7 @@ def test_forward_passes_of_a_case(name, recipe, passes, planned):
     assert _passes(larger, about) == passes * slices * (1 + 1 / step) ** len(covered.patch_shape)
 
 
+@pytest.mark.slow
 def test_a_plan_made_by_hand_says_what_it_will_cost(planned, tmp_path, capfd, monkeypatch):
     words = [word for word in plan_words(planned)[:-1] if word != "--no-forecast"]
     real = subprocess.run

@@ -217,6 +217,7 @@ def test_what_is_not_in_the_layout(task, bids, tmp_path, capsys):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_the_hippocampus_as_an_archive_of_the_decathlon(shared, tmp_path):
     """Fingerprint, plan and folds are those of the raw layout."""
     raw = shared / "data" / "hippocampus"

@@ -301,7 +301,16 @@ def test_finished_cases_are_left_alone(model, output):
     assert all(anew[name] > before[name] for name in NAMES)
 
 
-@pytest.mark.parametrize("change", ["step", "precision", "image", "model", "probabilities"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "image",
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in ("step", "precision", "model", "probabilities")
+        ),
+    ],
+)
 def test_what_was_made_of_something_else_is_made_again(model, output, tmp_path, change):
     images, other = tmp_path / "images", tmp_path / "model"
     shutil.copytree(model.parent / "data" / "imagesTr", images)
@@ -324,8 +333,18 @@ def test_what_was_made_of_something_else_is_made_again(model, output, tmp_path, 
     assert (output / "probabilities" / "phantom_004.npz").exists() == (change == "probabilities")
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("after", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("how", "after"),
+    [
+        (signal.SIGKILL, 1),
+        *(
+            pytest.param(how, after, marks=pytest.mark.slow)
+            for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+            for after in (0, 1, 3)
+            if (how, after) != (signal.SIGKILL, 1)
+        ),
+    ],
+)
 def test_killed_and_resumed(model, output, how, after):
     """Stopped when so many label maps are there; only whole files are, and a second call ends with the same."""
     program = Path(sys.executable).with_name("segflow")  # not python -m: see test_main.py about Ctrl-C

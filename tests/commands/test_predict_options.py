@@ -164,6 +164,7 @@ def passes_said(capsys):
     return int(re.search(r"at most ([0-9,]+) forward pass", said)[1].replace(",", ""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("border", [0, 8])
 def test_the_forward_passes_that_are_said_are_those_that_are_made(
     model, predict, tmp_path, monkeypatch, capsys, border

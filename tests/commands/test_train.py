@@ -235,6 +235,7 @@ def test_fine_tuning_from_other_channels_classes_spacing_and_patch(ready):
     assert "patch_shape was (32, 32), and is (" in said
 
 
+@pytest.mark.slow
 def test_pretrained_weights_are_part_of_the_job(ready):
     """Other content, another training; the same content under another name, the same one."""
     for seed in (1, 2):

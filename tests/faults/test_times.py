@@ -25,6 +25,7 @@ TARGETS = (
 )
 
 
+@pytest.mark.slow
 def test_files_from_the_future(tmp_path):
     """Also where a file is too large for Snakemake to digest it; and a change is noticed all the same."""
     experiment = new_experiment(tmp_path)

@@ -55,6 +55,7 @@ def labels_of(folder, file, case):
     return np.load(folder / "labels.npy"), expected, first - second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["2d", "3d_fullres"])
 @pytest.mark.parametrize("number", [0, 3])
 def test_the_program_of_the_documentation(name, number, phantom):

@@ -94,6 +94,7 @@ def test_both_skip_a_step_whose_gradients_overflow_in_one(trained):
     assert torch.equal(learned, second["weight"][2])
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_on_two_devices_or_on_one(trained, tmp_path, caplog):
     job = JOBS["classes"]
     store, bar, on_one = CheckpointFile(tmp_path / "checkpoint.pt"), Bar(), Store()

@@ -23,7 +23,22 @@ from workflow_runs import TINY, Experiment
 
 RUN = {"bash", "sh", "console", "python"}
 #: Minutes rather than seconds.
-SLOW = {"README.md", "docs/how-to/share-a-model.md", "docs/tutorial.md"}
+SLOW = {
+    "README.md",
+    "docs/tutorial.md",
+    *(
+        f"docs/how-to/{name}.md"
+        for name in (
+            "dicom",
+            "edit-a-plan",
+            "from-nnunet",
+            "predict",
+            "rerun",
+            "several-experiments",
+            "share-a-model",
+        )
+    ),
+}
 #: What the small experiment was run with, after what a page says.
 BUDGET = [
     f"{key}={json.dumps(value)}"

@@ -121,6 +121,7 @@ def importing(finished: Experiment, config: str) -> Path:
     return finished.folder
 
 
+@pytest.mark.slow
 def test_targets(experiment):
     """Each makes what its name says, and no more."""
     experiment.configure(folds=[0], forecast=True)
