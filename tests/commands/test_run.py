@@ -87,6 +87,12 @@ def test_where_it_runs(data, calls, options, expected):
     assert calls[0][-len(expected) :] == expected
 
 
+def test_a_dry_run_leaves_no_configuration_behind(data, calls):
+    call("run", "data", "--dry-run")
+    assert not (data.parent / "results").exists()
+    assert not Path(calls[0][calls[0].index("--configfile") + 1]).exists()
+
+
 @pytest.mark.parametrize("pattern", ["[0-9]+", r"\d+", "12", "[0-9]", "(?P<a>{)"])
 def test_a_pattern_is_taken_as_it_stands(data, calls, pattern):
     call("run", "data", f"patients={pattern}")

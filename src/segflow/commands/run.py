@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final
 
 import yaml
@@ -63,7 +64,7 @@ def run(
         gpus: So many trainings run side by side; 0 computes on the CPU.
         cores: CPU cores to use.
         profile: slurm, or the folder of a Snakemake profile, in place of that for one machine.
-        dry_run: Only say what would be run.
+        dry_run: Only say what would be run; OUTPUT stays as it is.
 
     Raises:
         ConfigurationError: A value that is not allowed.
@@ -89,13 +90,15 @@ def run(
     settings = _merged({"output": "results"} | kept | changes, [*first, *words])
     parsed = WorkflowConfig.parse(settings, where="segflow run", error=ConfigurationError)
     read_recipes(parsed)
-    file = Path(parsed.output) / "run.yaml"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(location("workflow"))]
-    command += ["--configfile", str(file), *_how(gpus, cores, profile)]
-    header = f"# Written by segflow run. To run it again: {shlex.join(['snakemake', *command[3:]])}\n"
-    write_text(file, header + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-    console.print(f"configuration: {file}")
-    status = _call([*command, *(["--dry-run"] if dry_run else [])])
+    with TemporaryDirectory() if dry_run else nullcontext(parsed.output) as folder:
+        file = Path(folder) / "run.yaml"
+        command += ["--configfile", str(file), *_how(gpus, cores, profile)]
+        header = f"# Written by segflow run. To run it again: {shlex.join(['snakemake', *command[3:]])}\n"
+        write_text(file, header + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        if not dry_run:
+            console.print(f"configuration: {file}")
+        status = _call([*command, *(["--dry-run"] if dry_run else [])])
     if status:
         raise SystemExit(status)  # the workflow has said why
 
