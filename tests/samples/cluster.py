@@ -108,8 +108,13 @@ def _prepare() -> None:
         socket.gethostbyname(socket.gethostname())
     except OSError:
         raise NoClusterError("this machine's own name does not resolve; SLURM needs it") from None
-    if any(shutil.which(program) is None for program in PROGRAMS):
+    if any(_found(program) is None for program in PROGRAMS):
         _install()
+
+
+def _found(program: str) -> str | None:
+    """Where a program is; not every root has the folders of daemons on the PATH."""
+    return shutil.which(program, path=os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"]))
 
 
 def _clear_up() -> None:
@@ -170,10 +175,12 @@ def _start(state: Path) -> None:
         link.symlink_to(state / link.name)
     munge = [f"--{name}={state}/munge.{name.split('-')[0]}" for name in ("key-file", "pid-file", "log-file")]
     munge += [f"--seed-file={state}/munge.seed", f"--socket={state}/munge.socket"]
-    for command in (["munged", "--force", *munge], ["slurmctld"], ["slurmd"]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    for program, *options in (["munged", "--force", *munge], ["slurmctld"], ["slurmd"]):
+        done = subprocess.run(
+            [_found(program) or program, *options], capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
-            raise RuntimeError(f"{command[0]} does not start: {done.stdout}{done.stderr}")
+            raise RuntimeError(f"{program} does not start: {done.stdout}{done.stderr}")
     if not _soon(lambda: _answer("sinfo", "--noheader", "--format=%t") == "idle", START_SECONDS):
         logs = "\n".join(file.read_text() for file in state.glob("slurm*.log"))
         raise RuntimeError(f"the node is not idle after {START_SECONDS} s\n{logs}")
