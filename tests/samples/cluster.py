@@ -108,11 +108,11 @@ def _prepare() -> None:
         socket.gethostbyname(socket.gethostname())
     except OSError:
         raise NoClusterError("this machine's own name does not resolve; SLURM needs it") from None
-    if any(_found(program) is None for program in PROGRAMS):
+    if any(_path_of(program) is None for program in PROGRAMS):
         _install()
 
 
-def _found(program: str) -> str | None:
+def _path_of(program: str) -> str | None:
     """Where a program is; not every root has the folders of daemons on the PATH."""
     return shutil.which(program, path=os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"]))
 
@@ -177,7 +177,7 @@ def _start(state: Path) -> None:
     munge += [f"--seed-file={state}/munge.seed", f"--socket={state}/munge.socket"]
     for program, *options in (["munged", "--force", *munge], ["slurmctld"], ["slurmd"]):
         done = subprocess.run(
-            [_found(program) or program, *options], capture_output=True, text=True, check=False
+            [_path_of(program) or program, *options], capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             raise RuntimeError(f"{program} does not start: {done.stdout}{done.stderr}")

@@ -26,7 +26,8 @@ def mirrored_mean(
 ) -> Tensor:
     """The mean output over every combination of mirrored spatial axes (all, none, or those named), each mirrored back.
 
-    The batch has 2 or 3 spatial axes; z is ignored in 2D. The network is given so many combinations at a time.
+    The batch has 2 or 3 spatial axes; z is ignored in 2D. The network is given
+    `at_a_time` combinations in one batch.
     """
     combinations = mirrorings(batch.ndim - 2, mirroring=mirroring)
 

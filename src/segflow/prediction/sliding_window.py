@@ -248,7 +248,7 @@ class _Window:
         yield from _inside(sums, shape[0], self.inner)
 
     def _scores(self, batch: Sequence[_Slices], n_tiles: int) -> Tensor:
-        """The networks' mean output for tiles, (b, k, *patch); a few tiles are mirrored several times at once."""
+        """The networks' mean output for tiles, (b, k, *patch); mirrored copies fill up a batch of few tiles."""
         images = torch.stack(
             [self.source[(slice(None), *tile)].reshape(-1, *self.patch) for tile in batch]
         ).to(self.device)

@@ -191,7 +191,7 @@ def _in_parts(kernel: Tensor) -> Tensor:
 
 
 def _product_of_factors(gram: Tensor, scale: Tensor | float) -> Tensor:
-    """The factors of all iterations for X X^T (parts, n, n), multiplied with each other and a scale."""
+    """The product of all iterations that X is to be multiplied with, from X X^T (parts, n, n), times a scale."""
     a, b, c = _QUINTIC
     norm = gram.diagonal(dim1=1, dim2=2).sum(1)[:, None, None].sqrt() + _FLOOR
     gram, product = gram / norm**2, torch.eye(gram.shape[-1], device=gram.device) * (scale / norm)

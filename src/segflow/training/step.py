@@ -28,7 +28,7 @@ __all__ = ["Learner", "is_compiled"]
 
 logger = logging.getLogger("segflow")
 
-#: A training of so many steps wins back the one or two minutes that compiling takes.
+#: From this number of steps on, compiling pays off: it takes one or two minutes.
 _WORTH_COMPILING: Final = 10_000
 
 

@@ -118,7 +118,7 @@ def _read(folder: Path, config: WorkflowConfig) -> SourceData:
 
 
 def _cases_of_a_job(files: Mapping[str, Sequence[Path]]) -> int:
-    """A number of cases on which a job works longer than it takes to start."""
+    """How many cases keep a job busy for longer than it takes to start."""
     size = sum(file.stat().st_size for of_case in files.values() for file in of_case if file.exists())
     return max(_LEAST_CASES, len(files) * _LEAST_BYTES // max(size, 1))
 
