@@ -6,8 +6,9 @@
     python benchmarks/convergence.py curves runs.csv --work WORK --output curves.png
 
 Epochs have 50 steps; prediction is not mirrored, nothing is post-processed. `--set training.momentum=0.9` changes a
-value of the recipes. `--without-fold 0` also keeps the cases of another fold out of training, so that what is tuned
-never saw them. A run that the output holds already is not repeated.
+value of the recipes, `--config planning.gpu_memory_gb=0.5` a key of the configuration that plan and folds are made
+with. `--without-fold 0` also keeps the cases of another fold out of training, so that what is tuned never saw them. A
+run that the output holds already is not repeated.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main() -> None:
     run.add_argument("--without-fold", type=int)
     run.add_argument("--recipe", nargs="+", default=["nnunet"])
     run.add_argument("--set", dest="changes", nargs="*", default=[], metavar="training.NAME=VALUE")
+    run.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE")
     run.add_argument("--steps", type=int, nargs="+", required=True, help="multiples of 25")
     run.add_argument("--seeds", type=int, nargs="+", default=[0])
     run.add_argument("--width", type=int, default=8, help="feature maps of the first stage")
@@ -100,6 +102,9 @@ def prepare(options) -> dict[str, Path]:
         "output": str(root / "results"),
         "configurations": [options.configuration],
     }
+    for key, value in (one.split("=", 1) for one in options.config):
+        section, _, name = key.rpartition(".")
+        (settings.setdefault(section, {}) if section else settings)[name] = yaml.safe_load(value)
     root.mkdir(parents=True, exist_ok=True)
     config = root / "config.yaml"
     config.write_text(yaml.safe_dump(settings))

@@ -32,14 +32,16 @@ def forecast_of(planned, tmp_path):
 
 
 def test_the_planned_networks_as_they_would_be_trained(forecast_of, planned, capsys):
-    made = forecast_of("--folds", 0, 1, "--save-probabilities", "--settings", *TINY)
+    made = forecast_of("--folds", 0, 1, "--save-probabilities", "--hours", 99, "--settings", *TINY)
     plan = read_plan(planned / "plans.json")
     assert [one.configuration for one in made.networks] == list(plan.configurations)
     assert made.steps == 2 * sum(one.epochs * one.iterations for one in made.networks)
     assert all(one.prediction_s > 0 and one.gpu_memory_gb is None for one in made.networks)
     held_out = 2.0  # of five cases
     assert made.networks[0].predictions_gb * 1e9 == held_out * math.prod(plan.median_shape) * (1 + 3)
-    assert "forecast: 4 trainings (2 configurations, 2 folds)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "forecast: 4 trainings (2 configurations, 2 folds)" in said
+    assert " fits 99 hours" in said
 
 
 def test_all_cases_leave_none_to_predict(forecast_of):

@@ -64,6 +64,13 @@ def test_what_fits_a_night(changes, said):
     assert "night" not in last if said is None else said in last
 
 
+def test_what_fits_the_hours_that_there_are():
+    """Of six hours, 1 for predictions and 1 for the start of ten jobs leave 4, and an epoch takes five folds 0.3."""
+    quick = forecast("cuda", 1, 5, step_s=0.8, validation_s=0.32).model_copy(update={"start_s": 360.0})
+    assert "  training.epochs=13 fits 6 hours" in forecast_lines(quick, hours=6.0)
+    assert forecast_lines(quick, hours=2)[-2].startswith("  not even one epoch of it fits 2 hours")
+
+
 def test_the_forecast_beside_the_truth():
     """Every job of both stages begins by loading its libraries; where nothing is held out, none predicts."""
     stages = (StageTime("train", 100.0, 5), StageTime("predict fold", 10.0, 5), StageTime("report", 1.0))

@@ -26,6 +26,7 @@ __all__ = [
     "DatasetFile",
     "Device",
     "ExperimentFolder",
+    "Hours",
     "InputFile",
     "InputFolder",
     "InputPath",
@@ -229,6 +230,7 @@ Chunk = Annotated[tuple[int, int], Parameter(converter=_chunk, n_tokens=1, metav
 Shard = Annotated[tuple[int, int], Parameter(converter=_shard, n_tokens=1, metavar="I/N")]
 Device = Literal["auto", "cpu", "cuda"]
 Ahead = Annotated[int, Parameter(validator=validators.Number(gte=0))]
+Hours = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=2**31))]
 Minutes = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=2**31))]
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1, lt=2**31))]
 Seed = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**63))]

@@ -14,6 +14,7 @@ from segflow.commands.arguments import (
     Ahead,
     DatasetFile,
     Device,
+    Hours,
     InputFile,
     Minutes,
     Positive,
@@ -58,6 +59,7 @@ def forecast(
     workers: Ahead | None = None,
     augment: Literal["workers", "device"] = "workers",
     minutes: Annotated[Minutes, Parameter(show_default=True)] = 0.8,
+    hours: Hours | None = None,
 ) -> None:
     """Say what an experiment will cost: trainings, steps, memory, disk, and hours on this device.
 
@@ -78,6 +80,7 @@ def forecast(
         workers: As of train.
         augment: As of train.
         minutes: To spend.
+        hours: Also say which training.epochs fits so many hours.
     """
     before = time.process_time()
     import torch
@@ -129,7 +132,7 @@ def forecast(
     )
     if output is not None:
         write_text(output, made.to_json())
-    console.print("\n".join(forecast_lines(made)), soft_wrap=True)
+    console.print("\n".join(forecast_lines(made, hours=hours)), soft_wrap=True)
 
 
 @dataclass(frozen=True)

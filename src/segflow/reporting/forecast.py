@@ -20,8 +20,11 @@ _WEEKS, _YEARS = 21, 730
 _LONG: Final = 12 * 3600.0
 
 
-def forecast_lines(forecast: Forecast) -> list[str]:
-    """The forecast in some lines: what is trained, how long that takes, memory, disk, and what to change."""
+def forecast_lines(forecast: Forecast, *, hours: float | None = None) -> list[str]:
+    """The forecast in some lines: what is trained, how long that takes, memory, disk, and what to change.
+
+    If the user has so many hours, a line says how long trainings fit them.
+    """
     networks, folds = forecast.networks, len(forecast.folds)
     device = f"the CPU with {forecast.threads} threads" if forecast.device == "cpu" else "this GPU"
     lines = [
@@ -41,6 +44,8 @@ def forecast_lines(forecast: Forecast) -> list[str]:
         f"  planned for a GPU of {forecast.planned_gpu_memory_gb:g} GB; disk: {_gb(disk[0])} of prepared cases, "
         f"at most {_gb(disk[1])} of predictions"
     )
+    if hours is not None:
+        lines.append(f"  {_fitting(forecast, 3600 * hours, f'{hours:g} hours')}")
     return [*lines, *_advice(forecast)]
 
 
@@ -59,18 +64,22 @@ def _advice(forecast: Forecast) -> list[str]:
     lines = [f"  about half of it: {', or '.join(halved)}"] if halved else []
     if forecast.device != "cpu" or forecast.seconds < _LONG:
         return lines
-    beside = forecast.prediction_s / forecast.side_by_side
-    fitting = math.floor(epochs * max(0.0, _NIGHT - beside) * forecast.side_by_side / forecast.training_s)
-    if fitting >= 1:
-        fits = f"training.epochs={fitting} fits a night"
-    else:
-        fits = (
-            "not even one epoch of it fits a night: fewer folds, configurations and training.iterations would"
-        )
+    fits = _fitting(forecast, _NIGHT, "a night")
     return [
         *lines,
         f"  these networks are meant for a GPU, and a CPU takes {_long_text(forecast.seconds)}: {fits}",
     ]
+
+
+def _fitting(forecast: Forecast, seconds: float, name: str) -> str:
+    """How many epochs each training can have, with its predictions, in that time."""
+    epochs = max(one.epochs for one in forecast.networks)
+    starts = len(forecast.folds) * len(forecast.networks) * forecast.start_s
+    left = seconds * forecast.side_by_side - forecast.prediction_s - starts
+    fitting = math.floor(epochs * left / (forecast.training_s - starts))
+    if fitting >= 1:
+        return f"training.epochs={fitting} fits {name}"
+    return f"not even one epoch of it fits {name}: fewer folds, configurations and training.iterations would"
 
 
 def _long_text(seconds: float) -> str:
