@@ -210,19 +210,21 @@ def show_table(options) -> None:
 
 
 def draw_curves(options) -> None:
-    """Training loss by step, a line per run, a colour per row of the table."""
+    """Training loss by step, a line per run, a colour per row of the table, named by what the rows differ in."""
     runs = pd.read_csv(options.runs, keep_default_na=False)
+    differing = [name for name in SAME if runs[name].nunique() > 1]
     figure, axes = plt.subplots(figsize=(8, 5))
-    for number, (key, group) in enumerate(runs.groupby(SAME, sort=False)):
+    for number, (_, group) in enumerate(runs.groupby(SAME, sort=False)):
         for index, (_, row) in enumerate(group.iterrows()):
             history = pd.read_csv(options.work / row["data"] / "runs" / name_of(row) / "training.csv")
             steps = (history["epoch"] + 0.5) * row["steps"] / len(history)
-            label = None if index else " ".join(map(str, key))
+            words = (f"{row[name]} steps" if name == "steps" else str(row[name]) for name in differing)
+            label = None if index else ", ".join(words)
             axes.plot(steps, history["train_loss"], color=f"C{number % 10}", label=label, linewidth=1)
     axes.set_xlabel("step")
     axes.set_ylabel("training loss, mean of an epoch")
-    axes.legend(fontsize=7)
-    figure.savefig(options.output, dpi=150)
+    axes.legend()
+    figure.savefig(options.output, dpi=100, bbox_inches="tight")
 
 
 if __name__ == "__main__":
