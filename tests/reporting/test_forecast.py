@@ -67,8 +67,8 @@ def test_what_fits_a_night(changes, said):
 def test_what_fits_the_hours_that_there_are():
     """Of six hours, 1 for predictions and 1 for the start of ten jobs leave 4, and an epoch takes five folds 0.3."""
     quick = forecast("cuda", 1, 5, step_s=0.8, validation_s=0.32).model_copy(update={"start_s": 360.0})
-    assert "  training.epochs=13 fits 6 hours" in forecast_lines(quick, hours=6.0)
-    assert forecast_lines(quick, hours=2)[-2].startswith("  not even one epoch of it fits 2 hours")
+    assert "  training.epochs=13 fits 6 h 00 min" in forecast_lines(quick, hours=6.0)
+    assert forecast_lines(quick, hours=2)[-2].startswith("  not even one epoch of it fits 2 h 00 min")
 
 
 def test_the_forecast_beside_the_truth():

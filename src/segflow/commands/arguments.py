@@ -230,8 +230,8 @@ Chunk = Annotated[tuple[int, int], Parameter(converter=_chunk, n_tokens=1, metav
 Shard = Annotated[tuple[int, int], Parameter(converter=_shard, n_tokens=1, metavar="I/N")]
 Device = Literal["auto", "cpu", "cuda"]
 Ahead = Annotated[int, Parameter(validator=validators.Number(gte=0))]
-Hours = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=2**31))]
 Minutes = Annotated[float, Parameter(validator=validators.Number(gt=0, lt=2**31))]
+Hours = Minutes
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1, lt=2**31))]
 Seed = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**63))]
 Threads = Annotated[int, Parameter(show_default="all cores", validator=validators.Number(gte=1))]

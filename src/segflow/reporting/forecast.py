@@ -23,7 +23,7 @@ _LONG: Final = 12 * 3600.0
 def forecast_lines(forecast: Forecast, *, hours: float | None = None) -> list[str]:
     """The forecast in some lines: what is trained, how long that takes, memory, disk, and what to change.
 
-    If the user has so many hours, a line says how long trainings fit them.
+    With `hours`, it also says how many epochs fit so many hours.
     """
     networks, folds = forecast.networks, len(forecast.folds)
     device = f"the CPU with {forecast.threads} threads" if forecast.device == "cpu" else "this GPU"
@@ -45,7 +45,7 @@ def forecast_lines(forecast: Forecast, *, hours: float | None = None) -> list[st
         f"at most {_gb(disk[1])} of predictions"
     )
     if hours is not None:
-        lines.append(f"  {_fitting(forecast, 3600 * hours, f'{hours:g} hours')}")
+        lines.append(f"  {_fitting(forecast, 3600 * hours, duration_text(3600 * hours))}")
     return [*lines, *_advice(forecast)]
 
 
@@ -72,7 +72,7 @@ def _advice(forecast: Forecast) -> list[str]:
 
 
 def _fitting(forecast: Forecast, seconds: float, name: str) -> str:
-    """How many epochs each training can have, with its predictions, in that time."""
+    """In words, how many epochs let all trainings and predictions end in that time."""
     epochs = max(one.epochs for one in forecast.networks)
     starts = len(forecast.folds) * len(forecast.networks) * forecast.start_s
     left = seconds * forecast.side_by_side - forecast.prediction_s - starts
