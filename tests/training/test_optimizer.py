@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from segflow.recipes.training import TrainingRecipe
-from segflow.training.optimizer import Muon, learning_rate, orthogonalised
+from segflow.training.optimizer import Muon, learning_rate, subtract_orthogonalised_
 
 LENGTH = {"epochs": 10, "iterations": 20}
 
@@ -27,6 +27,12 @@ LENGTH = {"epochs": 10, "iterations": 20}
 )
 def test_learning_rate(when, expected, recipe):
     assert learning_rate(TrainingRecipe(**recipe), *when) == pytest.approx(expected)
+
+
+def orthogonalised(directions, scale=1.0):
+    kernels = [*map(torch.zeros_like, directions)]
+    subtract_orthogonalised_(kernels, directions, -scale)
+    return kernels
 
 
 @pytest.mark.parametrize("shape", [(8, 4, 3, 3, 3), (24, 8, 1, 1), (6, 18), (16, 1, 3, 3)])
@@ -57,6 +63,24 @@ def test_kernels_do_not_depend_on_each_other():
     for found, kernel in zip(orthogonalised(kernels), kernels, strict=True):
         assert found.shape == kernel.shape
         torch.testing.assert_close(found, orthogonalised([kernel])[0])
+
+
+@pytest.mark.parametrize("shape", [(64, 4, 3, 3), (24, 2, 3, 3), (36, 2, 3, 3)])
+def test_the_order_in_memory_does_not_matter(shape):
+    """A wide, a tall and a square matrix of a part."""
+    generator = torch.Generator().manual_seed(9)
+    start, gradient = (torch.randn(shape, generator=generator) for _ in range(2))
+    ends = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        kernel = torch.nn.Parameter(start.clone(memory_format=layout))
+        optimizer = Muon([("kernel", kernel)], momentum=0.9, weight_decay=0.1)
+        optimizer.param_groups[0]["lr"] = 0.1
+        for _ in range(2):
+            kernel.grad = gradient.clone()  # contiguous, whatever the kernel is
+            optimizer.step()
+        ends.append(kernel.detach())
+    assert not ends[1].is_contiguous()
+    torch.testing.assert_close(*ends)
 
 
 def test_kernels_without_gradient_and_gradients_of_zero():

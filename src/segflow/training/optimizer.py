@@ -15,7 +15,7 @@ from torch.optim.adam import adam
 
 from segflow.recipes.training import TrainingRecipe
 
-__all__ = ["Muon", "build_optimizer", "learning_rate", "orthogonalised"]
+__all__ = ["Muon", "build_optimizer", "learning_rate", "subtract_orthogonalised_"]
 
 #: A quintic p(x) = a x + b x^3 + c x^5 that takes numbers between 0 and 1 close to 1 when it is applied five times.
 _QUINTIC: Final = (3.4445, -4.7750, 2.0315)
@@ -126,14 +126,14 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         kept = 1.0 if found is None else 1 - found
         momentum, rate = group["momentum"], group["lr"] * kept
-        decay, directions = 1 - rate * group["weight_decay"], []
+        directions = []
         for kernel, computed in kernels:
             mean = self.state[kernel]["mean"]
             gradient = computed if found is None else torch.where(found > 0, 0, computed)
             mean.lerp_(gradient, (1 - momentum) * kept)
-            directions.append(gradient.lerp(mean, momentum))
-        for (kernel, _), move in zip(kernels, orthogonalised(directions, rate), strict=True):
-            kernel.mul_(decay).sub_(move)
+            directions.append(torch.lerp(gradient, mean, momentum, out=torch.empty_like(kernel)))
+            kernel.mul_(1 - rate * group["weight_decay"])
+        subtract_orthogonalised_([kernel for kernel, _ in kernels], directions, rate)
 
     def _adam_(
         self, parameters: Sequence[tuple[Tensor, Tensor]], found: Tensor | None, group: dict[str, Any]
@@ -159,35 +159,46 @@ class Muon(torch.optim.Optimizer):
         )
 
 
-def orthogonalised(kernels: Sequence[Tensor], scale: Tensor | float = 1.0) -> list[Tensor]:
-    """Nearly U V^T of each kernel's matrix U S V^T (m, n * size), times a scale, by five Newton-Schulz iterations.
+def subtract_orthogonalised_(
+    kernels: Sequence[Tensor], directions: Sequence[Tensor], scale: Tensor | float = 1.0
+) -> None:
+    """Subtract nearly U V^T of each direction's matrix U S V^T (m, n * size), times a scale, from its kernel.
 
-    Singular values end between 0.7 and 1.2, where they were not tiny compared with the largest. Rows are taken in equal
-    parts of at most 32 (as in Khaled et al. 2025, "MuonBP", arXiv 2510.16981): the cost grows with their number, and
-    would exceed that of a deep network whose batch is small. Every row ends with a length of about 1, whatever their
-    number. The iterations multiply with polynomials of the small matrix X X^T, for all kernels at once; their product
-    is applied to X at the end.
+    Five Newton-Schulz iterations: singular values end between 0.7 and 1.2, where they were not tiny compared with the
+    largest. Rows are taken in equal parts of at most 32 (as in Khaled et al. 2025, "MuonBP", arXiv 2510.16981): the
+    cost grows with their number, and would exceed that of a deep network whose batch is small. Every row ends with a
+    length of about 1, whatever their number. The iterations multiply with polynomials of the small matrix X X^T, for
+    all kernels at once; their product is applied to X at the end, in the order in which the kernel is stored and on
+    top of it, since on a CPU every further pass over the kernels costs as much as the products.
+
+    Args:
+        kernels: Each (m, n, *size), contiguous or channels last.
+        directions: Of the kernels' shapes and strides.
+        scale: A number, also on the device.
     """
-    matrices = [*map(_in_parts, kernels)]
-    wide = [x.mT if x.shape[1] > x.shape[2] else x for x in matrices]
-    products = [x @ x.mT for x in wide]
+    matrices = [*map(_in_parts, directions)]
+    products = [x.mT @ x if _is_tall(x) else x @ x.mT for x in matrices]
     for height in {gram.shape[-1] for gram in products}:
         some = [place for place, gram in enumerate(products) if gram.shape[-1] == height]
         found = _product_of_factors(torch.cat([products[place] for place in some]), scale)
         for place, product in zip(some, torch.split(found, [len(products[i]) for i in some]), strict=True):
             products[place] = product
-    turned = [product @ x for product, x in zip(products, wide, strict=True)]
-    return [
-        (y if y.shape == x.shape else y.mT * (x.shape[1] / x.shape[2]) ** 0.5).reshape(kernel.shape)
-        for kernel, x, y in zip(kernels, matrices, turned, strict=True)
-    ]
+    for kernel, x, product in zip(kernels, matrices, products, strict=True):
+        if _is_tall(x):
+            _in_parts(kernel).baddbmm_(x, product, alpha=-((x.shape[1] / x.shape[2]) ** 0.5))
+        else:
+            _in_parts(kernel).baddbmm_(product, x, alpha=-1)
 
 
 def _in_parts(kernel: Tensor) -> Tensor:
-    """A kernel's matrix in equal parts (parts, rows, n * size)."""
+    """A kernel's matrix in equal parts (parts, rows, n * size), its columns in the order in which they are stored."""
     rows = kernel.shape[0]
     parts = next(n for n in range(-(-rows // _ROWS), rows + 1) if rows % n == 0)
-    return kernel.reshape(parts, rows // parts, -1)
+    return (kernel if kernel.is_contiguous() else kernel.movedim(1, -1)).view(parts, rows // parts, -1)
+
+
+def _is_tall(matrices: Tensor) -> bool:
+    return matrices.shape[1] > matrices.shape[2]
 
 
 def _product_of_factors(gram: Tensor, scale: Tensor | float) -> Tensor:
