@@ -67,7 +67,7 @@ def test_kernels_do_not_depend_on_each_other():
 
 @pytest.mark.parametrize("shape", [(64, 4, 3, 3), (24, 2, 3, 3), (36, 2, 3, 3)])
 def test_the_order_in_memory_does_not_matter(shape):
-    """A wide, a tall and a square matrix of a part."""
+    """Kernels whose parts are wide, tall and square."""
     generator = torch.Generator().manual_seed(9)
     start, gradient = (torch.randn(shape, generator=generator) for _ in range(2))
     ends = []
