@@ -48,8 +48,8 @@ STAGES = (
 def finished_files(experiment: Experiment) -> dict[str, bytes]:
     """How every artefact whose job has ended came about; Snakemake marks those of a job cut short.
 
-    Its provenance holds the time at which it was made. The file's own age says nothing: a call that ends gives all
-    results the same.
+    Its provenance holds the time at which it was made. The file's own age says nothing: a call that ends makes none
+    older than what it is made from.
     """
     marks = (experiment.folder / ".snakemake" / "incomplete").glob("*")
     cut_short = {base64.b64decode(mark.name).decode() for mark in marks if mark.is_file()}
@@ -116,6 +116,11 @@ def test_what_is_sent_around_names_no_folder(finished, tmp_path):
         content = file.read_bytes()
         for folder in ("anita", "pytest-", str(finished.folder), str(Path.home())):
             assert folder.encode() not in content, f"{file.name} names {folder}"
+
+
+def test_a_call_for_trainings_shows_no_outcome(finished):
+    """It would be that of an earlier call."""
+    assert "best model" not in finished.finish("--", "models")
 
 
 def test_new_images_are_labelled_beside_a_broken_one(finished):

@@ -27,7 +27,7 @@ from segflow.workflow.snakemake import (
 search_programs(workflow, launcher=Path(workflow.current_basedir).parent / "bin")
 
 if workflow.is_main_process:
-    end_well(logger, Path(workflow.current_basedir), Path(config.get("output") or "results"))
+    end_well(logger, Path(workflow.current_basedir), Path(str(config.get("output") or "results")))
 
 try:
     CONFIG = WorkflowConfig.parse(config, where="configuration", error=ConfigurationError)
@@ -127,8 +127,9 @@ def settle():
 
 
 def show_outcome():
-    """Close with the outcome of one experiment, or with a table of several."""
+    """Close with the outcome of one experiment, or with a table of several, if this call was for it."""
     folders = expand(EXPERIMENT, dataset=SOURCES, recipe=RECIPES)
-    if all(Path(folder, "report.html").exists() for folder in folders):
+    made = {str(file) for job in workflow.dag.jobs for file in job.output}
+    if made.issuperset(expand(REPORT, dataset=SOURCES, recipe=RECIPES)):
         verb = "summary" if len(folders) == 1 else "compare"
         subprocess.run([sys.executable, "-P", "-m", "segflow", verb, *folders], check=False)

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +73,11 @@ _PLAIN = {
 def search_programs(workflow: Any, launcher: Path) -> None:
     """Let jobs find the command `segflow`: where no environment provides it, the one beside this Python.
 
-    A conda environment holds the packages only. There it is `launcher`, the folder of a command that runs this
-    checkout's code, ahead of any `segflow` with other packages.
+    It is ahead of others on the path, of whose code the rules take no digests. A conda environment holds the packages
+    only. There it is `launcher`, the folder of a command that runs this checkout's code, ahead of any `segflow` with
+    other packages.
     """
-    folders = [*os.get_exec_path(), str(Path(sys.executable).parent)]
+    folders = [str(Path(sys.executable).parent), *os.get_exec_path()]
     if "CONDA" in {method.name for method in workflow.deployment_settings.deployment_method}:
         folders.insert(0, str(launcher))
     os.environ["PATH"] = os.pathsep.join(folders)
@@ -135,20 +137,24 @@ def granted(workflow: Any, name: str) -> int | None:
 
 
 def settle(workflow: Any, results: Path) -> None:
-    """Give all results the same age, and copy what Snakemake remembers of them to their folder `records`.
+    """Let no result be older than what it is made from, and copy what Snakemake remembers to their folder `records`.
 
     A stage whose result came out as before leaves what follows alone, which is then older than its input. Snakemake
-    knows better as long as it remembers the inputs' digests; with equal ages and the copy, `.snakemake` can be lost.
-    Results that are made from files of others keep their age: such files may change at any time.
+    knows better as long as it remembers the inputs' digests; with these ages and the copy, `.snakemake` can be lost.
+    Results that are made from files of others keep their age: such files may change at any time. So do all that are
+    not older, since what follows from them may have no part in this call.
     """
-    now = time.time()
     jobs = list(workflow.dag.jobs)
-    made = {file for job in jobs for file in job.output}
-    for job in jobs:
+    made = {file: number for number, job in enumerate(jobs) for file in job.output}
+    graph = {n: {made[file] for file in job.input if file in made} for n, job in enumerate(jobs)}
+    for job in (jobs[number] for number in TopologicalSorter(graph).static_order()):
         if all(file in made or file.is_ancient for file in job.input):
+            read = (_dated(file) for file in job.input if not file.is_ancient)
+            newest = max((file.stat().st_mtime_ns for file in read if file.exists()), default=0)
             # A result counts as old as the oldest of what its job wrote, its benchmark file included.
             for file in filter(os.path.exists, [*job.output, *filter(None, [job.benchmark])]):
-                _date(Path(file), now)
+                if _dated(file).stat().st_mtime_ns < newest:
+                    os.utime(_dated(file), ns=(newest, newest))
     keep_records(results)
 
 
@@ -182,19 +188,19 @@ def recover_records(results: Path) -> None:
     kept = dict(_read_records(results / "records"))
     own = {result: text for result, text in _read_records(_RECORDS) if result.is_relative_to(results)}
     settled = not own and not (results / "records" / _AT_WORK).exists()
-    now = time.time()
+    now = time.time_ns()
     for name, text in kept.items():
         file = results / name
         if _ended(own.get(file)) < _ended(text):
             _write_record(_RECORDS, file, _moved(text, _HERE, str(results)))
         if settled and file.exists() and all(of.startswith(f"{_HERE}/") for of in json.loads(text)["input"]):
-            _date(file, now)
+            os.utime(_dated(file), ns=(now, now))
 
 
-def _date(result: Path, now: float) -> None:
-    """Give a result an age; that of a folder is in a file that Snakemake keeps in it."""
-    stamp = result / ".snakemake_timestamp"
-    os.utime(stamp if stamp.exists() else result, (now, now))
+def _dated(result: str | Path) -> Path:
+    """The file that says how old a result is: of a folder, one that Snakemake keeps in it."""
+    stamp = Path(result, ".snakemake_timestamp")
+    return stamp if stamp.exists() else Path(result)
 
 
 def _moved(text: str, old: str, new: str) -> str:
