@@ -9,7 +9,7 @@ import pytest
 from segflow.contracts.artefacts import Manifest
 from segflow.contracts.errors import PlanError, PredictionError
 from segflow.storage.files import write_text
-from segflow.storage.manifests import list_label_maps, read_prepared, write_prepared
+from segflow.storage.manifests import digests_of_cases, list_label_maps, read_prepared, write_prepared
 
 CHUNKS = ({"a": "1", "d": "4"}, {}, {"b": "2", "c": "3"})
 
@@ -46,6 +46,18 @@ def test_a_changed_case_changes_the_total_and_makes_the_old_one_invalid(cases, t
         read_prepared(file)
     write_prepared(file, files)
     assert file.read_text() != before
+
+
+def test_a_case_without_labels_of_the_previous_stage_is_named(tmp_path):
+    write_prepared(tmp_path / "prepared.json", write_chunks(tmp_path))
+    write_text(tmp_path / "labels.json", Manifest(cases={"a": "5"}).to_json())
+    assert digests_of_cases(["a"], tmp_path / "prepared.json", tmp_path / "labels.json") == {"a": "15"}
+    with pytest.raises(
+        PlanError, match=r"case b has no labels of the previous stage \(.*labels\.json\); hold it out"
+    ):
+        digests_of_cases(["a", "b"], tmp_path / "prepared.json", tmp_path / "labels.json")
+    with pytest.raises(PlanError, match="case x is in the folds, but has not been prepared"):
+        digests_of_cases(["x"], tmp_path / "prepared.json", None)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -58,6 +58,12 @@ def test_the_commented_file_holds_every_key_at_its_default(commented):
         assert not isinstance(expected, dict) or set(commented[section]) == set(expected), section
 
 
+@pytest.mark.parametrize("section", ["chunks", "resources", "evaluation", "report", *SECTIONS])
+def test_a_section_whose_lines_are_all_commented_out_changes_nothing(section):
+    given = parse({**NEEDED, section: None})
+    assert (given, read_recipes(given)) == (parse(NEEDED), read_recipes(parse(NEEDED)))
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_the_commented_file_changes_no_value_of_the_recipe(section, commented):
     assert commented[section]
@@ -140,7 +146,8 @@ def test_values_that_are_refused(data, message):
         ("augmentation", {"p_rotate": 1}, r"unknown key 'augmentation\.p_rotate': did you mean 'p_rotation'"),
         *(("augmentation", {name: 2}, rf"'augmentation\.{name}': ") for name in ("p_noise", "p_mirror_axis")),
         ("augmentation", {"blur_sigma": [0, 1e9]}, r"'augmentation\.blur_sigma\.1': "),
-        ("augmentation", {"gamma_split": [1.5, 0.7]}, r"'augmentation\.gamma_split': .* swap them"),
+        ("augmentation", {"scaling": [1.5, 0.7]}, r"'augmentation\.scaling': .* swap them"),
+        ("augmentation", {"gamma_split": [1.5, 0.7]}, r"'augmentation\.gamma_split': .*, not 1\.5 to 0\.7"),
         ("augmentation", {"scaling": [0, 1]}, r"'augmentation\.scaling\.0': "),
         ("training", {"epochs": 10**30}, r"'training\.epochs': "),
         ("training", {"momentum": 1}, r"'training\.momentum': "),

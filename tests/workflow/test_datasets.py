@@ -215,9 +215,17 @@ def test_of_few_cases_all_are_trained_on(lay_out):
     for folds in ([0, 1, 2, 3, 4], [7], "all"):
         source = sources(folds=folds)["data"]
         assert (source.folds, source.is_scored) == (["all"], False)
+        assert not source.holds_out_all
     split_into_two(folder)
     source = sources(folds=[1])["data"]
-    assert (source.folds, source.is_scored) == ([1], True)
+    assert (source.folds, source.is_scored, source.holds_out_all) == ([1], True, True)
+
+
+def test_a_single_split_does_not_hold_out_every_case(lay_out):
+    folder = lay_out(cases=CASES[:4])
+    write_folds(folder, [{"train": CASES[:3], "val": CASES[3:4]}])
+    source = sources(folds=[0])["data"]
+    assert (source.is_scored, source.holds_out_all) == (True, False)
 
 
 def test_all_cases_are_trained_on_where_that_is_asked_for(lay_out):

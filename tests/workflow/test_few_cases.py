@@ -60,3 +60,19 @@ def test_a_cascade_needs_held_out_cases(tmp_path):
     said = experiment.fail()
     assert "3d_cascade_fullres learns from predictions of held-out cases, and no case of data is held" in said
     assert not experiment.output.exists()
+
+
+def test_a_cascade_needs_every_case_held_out(tmp_path):
+    """It is left out, or refused if it is named, before anything is trained."""
+    experiment = new_experiment(tmp_path, 4)
+    names = [f"phantom_{number:03d}" for number in range(4)]
+    folds = [{"train": names[:3], "val": names[3:]}]
+    (experiment.dataset / "splits_final.json").write_text(json.dumps(folds))
+    experiment.configure(folds=[0], planning={"gpu_memory_gb": 0.01})
+    said = experiment.finish("--", "prepared")
+    assert "data: 3d_cascade_fullres is left out, as it learns from predictions of held-out cases" in said
+    prepared = {file.parent.name for file in experiment.shared.glob("preprocessed/*/*/prepared.json")}
+    assert prepared == {"2d", "3d_fullres", "3d_lowres"}
+    changes = {"folds": [0], "planning": {"gpu_memory_gb": 0.01}}
+    experiment.configure(configurations=["3d_lowres", "3d_cascade_fullres"], **changes)
+    assert "and not every case of data is held out; leave it out" in experiment.fail("--", "prepared")

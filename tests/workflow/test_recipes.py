@@ -89,6 +89,14 @@ def test_a_file_says_what_differs(file):
     assert recipe.augmentation == NNUNET.augmentation
 
 
+def test_null_in_a_file_is_a_value_where_it_may_be_one(file):
+    (recipe,) = read(
+        recipe=file("{based_on: flare21, planning: {patch_3d: null}, training: {schedule_epochs: null}}")
+    ).values()
+    assert (recipe.planning.patch_3d, recipe.training.schedule_epochs) == (None, None)
+    assert read(recipe="flare21")["flare21"].planning.patch_3d is not None
+
+
 @pytest.mark.parametrize("text", ["", "# nothing", "{}", "based_on: nnunet", "training: {}"])
 def test_a_file_may_say_nothing(text, file):
     assert read(recipe=file(text, "mine.yml")) == {"mine": NNUNET.model_copy(update={"name": "mine"})}
@@ -105,6 +113,7 @@ def test_a_file_may_say_nothing(text, file):
             r"mine\.yaml: 'training\.batch_size': it needs a value for each name: write \{NAME: 2\}",
         ),
         ("trainng: {epochs: 7}", r"mine\.yaml: unknown key 'trainng': did you mean 'training'\?"),
+        ("augmentation: {gamma_split: [0.5, 0.9]}", "a split must begin at 1 or below and end at 1 or above"),
         ("training: 7", r"mine\.yaml: 'training': "),
         ("training: {epochs: 7", r"mine\.yaml, line 1, column 21: not YAML: "),
         ("[training]", r"mine\.yaml must contain keys or sections such as 'training'"),

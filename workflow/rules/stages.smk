@@ -114,9 +114,10 @@ def planned_configurations(wildcards):
     source = SOURCES[wildcards.dataset]
     wanted = RECIPES[wildcards.recipe].selection.configurations
     cascades = set(PLANS.cascades) & set(wanted or ())
-    if cascades and not source.is_scored:
+    if cascades and not source.holds_out_all:
+        which = "not every case" if source.is_scored else "no case"
         raise WorkflowError(
-            f"configurations: {min(cascades)} learns from predictions of held-out cases, and no case of "
+            f"configurations: {min(cascades)} learns from predictions of held-out cases, and {which} of "
             f"{wildcards.dataset} is held out; leave it out"
         )
     for chunk in range(source.n_chunks):
@@ -125,7 +126,13 @@ def planned_configurations(wildcards):
     planned = read_plan(Path(made.output.plan)).configurations
     if wanted is None:
         single = [name for name in planned if name not in PLANS.cascades]
-        wanted = planned if source.is_scored else [unscored_choice(single)]
+        if source.is_scored and not source.holds_out_all and len(single) < len(planned):
+            say(
+                f"{wildcards.dataset}: {CASCADE} is left out, as it learns from predictions of held-out cases, and"
+                " splits_final.json does not hold out every case"
+            )
+        scored = planned if source.holds_out_all else single
+        wanted = scored if source.is_scored else [unscored_choice(single)]
     if absent := [name for name in wanted if name not in planned]:
         raise WorkflowError(
             f"configurations: the plan for {wildcards.dataset} has no {absent[0]}, which recipe"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from segflow.contracts.artefacts import Manifest, PreparedData
@@ -39,7 +39,7 @@ def read_prepared(path: Path) -> dict[str, str]:
     return cases
 
 
-def digests_of_cases(cases: Iterable[str], prepared: Path, previous_stage: Path | None) -> dict[str, str]:
+def digests_of_cases(cases: Collection[str], prepared: Path, previous_stage: Path | None) -> dict[str, str]:
     """Digests of some prepared cases.
 
     Args:
@@ -48,16 +48,20 @@ def digests_of_cases(cases: Iterable[str], prepared: Path, previous_stage: Path 
         previous_stage: Manifest of the previous stage's labels, which count too (cascade).
 
     Raises:
-        PlanError: As of `read_prepared`, or a case is missing.
+        PlanError: As of `read_prepared`, or a case or its labels are missing.
     """
     found = read_prepared(prepared)
-    if previous_stage is not None:
-        labels = read_contract(Manifest, previous_stage).cases
-        found = {case: digest + labels[case] for case, digest in found.items() if case in labels}
-    missing = [case for case in cases if case not in found]
-    if missing:
-        raise PlanError(f"case {missing[0]} is in the folds, but has not been prepared ({prepared})")
-    return {case: found[case] for case in cases}
+    labels = (
+        dict.fromkeys(found, "") if previous_stage is None else read_contract(Manifest, previous_stage).cases
+    )
+    for case in cases:
+        if case not in found:
+            raise PlanError(f"case {case} is in the folds, but has not been prepared ({prepared})")
+        if case not in labels:
+            raise PlanError(
+                f"case {case} has no labels of the previous stage ({previous_stage}); hold it out in a fold"
+            )
+    return {case: found[case] + labels[case] for case in cases}
 
 
 def list_label_maps(folders: Iterable[Path], ending: str) -> list[Path]:

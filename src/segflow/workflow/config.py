@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from segflow.contracts.assessment import EvaluationConfig
 from segflow.contracts.codec import Amount, Contract, Count, PathText
@@ -104,6 +104,11 @@ class WorkflowConfig(Contract):
     resources: ResourcesConfig = ResourcesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
+
+    @field_validator("chunks", "resources", "evaluation", "report", mode="before")
+    @classmethod
+    def _null_changes_nothing(cls, given: Any) -> Any:
+        return {} if given is None else given
 
     @model_validator(mode="before")
     @classmethod

@@ -41,6 +41,7 @@ class SourceData:
         n_folds: Number of folds of its splits_final.json, or five.
         folds: To train: the configuration's, or ["all"] if there are too few cases to hold any out.
         own_folds: Its splits_final.json, if it has one.
+        holds_out_all: Whether every case of the folds is held out by one of them, as a cascade needs.
         patients: The option that says how its patients are named, if the configuration does.
         patients_file: The file that names them, if one does.
         evaluation: The configuration's, with tolerances of its own classes.
@@ -54,6 +55,7 @@ class SourceData:
     n_folds: int
     folds: list[FoldName]
     own_folds: list[str]
+    holds_out_all: bool
     patients: list[str]
     patients_file: list[str]
     evaluation: EvaluationConfig
@@ -102,6 +104,7 @@ def _read(folder: Path, config: WorkflowConfig) -> SourceData:
     listed = patients_file(folder, config.patients)
     if own.exists():
         check_folds(split, files, where=str(own), patients=patients)
+    folds = _folds(config, folder, split, owners=list(files) if patients is None else [*patients.values()])
     return SourceData(
         folder=str(folder),
         description=str(folder / "dataset.json"),
@@ -109,8 +112,10 @@ def _read(folder: Path, config: WorkflowConfig) -> SourceData:
         cases=f"cases={len(files)}:{hashlib.sha256(json.dumps(list(files)).encode()).hexdigest()[:12]}",
         meaning=[f"{key}={json.dumps(content[key])}" for key in _MEANING if key in content],
         n_folds=len(split) or N_FOLDS,
-        folds=_folds(config, folder, split, owners=list(files) if patients is None else [*patients.values()]),
+        folds=folds,
         own_folds=[str(own)] if own.exists() else [],
+        holds_out_all=folds != ["all"]
+        and {c for f in split for c in f.train} <= {c for f in split for c in f.val},
         patients=[] if config.patients is None else ["--patients", config.patients],
         patients_file=[] if listed is None else [_plain(listed)],
         evaluation=_evaluation(config.evaluation, labels),
