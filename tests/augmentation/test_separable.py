@@ -47,6 +47,11 @@ def test_gaussian_with_reflected_borders(n, sigma, radius):
     np.testing.assert_allclose((gaussian_matrix(n, sigma) @ x).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_gaussian_without_width_changes_nothing():
+    x = noise(9)
+    assert torch.equal(gaussian_matrix(9, 0.0) @ x, x)
+
+
 def test_linear_interpolation_with_zeros_outside():
     matrix = linear_matrix(torch.tensor([-1.0, -0.5, 0.0, 0.25, 2.5, 3.0]), 3)
     expected = torch.tensor([0, 0.5, 1, 0.75 * 1 + 0.25 * 10, 50, 0])

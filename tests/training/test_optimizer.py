@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from segflow.recipes.training import TrainingRecipe
-from segflow.training.optimizer import Muon, learning_rate, subtract_orthogonalised_
+from segflow.training.optimizer import Muon, build_optimizer, learning_rate, subtract_orthogonalised_
 
 LENGTH = {"epochs": 10, "iterations": 20}
 
@@ -27,6 +27,16 @@ LENGTH = {"epochs": 10, "iterations": 20}
 )
 def test_learning_rate(when, expected, recipe):
     assert learning_rate(TrainingRecipe(**recipe), *when) == pytest.approx(expected)
+
+
+def test_sgd_without_momentum():
+    network = torch.nn.Linear(1, 1, bias=False)
+    optimizer = build_optimizer(TrainingRecipe(momentum=0, weight_decay=0), network)
+    optimizer.param_groups[0]["lr"] = 0.5
+    before = network.weight.detach().clone()
+    network(torch.ones(1, 1)).sum().backward()
+    optimizer.step()
+    torch.testing.assert_close(network.weight.detach(), before - 0.5)
 
 
 def orthogonalised(directions, scale=1.0):

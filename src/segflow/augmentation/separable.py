@@ -68,7 +68,7 @@ def gaussian_matrix(n: int, sigma: float) -> Tensor:
     """
     radius = math.floor((6 * sigma + 0.5) / 2)
     offsets = torch.arange(-radius, radius + 1)
-    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    weights = torch.exp(-0.5 * (offsets / sigma) ** 2) if sigma else torch.ones(1)
     sources = (torch.arange(n)[:, None] + offsets).abs()
     period = max(2 * (n - 1), 1)
     sources = sources % period

@@ -93,7 +93,7 @@ class PlannerRecipe(Contract):
 
     @property
     def preparation(self) -> tuple[object, ...]:
-        """What decides the prepared cases at full resolution: recipes with the same values share them."""
+        """What decides the prepared cases at full resolution: recipes with the default's values share them."""
         return (
             self.spacing_mm,
             self.resample_first,

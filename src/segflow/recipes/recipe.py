@@ -34,6 +34,11 @@ class Recipe(Contract):
 
 
 SECTIONS = tuple(name for name in Recipe.model_fields if name != "name")
+#: Values that may be null, by section.
+_MAY_BE_NULL = {
+    section: {key for key, value in values.items() if value is None}
+    for section, values in Recipe(name="").model_dump(include=set(SECTIONS)).items()
+}
 
 
 def find_recipe(entry: str) -> Recipe:
@@ -65,13 +70,14 @@ def recipe_names() -> tuple[str, ...]:
     return (_DEFAULT, *sorted(found - {_DEFAULT}))
 
 
-def changed(recipe: Recipe, changes: Mapping[str, Any], *, where: str) -> Recipe:
+def changed(recipe: Recipe, changes: Mapping[str, Any], *, where: str, null_counts: bool = False) -> Recipe:
     """A copy of a recipe with other values.
 
     Args:
         recipe: The original.
         changes: Section to key to value; None leaves a value unchanged.
         where: The file, for messages.
+        null_counts: None is a value where it may be one, as in a recipe's file.
 
     Raises:
         ConfigurationError: A key that no recipe has, or a value that is not allowed.
@@ -79,7 +85,8 @@ def changed(recipe: Recipe, changes: Mapping[str, Any], *, where: str) -> Recipe
     merged: dict[str, Any] = recipe.model_dump()
     for section, values in changes.items():
         if section in SECTIONS and isinstance(values or {}, Mapping):
-            merged[section] |= {key: value for key, value in (values or {}).items() if value is not None}
+            nulls = _MAY_BE_NULL[section] if null_counts else ()
+            merged[section] |= {k: v for k, v in (values or {}).items() if v is not None or k in nulls}
         else:
             merged[section] = values
     return Recipe.parse(merged, where=where, error=ConfigurationError)
@@ -90,4 +97,4 @@ def _read(file: Path) -> Recipe:
     if "name" in content:
         raise ConfigurationError(f"{file}: a recipe is named after its file; remove 'name'")
     base = recipe_named(str(content.pop("based_on", None) or _DEFAULT))
-    return changed(base.model_copy(update={"name": file.stem}), content, where=str(file))
+    return changed(base.model_copy(update={"name": file.stem}), content, where=str(file), null_counts=True)

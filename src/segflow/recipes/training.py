@@ -22,6 +22,14 @@ def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
     return ends
 
 
+def _around_one(ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[0] <= 1 <= ends[1]:
+        raise ValueError(
+            f"a split must begin at 1 or below and end at 1 or above, not {ends[0]} to {ends[1]}"
+        )
+    return ends
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -31,6 +39,7 @@ Voxels = Annotated[float, Field(ge=0, le=100)]
 Ascending = AfterValidator(_ascending)
 Range = Annotated[tuple[Weight, Weight], Ascending]
 PositiveRange = Annotated[tuple[Amount, Amount], Ascending]
+Split = Annotated[tuple[Amount, Amount], AfterValidator(_around_one)]
 VoxelRange = Annotated[tuple[Voxels, Voxels], Ascending]
 ShareRange = Annotated[tuple[PositiveShare, PositiveShare], Ascending]
 #: Distance of the nodes of a deformation, as a share of the longest edge; smaller ones would need too many nodes.
@@ -71,15 +80,15 @@ class AugmentationRecipe(Contract):
     p_blur_channel: Share = 0.5
     blur_sigma: VoxelRange = (0.5, 1.0)
     p_brightness: Share = 0.15
-    brightness_split: PositiveRange = (0.75, 1.25)
+    brightness_split: Split = (0.75, 1.25)
     p_contrast: Share = 0.15
-    contrast_split: PositiveRange = (0.75, 1.25)
+    contrast_split: Split = (0.75, 1.25)
     p_low_resolution: Share = 0.25
     p_low_resolution_channel: Share = 0.5
     low_resolution: ShareRange = (0.5, 1.0)
     p_gamma_inverted: Share = 0.1
     p_gamma: Share = 0.3
-    gamma_split: PositiveRange = (0.7, 1.5)
+    gamma_split: Split = (0.7, 1.5)
     p_mirror_axis: Share = 0.5
     p_cascade_morphology: Share = 0.4
     p_cascade_morphology_label: Share = 0.5

@@ -75,7 +75,7 @@ def build_optimizer(recipe: TrainingRecipe, network: nn.Module) -> torch.optim.O
         parameters,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
-        nesterov=True,
+        nesterov=recipe.momentum > 0,
         fused=True,
     )
     # PyTorch's fused optimiser leaves the momentum undefined if the first step is left out.
