@@ -184,10 +184,10 @@ def test_what_no_chunk_can_know_is_said_by_the_stage_that_sees_all(dataset, tmp_
     said = " ".join(capfd.readouterr().err.split())
     assert all(warning in said for warning in expected)
     found = read_dataset(folder)
-    assert _warnings(files, tmp_path / "recipe", found) == expected
-    assert _warnings(files[1:], tmp_path / "recipe", found) == ()  # the rest may have label 3
-    assert _warnings((), tmp_path / "recipe", found) == expected
-    assert _warnings((), tmp_path / "a" / "b", found) == ()
+    assert _warnings(files, tmp_path, found) == expected
+    assert _warnings(files[1:], tmp_path, found) == ()  # the rest may have label 3
+    assert _warnings((), tmp_path, found) == expected
+    assert _warnings((), tmp_path / "a", found) == ()
 
 
 def test_many_warnings_do_not_flood_the_screen(dataset, capfd):

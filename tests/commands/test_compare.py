@@ -9,12 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from case_samples import labels_of
-from report_samples import candidate, model_card, summary
+from report_samples import candidate, model_card, plan, summary
 from scipy.stats import wilcoxon
 
 from segflow.commands.main import main
-from segflow.commands.outcome import stage_times
+from segflow.commands.outcome import read_outcome, stage_times
 from segflow.contracts.scores import Operation, Selection
+from segflow.nnunet.plans import write_plan
 from segflow.storage.files import cell_text, write_json, write_text
 
 DESCRIPTION = {
@@ -24,19 +25,31 @@ DESCRIPTION = {
     "file_ending": ".nii.gz",
 }
 CANDIDATES = {name: candidate(name, 0.5) for name in ("2d", "2d+3d_fullres")}
+PLANNED = plan().configurations["3d_fullres"]
+PLAN = plan().model_copy(
+    update={
+        "configurations": {name: PLANNED.model_copy(update={"name": name}) for name in ("2d", "3d_fullres")}
+    }
+)
 
 
 @pytest.fixture
 def finish(tmp_path):
     """A function that writes the results of a finished experiment that `segflow compare` reads."""
 
-    def write(dataset, recipe, dices, best="2d", operations=()):
+    def write(dataset, recipe, dices, best="2d", operations=(), owners=None):
         folder = tmp_path / dataset / recipe
         selection = Selection(best=CANDIDATES[best], candidates=tuple(CANDIDATES.values()))
         card = model_card(best, *operations, dataset=dataset, recipe=recipe, selection=selection)
         write_json(folder / "model" / "dataset.json", DESCRIPTION)
         write_text(folder / "model" / "model.json", card.to_json())
+        write_plan(folder / "model" / "plans.json", PLAN)
         scores = summary(*[[dice] for dice in dices], labels=labels_of(1))
+        named = [
+            case.model_copy(update={"prediction_file": f"{name}.nii.gz", "patient": patient})
+            for case, (name, patient) in zip(scores.metric_per_case, (owners or {}).items(), strict=False)
+        ]
+        scores = scores.model_copy(update={"metric_per_case": tuple(named) or scores.metric_per_case})
         write_text(folder / "final" / "summary.json", scores.to_json())
         return str(folder)
 
@@ -122,6 +135,25 @@ def test_nothing_to_compare(finish, tmp_path):
     assert "no case was held out" in (tmp_path / "comparison" / "notes.txt").read_text()
 
 
+def test_experiments_without_held_out_cases(finish, tmp_path):
+    folders = [finish("liver", "all", []), finish("liver", "other", [])]
+    assert main(["compare", *folders, "--output", str(tmp_path / "comparison.csv")]) == 0
+    assert [file.name for file in (tmp_path / "comparison").iterdir()] == ["notes.txt"]
+    assert "all and other cannot be compared" in (tmp_path / "comparison" / "notes.txt").read_text()
+
+
+def test_patients_are_those_of_their_cases(finish, tmp_path):
+    """Also if file names, with their ending, are sorted otherwise than the cases' names."""
+    owners = {"P1": "a", "P1-2": "b", "P2": "b"}
+    folders = [
+        finish("liver", "x", [0.9, 0.5, 0.5], owners=owners),
+        finish("liver", "y", [0.5] * 3, owners=owners),
+    ]
+    assert main(["compare", *folders, "--output", str(tmp_path / "comparison.csv")]) == 0
+    (row,) = tables_of(tmp_path)["differences"].to_dict("records")
+    assert row["mean difference"] == pytest.approx((0.4 + 0) / 2)
+
+
 @pytest.mark.parametrize("name", ["<script>", "=cmd()", "a \"b\" 'c'", "$x^{$ лёгкое 肝臓"])
 def test_names_are_text_in_every_file(name, finish, tmp_path):
     folders = [finish(name, name, [0.5, 0.7]), finish(name, "other", [0.6, 0.9])]
@@ -148,13 +180,18 @@ def test_an_experiment_that_is_not_finished(finish, tmp_path, refused):
     assert "other holds no finished experiment" in refused("compare", *folders)
 
 
-def test_times_of_the_recipe_and_of_what_recipes_share(tmp_path):
-    results = {"train/2d_fold_0": 5, "train/2d_fold_1": 6, "report": 1}
+@pytest.mark.parametrize("place", ["absolute", "."])
+def test_times_of_the_recipe_and_of_what_recipes_share(place, finish, tmp_path, monkeypatch):
+    """Without those of a configuration that was trained in an earlier call only."""
+    folder = Path(finish("liver", "nnunet", [0.5]))
+    monkeypatch.chdir(folder)
+    results = {"train/2d_fold_0": 5, "train/2d_fold_1": 6, "train/3d_lowres_fold_0": 7, "report": 1}
     shared = {"check/chunk_0": 1, "check/chunk_1": 2, "fingerprint": 3, "plan/nnUNetPlans": 4}
-    for folder, files in ((tmp_path / "nnunet", results), (tmp_path, shared)):
+    for above, files in ((folder, results), (folder.parent, shared)):
         for name, seconds in files.items():
-            write_text(folder / "benchmarks" / f"{name}.tsv", f"s\th:m:s\n9\t0\n{seconds}\t0\n")
-    found = [(time.name, time.seconds, time.jobs) for time in stage_times(tmp_path / "nnunet")]
+            write_text(above / "benchmarks" / f"{name}.tsv", f"s\th:m:s\n9\t0\n{seconds}\t0\n")
+    outcome = read_outcome(Path() if place == "." else folder)
+    found = [(time.name, time.seconds, time.jobs) for time in stage_times(outcome)]
     assert found == [
         ("check", 3, 2),
         ("fingerprint", 3, 1),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from case_samples import labels_of
 from image_samples import save
-from report_samples import model_card, summary
+from report_samples import model_card, plan, summary
 from stage_calls import in_this_process
 
 from segflow.commands import gallery, raw_cases
@@ -41,7 +41,7 @@ def finished(tmp_path):
     ]
     description = {"file_ending": ".nii.gz", "channel_names": {"0": "CT"}}
     scores = scores.model_copy(update={"metric_per_case": tuple(named)})
-    return Outcome(tmp_path, model_card("2d"), labels_of(2), description, scores), cases
+    return Outcome(tmp_path, model_card("2d"), labels_of(2), description, scores, plan()), cases
 
 
 def addresses(found):

@@ -61,7 +61,7 @@ def outcome_of(folder: Path, recipe, **selection) -> Outcome:
         *settings_of("postprocessing", recipe.postprocessing),
     )
     note(results / "model" / "model.json", "package")
-    return Outcome(results, card, labels_of(1), DESCRIPTION, summary([0.5], labels=labels_of(1)))
+    return Outcome(results, card, labels_of(1), DESCRIPTION, summary([0.5], labels=labels_of(1)), plan())
 
 
 def rows_of(outcome: Outcome, seed: int = 3) -> dict[str, str]:
@@ -117,6 +117,13 @@ def test_weights_and_an_edited_plan_are_named_without_their_folder(tmp_path):
     note(outcome.folder.parent / "plans" / "own" / "plans.json", "plan", "--edited", "/elsewhere/mine.json")
     words = shlex.split(rows_of(outcome)["to repeat it"])
     assert words[-3:] == ["training.epochs=7", "training.pretrained=weights.pt", "plan=mine.json"]
+
+
+def test_trainings_of_earlier_calls_with_more_configurations_are_left_out(tmp_path):
+    outcome = outcome_of(tmp_path, recipe_named("nnunet"))
+    before = rows_of(outcome)
+    note(outcome.folder / "models" / "2d" / "fold_0" / "model.pt", "train", "--settings", "training.epochs=9")
+    assert rows_of(outcome) == before
 
 
 def test_nothing_is_told_that_no_job_has_noted(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from report_samples import LABELS, NAN, model_card, summary
+from report_samples import LABELS, NAN, model_card, plan, summary
 from rich.console import Console
 
 from segflow.commands.outcome import Outcome
@@ -17,7 +17,8 @@ from segflow.reporting.data import StageTime
 def shown(scores, *operations, stages=()):
     card = model_card("2d+3d_fullres", *operations, dataset="Dataset001_[bold]")
     console = Console(file=io.StringIO(), width=80)
-    console.print(terminal_summary(Outcome(Path("results"), card, LABELS, {}, scores), stages))
+    outcome = Outcome(Path("results"), card, LABELS, {}, scores, plan())
+    console.print(terminal_summary(outcome, stages))
     return console.file.getvalue()
 
 

@@ -80,6 +80,13 @@ def test_trainings_at_work(shown, lines, expected, folder):
         assert shown(*lines, folder=folder) == [f"3d_fullres fold 0  {expected}"]
 
 
+def test_the_folder_of_logs_in_which_one_is(shown, tmp_path, monkeypatch, capsys):
+    shown(STEPS, epoch(2), DONE)
+    monkeypatch.chdir(tmp_path / "results/data/nnunet/logs/train")
+    assert main(["watch", "."]) == 0
+    assert "3d_fullres fold 0  finished" in capsys.readouterr().out
+
+
 def test_a_training_on_another_machine_is_at_work_as_long_as_it_writes(shown):
     (shown.work / "abc").mkdir(parents=True)
     (shown.work / "abc.lock").touch()

@@ -15,6 +15,7 @@ from segflow.commands.arguments import ExperimentFolder, ResultFile
 from segflow.commands.console import answers
 from segflow.commands.outcome import Outcome, read_outcome
 from segflow.contracts.errors import ConfigurationError
+from segflow.contracts.scores import CaseScores
 from segflow.images.formats import label_ending
 from segflow.reporting.figures import draw_comparison
 from segflow.reporting.table import csv_text
@@ -39,7 +40,7 @@ class _Group:
     def scores(self) -> dict[str, list[float]]:
         """Mean Dice of each case, in the order of `cases`."""
         return {
-            name: list(dict(sorted(_scored(outcome).items())).values())
+            name: [mean_dice(case) for case in _scored(outcome).values()]
             for name, outcome in self.outcomes.items()
         }
 
@@ -53,8 +54,9 @@ class _Group:
     @property
     def patients(self) -> list[str] | None:
         """Of the cases, if they are known to the first experiment."""
-        found = next(iter(self.outcomes.values())).summary.patients
-        return None if found is None else list(found.values())
+        scored = _scored(next(iter(self.outcomes.values()))).values()
+        found = [case.patient for case in scored if case.patient is not None]
+        return found if len(found) == len(scored) else None
 
 
 def compare(experiments: list[ExperimentFolder], *, output: ResultFile | None = None) -> None:
@@ -89,7 +91,7 @@ def _row(outcome: Outcome) -> dict[str, str | int | float]:
     card, summary = outcome.card, outcome.summary
     spread = pd.Series([mean_dice(case) for case in summary.metric_per_case]).std()
     return {
-        "dataset": outcome.folder.parent.name,
+        "dataset": outcome.of_dataset.name,
         "recipe": card.recipe,
         "best_model": card.selection.best.name,
         "cases": len(summary.metric_per_case),
@@ -103,7 +105,7 @@ def _row(outcome: Outcome) -> dict[str, str | int | float]:
 def _files(outcomes: Sequence[Outcome]) -> dict[str, str | bytes]:
     """Of the folder, by path."""
     groups = _groups(outcomes)
-    compared = [group for group in groups if len(group.outcomes) > 1]
+    compared = [group for group in groups if len(group.outcomes) > 1 and group.cases]
     files: dict[str, str | bytes] = {"notes.txt": "\n".join(_notes(groups)) + "\n"}
     if compared:
         tables = {"differences": _differences, "ranks": _ranks, "cases": _cases}
@@ -125,7 +127,7 @@ def _groups(outcomes: Sequence[Outcome]) -> list[_Group]:
     """Experiments by data set, classes and cases; a second one of the same recipe gets a number."""
     alike = defaultdict[tuple[Any, ...], dict[str, Outcome]](dict)
     for outcome in outcomes:
-        names = tuple(sorted(_scored(outcome)))
+        names = tuple(_scored(outcome))
         found = alike[outcome.card.dataset, outcome.labels.target_names, outcome.labels.targets, names]
         recipe, number = outcome.card.recipe, 1
         while recipe in found:
@@ -135,10 +137,11 @@ def _groups(outcomes: Sequence[Outcome]) -> list[_Group]:
     return [_Group(dataset, cases, found) for (dataset, *_, cases), found in alike.items()]
 
 
-def _scored(outcome: Outcome) -> dict[str, float]:
-    """Mean Dice of each case."""
+def _scored(outcome: Outcome) -> dict[str, CaseScores]:
+    """Cases by name, sorted by it."""
     ending = label_ending(str(outcome.description["file_ending"]))
-    return {case.file_name.removesuffix(ending): mean_dice(case) for case in outcome.summary.metric_per_case}
+    cases = {case.file_name.removesuffix(ending): case for case in outcome.summary.metric_per_case}
+    return dict(sorted(cases.items()))
 
 
 def _notes(groups: Sequence[_Group]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from segflow.contracts.artefacts import Provenance
 from segflow.contracts.errors import ConfigurationError, PlanError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.model import NetworkCard
-from segflow.contracts.plan import N_FOLDS, Plan, in_order
+from segflow.contracts.plan import N_FOLDS, in_order
 from segflow.contracts.reasons import PlanReasons
 from segflow.planning.plan import make_plan_with_reasons
 from segflow.recipes.inference import InferenceRecipe
@@ -64,8 +64,8 @@ def training_devices(outcome: Outcome) -> tuple[str, ...]:
     return tuple(sorted({made.device for _, made in _trainings(outcome)}))
 
 
-def plan_reasons(outcome: Outcome, plan: Plan, fingerprint: Fingerprint) -> PlanReasons | None:
-    """Why a plan is as it is, by making it again; None if that cannot be done, or it comes out otherwise."""
+def plan_reasons(outcome: Outcome, fingerprint: Fingerprint) -> PlanReasons | None:
+    """Why the plan is as it is, by making it again; None if that cannot be done, or it comes out otherwise."""
     noted = _plan_command(outcome)
     if not noted:
         return None
@@ -75,14 +75,16 @@ def plan_reasons(outcome: Outcome, plan: Plan, fingerprint: Fingerprint) -> Plan
         return None
     about = plan_input(outcome.folder / "model" / "dataset.json")
     made, reasons = make_plan_with_reasons(fingerprint, about, recipe)
-    same = made.configurations == {name: plan.configurations.get(name) for name in made.configurations}
+    same = made.configurations == {
+        name: outcome.plan.configurations.get(name) for name in made.configurations
+    }
     return reasons if same else None
 
 
 def _plan_command(outcome: Outcome) -> tuple[str, ...]:
     """What made the plan of the package; empty if that is not known."""
     packed = (outcome.folder / "model" / "plans.json").read_bytes()
-    for file in sorted((outcome.folder.parent / "plans").glob("*/plans.json")):
+    for file in sorted((outcome.of_dataset / "plans").glob("*/plans.json")):
         noted = read_provenance(file)
         if noted and file.read_bytes() == packed:
             return noted.command
@@ -169,8 +171,7 @@ def _after(command: Sequence[str], option: str) -> list[str]:
 
 def _trainings(outcome: Outcome) -> Iterator[tuple[str, Provenance]]:
     """Configuration and provenance of every network."""
-    for fold in outcome.card.folds:
-        for network in sorted((outcome.folder / "models").glob(f"*/fold_{fold}/model.pt")):
-            made = read_provenance(network)
-            if made is not None:
-                yield network.parts[-3], made
+    for network in outcome.of_trainings("model.pt"):
+        made = read_provenance(network)
+        if made is not None:
+            yield network.parts[-3], made

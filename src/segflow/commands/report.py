@@ -29,7 +29,6 @@ from segflow.fingerprint.consistency import dataset_warnings
 from segflow.images.dataset import read_dataset
 from segflow.images.formats import label_ending
 from segflow.nnunet.folds import read_folds
-from segflow.nnunet.plans import read_plan
 from segflow.reporting.data import FastScores, History, ReportData
 from segflow.reporting.files import report_files
 from segflow.reporting.forecast import compared
@@ -71,16 +70,15 @@ def report(
     outcome = read_outcome(results)
     source = read_dataset(dataset.parent)
     folder, card = outcome.folder, outcome.card
-    networks = [read_contract(NetworkCard, file) for file in _of_trainings(outcome, "card.json")]
-    plan = read_plan(folder / "model" / "plans.json")
+    networks = [read_contract(NetworkCard, file) for file in outcome.of_trainings("card.json")]
     fingerprint = read_contract(Fingerprint, folder / "model" / "dataset_fingerprint.json")
-    histories = tuple(_read_history(file) for file in _of_trainings(outcome, "training.csv"))
-    splits = folder.parent / "splits_final.json"
+    histories = tuple(_read_history(file) for file in outcome.of_trainings("training.csv"))
+    splits = outcome.of_dataset / "splits_final.json"
     qualified = cautions(
         outcome.summary,
         outcome.labels,
         networks=networks,
-        planned=plan.configurations,
+        planned=outcome.plan.configurations,
         folds=card.folds,
         n_folds=len(read_folds(splits)) if splits.exists() else 0,
     )
@@ -93,8 +91,8 @@ def report(
         channel_names=tuple(map(str, outcome.description["channel_names"].values())),
         file_ending=label_ending(str(outcome.description["file_ending"])),
         fingerprint=fingerprint,
-        plan=plan,
-        reasons=plan_reasons(outcome, plan, fingerprint),
+        plan=outcome.plan,
+        reasons=plan_reasons(outcome, fingerprint),
         trainings=training_recipes(outcome),
         devices=training_devices(outcome),
         trained={network.configuration.name: network.configuration for network in networks},
@@ -105,14 +103,14 @@ def report(
         },
         histories=histories,
         gallery=gallery,
-        stages=compared(stage_times(folder), _read_if_there(Forecast, folder / "forecast.json")),
+        stages=compared(stage_times(outcome), _read_if_there(Forecast, folder / "forecast.json")),
         provenance=provenance_rows(outcome, networks),
         fast=_fast(outcome),
         assessment=_read_if_there(Assessment, folder / "assessment.json"),
         folder=beside.name,
         files=pictures,
         warnings=(
-            *_warnings(check, results, source),
+            *_warnings(check, outcome.of_dataset, source),
             *qualified,
             *_diagnoses(histories, outcome.labels.target_names),
         ),
@@ -139,18 +137,12 @@ def _fast(outcome: Outcome) -> FastScores | None:
     return FastScores(folds[0], len(folds), len(names), *scores) if len(usual) == len(names) > 0 else None
 
 
-def _warnings(check: Sequence[Path], results: Path, dataset: Dataset) -> tuple[str, ...]:
+def _warnings(check: Sequence[Path], of_dataset: Path, dataset: Dataset) -> tuple[str, ...]:
     """Warnings of the check of any chunk, and those of all cases together; each once."""
-    files = check or sorted((results.parent / "check").glob("chunk_*.json"))
+    files = check or sorted((of_dataset / "check").glob("chunk_*.json"))
     said = [warning for file in files for warning in read_contract(CheckReport, file).warnings]
     common = dataset_warnings(dataset, checked_cases(files))
     return tuple(dict.fromkeys((*said, *common)))
-
-
-def _of_trainings(outcome: Outcome, name: str) -> list[Path]:
-    """A file of all trainings of the package's folds; others are of earlier calls."""
-    models = outcome.folder / "models"
-    return sorted(file for fold in outcome.card.folds for file in models.glob(f"*/fold_{fold}/{name}"))
 
 
 def _read_history(file: Path) -> History:

@@ -22,7 +22,7 @@ def summary(results: ExperimentFolder) -> None:
     Args:
         results: Folder of one recipe's results on one data set.
     """
-    answers.print(terminal_summary(outcome := read_outcome(results), stage_times(outcome.folder)))
+    answers.print(terminal_summary(outcome := read_outcome(results), stage_times(outcome)))
 
 
 def terminal_summary(outcome: Outcome, stages: Sequence[StageTime] = ()) -> Group:

@@ -76,6 +76,7 @@ def watch(folder: InputFolder, *, once: Annotated[bool, Parameter(negative="")] 
         folder: The results, of one or several experiments, or a folder of logs.
         once: Show them once, as is done where there is no terminal, instead of until Ctrl-C.
     """
+    folder = folder.absolute()  # for the folders above a log
     if once or not answers.is_terminal:
         answers.print(_table(folder))
         return
