@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from case_samples import configuration_of, preparation_of
 from report_samples import candidate
-from score_calls import read
+from score_calls import as_stacks, read
 from stage_calls import call, in_this_process
 
 from segflow.commands import assess, raw_cases
@@ -77,6 +77,14 @@ def words(folder, *others, workers=1):
 
 def found(folder):
     return json.loads((folder / "assessment.json").read_text())
+
+
+def test_no_lengths_are_measured_where_the_images_have_no_spacing(experiment):
+    """Though label maps that segflow writes always have one."""
+    as_stacks(experiment / "data", *experiment.glob("maps/*/fold_*"), experiment / "final")
+    assert (experiment / "final" / "phantom_000.json").exists()
+    call(*words(experiment))
+    assert {"dice", "hd95", "volume"} & set(found(experiment)["measures"]) == {"dice"}
 
 
 def test_the_same_numbers_as_evaluate(experiment):

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from score_calls import rows_of, summary_of, words
+from score_calls import as_stacks, rows_of, summary_of, words
 from stage_calls import call, in_this_process, without
 
 from segflow.commands import evaluate, raw_cases
@@ -46,6 +46,29 @@ def test_patients_are_noted_with_the_scores(folder, refused):
     assert "patients: phantom_000 finds no patient in the name of case phantom_001" in refused(
         *map(str, words(folder)), "--patients", "phantom_000"
     )
+
+
+def test_the_table_does_not_overwrite_the_summary(folder, refused):
+    asked = words(folder)
+    asked[asked.index("--output") + 1] = folder / "summary.csv"
+    said = refused(*asked)
+    assert "summary.csv is where the table would be; name summary.json" in said
+
+
+def test_stacks_whose_images_alone_have_a_spacing(folder):
+    """The labels have it as well, as in the check and in training."""
+    call(*words(folder, "--metrics", "assd"))
+    expected = [case["metrics"]["1"]["ASSD"] for case in summary_of(folder)["metric_per_case"]]
+    evaluate._dataset_labels.cache_clear()
+    for image in (folder / "data" / "imagesTr").glob("*.nii.gz"):
+        spacing = sitk.ReadImage(str(image)).GetSpacing()[::-1]
+        side = image.with_name(image.name.replace("_0000.nii.gz", ".json"))
+        side.write_text(json.dumps({"spacing": [2 * mm for mm in spacing]}))
+    as_stacks(folder / "data", folder / "predictions")
+    call(*words(folder, "--metrics", "assd"))
+    found = [case["metrics"]["1"]["ASSD"] for case in summary_of(folder)["metric_per_case"]]
+    assert found[0] > 0
+    assert found == pytest.approx([2 * mm for mm in expected], nan_ok=True)
 
 
 def change(file, new):

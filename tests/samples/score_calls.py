@@ -7,6 +7,9 @@ import json
 
 import numpy as np
 import SimpleITK as sitk
+import tifffile
+
+from segflow.images.cases import read_geometry, write_labels
 
 
 def write_like(file, array):
@@ -18,6 +21,20 @@ def write_like(file, array):
 
 def read(file):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+
+
+def as_stacks(data, *label_maps):
+    """Rewrite a data set as TIFF files without a spacing, and folders of label maps as segflow writes such."""
+    for file in sorted(data.glob("*Tr/*.nii.gz")):
+        tifffile.imwrite(str(file).replace(".nii.gz", ".tif"), read(file))
+        file.unlink()
+    description = json.loads((data / "dataset.json").read_text())
+    (data / "dataset.json").write_text(json.dumps(description | {"file_ending": ".tif"}))
+    for file in (file for folder in label_maps for file in sorted(folder.glob("*.nii.gz"))):
+        name = file.name.removesuffix(".nii.gz")
+        geometry = read_geometry(data / "imagesTr" / f"{name}_0000.tif", case=name)
+        write_labels(file.with_name(f"{name}.tif"), read(file), geometry)
+        file.unlink()
 
 
 def words(folder, *others):

@@ -52,6 +52,7 @@ class _Files:
 
     case: str
     fold: str
+    image: Path
     final: Path
     reference: Path
     configurations: dict[str, Path]
@@ -111,7 +112,7 @@ def assess(
         (where.shape, where.spacing_mm)
         for where in (read_geometry(one.final, case=one.case) for one in files)
     ]
-    physical = all(has_spacing(one.final) for one in files)
+    physical = all(has_spacing(one.image) for one in files)  # label maps of stacks always have a side file
     how = decide_measures(wanted, labels, grids, has_spacing=physical)
     unstored = (
         (_NO_PROBABILITIES,) if "calibration" in how.measures and files and not has_probabilities else ()
@@ -155,14 +156,14 @@ def _list_cases(
 ) -> list[_Files]:
     """The files of every case that is held out."""
     ending = label_ending(str(read_description(dataset)[0]["file_ending"]))
-    references = {case.identifier: case.label for case in read_dataset(dataset.parent).cases}
+    cases = {case.identifier: case for case in read_dataset(dataset.parent).cases}
     last = {file.name: file for file in list_label_maps([final], ending)}
     single = [one.name for one in chosen.candidates if len(one.configurations) == 1]
     found = []
     for fold in folds:
         for file in list_label_maps([predictions / chosen.best.name / f"fold_{fold}"], ending):
             case = nfc(file.name.removesuffix(ending))
-            reference = references.get(case)
+            reference = cases[case].label if case in cases else None
             maps = {name: predictions / name / f"fold_{fold}" / file.name for name in single}
             needed = (last.get(file.name), reference, *maps.values())
             if reference is None or not all(path and path.exists() for path in needed):
@@ -173,7 +174,8 @@ def _list_cases(
                 predictions / name / f"fold_{fold}" / "probabilities" for name in chosen.best.configurations
             ]
             npz = tuple(folder / f"{file.name.removesuffix(ending)}.npz" for folder in stored)
-            found.append(_Files(case, str(fold), last[file.name], reference, maps, npz))
+            image = cases[case].images[0]
+            found.append(_Files(case, str(fold), image, last[file.name], reference, maps, npz))
     return sorted(found, key=lambda one: one.case)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segflow.commands.arguments import DatasetFile, InputFile, ResultFile
-from segflow.commands.score_table import write_scores
+from segflow.commands.score_table import scores_file, write_scores
 from segflow.contracts.scores import Summary
 from segflow.evaluation.scores import merge_folds
 from segflow.images.dataset import read_description
@@ -23,5 +23,5 @@ def crossvalidate(*, summaries: list[InputFile], dataset: DatasetFile, output: R
     _, labels = read_description(dataset)
     folds = [read_contract(Summary, file) for file in summaries]
     summary = merge_folds(folds, labels)
-    write_scores(output.with_suffix(".csv"), summary, labels)
+    write_scores(scores_file(output), summary, labels)
     write_text(output, summary.to_json())

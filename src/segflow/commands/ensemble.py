@@ -10,7 +10,7 @@ from segflow.contracts.errors import PredictionError
 from segflow.contracts.plan import FoldName, fold_of
 from segflow.images.cases import write_labels
 from segflow.images.dataset import read_description
-from segflow.images.formats import label_ending
+from segflow.images.formats import companions, label_ending
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_preparation
 from segflow.prediction.averaging import averaged_label_map
@@ -58,7 +58,7 @@ def ensemble(
         slabs = list(map(probability_slabs, probabilities(case)))
         file = output / f"{case}{label_ending(description['file_ending'])}"
         write_labels(file, averaged_label_map(slabs, record, prepared_as, labels), record.geometry)
-        return [file]
+        return [file, *companions(file)]
 
     common = key_of(call.code, prepared_as.to_json(), repr(labels))
     held_out = fold_of(read_folds(folds), fold).val

@@ -12,7 +12,7 @@ from typing import Literal
 from segflow.commands.arguments import CORES, Call, DatasetFile, InputFolder, ResultFile, Workers
 from segflow.commands.console import console
 from segflow.commands.raw_cases import MAX_ERRORS_SHOWN, first_of, for_each_noted, warn
-from segflow.commands.score_table import score_table, write_scores
+from segflow.commands.score_table import score_table, scores_file, write_scores
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import Geometry
 from segflow.contracts.codec import Contract
@@ -24,7 +24,7 @@ from segflow.evaluation.beyond_dice import FURTHER_METRICS, Measuring, further_m
 from segflow.evaluation.scores import score_case, summarise
 from segflow.images.cases import check_label_values, compare_geometry, read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
-from segflow.images.formats import label_ending, spelled
+from segflow.images.formats import has_spacing, label_ending, spelled
 from segflow.images.patients import read_patients
 from segflow.metrics.overlap import target_key
 from segflow.storage.files import digest_of, key_of, write_text
@@ -99,7 +99,7 @@ def evaluate(
         call: The call.
 
     Raises:
-        ConfigurationError: A tolerance that is not a length.
+        ConfigurationError: A tolerance that is not a length, or the output is named .csv.
         PredictionError: There is no label map, or two are of the same name.
         DatasetError: A label map has no reference, or a reference no label map; a pair differs in shape or spacing, or
             holds values that dataset.json does not name. Up to ten faults are listed.
@@ -108,6 +108,7 @@ def evaluate(
     """
     if not 0 <= tolerance_mm < math.inf:
         raise ConfigurationError(f"--tolerance-mm must be 0 or more, found {tolerance_mm}")
+    scores_file(output)
     how = Scoring(
         dataset=dataset,
         references=references,
@@ -151,7 +152,7 @@ def score_candidates(
         for output, some in pairs.items():
             cases = _with_patients([scores[pair] for pair in some], how, ending)
             summary = summarise(cases, labels, nsd_tolerance_mm=tolerance)
-            write_scores(output.with_suffix(".csv"), summary, labels)
+            write_scores(scores_file(output), summary, labels)
             write_text(output, summary.to_json())
             if show:
                 console.print(score_table(summary, labels, how.metrics))
@@ -235,6 +236,8 @@ def _score(group: _Group, *, labels: Labels, asked: tuple[tuple[str, ...], float
     warnings: list[str] = []
     for prediction in predictions:
         found, where = _read(prediction, labels)
+        if not has_spacing(file):
+            geometry = geometry.model_copy(update={"spacing_mm": where.spacing_mm})
         warnings += compare_geometry(prediction, where, file, geometry, prediction.name)
         names = {"prediction_file": str(prediction), "reference_file": str(file)}
         score = score_case(found, reference, labels, **names)

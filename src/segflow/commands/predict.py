@@ -38,8 +38,8 @@ from segflow.images.case_files import Inputs
 from segflow.images.cases import read_case, write_labels
 from segflow.images.dicom.concepts import Origin, read_codes
 from segflow.images.dicom.studies import find_images
-from segflow.images.dicom.writing import LabelFormat, write_dicom
-from segflow.images.formats import DICOM, digest_of_image, format_of, has_orientation
+from segflow.images.dicom.writing import LabelFormat, check_holds, write_dicom
+from segflow.images.formats import DICOM, companions, digest_of_image, format_of, has_orientation
 from segflow.images.image_files import write_image
 from segflow.metrics.measure import measure
 from segflow.prediction.threads import read_compute_write
@@ -152,7 +152,8 @@ class _Job:
             write_json(files["statistics"], [row.model_dump(mode="json") for row in rows])
         if item.image is not None and "preview" in self.wanted:
             _draw(files["preview"], item, item.image, found, labels)
-        noted = (file, *files.values(), *(images if _IMAGES in self.wanted else ()))
+        beside = companions(file) if self.format == "image" else ()
+        noted = (file, *beside, *files.values(), *(images if _IMAGES in self.wanted else ()))
         made = self.journal.note(case.identifier, item.key, files=noted)
         return PredictedCase(key=item.key, files=made.files)
 
@@ -242,7 +243,7 @@ def predict(
     )
     inputs = _shard_of(find_images(input, predictor.ending, predictor.channels, series=series or ()), *shard)
     outputs = Outputs.at(output, inputs, shard, "" if format == "image" else DICOM)
-    _check_format(format, inputs)
+    _check_format(format, inputs, predictor.labels)
     report = outputs.of_call("prediction", ".json")
     unfinished = report.with_name(f"{report.stem}.unfinished")
     wanted = _wanted(
@@ -308,13 +309,14 @@ def _wanted(
     return [kind for kind, is_asked in zip(_WANTED, asked, strict=True) if is_asked]
 
 
-def _check_format(wanted: str, inputs: Inputs) -> None:
-    """Refuse objects of a study for images that belong to none."""
+def _check_format(wanted: LabelFormat, inputs: Inputs, labels: Labels) -> None:
+    """Refuse objects of a study for images that belong to none, and one that cannot hold what is predicted."""
     other = next((c.images[0] for c in inputs.cases.values() if format_of(c.images[0]) != DICOM), None)
     if wanted != "image" and other is not None:
         raise ConfigurationError(
             f"--format {wanted}: {other} is no DICOM image, and the result would belong to no study; leave out --format"
         )
+    check_holds(wanted, labels)
 
 
 def _origin(predictor: Predictor, model: Path) -> Origin:

@@ -24,7 +24,7 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.plan import FoldName, Preparation, fold_of
 from segflow.images.cases import write_labels
 from segflow.images.dataset import read_description
-from segflow.images.formats import label_ending
+from segflow.images.formats import companions, label_ending
 from segflow.nnunet.folds import read_folds
 from segflow.nnunet.parts import read_preparation
 from segflow.prediction.restore import label_map
@@ -62,14 +62,14 @@ class _Job:
         if not self.save_probabilities:
             found = label_map(stream, record, threads=self.threads)
             write_labels(file, found, record.geometry)
-            return [file]
+            return [file, *companions(file)]
         probabilities = self.output / "probabilities" / f"{identifier}.npz"
         with write_probabilities(
             probabilities, record, self.preparation, n_outputs=self.labels.n_outputs
         ) as keep:
             found = label_map(stream, record, threads=self.threads, keep=keep)
         write_labels(file, found, record.geometry)
-        return [file, probabilities]
+        return [file, *companions(file), probabilities]
 
 
 def predict_fold(

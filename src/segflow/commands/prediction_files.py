@@ -117,12 +117,12 @@ class Outputs:
         return file.with_name(f"{file.name[: -len(ending_of(file))]}.{name}")
 
     def known(self) -> dict[str, Entry]:
-        """What earlier calls have made, whatever their shards."""
+        """What earlier calls have made, whatever their shards; of a case the latest."""
         files = {self.of_call("prediction", ".json")}
         if self.single is None:
             files |= {self.folder / "prediction.json", *self.folder.glob("prediction_*_of_*.json")}
         known: dict[str, Entry] = {}
-        for file in sorted(file for file in files if file.exists()):
+        for file in sorted(filter(Path.exists, files), key=lambda file: file.stat().st_mtime_ns):
             cases = read_contract(Prediction, file, error=PredictionError).cases
             known |= {name: Entry(key=case.key, files=case.files) for name, case in cases.items()}
         return known

@@ -13,12 +13,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import Metrics, Summary
 from segflow.metrics.overlap import target_key
 from segflow.storage.files import cell_text, write_text
 
-__all__ = ["score_table", "write_scores"]
+__all__ = ["score_table", "scores_file", "write_scores"]
 
 _HEADINGS = {
     "dice": "Dice",
@@ -62,6 +63,18 @@ def score_table(summary: Summary, labels: Labels, metrics: Sequence[str]) -> Gro
         "mean", *(_number(getattr(summary.foreground_mean, name)) for name in metrics), style="bold"
     )
     return Group(Text(title, style="italic"), table)
+
+
+def scores_file(summary: Path) -> Path:
+    """The CSV file that lies beside a summary.json.
+
+    Raises:
+        ConfigurationError: They would be one file.
+    """
+    table = summary.with_suffix(".csv")
+    if table == summary:
+        raise ConfigurationError(f"--output: {summary} is where the table would be; name {summary.stem}.json")
+    return table
 
 
 def write_scores(path: Path, summary: Summary, labels: Labels) -> None:
