@@ -46,6 +46,22 @@ def test_exported(package, exported):
     assert plan.configurations["2d"] != read_plan(package / "plans.json").configurations["2d"]
 
 
+def test_networks_of_nnunet_are_not_overwritten(package, exported, refused):
+    checkpoint = exported / "fold_0" / "checkpoint_final.pth"
+    checkpoint.write_bytes(b"days of training")
+    said = refused("export", "nnunet", package, "--output", exported.parent)
+    assert f"{exported} is there already, perhaps with networks that nnU-Net has trained" in said
+    assert checkpoint.read_bytes() == b"days of training"
+
+
+def test_one_of_several_packages_is_to_be_named(package, tmp_path, refused):
+    for name in ("one", "two"):
+        shutil.copytree(package, tmp_path / "results" / name / "model")
+    said = refused("import-model", tmp_path / "results", "--output", tmp_path / "back")
+    assert f"name one of {tmp_path / 'results/one/model'}, {tmp_path / 'results/two/model'}" in said
+    assert not (tmp_path / "back").exists()
+
+
 def test_and_back(package, exported, tmp_path):
     call("import-model", exported, "--output", tmp_path / "back")
     images = package.parent / "data" / "imagesTr"
@@ -158,7 +174,7 @@ def test_a_zip_that_is_none(zipped, tmp_path, refused):
 
 def test_packages_of_segflow_are_imported_one_at_a_time(package, tmp_path, refused):
     said = refused("import-model", package, package, "--output", tmp_path / "back")
-    assert "name one at a time" in said
+    assert f"name one of {package}, {package}" in said
 
 
 def test_a_zip_without_one_of_its_checkpoints(zipped, tmp_path, refused):

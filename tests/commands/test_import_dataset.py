@@ -178,6 +178,7 @@ def test_a_table(table, tmp_path):
         ({"label": ["files/case 0.nii.gz"] * 6}, "line 3: there are two cases case 0"),
         ({"image_CT": ["files/none.nii.gz"] * 6}, "case case 0: .*none.nii.gz does not exist"),
         ({"fold": ["first"] * 6}, r"line 2: fold must be a number from 0, found 'first'"),
+        ({"fold": [-1] * 6}, r"line 2: fold must be a number from 0, found '-1'"),
         ({"fold": [0, 0, 0, 2, 2, 2]}, "column fold: fold 1 has no training or no held-out cases"),
         (
             {"patient": list("aabbcc"), "fold": [0, 1, 1, 0, 2, 2]},

@@ -26,6 +26,15 @@ def model(folder):
     return package_of(folder, "2d", "3d_fullres")
 
 
+def test_networks_of_an_earlier_choice_do_not_stay(tmp_path):
+    left = tmp_path / "model" / "3d_fullres" / "fold_0.safetensors"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    model = package_of(tmp_path, "2d")
+    assert [file.name for file in model.glob("*/*")] == ["fold_0.safetensors"]
+    assert not left.exists()
+
+
 @pytest.fixture
 def predict(folder):
     """Labels one image; the bytes of its label map."""

@@ -284,6 +284,14 @@ def test_concepts_are_found_by_name(name, meaning, category):
     assert (found.meaning, found_category.meaning) == (meaning, category)
 
 
+def test_long_names_that_begin_alike_have_a_code_each():
+    names = ("gluteus_maximus_left", "gluteus_maximus_right", "short")
+    codes = [concept_of(name, {})[1].value for name in names]
+    assert len({*codes}) == 3
+    assert codes[2] == "short"
+    assert max(map(len, codes)) == 16
+
+
 def test_regions_are_segments_that_overlap(tmp_path):
     files = write_series(tmp_path / "s", volume_of_labels())
     _, geometry = read_one(files[0])

@@ -85,6 +85,21 @@ def test_a_training_that_another_process_is_at_is_not_done_twice(ready):
     assert (ready / "shared" / "model.pt").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_training_whose_process_is_killed_is_done_by_the_one_that_waits(ready):
+    """Though weights of another call are there."""
+    (ready / "killed").mkdir()
+    for name in ("model.pt", "training.csv"):
+        (ready / "killed" / name).write_bytes(b"old")
+    first = start_training(ready, "killed", ready / "third.log", "200 steps")
+    second = start_training(ready, "killed", ready / "fourth.log", "another process is at it")
+    first.kill()
+    first.wait(timeout=60)
+    assert second.wait(timeout=120) == 0
+    assert (ready / "killed" / "model.pt").read_bytes() != b"old"
+
+
 SMALLER_CARD = "plan for a smaller card with planning.gpu_memory_gb (smaller patch and batch)"
 
 

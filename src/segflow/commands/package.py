@@ -56,7 +56,8 @@ def package(
     stages = _previous_stages(planned, chosen)
     folder = output.parent
     output.unlink(missing_ok=True)
-    for left in (*folder.glob("*/fold_*.pt"), folder / "model.json.provenance"):  # of an earlier version
+    earlier = (*folder.glob("*/fold_*.*"), folder / "model.json.provenance")  # of another choice or version
+    for left in earlier:
         left.unlink(missing_ok=True)
     files = [folder / "dataset.json"]
     copy_description(dataset, folder / "dataset.json")

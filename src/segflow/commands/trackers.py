@@ -33,9 +33,9 @@ def require_tracker(name: TrackerName) -> Any:
     """
     try:
         if name == "tensorboard":
-            from torch.utils import tensorboard
+            import torch.utils.tensorboard
 
-            return tensorboard
+            return torch.utils.tensorboard
         if name == "mlflow":
             import mlflow
 

@@ -145,10 +145,10 @@ def train(
         table=partial(_write_table, history, labels),
         trackers=trackers or (),
     )
-    waited: list[str] = []
+    waited: list[int] = []
     unfinished = work / key_of(*job.parts.values(), job.device, *digests.values(), call.code)[:16]
-    with unfinished_folder(unfinished, on_wait=lambda: _say_waiting(waited, what)) as folder:
-        if waited and output.exists() and history.exists():
+    with unfinished_folder(unfinished, on_wait=lambda: _say_waiting(waited, what, output)) as folder:
+        if waited and _written(output) not in {0, *waited}:
             logger.info("another process, perhaps left by a workflow that was killed, has done this training")
             return
         _remove_left(output, call)
@@ -223,9 +223,14 @@ def _remedy(job: TrainingJob) -> str:
     return ", or ".join(remedies)
 
 
-def _say_waiting(waited: list[str], what: str) -> None:
-    waited.append(what)
+def _say_waiting(waited: list[int], what: str, output: Path) -> None:
+    waited.append(_written(output))
     logger.warning("%s: another process is at it; waiting for it to end", what)
+
+
+def _written(file: Path) -> int:
+    """When, in nanoseconds; 0 if it is not there."""
+    return file.stat().st_mtime_ns if file.exists() else 0
 
 
 def _shared_among(device: str, gpus: int) -> tuple[str, ...]:

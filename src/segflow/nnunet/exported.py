@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 from zipfile import ZipFile, ZipInfo
 
+from segflow.contracts.errors import PredictionError
 from segflow.nnunet.checkpoints import NNUNET_TRAINER, save_nnunet_checkpoint
 from segflow.nnunet.plans import read_plan, write_plan
 from segflow.recipes.inference import InferenceRecipe
@@ -51,7 +52,7 @@ def export_package(package: Path, output: Path) -> tuple[Path, ...]:
         The folders, one per configuration, such as nnUNetTrainer__nnUNetPlans__2d.
 
     Raises:
-        PredictionError: A file of the package is missing or cannot be understood.
+        PredictionError: A file of the package is missing or cannot be understood, or one of the folders is there.
         PlanError: Its plan cannot be understood.
     """
     card = read_card(package)
@@ -61,6 +62,11 @@ def export_package(package: Path, output: Path) -> tuple[Path, ...]:
     plan = read_plan(package / "plans.json")
     plan = plan.model_copy(update={"configurations": plan.configurations | trained})
     folders = tuple(output / f"{NNUNET_TRAINER}__{plan.plans_name}__{name}" for name in weights)
+    there = next(filter(Path.exists, folders), None)
+    if there is not None:
+        raise PredictionError(
+            f"{there} is there already, perhaps with networks that nnU-Net has trained; name another folder, or move it"
+        )
     for files, folder in zip(weights.values(), folders, strict=True):
         write_plan(folder / "plans.json", plan)
         copied(package, folder, ("dataset.json", FINGERPRINT))

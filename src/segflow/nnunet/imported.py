@@ -98,8 +98,11 @@ def import_model(sources: Sequence[Path], package: Path, wanted: Wanted) -> None
                 for one in _results(source, folder, wanted)
             ]
             _import_results(found, package, wanted)
-        elif len(folders) > 1:
-            raise PredictionError("a package of segflow is imported by itself; name one at a time")
+        elif len(folders) > 1 or len(own) > 1:
+            there = sources if len(folders) > 1 else [file.parent for file in own]
+            raise PredictionError(
+                f"a package of segflow is imported by itself; name one of {', '.join(map(str, there))}"
+            )
         else:
             _import_own(own[0].parent, package)
 
