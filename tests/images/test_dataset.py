@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 from image_samples import FILES
@@ -271,7 +273,9 @@ def test_plain_names_of_images_with_one_channel(names, channels, found, make):
             find_inputs([folder], ".nii.gz", channels)
         return
     inputs = find_inputs([folder], ".nii.gz", channels)
-    assert (list(inputs.cases), inputs.faults) == (found, {})
+    assert list(inputs.cases) == found
+    assert list(inputs.faults) == [name for name in names if name.removesuffix("_0000") not in found]
+    assert all("has no channel number; name it" in fault for fault in inputs.faults.values())
     if "b_2021" in found:
         files = [folder / f"{name}.nii.gz" for name in names]
         assert find_inputs(files, ".nii.gz", channels) == inputs
@@ -280,6 +284,18 @@ def test_plain_names_of_images_with_one_channel(names, channels, found, make):
 def test_stray_labels(make):
     folder = make(files=(*FILES, "labelsTr/c"))
     assert stray_labels(read_dataset(folder)) == (folder / "labelsTr" / "c.nii.gz",)
+
+
+def test_a_listed_label_is_none_that_strays(make, monkeypatch):
+    """Whether the folder or the list is relative."""
+    folder = make()
+    listed = {"a": {"images": [str(folder / f"imagesTr/a_000{n}.nii.gz") for n in (0, 1)]}}
+    listed["a"]["label"] = str(folder / "labelsTr/a.nii.gz")
+    description = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(description | {"dataset": listed, "numTraining": 1}))
+    monkeypatch.chdir(folder.parent)
+    found = read_dataset(Path(folder.name))
+    assert [file.name for file in stray_labels(found)] == ["b.nii.gz"]
 
 
 def test_files_are_listed_without_a_check(make):

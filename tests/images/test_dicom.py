@@ -288,6 +288,14 @@ def test_series_are_listed_and_chosen(tmp_path):
         find_images([tmp_path], ".nii.gz", 2, series=["5"])
 
 
+def test_several_volumes_of_one_series_are_named_by_their_files(tmp_path):
+    files = [multiframe(tmp_path / name, volume_of_labels()) for name in "ab"]
+    changed(files[1], SeriesInstanceUID=pydicom.dcmread(files[0]).SeriesInstanceUID)
+    with pytest.raises(DatasetError, match=r"has 2 files with a volume each; name one of them") as refused:
+        find_images([tmp_path], ".nii.gz", 1, series=["9"])
+    assert {line.strip() for line in str(refused.value).splitlines()[1:]} == {*map(str, files)}
+
+
 def test_a_series_in_two_folders(tmp_path):
     files = write_series(tmp_path / "a", volume_of_labels())
     (tmp_path / "b").mkdir()

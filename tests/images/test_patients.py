@@ -29,12 +29,19 @@ def test_a_file_given_or_of_the_data_set(tmp_path):
     assert (patients_file(tmp_path, None), patients_file(tmp_path, str(other))) == (own, other)
 
 
+def test_a_table_whose_rows_are_numbered_in_a_column_without_a_name(tmp_path):
+    rows = [f"{number},{case},{owner}" for number, (case, owner) in enumerate(OWNERS.items())]
+    (tmp_path / "patients.csv").write_text("\n".join([",case,patient", *rows]))
+    assert read_patients(tmp_path, None, CASES) == OWNERS
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "patients.csv does not exist"),
         ("", "patients.csv cannot be read as a table"),
         ("case;patient\nP01_a;1\n", "patients.csv needs the columns case, patient; found case;patient"),
+        ("case,patient\nP01_a,1,2\n", "line 2: it has more cells than the first line has names"),
         ("case,patient\nP01_a,1\nP01_a,2\n", "patients.csv: case P01_a is of two patients, 1 and 2"),
         ("case,patient\nP01_a,1\nP01_b,\nP02_a,2\n", "patients.csv: case P01_b has no patient"),
         ("case,patient\nP01_a,1\nP01_b,1\n", "patients.csv: case P02_a has no patient; add a row for it"),

@@ -49,5 +49,5 @@ def test_ct_of_a_constant_data_set():
 
 @pytest.mark.parametrize("values", [[0, 256], [-1, 255]])
 def test_rgb_out_of_range(values):
-    with pytest.raises(DatasetError, match=r"must be within 0\.\.255, so rename the channel"):
+    with pytest.raises(DatasetError, match=r"rgb_to_0_1 has values from .*; they must be within 0\.\.255"):
         one_channel(values, "rgb_0_1")

@@ -9,7 +9,7 @@ import pytest
 from case_samples import CLASSES, INTENSITIES, configuration_of, preparation_of, raw_case
 from skimage.transform import resize
 
-from segflow.contracts.errors import MemoryShortageError
+from segflow.contracts.errors import DatasetError, MemoryShortageError
 from segflow.contracts.labels import Labels
 from segflow.preprocessing.prepare import prepare_case, prepare_labels, target_grid
 from segflow.processes import memory
@@ -102,6 +102,11 @@ def test_normalised_before_resampled():
     assert found.image.dtype == np.float32
     np.testing.assert_allclose(found.image[0], expected, atol=2e-5)
     assert abs(float(found.image.mean())) > 1e-6  # normalised after it, the mean would be 0
+
+
+def test_values_that_a_normalisation_does_not_take_are_those_of_a_case():
+    with pytest.raises(DatasetError, match=r"case .*: a channel that is normalised as rgb_to_0_1 has values"):
+        prepared(raw_case(300 * body()), configuration_of(normalization=("rgb_0_1",)))
 
 
 def test_cropped_before_normalised():

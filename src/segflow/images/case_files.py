@@ -51,7 +51,8 @@ def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
     if missing is not None:
         raise DatasetError(f"{missing} does not exist")
     given = _visible_files(folders[0], ending) if folders else paths
-    if given and channels == 1 and all(split_name(file)[1] != 0 for file in given):
+    is_plain = channels == 1 and all(split_name(file)[1] != 0 for file in given)
+    if given and is_plain:
         found = _group_by_case(given, is_plain=True)
     else:
         found = files_by_case(folders[0], ending) if folders else _group_by_case(given)
@@ -61,6 +62,10 @@ def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
             cases[name] = Case(name, channel_files(name, files, channels), None)
         except DatasetError as problem:
             faults[name] = str(problem)
+    unnumbered = [file for file in given if split_name(file)[1] is None] if folders and not is_plain else []
+    for file in unnumbered:
+        name = split_name(file)[0]
+        faults.setdefault(name, f"case {name}: {file} has no channel number; name it {name}_0000{ending}")
     return Inputs(cases, faults)
 
 

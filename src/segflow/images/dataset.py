@@ -132,9 +132,9 @@ def _declared_cases(given: Any, file: Path) -> tuple[int, list[str]]:
 def stray_labels(dataset: Dataset) -> tuple[Path, ...]:
     """Label files that belong to no case, sorted."""
     folder = dataset.folder / "labelsTr"
-    known = {case.label for case in dataset.cases}
+    known = {os.path.abspath(case.label) for case in dataset.cases if case.label is not None}  # noqa: PTH100
     files = sorted(folder.glob(f"[!.]*{label_ending(dataset.file_ending)}")) if folder.is_dir() else []
-    return tuple(file for file in files if file not in known)
+    return tuple(file for file in files if os.path.abspath(file) not in known)  # noqa: PTH100
 
 
 def check_reader(name: object, where: str) -> None:

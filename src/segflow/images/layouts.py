@@ -231,14 +231,15 @@ def read_table(file: Path) -> Layout:
             raise DatasetError(
                 f"{file}, line {number}: there are two cases {name}; name them in a column case"
             )
-        fold = row.get("fold") or None
-        if fold is not None and whole_number(fold) is None:
-            raise DatasetError(f"{file}, line {number}: fold must be a number from 0, found {fold!r}")
+        text = row.get("fold") or None
+        fold = whole_number(text)
+        if text is not None and (fold is None or fold < 0):
+            raise DatasetError(f"{file}, line {number}: fold must be a number from 0, found {text!r}")
         cases[name] = FoundCase(
             tuple(_existing(file.parent / row[column], name) for column in columns),
             _existing(label, name),
             patient=row.get("patient") or None,
-            fold=None if fold is None else whole_number(fold),
+            fold=fold,
         )
     channels = tuple(column.removeprefix(_IMAGE_COLUMN) for column in columns)
     return Layout(channels, labels_in(one.label for one in cases.values()), cases)

@@ -73,7 +73,7 @@ def read_rows(file: Path, separator: str, needed: Sequence[str]) -> tuple[list[s
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, delimiter=separator, restkey="", restval="", strict=True)
+            reader = csv.DictReader(stream, delimiter=separator, restval="", strict=True)
             columns, rows = list(reader.fieldnames or ()), list(reader)
     except FileNotFoundError:
         raise DatasetError(f"{file} does not exist") from None
@@ -83,7 +83,7 @@ def read_rows(file: Path, separator: str, needed: Sequence[str]) -> tuple[list[s
         raise DatasetError(f"{file} cannot be read as a table: it is empty")
     if not set(needed) <= set(columns):
         raise DatasetError(f"{file} needs the columns {', '.join(needed)}; found {', '.join(columns)}")
-    longer = next((number for number, row in enumerate(rows, start=2) if "" in row), None)
+    longer = next((number for number, row in enumerate(rows, start=2) if None in row), None)
     if longer is not None:
         raise DatasetError(f"{file}, line {longer}: it has more cells than the first line has names")
     return columns, rows

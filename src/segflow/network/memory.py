@@ -36,7 +36,7 @@ def fits_in_memory(what: str, *, device: str, remedy: str, error: type[SegflowEr
     """Say what to do when the block runs out of memory; other errors pass through.
 
     Args:
-        what: The work of the block: "training 3d_fullres (patch 128 x 128 x 128, batch 2)".
+        what: The work of the block: "train 3d_fullres fold 0 (patch 128 x 128 x 128, batch 2)".
         device: "cpu", "cuda" or "cuda:0".
         remedy: What to do.
         error: Raised when memory ran out.

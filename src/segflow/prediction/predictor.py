@@ -22,7 +22,7 @@ from segflow.contracts.labels import Labels
 from segflow.contracts.model import ModelCard, NetworkCard
 from segflow.contracts.plan import FoldName, Plan, Preparation
 from segflow.images.dataset import read_description
-from segflow.images.formats import FLAT_SPACING
+from segflow.images.formats import file_geometry
 from segflow.network.device import choose_device
 from segflow.nnunet.plans import read_plan
 from segflow.prediction.averaging import averaged_label_map
@@ -340,27 +340,15 @@ def _raw_array(array: NDArray[Any], spacing_mm: Sequence[float]) -> RawCase:
         )
     if len(spacing) == 2:
         image = image[:, None]
-    return _raw("array", image, _geometry(image.shape[1:], spacing))
+    n = len(spacing)
+    where = file_geometry(image.shape[:0:-1], spacing[::-1], (0.0,) * n, np.eye(n).ravel().tolist())
+    return _raw("array", image, where)
 
 
 def _raw(name: str, voxels: NDArray[Any], geometry: Geometry) -> RawCase:
     if np.iscomplexobj(voxels) or not np.isfinite(voxels).all():
         raise PredictionError(f"the {name} holds complex, NaN or infinite values; replace them by numbers")
     return RawCase(name, voxels.astype(np.float32), None, geometry)
-
-
-def _geometry(shape: Sequence[int], spacing: tuple[float, ...]) -> Geometry:
-    """As if it were read from a file with this spacing."""
-    z, y, x = shape
-    z_mm, y_mm, x_mm = spacing if len(spacing) == 3 else (FLAT_SPACING * max(spacing), *spacing)
-    return Geometry(
-        shape=(z, y, x),
-        spacing_mm=(z_mm, y_mm, x_mm),
-        file_dimensions=len(spacing),
-        file_spacing_mm=spacing[::-1],
-        origin_mm=(0.0,) * len(spacing),
-        direction=tuple(np.eye(len(spacing)).ravel().tolist()),
-    )
 
 
 def _check_configurations(plan: Plan, names: Sequence[str], folder: Path) -> None:

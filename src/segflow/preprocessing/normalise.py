@@ -81,7 +81,8 @@ def _ct(channel: NDArray[np.float32], intensities: IntensityProperties) -> NDArr
 def _rgb(channel: NDArray[np.float32]) -> NDArray[np.float32]:
     if channel.min() < 0 or channel.max() > RGB_MAX:
         raise DatasetError(
-            f"a channel named rgb_to_0_1 has values from {channel.min():g} to {channel.max():g}; they must "
-            "be within 0..255, so rename the channel in dataset.json or rescale the image"
+            f"a channel that is normalised as rgb_to_0_1 has values from {channel.min():g} to {channel.max():g}; they "
+            "must be within 0..255, so rescale the image, or choose another normalisation by the channel's name in "
+            "dataset.json or planning.normalization"
         )
     return channel / np.float32(RGB_MAX)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from segflow.contracts.arrays import Image, LabelMap, Mask, Shape3, Voxels, lengths_text
 from segflow.contracts.case import CaseRecord, PreparedCase, RawCase
+from segflow.contracts.errors import DatasetError
 from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.plan import Preparation
 from segflow.preprocessing.normalise import normalise
@@ -86,6 +87,7 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels, *, copi
 
     Raises:
         MemoryShortageError: What is prepared would be larger than the memory.
+        DatasetError: Values that a scheme of normalisation does not take.
 
     Source: method.md section 9.1; section 26 for the other order.
     """
@@ -116,9 +118,13 @@ def prepare_case(raw: RawCase, preparation: Preparation, labels: Labels, *, copi
         spacing_mm=spacing_mm,
         shape=shape,
     )
+    try:
+        prepared = _prepare_image(crop(image, box), mask, preparation, shape, axis)
+    except DatasetError as problem:
+        raise DatasetError(f"case {raw.identifier}: {problem}") from None
     return PreparedCase(
         record=record,
-        image=_prepare_image(crop(image, box), mask, preparation, shape, axis),
+        image=prepared,
         labels=label_map,
         locations={} if label_map is None else target_locations(label_map, labels),
     )

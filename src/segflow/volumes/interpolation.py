@@ -103,7 +103,6 @@ def nearest_index(size: int, new_size: int) -> NDArray[np.intp]:
     return index
 
 
-@lru_cache(maxsize=_KEPT)
 def _matrix(size: int, new_size: int, order: int) -> NDArray[np.float64]:
     """(new_size, size): column j is the resized unit impulse at j."""
     if size == new_size:

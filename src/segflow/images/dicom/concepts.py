@@ -8,6 +8,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,7 +80,9 @@ def concept_of(name: str, codes: Mapping[str, tuple[str, str, str]]) -> tuple[An
         concepts = getattr(known, group)
         if keyword.isidentifier() and keyword in concepts.dir():
             return category, getattr(concepts, keyword)
-    return known.SCT.Tissue, pydicom.sr.coding.Code(name[:_VALUE_LETTERS], _OWN_SCHEME, name[:64])
+    half = _VALUE_LETTERS // 2
+    value = name if len(name) <= _VALUE_LETTERS else name[:half] + sha256(name.encode()).hexdigest()[:half]
+    return known.SCT.Tissue, pydicom.sr.coding.Code(value, _OWN_SCHEME, name[:64])
 
 
 def colour_of(number: int) -> tuple[int, int, int]:

@@ -205,6 +205,11 @@ def chosen_series(found: Sequence[Series], wanted: Sequence[str], *, count: int)
     chosen = []
     for name in wanted:
         fitting = [one for one in found if name in {one.text("SeriesNumber"), one.text("SeriesInstanceUID")}]
+        if len(fitting) > 1 and len({one.text("SeriesInstanceUID") for one in fitting}) == 1:
+            files = "".join(f"\n  {one.file}" for one in fitting)
+            raise DatasetError(
+                f"--series {name} has {len(fitting)} files with a volume each; name one of them as the input:{files}"
+            )
         if len(fitting) != 1:
             raise DatasetError(
                 f"--series {name} fits {len(fitting) or 'none'} of the series; name one by its UID:{listed}"

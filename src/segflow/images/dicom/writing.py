@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import Geometry
 from segflow.contracts.errors import PredictionError
-from segflow.contracts.labels import members
+from segflow.contracts.labels import Labels, members
 from segflow.images.dicom.concepts import Origin, colour_of, concept_of
 from segflow.images.dicom.files import Header, dicom_libraries, naming, slices_of
 from segflow.images.dicom.labels import volume_of
 from segflow.images.dicom.structures import structure_set
 from segflow.storage.files import open_atomically
 
-__all__ = ["DicomFormat", "LabelFormat", "write_dicom"]
+__all__ = ["DicomFormat", "LabelFormat", "check_holds", "write_dicom"]
 
 DicomFormat = Literal["dicom-seg", "dicom-labelmap", "dicom-rtstruct"]
 #: Of a label map: that of its image, or one of these.
@@ -68,6 +68,18 @@ def write_dicom(
             made.save_as(temporary)
 
 
+def check_holds(kind: LabelFormat, labels: Labels) -> None:
+    """Refuse a format that cannot hold what a model predicts.
+
+    Raises:
+        PredictionError: Regions overlap, and the format has one label per voxel.
+    """
+    if kind == "dicom-labelmap" and labels.has_regions:
+        raise PredictionError(
+            f"{kind} has one label per voxel, but the model's regions overlap; use dicom-seg"
+        )
+
+
 def _header(file: Path) -> Header:
     """Of an image; what anonymous files leave out is empty, as DICOM wants it."""
     pydicom, _ = dicom_libraries()
@@ -85,11 +97,8 @@ def _segmentation(
     kind: DicomFormat, labels: LabelMap, geometry: Geometry, headers: Sequence[Header], origin: Origin
 ) -> Any:
     pydicom, highdicom = dicom_libraries()
+    check_holds(kind, origin.labels)
     overlapping = origin.labels.has_regions
-    if overlapping and kind == "dicom-labelmap":
-        raise PredictionError(
-            f"{kind} has one label per voxel, but the model's regions overlap; use dicom-seg"
-        )
     targets = origin.labels.targets
     if overlapping:
         masks = [np.isin(labels, members(target)) for target in targets]
