@@ -61,6 +61,25 @@ def labels(model, number=0):
     return read(model.parent / "straight" / f"phantom_00{number}.nii.gz")
 
 
+def test_what_a_later_call_has_made_counts_whatever_earlier_shards_say(model, predict, tmp_path):
+    words = ("predict", "-m", model, "-i", scan(model), "-o", tmp_path / "labels", "--device", "cpu")
+    call(*words, "--shard", "1/2")
+    predict(scan(model), "labels", "--statistics")
+    before = (tmp_path / "labels" / "phantom_000.nii.gz").stat().st_ino
+    predict(scan(model), "labels", "--statistics", "--resume")
+    assert (tmp_path / "labels" / "phantom_000.nii.gz").stat().st_ino == before
+
+
+def test_a_label_map_without_its_voxels_is_not_finished(model, predict, tmp_path):
+    source = tmp_path / "scan_0000.mhd"
+    sitk.WriteImage(sitk.ReadImage(str(scan(model))), str(source))
+    predict(source, "seg.mhd")
+    (voxels,) = (file for file in tmp_path.glob("seg.*") if file.suffix in {".raw", ".zraw"})
+    voxels.unlink()
+    predict(source, "seg.mhd", "--resume")
+    assert voxels.exists()
+
+
 @pytest.mark.parametrize("name", ["seg.nii.gz", "new/seg.nrrd"])
 def test_a_single_image_to_a_single_file(model, predict, tmp_path, name):
     report = predict(scan(model), name)

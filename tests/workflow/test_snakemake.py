@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -204,78 +203,6 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigurationError, match=r"results/segflow\.lock cannot be used as a lock"):
         snakemake.hold_results(Path("results"))
     assert not (tmp_path / "precious").exists()
-
-
-# Settling.
-
-
-class Ancient(str):
-    is_ancient = True
-
-
-class File(str):
-    is_ancient = False
-
-
-def test_no_result_is_older_than_what_it_is_made_from(tmp_path, monkeypatch):
-    """Others keep their age: what follows from them may have no part in the call. So do those from files of others."""
-    monkeypatch.chdir(tmp_path)
-    ages = {
-        "raw": 9,
-        "first": 5,
-        "second.tsv": 3,
-        "second": 4,
-        "third": 2,
-        "folder/.snakemake_timestamp": 1,
-        "last": 8,
-    }
-    for name, age in ages.items():
-        Path(name).parent.mkdir(exist_ok=True)
-        Path(name).touch()
-        os.utime(name, (age, age))
-    jobs = [
-        ([File("folder"), File("third")], ["last"], None),
-        ([File("second")], ["third", "folder"], None),
-        ([File("raw")], ["first"], None),
-        ([File("first"), Ancient("raw")], ["second", "missing"], "second.tsv"),
-    ]
-    jobs = [SimpleNamespace(input=read, output=made, benchmark=file) for read, made, file in jobs]
-    snakemake.settle(SimpleNamespace(dag=SimpleNamespace(jobs=jobs)), tmp_path / "results")
-    assert {name: Path(name).stat().st_mtime for name in ages} == {
-        **dict.fromkeys(ages, 5),
-        "raw": 9,
-        "last": 8,
-    }
-
-
-def test_a_call_for_some_results_leaves_what_follows_from_them_as_it_is(tmp_path):
-    """Though they are too large for Snakemake to compare their content."""
-    rules = """
-from pathlib import Path
-from segflow.workflow.snakemake import recover_records, settle
-if workflow.is_main_process:
-    recover_records(Path("results"))
-rule all:
-    input: expand("results/labels_{fold}", fold=range(config["folds"]))
-rule models:
-    input: expand("results/model_{fold}", fold=range(config["folds"]))
-rule train:
-    output: "results/model_{fold}"
-    shell: "head -c 2000000 /dev/zero > {output}"
-rule predict:
-    input: "results/model_{fold}"
-    output: "results/labels_{fold}"
-    shell: "touch {output}"
-onsuccess:
-    settle(workflow, Path("results"))
-"""
-    (tmp_path / "Snakefile").write_text(rules)
-    run(tmp_path, "--config", "folds=1")
-    run(tmp_path, "--config", "folds=2", "--", "models")
-    said = run(tmp_path, "--config", "folds=2", "--dry-run", "--quiet", "host", "progress")
-    assert [(job.rule, job.count, job.reason) for job in planned_jobs(said)] == [
-        ("predict", 1, "not made yet")
-    ]
 
 
 # Records.
