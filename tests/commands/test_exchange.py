@@ -249,6 +249,19 @@ def test_what_nnunet_has_chosen(results, tmp_path, refused):
     assert "inference_information.json names no best model as nnU-Net does; name what to import with" in said
 
 
+def test_of_several_trainers_and_plans_the_one_that_nnunet_has_chosen(results, tmp_path):
+    """A shorter training of the same configuration lies beside it, with fewer folds."""
+    other = results / "nnUNetTrainer_5epochs__nnUNetPlans__2d"
+    shutil.copytree(results / "nnUNetTrainer__nnUNetPlans__2d", other)
+    shutil.rmtree(other / "fold_2")
+    chosen = {"configuration": "2d", "trainer": "nnUNetTrainer", "plans_identifier": "nnUNetPlans"}
+    information = {"best_model_or_ensemble": {"selected_model_or_models": [chosen]}}
+    (results / "inference_information.json").write_text(json.dumps(information))
+    call("import-model", results, "--output", tmp_path / "back")
+    card = json.loads((tmp_path / "back" / "model.json").read_text())
+    assert (card["configurations"], card["folds"]) == (["2d"], [0, 2])
+
+
 def noted(*labels, function="remove_all_but_largest_component_from_segmentation"):
     scores = {"foreground_mean": {"Dice": 0.5}}
     return {

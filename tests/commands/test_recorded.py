@@ -11,7 +11,7 @@ from report_samples import candidate, model_card, plan, summary
 
 from segflow.commands.outcome import Outcome
 from segflow.commands.provenance import provenance_file
-from segflow.commands.recorded import provenance_rows
+from segflow.commands.recorded import provenance_rows, training_recipes
 from segflow.commands.run import _merged
 from segflow.contracts.artefacts import Provenance
 from segflow.contracts.errors import ConfigurationError
@@ -117,6 +117,18 @@ def test_weights_and_an_edited_plan_are_named_without_their_folder(tmp_path):
     note(outcome.folder.parent / "plans" / "own" / "plans.json", "plan", "--edited", "/elsewhere/mine.json")
     words = shlex.split(rows_of(outcome)["to repeat it"])
     assert words[-3:] == ["training.epochs=7", "training.pretrained=weights.pt", "plan=mine.json"]
+    assert training_recipes(outcome)["3d_fullres"][0].pretrained == "/elsewhere/weights.pt"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [("^P[0-9]+", "^P[0-9]+"), ("/elsewhere/owners.csv", "owners.csv")]
+)
+def test_patients_and_values_of_the_evaluation_are_repeated(given, named, tmp_path):
+    outcome = outcome_of(tmp_path, recipe_named("nnunet"))
+    note(outcome.of_dataset / "splits_final.json", "folds", "--patients", given)
+    note(outcome.folder / "assessment.json", "assess", "--settings", "evaluation.nsd_tolerance_mm=3.0")
+    words = shlex.split(rows_of(outcome)["to repeat it"])
+    assert words[-2:] == ["evaluation.nsd_tolerance_mm=3.0", f"patients={named}"]
 
 
 def test_trainings_of_earlier_calls_with_more_configurations_are_left_out(tmp_path):

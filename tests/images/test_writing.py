@@ -191,6 +191,18 @@ def test_half_a_pair_is_never_taken_for_whole(renames, pair, monkeypatch):
     np.testing.assert_array_equal(read_labels(path, case="a"), labels * 0)
 
 
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_a_side_file_of_another_spacing_does_not_stay(ending, tmp_path):
+    file = save(tmp_path / f"a_0000{ending}", np.zeros((4, 5), np.uint8))
+    _, plain = read_one(file)
+    (tmp_path / "a.json").write_text('{"spacing": [5, 0.5, 0.5]}')
+    _, geometry = read_one(file)
+    out = tmp_path / "out" / f"a{ending}"
+    for one in (geometry, plain):
+        write_labels(out, labels_like(one), one)
+        assert read_geometry(out, case="a") == one
+
+
 def test_the_side_file_comes_first(tmp_path, monkeypatch):
     file = somewhere(tmp_path, ".tif", 3, 0)
     (tmp_path / "a.json").write_text('{"spacing": [3, 2, 1]}')

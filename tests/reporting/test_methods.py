@@ -37,7 +37,8 @@ def trained(training=None, augmentation=None, **changes):
     [
         "The data set Dataset001_Sample has 2 annotated images with 1 channel (T1) and 2 classes (organ and "
         "lesion <b>).",
-        "The median spacing is 2.5 x 1 x 0.75 mm, the median size 11 x 22 x 30 voxels (z, y, x).",
+        "The median spacing is 2.5 x 1 x 0.75 mm, the median size 11 x 22 x 30 voxels (z, y, x) without "
+        "margins of zeros.",
         "configured with segflow 0.1.0 [@segflow] (recipe nnunet), which reimplements nnU-Net [@isensee2021].",
         "3d_fullres is a U-Net with plain convolutions, 3 stages and 32 to 128 features, trained on patches of "
         "16 x 64 x 48 voxels in batches of 2 at a spacing of 3 x 1 x 1 mm.",
@@ -46,7 +47,8 @@ def trained(training=None, augmentation=None, **changes):
         "weight decay 3e-05 and gradients clipped to "
         "a norm of 12; "
         "the loss was the sum of Dice loss and cross-entropy, with deep supervision.",
-        "At least 33 % of the patches contained foreground; patches were augmented by random rotation, scaling, ",
+        "Of each batch of 2, 1 was centred on foreground, where an image had any; patches were augmented by random "
+        "rotation, scaling, ",
         "trained with PyTorch 2.9.1 [@paszke2019] on NVIDIA A100.",
         "at a distance of 0.5 of it, weighted by a Gaussian with a standard deviation of 0.125 of it, averaged over",
         "In a cross-validation (folds 0 and 1) each of 3 images was predicted by the networks",
@@ -75,6 +77,11 @@ def test_sentences(sentence):
             trained(plan=plan().model_copy(update={"planner": recipe_named("nnunet-2018").planning.planner})),
             ["follows its first version"],
             {"isensee2018"},
+        ),
+        (
+            trained(TrainingRecipe(epochs=300, schedule_epochs=1000, warmup=0.1)),
+            ["exponent 0.9 of 1000 epochs after a linear warm-up over 10 % of training, weight decay"],
+            set(),
         ),
         (trained(TrainingRecipe(pretrained="some.pt")), ["began with the weights of another network"], set()),
         (

@@ -31,7 +31,7 @@ def test_what_is_known():
         stages=("3d_lowres",),
     )
     more = {"licence": "CC-BY-SA 4.0", "reference": "Somebody 2019", "description": "heads of newborns"}
-    text = model_card_text(card, DESCRIPTION | more, LABELS, FINGERPRINT)
+    text = model_card_text(card, DESCRIPTION | more, LABELS, FINGERPRINT, has_spacing=True)
     assert text.startswith("# sample, 3d_fullres\n")
     assert "heads of newborns" in section(text, "Intended use")
     assert "| Channels | T1, T\\|2 |\n| Cases | 20 |" in section(text, "Data")
@@ -48,9 +48,22 @@ def test_what_is_known():
 def test_what_is_not_known():
     best = candidate("2d", float("nan"))
     card = model_card("2d", selection=Selection(best=best, candidates=(best,)))
-    text = model_card_text(card, DESCRIPTION, LABELS, None)
+    text = model_card_text(card, DESCRIPTION, LABELS, None, has_spacing=True)
     assert section(text, "Scores").startswith("Not known")
     assert section(text, "Licence").startswith("Not stated")
     assert "| Post-processing | none |" in text
     assert "Voxel" not in text
     assert "nan" not in text
+
+
+def test_voxel_sizes_only_where_they_are_known():
+    card = model_card("2d")
+    flat = FINGERPRINT.model_copy(
+        update={"shapes_after_crop": ((1, 20, 30),) * 3, "spacings": ((999.0, 1.0, 1.0),) * 3}
+    )
+    data = section(model_card_text(card, DESCRIPTION, LABELS, flat, has_spacing=False), "Data")
+    assert "Voxel size" not in data
+    assert "| Voxels (y, x) after cropping, median | 20 \N{MULTIPLICATION SIGN} 30 |" in data
+    assert "| Voxel size (y, x), median | 1 " in model_card_text(
+        card, DESCRIPTION, LABELS, flat, has_spacing=True
+    )

@@ -98,7 +98,7 @@ def test_plan_and_data(page):
     assert found == list(zip(shapes, blocks, strict=True))
     rows = {row[0]: row[1:] for row in rows_of(page, "data")[1:7]}
     assert rows["spacing, mm, along z"] == ["2", "2.5", "3"]
-    assert rows["shape, voxels, along y"] == ["20", "22", "24"]
+    assert rows["shape after cropping, voxels, along y"] == ["20", "22", "24"]
 
 
 def test_what_was_not_trained_as_planned():
@@ -119,8 +119,12 @@ def test_flat_images_have_two_axes():
     flat = {"spacings": ((999, 1, 2), (999, 3, 4)), "shapes_after_crop": ((1, 20, 30), (1, 40, 50))}
     html = render_report(report_data(fingerprint=data.fingerprint.model_copy(update=flat)))
     rows = [row[:2] for row in rows_of(html, "data")[1:5]]
-    sizes = {"spacing, mm, along y": "1", "spacing, mm, along x": "2", "shape, voxels, along y": "20"}
-    assert rows == [*map(list, sizes.items()), ["shape, voxels, along x", "30"]]
+    sizes = {
+        "spacing, mm, along y": "1",
+        "spacing, mm, along x": "2",
+        "shape after cropping, voxels, along y": "20",
+    }
+    assert rows == [*map(list, sizes.items()), ["shape after cropping, voxels, along x", "30"]]
 
 
 def test_without_a_spacing_nothing_is_in_millimetres():

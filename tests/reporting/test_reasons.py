@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from case_samples import REGIONS
 from reference_plans import inputs_of
-from report_samples import NAN, bootstrap, candidate, postprocessing_of, report_data
+from report_samples import NAN, bootstrap, candidate, postprocessing_of, report_data, summary
 
+from segflow.contracts.reasons import PlanReasons
 from segflow.contracts.scores import Operation, Selection, Step
 from segflow.planning import patch, plan, spacing
 from segflow.recipes.planner import PlannerRecipe
+from segflow.recipes.recipe import recipe_named
 from segflow.reporting import reasons
 from segflow.reporting.page.render import render_report
 from segflow.reporting.reasons import choice_sentences, plan_sentences, postprocessing_sentences
@@ -126,6 +129,38 @@ def test_fine_slices_among_coarse_ones(shared):
     words = words_of(fingerprint.model_copy(update={"spacings": spacings}), about, recipe)["Spacing"]
     assert "but the 10th percentile, 0.5 mm, which" in words
     assert "As that is finer than the other axes, their 0.625 mm are taken." in words
+
+
+@pytest.mark.data
+def test_limits_of_the_first_version(shared):
+    """It counts voxels, and its network halves an axis five times at most."""
+    fingerprint, about, _ = inputs_of("003_Liver", shared)
+    words = words_of(fingerprint, about, recipe_named("nnunet-2018").planning)["3d_fullres"]
+    assert "of the voxels that a batch may have" in words
+    assert "stages): at most 5 times, as long as an edge keeps 4 voxels" in words
+
+
+def test_a_decision_is_told_where_there_is_one():
+    found = plan_of_two(report_data())
+    assert "; the cross-validation decides between them" in found
+    assert "decides" not in plan_of_two(report_data(selection=Selection(best=ONE, candidates=(ONE,))))
+    assert "decides" not in plan_of_two(report_data(summary=summary()))
+
+
+def plan_of_two(data):
+    """The first sentence about the configurations of volumes."""
+    why = PlanReasons(spacing=None, sizes={"2d": None, "3d_fullres": None}, coverage=1.0, relative_size=1.0)
+    return next(reasons._configurations(data, why))
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [((1, 2), "whole"), ((2,), "core"), ((1,), None)],
+)
+def test_operations_on_regions_name_the_region(labels, named):
+    data = replace(report_data(), labels=REGIONS)
+    said = reasons._operation(Operation(name="keep_largest", labels=labels), data)
+    assert said == "keep the largest component" + (f" of {named}" if named else "")
 
 
 def test_limits_in_the_sentences_are_those_of_the_planner():

@@ -13,6 +13,7 @@ from segflow.commands.outcome import Outcome
 from segflow.commands.plan import plan_input
 from segflow.commands.provenance import provenance_file
 from segflow.contracts.artefacts import Provenance
+from segflow.contracts.assessment import EvaluationConfig
 from segflow.contracts.errors import ConfigurationError, PlanError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.model import NetworkCard
@@ -36,6 +37,7 @@ _DEFAULTS: Final = {
     "inference": InferenceRecipe(),
     "selection": SelectionRecipe(),
     "postprocessing": PostprocessingRecipe(),
+    "evaluation": EvaluationConfig(),
 }
 
 
@@ -52,8 +54,9 @@ def training_recipes(outcome: Outcome) -> dict[str, tuple[TrainingRecipe, Augmen
     for configuration, made in _trainings(outcome):
         words = _words(made.command, "training", "augmentation")
         with suppress(ConfigurationError):  # values of an earlier version
+            weights = {"pretrained": next(iter(_after(made.command, "--pretrained")), None)}
             used[configuration] = (
-                parse_settings(TrainingRecipe, "training", words),
+                parse_settings(TrainingRecipe, "training", words).model_copy(update=weights),
                 parse_settings(AugmentationRecipe, "augmentation", words),
             )
     return used
@@ -158,6 +161,11 @@ def _changes(outcome: Outcome, trainings: Sequence[tuple[str, ...]]) -> list[str
     found += _words(plan, "planning") + [f"plan={Path(file).name}" for file in _after(plan, "--edited")]
     found += settings_of("inference", InferenceRecipe.model_validate(card.inference))
     found += _words(search.command if search else (), "postprocessing")
+    assessed = read_provenance(outcome.folder / "assessment.json")
+    found += _words(assessed.command if assessed else (), "evaluation")
+    split = read_provenance(outcome.of_dataset / "splits_final.json")
+    for given in _after(split.command if split else (), "--patients"):
+        found.append(f"patients={Path(given).name if given.endswith('.csv') else given}")
     found += settings_of(
         "selection", SelectionRecipe(prefer_single_within=card.selection.prefer_single_within)
     )

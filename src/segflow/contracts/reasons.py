@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = ["PlanReasons", "SizeReasons", "SpacingReasons"]
 
@@ -47,6 +48,8 @@ class SizeReasons:
         share: That share of its voxels.
         edges: Voxels of a feature map at the lowest resolution, per axis.
         min_edge: The fewest that one may have.
+        max_poolings: How often an axis may be halved, if that is limited.
+        budget: What the search counts: memory of activations, or voxels of a batch.
     """
 
     start: tuple[int, ...]
@@ -60,6 +63,8 @@ class SizeReasons:
     share: float
     edges: tuple[int, ...]
     min_edge: int
+    max_poolings: int | None
+    budget: Literal["activations", "voxels"]
 
 
 @dataclass(frozen=True)

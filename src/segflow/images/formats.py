@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from segflow.contracts.case import Geometry
@@ -34,6 +34,7 @@ __all__ = [
     "geometry_of_picture",
     "has_orientation",
     "has_spacing",
+    "have_spacing",
     "label_ending",
     "largest_label",
     "meta_header",
@@ -138,6 +139,12 @@ def has_spacing(file: Path) -> bool:
     return ending_of(file) not in WITHOUT_SPACING or side_file(file) is not None
 
 
+def have_spacing(ending: str, spacings: Iterable[Sequence[float]]) -> bool:
+    """Whether images of an ending have other spacings (z, y, x) than those that are taken where none is stored."""
+    defaults = {(1.0, 1.0, 1.0), (FLAT_SPACING, 1.0, 1.0)}
+    return ending.lower() not in WITHOUT_SPACING or not defaults.issuperset(map(tuple, spacings))
+
+
 def file_geometry(
     size: Sequence[int], spacing_mm: Sequence[float], origin_mm: Sequence[float], direction: Sequence[float]
 ) -> Geometry:
@@ -180,10 +187,10 @@ def geometry_of_picture(file: Path, shape: tuple[int, ...]) -> Geometry:
     )
 
 
-def side_content(ending: str, geometry: Geometry) -> str | None:
-    """The text of the side file that a written image needs, or None."""
+def side_content(ending: str, geometry: Geometry, *, replaces: bool) -> str | None:
+    """The text of the side file that a written image needs, or None; if it replaces one, also of the default."""
     is_default = geometry.file_dimensions == 2 and geometry.spacing_mm == (FLAT_SPACING, 1.0, 1.0)
-    if ending not in WITHOUT_SPACING or is_default:
+    if ending not in WITHOUT_SPACING or (is_default and not replaces):
         return None
     return json.dumps({"spacing": list(geometry.spacing_mm)}) + "\n"
 

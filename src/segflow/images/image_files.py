@@ -31,6 +31,7 @@ from segflow.images.formats import (
     format_of,
     geometry_of_picture,
     side_content,
+    side_file,
 )
 from segflow.images.limits import check_geometry
 from segflow.storage.files import temporary_folder, write_text
@@ -148,7 +149,7 @@ def _publish(file: Path, path: Path, geometry: Geometry) -> None:
     for data in file.parent.iterdir():
         if data != file:
             data.replace(path.with_name(data.name))
-    side = side_content(ending, geometry)
+    side = side_content(ending, geometry, replaces=side_file(path) is not None)
     if side is not None:
         write_text(path.with_name(path.name[: -len(ending)] + ".json"), side)
     file.replace(path)

@@ -17,6 +17,7 @@ from segflow.contracts.model import ModelCard, NetworkCard
 from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.scores import Candidate, PostProcessing, Selection
 from segflow.images.dataset import check_reader, read_description
+from segflow.images.formats import have_spacing
 from segflow.network.unet import build_network
 from segflow.network.weights import load_weights_
 from segflow.nnunet.checkpoints import NNUNET_TRAINER, NnunetCheckpoint, load_nnunet_checkpoint
@@ -168,6 +169,11 @@ class _Results:
         """What it is called in its plan."""
         return next(iter(self.checkpoints.values())).configuration
 
+    @property
+    def made_by(self) -> tuple[str, str]:
+        """Plan and trainer, which a cascade and its previous stage mostly have in common."""
+        return self.plan.plans_name, next(iter(self.checkpoints.values())).trainer
+
 
 def _results(source: Path, folder: Path, wanted: Wanted) -> list[Path]:
     """The results folders of a source: itself, or those of a data set."""
@@ -184,11 +190,15 @@ def _results(source: Path, folder: Path, wanted: Wanted) -> list[Path]:
         )
     if found == [folder]:
         return found
+
+    def names_of(one: Path) -> set[str]:
+        return {one.name, _configuration(one)}
+
     names = wanted.configurations or _chosen(found[0].parent) or [_configuration(one) for one in found]
-    used = [one for one in found if _configuration(one) in names]
+    used = [one for one in found if names_of(one) & {*names}]
     if len(found) > 1 and not wanted.configurations:
         _logger.info("of %s: %s", source, ", ".join(one.name for one in used))
-    missing = set(names) - {_configuration(one) for one in used}
+    missing = set(names).difference(*map(names_of, used))
     if missing:
         has = ", ".join(one.name for one in found)
         raise PredictionError(f"{source} has no configuration {min(missing)}; it has {has}")
@@ -200,19 +210,28 @@ def _configuration(folder: Path) -> str:
 
 
 def _chosen(dataset: Path) -> list[str]:
-    """What nnU-Net has chosen among a data set's results, previous stages included; empty if it has not."""
+    """What nnU-Net has chosen among a data set's results, previous stages included; empty if it has not.
+
+    Names of folders, where trainer and plan are noted, or else of configurations.
+    """
     file = dataset / "inference_information.json"
     if not file.exists():
         return []
     found = read_json(file, error=PredictionError)
     try:
         models = found["best_model_or_ensemble"]["selected_model_or_models"]
-        names = [str(model["configuration"]) for model in models]
+        names = [
+            "__".join(
+                str(model[key]) for key in ("trainer", "plans_identifier", "configuration") if key in model
+            )
+            for model in models
+        ]
     except (KeyError, TypeError):
         raise PredictionError(
             f"{file} names no best model as nnU-Net does; name what to import with --configurations"
         ) from None
-    return [*(["3d_lowres"] if "3d_cascade_fullres" in names else []), *names]
+    cascades = [name for name in names if name.endswith("3d_cascade_fullres")]
+    return [*(name.replace("3d_cascade_fullres", "3d_lowres") for name in cascades), *names]
 
 
 def _import_results(folders: Sequence[Path], package: Path, wanted: Wanted) -> None:
@@ -239,7 +258,9 @@ def _import_results(folders: Sequence[Path], package: Path, wanted: Wanted) -> N
     card = card.model_copy(update={"files": digests_of(package, sorted(files))})
     known = package / FINGERPRINT
     fingerprint = read_contract(Fingerprint, known) if known.exists() else None
-    write_text(package / MODEL_CARD, model_card_text(card, description, labels, fingerprint))
+    known_spacing = have_spacing(description["file_ending"], fingerprint.spacings if fingerprint else ())
+    text = model_card_text(card, description, labels, fingerprint, has_spacing=known_spacing)
+    write_text(package / MODEL_CARD, text)
     write_text(package / CARD, card.to_json())
 
 
@@ -287,7 +308,10 @@ def _named(results: Sequence[_Results]) -> list[_Results]:
 def _merged(results: Sequence[_Results]) -> Plan:
     """The first plan, with the configurations of the others under their names."""
     plan = results[0].plan
-    stages = {(result.plan.plans_name, result.configuration): result.name for result in results}
+    stages: dict[tuple[str, ...], str] = {
+        (result.plan.plans_name, result.configuration): result.name for result in results
+    }
+    stages |= {(*result.made_by, result.configuration): result.name for result in results}
     found = {}
     for result in results:
         other = result.plan
@@ -297,11 +321,12 @@ def _merged(results: Sequence[_Results]) -> Plan:
             )
         configuration = other.configuration(result.configuration)
         before = configuration.previous_stage
-        if before is not None and (other.plans_name, before) not in stages:
+        stage = before and (stages.get((*result.made_by, before)) or stages.get((other.plans_name, before)))
+        if before is not None and stage is None:
             raise PredictionError(
                 f"a cascade needs the folder of its previous stage {before} as well, of the plan {other.plans_name}"
             )
-        update = {"name": result.name, "previous_stage": before and stages[other.plans_name, before]}
+        update = {"name": result.name, "previous_stage": stage}
         found[result.name] = configuration.model_copy(update=update)
     return plan.model_copy(update={"configurations": plan.configurations | found})
 

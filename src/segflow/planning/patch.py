@@ -102,6 +102,8 @@ def size_patch_and_batch(
         share=recipe.dataset_share,
         edges=tuple([edge // d for edge, d in zip(found.patch, found.divisor, strict=True)]),
         min_edge=recipe.min_edge,
+        max_poolings=recipe.max_poolings,
+        budget=recipe.budget,
     )
     return Sizing(tuple(spacing_mm), tuple(median_shape), found, max(min(batch, cap), MIN_BATCH), reasons)
 

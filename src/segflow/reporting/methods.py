@@ -67,12 +67,16 @@ def _data(data: ReportData) -> Iterator[str]:
         np.median(np.asarray(values, np.float64), axis=0).tolist()
         for values in (fingerprint.spacings, fingerprint.shapes_after_crop)
     )
+    cropped = " without margins of zeros" if fingerprint.median_relative_size_after_cropping < 1 else ""
     if {size[0] for size in fingerprint.shapes_after_crop} == {1}:
-        yield f"The median image has {shape_text(shape[1:])} pixels (rows, columns)."
+        yield f"The median image has {shape_text(shape[1:])} pixels (rows, columns){cropped}."
     elif not data.has_spacing:
-        yield f"The median size is {shape_text(shape)} voxels (z, y, x)."
+        yield f"The median size is {shape_text(shape)} voxels (z, y, x){cropped}."
     else:
-        yield f"The median spacing is {shape_text(spacing)} mm, the median size {shape_text(shape)} voxels (z, y, x)."
+        yield (
+            f"The median spacing is {shape_text(spacing)} mm, the median size {shape_text(shape)} voxels "
+            f"(z, y, x){cropped}."
+        )
 
 
 def _networks(data: ReportData) -> Iterator[str]:
@@ -103,7 +107,8 @@ def _training(data: ReportData) -> Iterator[str]:
     """Nothing where no job has noted how it trained, and each sentence once."""
     said: dict[str, list[str]] = {}
     for name, (training, augmentation) in data.trainings.items():
-        for sentence in _of_training(training, augmentation):
+        batch = data.trained.get(name, data.plan.configurations[name]).batch_size
+        for sentence in _of_training(training, augmentation, batch):
             said.setdefault(sentence, []).append(name)
     for sentence, names in said.items():
         everywhere = len(names) == len(data.trainings)
@@ -120,7 +125,7 @@ def _training(data: ReportData) -> Iterator[str]:
         yield f"All steps were run by Snakemake {versions['snakemake']} [@moelder2021]."
 
 
-def _of_training(used: TrainingRecipe, augmentation: AugmentationRecipe) -> Iterator[str]:
+def _of_training(used: TrainingRecipe, augmentation: AugmentationRecipe, batch: int) -> Iterator[str]:
     optimiser = {
         "sgd": f"stochastic gradient descent (Nesterov momentum {used.momentum:g})",
         "adamw": f"AdamW [@loshchilov2019] (beta {used.momentum:g})",
@@ -129,6 +134,10 @@ def _of_training(used: TrainingRecipe, augmentation: AugmentationRecipe) -> Iter
     schedule = f"{used.schedule} schedule"
     if used.schedule == "polynomial":
         schedule += f" with exponent {used.schedule_exponent:g}"
+    if used.schedule_epochs not in {None, used.epochs}:
+        schedule += f" of {used.schedule_epochs} epochs"
+    if used.warmup:
+        schedule += f" after a linear warm-up over {percent_text(used.warmup)} of training"
     most = "at most " if used.patience else ""
     supervision = ", with deep supervision" if used.deep_supervision else ""
     yield (
@@ -140,7 +149,11 @@ def _of_training(used: TrainingRecipe, augmentation: AugmentationRecipe) -> Iter
         yield "Training began with the weights of another network."
     names = [text for field, text in _TRANSFORMS.items() if getattr(augmentation, field) > 0]
     augmented = f"; patches were augmented by random {listed(names)}" if names else ""
-    yield f"At least {percent_text(used.foreground_share)} of the patches contained foreground{augmented}."
+    forced = batch - round(batch * (1 - used.foreground_share))
+    were = "was" if forced == 1 else "were"
+    yield (
+        f"Of each batch of {batch}, {forced} {were} centred on foreground, where an image had any{augmented}."
+    )
 
 
 def _prediction(data: ReportData) -> Iterator[str]:

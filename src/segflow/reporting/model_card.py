@@ -28,7 +28,12 @@ _USE = (
 
 
 def model_card_text(
-    card: ModelCard, description: Mapping[str, Any], labels: Labels, fingerprint: Fingerprint | None
+    card: ModelCard,
+    description: Mapping[str, Any],
+    labels: Labels,
+    fingerprint: Fingerprint | None,
+    *,
+    has_spacing: bool,
 ) -> str:
     """The model card, in Markdown.
 
@@ -37,12 +42,17 @@ def model_card_text(
         description: Its dataset.json; `description`, `reference` and `licence` are quoted.
         labels: Likewise.
         fingerprint: Of the training cases, if it is known.
+        has_spacing: Their spacing is stored, and not the default.
     """
     licence = description.get("licence") or description.get("license")
     cited = [f"- {text}" for text in (description.get("reference"), _CITATION) if text]
     sections = {
         "Intended use": [_USE, *_quoted(description.get("description"))],
-        "Data": [_table(("Of the training data", ""), _data_rows(description, fingerprint))],
+        "Data": [
+            _table(
+                ("Of the training data", ""), _data_rows(description, fingerprint, has_spacing=has_spacing)
+            )
+        ],
         "Labels": [_table(("Name", "Values"), ((name, _values(target)) for name, target in labels.entries))],
         "Scores": list(_scores(card)),
         "Networks": [_table(("Of the model", ""), _network_rows(card))],
@@ -64,15 +74,23 @@ def _quoted(text: object) -> list[str]:
 
 
 def _data_rows(
-    description: Mapping[str, Any], fingerprint: Fingerprint | None
+    description: Mapping[str, Any], fingerprint: Fingerprint | None, *, has_spacing: bool
 ) -> Iterator[tuple[str, object]]:
     yield "Channels", ", ".join(map(str, description["channel_names"].values()))
     yield "Cases", description["numTraining"]
-    if fingerprint is not None and fingerprint.spacings:
-        yield "Voxel size (z, y, x), median", f"{shape_text(np.median(fingerprint.spacings, axis=0))} mm"
-        lowest, highest = np.min(fingerprint.spacings, axis=0), np.max(fingerprint.spacings, axis=0)
-        yield "Voxel size, range", f"{shape_text(lowest)} to {shape_text(highest)} mm"
-        yield "Voxels (z, y, x), median", shape_text(np.median(fingerprint.shapes_after_crop, axis=0))
+    if fingerprint is None or not fingerprint.spacings:
+        return
+    spacings, shapes = np.array(fingerprint.spacings), np.array(fingerprint.shapes_after_crop)
+    axes = "z, y, x"
+    if (shapes[:, 0] == 1).all():
+        spacings, shapes, axes = spacings[:, 1:], shapes[:, 1:], "y, x"
+    if has_spacing:
+        yield f"Voxel size ({axes}), median", f"{shape_text(np.median(spacings, axis=0))} mm"
+        yield (
+            "Voxel size, range",
+            f"{shape_text(spacings.min(axis=0))} to {shape_text(spacings.max(axis=0))} mm",
+        )
+    yield f"Voxels ({axes}) after cropping, median", shape_text(np.median(shapes, axis=0))
 
 
 def _values(target: int | tuple[int, ...]) -> str:

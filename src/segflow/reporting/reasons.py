@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from segflow.contracts.plan import Configuration, Plan
+from segflow.contracts.labels import members
+from segflow.contracts.plan import Configuration
 from segflow.contracts.reasons import PlanReasons, SizeReasons, SpacingReasons
 from segflow.contracts.scores import Operation
 from segflow.reporting.data import ReportData
@@ -53,7 +54,7 @@ def plan_sentences(data: ReportData) -> list[tuple[str, list[str]]]:
     ]
     return [
         ("Spacing", list(_spacing(data, reasons))),
-        ("Configurations", list(_configurations(plan, reasons))),
+        ("Configurations", list(_configurations(data, reasons))),
         *sizes,
         normalisation,
     ]
@@ -100,11 +101,16 @@ def _spacing_of_volumes(reasons: SpacingReasons, n: int) -> Iterator[str]:
         yield f"As that is finer than the other axes, their {number_text(target)} mm are taken."
 
 
-def _configurations(plan: Plan, reasons: PlanReasons) -> Iterator[str]:
+def _configurations(data: ReportData, reasons: PlanReasons) -> Iterator[str]:
+    plan, selection = data.plan, data.card.selection
     if "3d_fullres" not in reasons.sizes:
         yield "Images have a single slice, so that only 2d is planned."
         return
-    yield "2d and 3d_fullres are planned for all volumes; the cross-validation decides between them."
+    compared = data.summary.metric_per_case and {"2d", "3d_fullres"} <= {
+        one.name for one in selection.candidates
+    }
+    decision = "; the cross-validation decides between them" if compared else ""
+    yield f"2d and 3d_fullres are planned for all volumes{decision}."
     covered = _share(reasons.coverage)
     if reasons.coverage >= _COVERAGE:
         much = "all" if reasons.coverage >= 1 else f"{covered}"
@@ -132,6 +138,8 @@ def _size(planned: Configuration, reasons: SizeReasons) -> Iterator[str]:
     needs = (
         f"a batch of {reasons.needed} takes {_share(reasons.used)} of the memory that is planned for (a GPU with "
         f"{number_text(reasons.gpu_gb)} GB)"
+        if reasons.budget == "activations"
+        else f"a batch of {reasons.needed} has {_share(reasons.used)} of the voxels that a batch may have"
     )
     median = f"the median image has {shape_text(planned.median_shape)} voxels"
     patch = shape_text(planned.patch_shape)
@@ -151,11 +159,12 @@ def _size(planned: Configuration, reasons: SizeReasons) -> Iterator[str]:
         f"a batch may have. The planned size is {planned.batch_size}: the smaller of the two as a whole number, but "
         "at least 2."
     )
+    most = "" if reasons.max_poolings is None else f"at most {reasons.max_poolings} times, "
     strides = planned.architecture.strides
     pools = [sum(stride[axis] == 2 for stride in strides) for axis in range(planned.dimensions)]
     yield (
         f"The network halves the patch {listed(map(str, pools))} times along its axes, to "
-        f"{shape_text(reasons.edges)} voxels ({planned.architecture.n_stages} stages): as long as an edge keeps "
+        f"{shape_text(reasons.edges)} voxels ({planned.architecture.n_stages} stages): {most}as long as an edge keeps "
         f"{reasons.min_edge} voxels, and an axis only while its voxels are less than twice as long as the shortest."
     )
     flat = [kernel for kernel in planned.architecture.kernels if 1 in kernel]
@@ -250,7 +259,10 @@ def postprocessing_sentences(data: ReportData) -> list[str]:
 
 
 def _operation(operation: Operation, data: ReportData) -> str:
-    names = [name for name, value in data.labels.entries if value in operation.labels]
+    """With the region that it is about, or else all classes or regions in it."""
+    sets = {name: set(members(value)) for name, value in data.labels.entries}
+    whole = [name for name, values in sets.items() if values == set(operation.labels)]
+    names = whole[:1] or [name for name, values in sets.items() if values <= set(operation.labels)]
     return f"{operation.description} of {listed(names)}" if names else operation.description
 
 

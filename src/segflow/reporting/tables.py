@@ -298,8 +298,10 @@ def _stages(data: ReportData) -> Table:
 
 
 def _sizes(data: ReportData) -> Table:
-    """Smallest, median and largest spacing and shape per axis of the files; flat images have two."""
-    cases: dict[str, Sequence[Sequence[float]]] = {"shape, voxels": data.fingerprint.shapes_after_crop}
+    """Smallest, median and largest spacing and shape after cropping, per axis of the files; flat images have two."""
+    cases: dict[str, Sequence[Sequence[float]]] = {
+        "shape after cropping, voxels": data.fingerprint.shapes_after_crop
+    }
     if data.has_spacing:
         cases = {"spacing, mm": data.fingerprint.spacings} | cases
     is_flat = {shape[0] for shape in data.fingerprint.shapes_after_crop} == {1}

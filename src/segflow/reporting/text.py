@@ -149,7 +149,8 @@ def cautions(
             f"the scores cover {n_cases} cases, and cases of the other folds were never predicted."
         )
     full = TrainingRecipe()
-    epochs, steps = min((network.epochs, network.iterations or full.iterations) for network in networks)
+    lengths = [(network.epochs, network.iterations or full.iterations) for network in networks]
+    epochs, steps = min(lengths, default=(full.epochs, full.iterations))
     if epochs * steps < full.epochs * full.iterations:
         found.append(
             f"Networks were trained for {epochs} epochs of {steps} {'step' if steps == 1 else 'steps'}, nnU-Net's for "
