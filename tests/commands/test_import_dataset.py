@@ -172,6 +172,14 @@ def test_a_table(table, tmp_path):
     assert [fold.val for fold in folds] == [("case 0", "case 1"), ("case 2", "case 3"), ("case 4", "case 5")]
 
 
+@pytest.mark.parametrize("left", ["dataset.json", "splits_final.json", "patients.csv"])
+def test_what_an_earlier_import_has_left_does_not_decide(table, left, tmp_path, capsys):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / left).touch()
+    assert main(["import", "table", str(table()), "--output", str(tmp_path / "new")]) == 1
+    assert f"{left} exists already; choose another folder or remove it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

@@ -81,6 +81,33 @@ def test_structures_become_labels(tmp_path, capsys):
     assert "structures.dcm: c2 has a contour that is in no slice of its image" in said
 
 
+def test_a_structure_that_was_never_drawn_and_two_files_with_the_same_ones(tmp_path, capsys):
+    files = write_series(tmp_path / "s", volume_of_labels())
+    image, geometry = read_image([files[0]], case="a")
+    file, labels = tmp_path / "s" / "one.dcm", image[0].astype(np.uint8)
+    origin = Origin(CLASSES, "m", "d", "1")
+    write_dicom(file, "dicom-rtstruct", labels, geometry, source=files[0], origin=origin)
+    data = pydicom.dcmread(file)
+    del data.ROIContourSequence[1]
+    data.save_as(file)
+    call("import", "dicom", tmp_path / "s", "--output", tmp_path / "new")
+    found = read(tmp_path / "new" / "labelsTr" / "P1.nii.gz")
+    np.testing.assert_array_equal(found, labels == 1)
+    other = file.with_name("other.dcm")
+    write_dicom(other, "dicom-rtstruct", labels, geometry, source=files[0], origin=origin)
+    said = refused(capsys, tmp_path / "s", "--output", tmp_path / "twice")
+    assert "c1 is in another file about the same series, too; choose one with --label TEXT" in said
+    call("import", "dicom", tmp_path / "s", "--output", tmp_path / "chosen", "--label", "other")
+
+
+def test_a_study_without_labels_among_others(tmp_path, capsys):
+    for name in "ab":
+        write_series(tmp_path / name, volume_of_labels(), PatientID=name)
+    segmentation(tmp_path / "a", ["liver", "spleen"], slice(None))
+    said = refused(capsys, tmp_path / "a", tmp_path / "b", "--output", tmp_path / "new")
+    assert f"no label is about {tmp_path / 'b'}, where others have some" in said
+
+
 def test_channels_by_description(tmp_path, capsys):
     image, study = volume_of_labels(), generate_uid()
     for name, description in (("a", "ax T1 fs"), ("b", "ax T2")):

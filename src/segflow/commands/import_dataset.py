@@ -58,8 +58,9 @@ def import_dataset(
             not fit, or the output holds a data set.
     """
     description = output / "dataset.json"
-    if description.exists():
-        raise DatasetError(f"{description} exists already; choose another folder or remove it")
+    for file in (description, output / "splits_final.json", output / "patients.csv"):
+        if file.exists():
+            raise DatasetError(f"{file} exists already; choose another folder or remove it")
     output.mkdir(parents=True, exist_ok=True)
     source = sources[0]
     given = {"--channels": channels, "--label": label, "--labels": labels}

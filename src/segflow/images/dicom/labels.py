@@ -82,6 +82,10 @@ def label_map(files: Sequence[Path], values: Mapping[str, int], geometry: Geomet
             there = found[mask]
             if there.any():
                 other, n = owners[int(there.max())], int(np.count_nonzero(there))
+                if other == name:
+                    raise DatasetError(
+                        f"{file}: {name} is in another file about the same series, too; choose one with --label TEXT"
+                    )
                 raise DatasetError(
                     f"{file}: {name} overlaps {other} in {n} voxels, and a voxel has one label; leave one out with "
                     "--labels"
@@ -133,12 +137,13 @@ def _masks(file: Path, values: Mapping[str, int], geometry: Geometry) -> Iterato
         return
     pydicom, _ = dicom_libraries()
     with naming(file):
-        structures = {int(one.ReferencedROINumber): one for one in pydicom.dcmread(file).ROIContourSequence}
+        drawn = pydicom.dcmread(file).get("ROIContourSequence") or ()
+        structures = {int(one.ReferencedROINumber): one.get("ContourSequence") or () for one in drawn}
     for name, number in numbers.items():
         with naming(file):
             contours = [
                 np.reshape([float(value) for value in one.ContourData], (-1, 3))
-                for one in structures[number].get("ContourSequence", [])
+                for one in structures.get(number, ())  # none, if it was named and never drawn
                 if str(one.ContourGeometricType).startswith("CLOSED")
             ]
         yield name, _filled(contours, geometry, f"{file}: {name}")

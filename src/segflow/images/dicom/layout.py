@@ -70,6 +70,12 @@ def read_dicom(
     ]
     wanted = [_channel(text) for text in channels]
     cases = _of_objects(objects, headers, wanted) if objects else _of_label_images(by_study, wanted, label)
+    used = {*objects, *(one.file for case in cases for one in case.series)}
+    idle = next((study for study, found in by_study.items() if used.isdisjoint(found)), None)
+    if idle is not None:
+        raise DatasetError(
+            f"no label is about {idle}, where others have some; give its labels, or leave it out"
+        )
     values = _values(objects, labels)
     names = named([case.series[0] for case in cases])
     found = {
