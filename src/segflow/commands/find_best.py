@@ -115,7 +115,8 @@ def _folds_of(folder: Path, configurations: list[str]) -> list[int]:
     found = {
         name: sorted(
             int(place.name.removeprefix("fold_"))
-            for place in (folder / "predictions" / name).glob("fold_[0-9]*")
+            for place in (folder / "predictions" / name).glob("fold_*")
+            if place.name.removeprefix("fold_").isdecimal()
         )
         for name in configurations
     }
