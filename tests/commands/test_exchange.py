@@ -50,7 +50,7 @@ def test_networks_of_nnunet_are_not_overwritten(package, exported, refused):
     checkpoint = exported / "fold_0" / "checkpoint_final.pth"
     checkpoint.write_bytes(b"days of training")
     said = refused("export", "nnunet", package, "--output", exported.parent)
-    assert f"{exported} is there already, perhaps with networks that nnU-Net has trained" in said
+    assert f"{exported} exists already, perhaps with networks that nnU-Net has trained" in said
     assert checkpoint.read_bytes() == b"days of training"
 
 

@@ -96,7 +96,7 @@ def test_a_structure_that_was_never_drawn_and_two_files_with_the_same_ones(tmp_p
     other = file.with_name("other.dcm")
     write_dicom(other, "dicom-rtstruct", labels, geometry, source=files[0], origin=origin)
     said = refused(capsys, tmp_path / "s", "--output", tmp_path / "twice")
-    assert "c1 is in another file about the same series, too; choose one with --label TEXT" in said
+    assert "another file for the same series has c1, too; choose one with --label TEXT" in said
     call("import", "dicom", tmp_path / "s", "--output", tmp_path / "chosen", "--label", "other")
 
 
@@ -105,7 +105,7 @@ def test_a_study_without_labels_among_others(tmp_path, capsys):
         write_series(tmp_path / name, volume_of_labels(), PatientID=name)
     segmentation(tmp_path / "a", ["liver", "spleen"], slice(None))
     said = refused(capsys, tmp_path / "a", tmp_path / "b", "--output", tmp_path / "new")
-    assert f"no label is about {tmp_path / 'b'}, where others have some" in said
+    assert f"{tmp_path / 'b'} has no labels, while other studies have" in said
 
 
 def test_channels_by_description(tmp_path, capsys):

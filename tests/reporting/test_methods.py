@@ -47,8 +47,8 @@ def trained(training=None, augmentation=None, **changes):
         "weight decay 3e-05 and gradients clipped to "
         "a norm of 12; "
         "the loss was the sum of Dice loss and cross-entropy, with deep supervision.",
-        "Of each batch of 2, 1 was centred on foreground, where an image had any; patches were augmented by random "
-        "rotation, scaling, ",
+        "Of each batch of 2 patches, 1 was centred on foreground, where the image had any; patches were augmented by "
+        "random rotation, scaling, ",
         "trained with PyTorch 2.9.1 [@paszke2019] on NVIDIA A100.",
         "at a distance of 0.5 of it, weighted by a Gaussian with a standard deviation of 0.125 of it, averaged over",
         "In a cross-validation (folds 0 and 1) each of 3 images was predicted by the networks",

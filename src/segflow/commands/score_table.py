@@ -73,7 +73,9 @@ def scores_file(summary: Path) -> Path:
     """
     table = summary.with_suffix(".csv")
     if table == summary:
-        raise ConfigurationError(f"--output: {summary} is where the table would be; name {summary.stem}.json")
+        raise ConfigurationError(
+            f"--output: the table of scores would overwrite {summary}; name {summary.stem}.json"
+        )
     return table
 
 

@@ -65,7 +65,7 @@ def export_package(package: Path, output: Path) -> tuple[Path, ...]:
     there = next(filter(Path.exists, folders), None)
     if there is not None:
         raise PredictionError(
-            f"{there} is there already, perhaps with networks that nnU-Net has trained; name another folder, or move it"
+            f"{there} exists already, perhaps with networks that nnU-Net has trained; choose another folder, or move it"
         )
     for files, folder in zip(weights.values(), folders, strict=True):
         write_plan(folder / "plans.json", plan)

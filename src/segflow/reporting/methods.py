@@ -152,7 +152,7 @@ def _of_training(used: TrainingRecipe, augmentation: AugmentationRecipe, batch: 
     forced = batch - round(batch * (1 - used.foreground_share))
     were = "was" if forced == 1 else "were"
     yield (
-        f"Of each batch of {batch}, {forced} {were} centred on foreground, where an image had any{augmented}."
+        f"Of each batch of {batch} patches, {forced} {were} centred on foreground, where the image had any{augmented}."
     )
 
 

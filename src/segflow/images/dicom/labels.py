@@ -84,7 +84,7 @@ def label_map(files: Sequence[Path], values: Mapping[str, int], geometry: Geomet
                 other, n = owners[int(there.max())], int(np.count_nonzero(there))
                 if other == name:
                     raise DatasetError(
-                        f"{file}: {name} is in another file about the same series, too; choose one with --label TEXT"
+                        f"{file}: another file for the same series has {name}, too; choose one with --label TEXT"
                     )
                 raise DatasetError(
                     f"{file}: {name} overlaps {other} in {n} voxels, and a voxel has one label; leave one out with "

@@ -74,7 +74,7 @@ def read_dicom(
     idle = next((study for study, found in by_study.items() if used.isdisjoint(found)), None)
     if idle is not None:
         raise DatasetError(
-            f"no label is about {idle}, where others have some; give its labels, or leave it out"
+            f"{idle} has no labels, while other studies have; add them as DICOM objects, or leave it out"
         )
     values = _values(objects, labels)
     names = named([case.series[0] for case in cases])
