@@ -108,7 +108,7 @@ def evaluate(
     """
     if not 0 <= tolerance_mm < math.inf:
         raise ConfigurationError(f"--tolerance-mm must be 0 or more, found {tolerance_mm}")
-    scores_file(output)
+    scores_file(output)  # refused before anything is scored
     how = Scoring(
         dataset=dataset,
         references=references,

@@ -9,7 +9,7 @@ from segflow.contracts.model import ModelCard
 from segflow.contracts.plan import FoldName, Plan
 from segflow.contracts.scores import PostProcessing, Selection
 from segflow.images.dataset import read_description
-from segflow.images.formats import have_spacing
+from segflow.images.formats import spacings_are_stored
 from segflow.nnunet.plans import read_plan
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.settings import parse_settings
@@ -86,7 +86,7 @@ def package(
     )
     description, labels = read_description(folder / "dataset.json")
     measured = read_contract(Fingerprint, fingerprint)
-    known = have_spacing(description["file_ending"], measured.spacings)
+    known = spacings_are_stored(description["file_ending"], measured.spacings)
     text = model_card_text(card, description, labels, measured, has_spacing=known)
     write_text(folder / MODEL_CARD, text)
     write_text(output, card.to_json())

@@ -34,12 +34,12 @@ __all__ = [
     "geometry_of_picture",
     "has_orientation",
     "has_spacing",
-    "have_spacing",
     "label_ending",
     "largest_label",
     "meta_header",
     "side_content",
     "side_file",
+    "spacings_are_stored",
     "spelled",
     "split_name",
 ]
@@ -139,7 +139,7 @@ def has_spacing(file: Path) -> bool:
     return ending_of(file) not in WITHOUT_SPACING or side_file(file) is not None
 
 
-def have_spacing(ending: str, spacings: Iterable[Sequence[float]]) -> bool:
+def spacings_are_stored(ending: str, spacings: Iterable[Sequence[float]]) -> bool:
     """Whether images of an ending have other spacings (z, y, x) than those that are taken where none is stored."""
     defaults = {(1.0, 1.0, 1.0), (FLAT_SPACING, 1.0, 1.0)}
     return ending.lower() not in WITHOUT_SPACING or not defaults.issuperset(map(tuple, spacings))

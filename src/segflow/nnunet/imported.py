@@ -17,7 +17,7 @@ from segflow.contracts.model import ModelCard, NetworkCard
 from segflow.contracts.plan import Configuration, FoldName, Plan
 from segflow.contracts.scores import Candidate, PostProcessing, Selection
 from segflow.images.dataset import check_reader, read_description
-from segflow.images.formats import have_spacing
+from segflow.images.formats import spacings_are_stored
 from segflow.network.unet import build_network
 from segflow.network.weights import load_weights_
 from segflow.nnunet.checkpoints import NNUNET_TRAINER, NnunetCheckpoint, load_nnunet_checkpoint
@@ -258,7 +258,9 @@ def _import_results(folders: Sequence[Path], package: Path, wanted: Wanted) -> N
     card = card.model_copy(update={"files": digests_of(package, sorted(files))})
     known = package / FINGERPRINT
     fingerprint = read_contract(Fingerprint, known) if known.exists() else None
-    known_spacing = have_spacing(description["file_ending"], fingerprint.spacings if fingerprint else ())
+    known_spacing = spacings_are_stored(
+        description["file_ending"], fingerprint.spacings if fingerprint else ()
+    )
     text = model_card_text(card, description, labels, fingerprint, has_spacing=known_spacing)
     write_text(package / MODEL_CARD, text)
     write_text(package / CARD, card.to_json())

@@ -70,14 +70,14 @@ def recipe_names() -> tuple[str, ...]:
     return (_DEFAULT, *sorted(found - {_DEFAULT}))
 
 
-def changed(recipe: Recipe, changes: Mapping[str, Any], *, where: str, null_counts: bool = False) -> Recipe:
+def changed(recipe: Recipe, changes: Mapping[str, Any], *, where: str, null_is_value: bool = False) -> Recipe:
     """A copy of a recipe with other values.
 
     Args:
         recipe: The original.
         changes: Section to key to value; None leaves a value unchanged.
         where: The file, for messages.
-        null_counts: None is a value where it may be one, as in a recipe's file.
+        null_is_value: None replaces a value that may be None, as in a recipe's file.
 
     Raises:
         ConfigurationError: A key that no recipe has, or a value that is not allowed.
@@ -85,7 +85,7 @@ def changed(recipe: Recipe, changes: Mapping[str, Any], *, where: str, null_coun
     merged: dict[str, Any] = recipe.model_dump()
     for section, values in changes.items():
         if section in SECTIONS and isinstance(values or {}, Mapping):
-            nulls = _MAY_BE_NULL[section] if null_counts else ()
+            nulls = _MAY_BE_NULL[section] if null_is_value else ()
             merged[section] |= {k: v for k, v in (values or {}).items() if v is not None or k in nulls}
         else:
             merged[section] = values
@@ -97,4 +97,4 @@ def _read(file: Path) -> Recipe:
     if "name" in content:
         raise ConfigurationError(f"{file}: a recipe is named after its file; remove 'name'")
     base = recipe_named(str(content.pop("based_on", None) or _DEFAULT))
-    return changed(base.model_copy(update={"name": file.stem}), content, where=str(file), null_counts=True)
+    return changed(base.model_copy(update={"name": file.stem}), content, where=str(file), null_is_value=True)

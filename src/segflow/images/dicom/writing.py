@@ -69,7 +69,7 @@ def write_dicom(
 
 
 def check_holds(kind: LabelFormat, labels: Labels) -> None:
-    """Refuse a format that cannot hold what a model predicts.
+    """Refuse a format that cannot hold the labels that a model predicts.
 
     Raises:
         PredictionError: Regions overlap, and the format has one label per voxel.
