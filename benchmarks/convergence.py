@@ -52,6 +52,7 @@ def main() -> None:
     run.add_argument("--batch", type=int, default=2)
     run.add_argument("--device", default="cpu")
     run.add_argument("--threads", type=int, default=1)
+    run.add_argument("--compile", action="store_true", help="compile the networks")
     run.add_argument("--jobs", type=int, default=1, help="runs at a time")
     run.add_argument("--work", type=Path, required=True, help="folder for everything that is made")
     run.add_argument("--output", type=Path, required=True, help="CSV, a row per run")
@@ -171,7 +172,8 @@ def one_run(options, places: dict[str, Path], files: dict[str, str], row: dict) 
     segflow(
         *("train", *common, "--network", places["network"], "--seed", row["seed"], "--output", model),
         *("--history", folder / "training.csv", "--work", folder / "work"),
-        *("--no-compile-network", "--settings", *words, *options.changes),
+        "--compile-network" if options.compile else "--no-compile-network",
+        *("--settings", *words, *options.changes),
     )
     seconds = time.perf_counter() - began
     predictions = folder / "predictions"
