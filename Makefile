@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PIP_INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist worksteal
 LISTING := src/segflow/recipes/presets/nnunet.yaml
 WORKFLOW = $(wildcard Snakefile) workflow
 

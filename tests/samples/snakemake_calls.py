@@ -6,17 +6,22 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
+
+from job_server import Jobs
 
 _FORKS = multiprocessing.get_context("forkserver")
 #: With what Snakemake imports late and the workflow's libraries, but without segflow, which a test may have edited.
 _FORKS.set_forkserver_preload([
     "snakemake.cli", "snakemake.report", "snakemake.storage", "snakemake.profiles", "smart_open",
     "SimpleITK", "filelock", "grimp", "psutil", "pydantic.functional_serializers", "scipy.ndimage", "yaml",
+    "frozen",
 ])  # fmt: skip
 _TIMEOUT_S = 580
+_jobs = cache(Jobs)
 
 
 def call_snakemake(
@@ -25,13 +30,14 @@ def call_snakemake(
     """As `python -m snakemake WORDS` in a folder; `stdout` holds all that it prints."""
     with TemporaryDirectory() as place:
         output = Path(place, "output")
-        process = _FORKS.Process(target=_run, args=(list(words), folder, dict(environment), output))
+        words = [str(_jobs().python), *words]
+        process = _FORKS.Process(target=_run, args=(words, folder, dict(environment), output))
         process.start()
         process.join(_TIMEOUT_S)
         if process.exitcode is None:
             process.kill()
             raise TimeoutError(output.read_text())
-        return CompletedProcess(words, process.exitcode, output.read_text())
+        return CompletedProcess(list(words), process.exitcode, output.read_text())
 
 
 def _run(words: list[str], folder: Path, environment: dict[str, str], output: Path) -> None:
@@ -42,6 +48,7 @@ def _run(words: list[str], folder: Path, environment: dict[str, str], output: Pa
     os.environ.update(environment)
     os.chdir(folder)
     sys.path.insert(0, environment["PYTHONPATH"])
+    sys.executable, *words = words  # beside which the workflow finds `segflow`
     sys.argv = ["snakemake", *words]
     from snakemake.cli import main  # noqa: PLC0415  not in the process that asks for the call
 

@@ -1,0 +1,130 @@
+"""Jobs of the workflow that share their start: each is a fork of one process that has imported the libraries.
+
+A job spends most of a tiny experiment's time on importing torch. `Jobs` starts a server, and makes a folder with a
+command `segflow` that lets the server do its work. Segflow itself is not imported before the fork: a test may have
+edited it. Tests that strike a job start the workflow without this.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+_LIBRARIES = (
+    "SimpleITK", "cyclopts", "filelock", "grimp", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure",
+    "pandas", "psutil", "pydantic", "rich.progress", "scipy.ndimage", "torch._dynamo", "yaml",
+)  # fmt: skip
+_COMMAND = """#!{python} -IS
+import json, os, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+socket.send_fds(server, [b" "], [0, 1, 2])
+server.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode())
+server.shutdown(socket.SHUT_WR)
+sys.exit(int(server.recv(16)))
+"""
+
+
+class Jobs:
+    """A server, which ends with this process.
+
+    Attributes:
+        python: A Python that lies beside the command `segflow`.
+    """
+
+    def __init__(self) -> None:
+        self._folder = TemporaryDirectory()
+        folder = Path(self._folder.name)
+        address = str(folder / "server")
+        self.python = folder / "python"
+        programs = {
+            self.python: f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n',
+            folder / "segflow": _COMMAND.format(python=sys.executable, address=address),
+        }
+        for file, text in programs.items():
+            file.write_text(text)
+            file.chmod(0o755)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(address)
+            listener.listen()
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(listener.fileno())],
+                stdin=subprocess.PIPE,
+                pass_fds=[listener.fileno()],
+            )
+
+
+def serve(listener: socket.socket) -> None:
+    """Run a job per connection, until the end of standard input."""
+    for library in _LIBRARIES:
+        importlib.import_module(library)
+    gc.freeze()  # or every job would copy what it never uses
+    assert len([*Path("/proc/self/task").iterdir()]) == 1, "a process with threads must not be forked"
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        with connection:
+            if os.fork() == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                listener.close()
+                _answer(connection)
+                return
+
+
+def _answer(connection: socket.socket) -> None:
+    """Fork the job, which goes on as a process of its own, and tell its exit status."""
+    _, streams, *_ = socket.recv_fds(connection, 1, 3)
+    with connection.makefile() as file:
+        words, folder, environment = json.load(file)
+    if job := os.fork():
+        status = os.waitstatus_to_exitcode(os.waitpid(job, 0)[1])
+        connection.sendall(str(status if status >= 0 else 128 - status).encode())
+        os._exit(0)
+    connection.close()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.path.insert(0, environment["PYTHONPATH"])
+    sys.argv = ["segflow", *words]
+    _end(_status())
+
+
+def _status() -> int:
+    """Run `segflow`, as `python -m segflow` would."""
+    try:
+        runpy.run_module("segflow", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        return int(end.code or 0)
+    except BaseException:  # noqa: BLE001  as the interpreter does
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _end(status: int) -> None:
+    """As an interpreter ends, but without taking the libraries apart, which is slow in a fork."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
