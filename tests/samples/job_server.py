@@ -24,16 +24,18 @@ import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psutil
+
 _LIBRARIES = (
     "SimpleITK", "cyclopts", "filelock", "grimp", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure",
-    "pandas", "psutil", "pydantic", "rich.progress", "scipy.ndimage", "torch._dynamo", "yaml",
+    "pandas", "pydantic", "rich.progress", "scipy.ndimage", "torch._dynamo", "yaml",
 )  # fmt: skip
-_COMMAND = """#!{python} -IS
+_ASK = """
 import json, os, socket, sys
 server = socket.socket(socket.AF_UNIX)
-server.connect({address!r})
+server.connect(sys.argv[1])
 socket.send_fds(server, [b" "], [0, 1, 2])
-server.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode())
+server.sendall(json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode())
 server.shutdown(socket.SHUT_WR)
 sys.exit(int(server.recv(16)))
 """
@@ -51,12 +53,9 @@ class Jobs:
         folder = Path(self._folder.name)
         address = str(folder / "server")
         self.python = folder / "python"
-        programs = {
-            self.python: f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n',
-            folder / "segflow": _COMMAND.format(python=sys.executable, address=address),
-        }
-        for file, text in programs.items():
-            file.write_text(text)
+        ask = ["-I", "-S", "-c", _ASK, address]
+        for file, words in ((self.python, []), (folder / "segflow", ask)):
+            file.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, *words])} "$@"\n')
             file.chmod(0o755)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(address)
@@ -73,7 +72,7 @@ def serve(listener: socket.socket) -> None:
     for library in _LIBRARIES:
         importlib.import_module(library)
     gc.freeze()  # or every job would copy what it never uses
-    assert len([*Path("/proc/self/task").iterdir()]) == 1, "a process with threads must not be forked"
+    assert psutil.Process().num_threads() == 1, "a process with threads must not be forked"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
         connection, _ = listener.accept()

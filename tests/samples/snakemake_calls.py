@@ -30,17 +30,17 @@ def call_snakemake(
     """As `python -m snakemake WORDS` in a folder; `stdout` holds all that it prints."""
     with TemporaryDirectory() as place:
         output = Path(place, "output")
-        words = [str(_jobs().python), *words]
-        process = _FORKS.Process(target=_run, args=(words, folder, dict(environment), output))
+        python = str(_jobs().python)
+        process = _FORKS.Process(target=_run, args=(python, list(words), folder, dict(environment), output))
         process.start()
         process.join(_TIMEOUT_S)
         if process.exitcode is None:
             process.kill()
             raise TimeoutError(output.read_text())
-        return CompletedProcess(list(words), process.exitcode, output.read_text())
+        return CompletedProcess(words, process.exitcode, output.read_text())
 
 
-def _run(words: list[str], folder: Path, environment: dict[str, str], output: Path) -> None:
+def _run(python: str, words: list[str], folder: Path, environment: dict[str, str], output: Path) -> None:
     with output.open("w") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
@@ -48,7 +48,7 @@ def _run(words: list[str], folder: Path, environment: dict[str, str], output: Pa
     os.environ.update(environment)
     os.chdir(folder)
     sys.path.insert(0, environment["PYTHONPATH"])
-    sys.executable, *words = words  # beside which the workflow finds `segflow`
+    sys.executable = python  # beside which the workflow finds `segflow`
     sys.argv = ["snakemake", *words]
     from snakemake.cli import main  # noqa: PLC0415  not in the process that asks for the call
 
