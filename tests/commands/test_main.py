@@ -257,11 +257,12 @@ def test_phantom_is_a_sound_data_set_and_is_not_overwritten(tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
-def test_numpy_is_told_of_its_threads_before_it_is_imported():
-    """Results must not depend on how many processes share the machine."""
+@pytest.mark.parametrize("asked", [{}, {"OPENBLAS_NUM_THREADS": "2"}], ids=["unset", "as Snakemake sets it"])
+def test_numpy_is_told_of_its_threads_before_it_is_imported(asked):
+    """Results must not depend on how many processes or threads share the machine."""
     code = "import os, sys, segflow.commands.main; print('numpy' in sys.modules, os.environ['OPENBLAS_NUM_THREADS'])"
     environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     said = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], env=environment | asked, capture_output=True, text=True, check=True
     ).stdout
     assert said.split() == ["False", "1"]

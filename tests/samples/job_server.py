@@ -8,7 +8,6 @@ edited it. Tests that strike a job start the workflow without this.
 from __future__ import annotations
 
 import atexit
-import gc
 import importlib
 import json
 import os
@@ -29,6 +28,7 @@ import psutil
 _LIBRARIES = (
     "SimpleITK", "cyclopts", "filelock", "grimp", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure",
     "pandas", "pydantic", "rich.progress", "scipy.ndimage", "torch._dynamo", "yaml",
+    "frozen",
 )  # fmt: skip
 _ASK = """
 import json, os, socket, sys
@@ -62,6 +62,7 @@ class Jobs:
             listener.listen()
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(listener.fileno())],
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # as segflow sets it
                 stdin=subprocess.PIPE,
                 pass_fds=[listener.fileno()],
             )
@@ -71,7 +72,6 @@ def serve(listener: socket.socket) -> None:
     """Run a job per connection, until the end of standard input."""
     for library in _LIBRARIES:
         importlib.import_module(library)
-    gc.freeze()  # or every job would copy what it never uses
     assert psutil.Process().num_threads() == 1, "a process with threads must not be forked"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
@@ -100,7 +100,7 @@ def _answer(connection: socket.socket) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.path.insert(0, environment["PYTHONPATH"])
+    sys.path[0] = environment["PYTHONPATH"]
     sys.argv = ["segflow", *words]
     _end(_status())
 

@@ -26,7 +26,7 @@ DISPATCHER = "segflow.commands.main"
 DO_MORE = {
     "segflow.__main__: sys.exit(main())",
     f"{DISPATCHER}: os.environ.setdefault('GOMP_SPINCOUNT', '20000')",
-    f"{DISPATCHER}: os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')",
+    f"{DISPATCHER}: os.environ['OPENBLAS_NUM_THREADS'] = '1'",
 }
 
 # What can import by a computed name. A module is looked for where it is imported, so that no alias hides it.

@@ -28,9 +28,10 @@ logger = logging.getLogger("segflow")
 # The OpenMP runtime reads it when torch is first imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-# numpy's matrix products stay in one thread: cases are spread over processes already, and no result may depend on how
-# many there are. Read when numpy is first imported; torch has threads of its own.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# numpy's matrix products stay in one thread, whatever Snakemake asks for: cases are spread over processes already, and
+# the last bits of a resampled image depend on how many threads there are. Read when numpy is first imported; torch has
+# threads of its own.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 #: What a user calls, in the order of a project.
 _FOR_USERS = {
