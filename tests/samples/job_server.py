@@ -1,16 +1,17 @@
-"""Jobs of the workflow that share their start: each is a fork of one process that has imported the libraries.
+"""Jobs of the workflow that share their start: each is a fork of one process that has imported segflow and torch.
 
-A job spends most of a tiny experiment's time on importing torch. `Jobs` starts a server, and makes a folder with a
-command `segflow` that lets the server do its work. Segflow itself is not imported before the fork: a test may have
-edited it. Tests that strike a job start the workflow without this.
+The jobs of a tiny experiment spend most of their time on that. `Jobs` starts a server, and makes a folder with a
+command `segflow` that lets the server do its work. Tests that strike a job start the workflow without this.
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import shlex
@@ -25,11 +26,8 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-_LIBRARIES = (
-    "SimpleITK", "cyclopts", "filelock", "grimp", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure",
-    "pandas", "pydantic", "rich.progress", "scipy.ndimage", "torch._dynamo", "yaml",
-    "frozen",
-)  # fmt: skip
+#: Imported in each job, as it says in the environment what the libraries shall do.
+_LATE = {"segflow.__main__", "segflow.commands.main"}
 _ASK = """
 import json, os, socket, sys
 server = socket.socket(socket.AF_UNIX)
@@ -70,8 +68,15 @@ class Jobs:
 
 def serve(listener: socket.socket) -> None:
     """Run a job per connection, until the end of standard input."""
-    for library in _LIBRARIES:
-        importlib.import_module(library)
+
+    import segflow  # noqa: PLC0415  in the server's process alone
+
+    for module in pkgutil.walk_packages(segflow.__path__, "segflow."):
+        if module.name not in _LATE:
+            importlib.import_module(module.name)
+    for name in ("torch._dynamo", "shared_code"):  # the first is imported by an optimiser
+        importlib.import_module(name)
+    gc.freeze()  # or every job would copy what it never uses
     assert psutil.Process().num_threads() == 1, "a process with threads must not be forked"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
@@ -100,7 +105,9 @@ def _answer(connection: socket.socket) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.path[0] = environment["PYTHONPATH"]
+    from shared_code import use  # noqa: PLC0415  as in `serve`
+
+    use(environment["PYTHONPATH"])
     sys.argv = ["segflow", *words]
     _end(_status())
 

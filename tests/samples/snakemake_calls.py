@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 from job_server import Jobs
 
 _FORKS = multiprocessing.get_context("forkserver")
-#: With what Snakemake imports late and the workflow's libraries, but without segflow, which a test may have edited.
+#: With what Snakemake imports late, and what the workflow does.
 _FORKS.set_forkserver_preload([
     "snakemake.cli", "snakemake.report", "snakemake.storage", "snakemake.profiles", "smart_open",
-    "SimpleITK", "filelock", "grimp", "psutil", "pydantic.functional_serializers", "scipy.ndimage", "yaml",
-    "frozen",
+    "SimpleITK", "scipy.ndimage", "segflow.workflow.config", "segflow.workflow.datasets", "segflow.workflow.ending",
+    "segflow.workflow.recipes", "segflow.workflow.snakemake", "shared_code", "frozen",
 ])  # fmt: skip
 _TIMEOUT_S = 580
 _jobs = cache(Jobs)
@@ -47,9 +47,10 @@ def _run(python: str, words: list[str], folder: Path, environment: dict[str, str
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.path.insert(0, environment["PYTHONPATH"])
     sys.executable = python  # beside which the workflow finds `segflow`
     sys.argv = ["snakemake", *words]
-    from snakemake.cli import main  # noqa: PLC0415  not in the process that asks for the call
+    from shared_code import use  # noqa: PLC0415  not in the process that asks for the call
+    from snakemake.cli import main  # noqa: PLC0415
 
+    use(environment["PYTHONPATH"])
     main(words)
