@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,11 +40,20 @@ sys.exit(int(server.recv(16)))
 """
 
 
+#: A Python that takes itself for another: Snakemake looks for `segflow` beside it.
+_AS_OTHER = """
+import runpy, sys
+sys.executable, module = sys.argv[1:3]
+del sys.argv[1:3]
+runpy.run_module(module, run_name='__main__', alter_sys=True)
+"""
+
+
 class Jobs:
     """A server, which ends with this process.
 
     Attributes:
-        python: A Python that lies beside the command `segflow`.
+        python: A Python for calls `python -m MODULE` of Snakemake, or of what calls it, whose jobs the server does.
     """
 
     def __init__(self) -> None:
@@ -51,9 +61,14 @@ class Jobs:
         folder = Path(self._folder.name)
         address = str(folder / "server")
         self.python = folder / "python"
-        ask = ["-I", "-S", "-c", _ASK, address]
-        for file, words in ((self.python, []), (folder / "segflow", ask)):
-            file.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, *words])} "$@"\n')
+        ask = shlex.join([sys.executable, "-I", "-S", "-c", _ASK, address])
+        other = shlex.join([sys.executable, "-c", _AS_OTHER, str(self.python)])
+        plain = shlex.quote(sys.executable)
+        for file, text in (
+            (folder / "segflow", f'exec {ask} "$@"'),
+            (self.python, f'test "$1" = -m || exec {plain} "$@"\nshift\nexec {other} "$@"'),
+        ):
+            file.write_text(f"#!/bin/sh\n{text}\n")
             file.chmod(0o755)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(address)
@@ -66,9 +81,11 @@ class Jobs:
             )
 
 
+shared_jobs = cache(Jobs)
+
+
 def serve(listener: socket.socket) -> None:
     """Run a job per connection, until the end of standard input."""
-
     import segflow  # noqa: PLC0415  in the server's process alone
 
     for module in pkgutil.walk_packages(segflow.__path__, "segflow."):

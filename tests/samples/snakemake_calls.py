@@ -6,12 +6,11 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
-from job_server import Jobs
+from job_server import shared_jobs
 
 _FORKS = multiprocessing.get_context("forkserver")
 #: With what Snakemake imports late, and what the workflow does.
@@ -21,7 +20,6 @@ _FORKS.set_forkserver_preload([
     "segflow.workflow.recipes", "segflow.workflow.snakemake", "shared_code", "frozen",
 ])  # fmt: skip
 _TIMEOUT_S = 580
-_jobs = cache(Jobs)
 
 
 def call_snakemake(
@@ -30,7 +28,7 @@ def call_snakemake(
     """As `python -m snakemake WORDS` in a folder; `stdout` holds all that it prints."""
     with TemporaryDirectory() as place:
         output = Path(place, "output")
-        python = str(_jobs().python)
+        python = str(shared_jobs().python)
         process = _FORKS.Process(target=_run, args=(python, list(words), folder, dict(environment), output))
         process.start()
         process.join(_TIMEOUT_S)

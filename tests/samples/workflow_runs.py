@@ -105,10 +105,12 @@ class Experiment:
             **changes,
         }
 
-    def start(self, *options: str, output: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
+    def start(
+        self, *options: str, output: int | IO[str] = subprocess.PIPE, python: str | Path = sys.executable
+    ) -> subprocess.Popen[str]:
         """The workflow in a process group of its own, as in a terminal."""
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *self.words(*options)],
+            [python, "-m", "snakemake", *self.words(*options)],
             cwd=self.folder,
             env=self.environment(),
             stdout=output,

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 from foreseen import BASE, DATA, FORESEEN, ORDER, edit, since
+from job_server import shared_jobs
 from workflow_runs import TINY, Experiment
 
 from segflow.commands.main import main
@@ -315,7 +316,7 @@ def test_patients(finished):
 def test_a_raw_file_that_changes_during_the_call(finished):
     """What is read early must not look younger than it is at the end of a long call."""
     finished.configure(**BASE | {"seed": 1})
-    with finished.start("--quiet", "all") as process:
+    with finished.start("--quiet", "all", python=shared_jobs().python) as process:
         logs = finished.results / "logs" / "train"
         before = {log: log.stat().st_mtime_ns for log in logs.glob("*.log")}
         while process.poll() is None and all(

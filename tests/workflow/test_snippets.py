@@ -16,6 +16,7 @@ import yaml
 from cluster import NoClusterError, one_node_cluster
 from dicom_samples import segmentation, volume_of_labels, write_series
 from foreseen import BASE
+from job_server import shared_jobs
 from packages import package_of
 from pydicom.uid import generate_uid
 from snippets import PAGES, REPOSITORY, Block, blocks
@@ -47,14 +48,16 @@ BUDGET = [
         {f"{name}.{key}": part[key] for key in part} if isinstance(part, dict) else {name: part}
     ).items()
 ]
-#: Programs of a reader, but with a small budget, downloads that are there already, and no GPU.
+#: Programs of a reader, but with a small budget, downloads that are there already, no GPU, and jobs that start fast.
 PROGRAMS = {
     "segflow": f"""#!{sys.executable}
-import sys
+import os, sys
+sys.executable = os.environ["PYTHON_OF_CALLS"]
 from segflow.commands.main import main
 words = sys.argv[1:]
 sys.exit(main([*words, "--", *{BUDGET}] if words[0] == "run" else words))
 """,
+    "snakemake": '#!/bin/sh\nexec "$PYTHON_OF_CALLS" -m snakemake "$@"\n',
     "curl": '#!/bin/sh\ntest -f "${2##*/}"\n',
     "nnUNetv2_install_pretrained_model_from_zip": '#!/bin/sh\nexec "$PEER/${0##*/}" "$@"\n',
     "nnUNetv2_predict": '#!/bin/sh\nexec "$PEER/${0##*/}" "$@" -device cpu\n',
@@ -121,7 +124,8 @@ def parameters() -> Iterator[object]:
 def test_the_blocks_of_a_page_run(page, need, home, request):
     add_files(PAGES[page], home, request)
     environment = Experiment(home, REPOSITORY).environment(**VARIABLES)
-    environment["PATH"] = f"{home / 'bin'}:{environment['PATH']}"
+    python = sys.executable if need else str(shared_jobs().python)  # a cluster starts jobs itself
+    environment |= {"PATH": f"{home / 'bin'}:{environment['PATH']}", "PYTHON_OF_CALLS": python}
     environment |= nnunet(home) if need == "peer" else {}
     with cluster(home) if need == "slurm" else nullcontext():
         for block in blocks(page):
