@@ -27,8 +27,9 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-#: Imported in each job, as it says in the environment what the libraries shall do.
+#: Imported anew in each job, as it sets environment variables.
 _LATE = {"segflow.__main__", "segflow.commands.main"}
+#: The command `segflow ADDRESS WORDS`: it hands over its streams, and ends with the status of the job.
 _ASK = """
 import json, os, socket, sys
 server = socket.socket(socket.AF_UNIX)
@@ -38,8 +39,6 @@ server.sendall(json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode(
 server.shutdown(socket.SHUT_WR)
 sys.exit(int(server.recv(16)))
 """
-
-
 #: A Python that takes itself for another: Snakemake looks for `segflow` beside it.
 _AS_OTHER = """
 import runpy, sys
