@@ -8,16 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segflow.augmentation import patches
-from segflow.augmentation.patches import announce, choose_locations, draw_start, is_forced, read_patch
+from segflow.augmentation.patches import announce, choose_locations, draw_start, read_patch
 from segflow.contracts.labels import Labels
 
 READ, PATCH = (12, 10, 10), (8, 8, 8)
-
-
-@pytest.mark.parametrize(("batch", "n_forced"), [(2, 1), (9, 3), (12, 4), (32, 11), (1, 0)])
-def test_the_last_third_of_a_batch_is_forced(batch, n_forced):
-    forced = [is_forced(j, batch_size=batch, foreground_share=0.33) for j in range(batch)]
-    assert forced == [False] * (batch - n_forced) + [True] * n_forced
 
 
 def starts(case_shape, locations=None, n=500):

@@ -148,6 +148,15 @@ def test_outputs_that_are_refused(model, tmp_path, monkeypatch, refused, words, 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_volume_is_not_predicted_for_a_picture(model, tmp_path, monkeypatch, refused):
+    """It would be refused once its labels are there: after an hour, if the volume is large."""
+    monkeypatch.setattr(Predictor, "label", lambda *_, **__: pytest.fail("it was predicted"))
+    output = tmp_path / "seg.png"
+    said = refused("predict", "-m", model, "-i", scan(model), "-o", output, "--device", "cpu")
+    assert f"{output} cannot be written: .png is for 2D images, and this one has 3 axes; use .nii.gz" in said
+    assert not output.exists()
+
+
 @pytest.mark.parametrize(
     ("words", "folds", "mirroring", "step"),
     [

@@ -138,7 +138,7 @@ def test_images_that_the_format_cannot_hold(tmp_path):
     out = tmp_path / "out" / "a.png"
     _, volume = read_one(somewhere(tmp_path / "in", ".mha", 3, 0))
     with pytest.raises(
-        DatasetError, match=r"a\.png cannot be written: \.png is for 2D images, .* has 3 axes"
+        DatasetError, match=r"a\.png cannot be written: \.png is for 2D images, .* has 3 axes; use"
     ):
         write_labels(out, labels_like(volume), volume)
     _, flat = read_one(somewhere(tmp_path / "in", ".mha", 2, 0))

@@ -97,6 +97,11 @@ def test_defaults(section):
     assert getattr(BASE, section) == DEFAULTS[section]
 
 
+@pytest.mark.parametrize(("batch", "n_forced"), [(2, 1), (9, 3), (12, 4), (32, 11), (1, 0)])
+def test_the_last_third_of_a_batch_is_forced(batch, n_forced):
+    assert TrainingRecipe().first_forced(batch) == batch - n_forced
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_presets_of_nnunet(name):
     planner, plans_name, memory_3d, memory_2d, gpu_gb, share, batch_fits = TABLE[name]

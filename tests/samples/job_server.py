@@ -7,7 +7,6 @@ command `segflow` that lets the server do its work. Tests that strike a job star
 from __future__ import annotations
 
 import atexit
-import gc
 import importlib
 import json
 import os
@@ -24,6 +23,7 @@ import traceback
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 import psutil
 
@@ -90,9 +90,8 @@ def serve(listener: socket.socket) -> None:
     for module in pkgutil.walk_packages(segflow.__path__, "segflow."):
         if module.name not in _LATE:
             importlib.import_module(module.name)
-    for name in ("torch._dynamo", "shared_code"):  # the first is imported by an optimiser
+    for name in ("torch._dynamo", "shared_code", "frozen"):  # the first is imported by an optimiser
         importlib.import_module(name)
-    gc.freeze()  # or every job would copy what it never uses
     assert psutil.Process().num_threads() == 1, "a process with threads must not be forked"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
@@ -102,10 +101,9 @@ def serve(listener: socket.socket) -> None:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 listener.close()
                 _answer(connection)
-                return
 
 
-def _answer(connection: socket.socket) -> None:
+def _answer(connection: socket.socket) -> NoReturn:
     """Fork the job, which goes on as a process of its own, and tell its exit status."""
     _, streams, *_ = socket.recv_fds(connection, 1, 3)
     with connection.makefile() as file:
@@ -140,7 +138,7 @@ def _status() -> int:
     return 0
 
 
-def _end(status: int) -> None:
+def _end(status: int) -> NoReturn:
     """As an interpreter ends, but without taking the libraries apart, which is slow in a fork."""
     threading._shutdown()
     atexit._run_exitfuncs()

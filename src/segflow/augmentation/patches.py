@@ -17,15 +17,10 @@ from numpy.typing import NDArray
 from segflow.contracts.arrays import Shape3, Voxels
 from segflow.contracts.labels import Labels, Target
 
-__all__ = ["announce", "choose_locations", "draw_start", "is_forced", "read_patch"]
+__all__ = ["announce", "choose_locations", "draw_start", "read_patch"]
 
 
 T = TypeVar("T", bound=np.generic)
-
-
-def is_forced(j: int, *, batch_size: int, foreground_share: float) -> bool:
-    """True if patch j (from 0) of a batch must be centred on a foreground voxel: the last ones are."""
-    return j >= round(batch_size * (1 - foreground_share))
 
 
 def choose_locations(

@@ -40,7 +40,7 @@ from segflow.images.dicom.concepts import Origin, read_codes
 from segflow.images.dicom.studies import find_images
 from segflow.images.dicom.writing import LabelFormat, check_holds, write_dicom
 from segflow.images.formats import DICOM, companions, digest_of_image, format_of, has_orientation
-from segflow.images.image_files import write_image
+from segflow.images.image_files import check_axes, write_image
 from segflow.metrics.measure import measure
 from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
@@ -105,6 +105,7 @@ class _Job:
         if made is not None:
             return PredictedCase(key=key, files=made.files)
         raw = read_case(case, channels=self.predictor.channels)
+        check_axes(self.outputs.labels(case), raw.geometry)
         unusual = unusual_spacings({case.identifier: raw.geometry.spacing_mm}, self.spacings)
         for warning in (*raw.warnings, *unusual):
             logger.warning("%s", warning)

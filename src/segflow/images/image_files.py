@@ -36,7 +36,7 @@ from segflow.images.formats import (
 from segflow.images.limits import check_geometry
 from segflow.storage.files import temporary_folder, write_text
 
-__all__ = ["read_geometry", "read_voxels", "write_image"]
+__all__ = ["check_axes", "read_geometry", "read_voxels", "write_image"]
 
 #: File to voxels, (c, z, y, x) of the file's own type.
 _READERS: dict[str, Callable[[Path], NDArray[Any]]] = {
@@ -119,14 +119,25 @@ def write_image(path: Path, volume: NDArray[Any], geometry: Geometry) -> None:
         raise DatasetError(
             f"{path} cannot be written: its ending is none of {', '.join(ENDINGS)} (without JPEG)"
         )
-    if geometry.file_dimensions != 2 and ending in FLAT_ENDINGS:
-        raise DatasetError(f"{path} cannot be written: {ending} is for 2D images, and this one has 3 axes")
+    check_axes(path, geometry)
     with temporary_folder(path.parent) as folder:
         file = folder / f"{path.name[: -len(ending)]}{ending}"  # in lower case, as libraries know endings
         _WRITERS[ending](file, volume[0] if geometry.file_dimensions == 2 else volume, geometry)
         if ending.endswith(".gz"):
             _check_whole(file, path)
         _publish(file, path, geometry)
+
+
+def check_axes(path: Path, geometry: Geometry) -> None:
+    """Refuse to write a volume to a file whose format is for 2D images.
+
+    Raises:
+        DatasetError: It is one.
+    """
+    if geometry.file_dimensions != 2 and (ending := ending_of(path)) in FLAT_ENDINGS:
+        raise DatasetError(
+            f"{path} cannot be written: {ending} is for 2D images, and this one has 3 axes; use .nii.gz"
+        )
 
 
 def _check_whole(file: Path, path: Path) -> None:

@@ -170,6 +170,10 @@ class TrainingRecipe(Contract):
             )
         return self
 
+    def first_forced(self, batch: int) -> int:
+        """Number, from 0, of the first of a batch's patches that are centred on foreground: the last ones are."""
+        return round(batch * (1 - self.foreground_share))
+
     def pretrained_file(self, configuration: str) -> str | None:
         """The file of weights that a configuration begins with, if any."""
         given = self.pretrained

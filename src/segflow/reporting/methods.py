@@ -149,7 +149,7 @@ def _of_training(used: TrainingRecipe, augmentation: AugmentationRecipe, batch: 
         yield "Training began with the weights of another network."
     names = [text for field, text in _TRANSFORMS.items() if getattr(augmentation, field) > 0]
     augmented = f"; patches were augmented by random {listed(names)}" if names else ""
-    forced = batch - round(batch * (1 - used.foreground_share))
+    forced = batch - used.first_forced(batch)
     were = "was" if forced == 1 else "were"
     yield (
         f"Of each batch of {batch} patches, {forced} {were} centred on foreground, where the image had any{augmented}."

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from segflow.augmentation.batched import Pending, collect
-from segflow.augmentation.patches import choose_locations, draw_start, is_forced, read_patch
+from segflow.augmentation.patches import choose_locations, draw_start, read_patch
 from segflow.augmentation.pipeline import (
     AugmentationDraw,
     Patch,
@@ -113,11 +113,7 @@ class BatchMaker:
         identifiers = self._job.fold.train if training else self._job.fold.val
         case = self._reader.read(identifiers[int(rng.integers(len(identifiers)))])
         settings, patch_shape = self._settings, self._settings.patch_shape
-        forced = is_forced(
-            position,
-            batch_size=self._job.configuration.batch_size,
-            foreground_share=self._job.training.foreground_share,
-        )
+        forced = position >= self._job.training.first_forced(self._job.configuration.batch_size)
         read_shape = settings.read_shape if training else patch_shape
         start = draw_start(
             rng,
