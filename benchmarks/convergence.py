@@ -5,10 +5,11 @@
     python benchmarks/convergence.py table runs.csv
     python benchmarks/convergence.py curves runs.csv --work WORK --output curves.png
 
-Epochs have 50 steps; prediction is not mirrored, nothing is post-processed. `--set training.momentum=0.9` changes a
-value of the recipes, `--config planning.gpu_memory_gb=0.5` a key of the configuration that plan and folds are made
-with. `--without-fold 0` also keeps the cases of another fold out of training, so that what is tuned never saw them. A
-run that the output holds already is not repeated.
+Epochs have 50 steps, or 25; prediction is not mirrored, nothing is post-processed. Of the recipes only the section
+`training` is used, and `--set training.momentum=0.9` changes a value of it. `--config planning.gpu_memory_gb=0.5`
+changes a key of the configuration that plan and folds are made with. `--without-fold 0` also keeps the cases of another
+fold out of training, so that what is tuned never saw them. A run that the output holds already is not repeated,
+whatever its device, threads and compilation.
 """
 
 from __future__ import annotations
@@ -28,11 +29,10 @@ from side_by_side import call, segflow
 
 from segflow.recipes.recipe import find_recipe
 from segflow.recipes.settings import settings_of
-from segflow.storage.files import write_json
+from segflow.storage.files import key_of, write_json
 
 HERE = Path(__file__).resolve().parent
-EPOCH = 50
-SAME = ["data", "configuration", "fold", "recipe", "changes", "width", "steps"]
+SAME = ["data", "config", "configuration", "fold", "recipe", "changes", "width", "batch", "steps"]
 
 
 def main() -> None:
@@ -63,6 +63,8 @@ def main() -> None:
     curves.add_argument("--work", type=Path, required=True)
     curves.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
+    if options.verb == "run" and any(steps % 25 for steps in options.steps):
+        parser.error("--steps: multiples of 25")
     {"run": run_all, "table": show_table, "curves": draw_curves}[options.verb](options)
 
 
@@ -71,11 +73,13 @@ def run_all(options) -> None:
     wanted = [
         {
             "data": options.dataset.name,
+            "config": " ".join(options.config),
             "configuration": options.configuration,
             "fold": f"{options.fold}" + ("" if options.without_fold is None else f" -{options.without_fold}"),
             "recipe": Path(recipe).stem,
             "changes": " ".join(options.changes),
             "width": options.width,
+            "batch": options.batch,
             "steps": steps,
             "seed": seed,
         }
@@ -97,7 +101,7 @@ def run_all(options) -> None:
 
 def prepare(options) -> dict[str, Path]:
     """Prepare the cases if there are none, and write the split and links to the held-out cases' references."""
-    root = options.work / options.dataset.name
+    root = root_of(options.work, options.dataset.name, " ".join(options.config))
     settings = {
         "dataset": str(options.dataset.resolve()),
         "output": str(root / "results"),
@@ -153,17 +157,15 @@ def prepare(options) -> dict[str, Path]:
 
 def one_run(options, places: dict[str, Path], files: dict[str, str], row: dict) -> dict:
     folder = places["runs"] / name_of(row)
-    epoch = min(EPOCH, row["steps"])
+    epoch = 25 if row["steps"] % 50 else 50
     values = settings_of("training", find_recipe(files[row["recipe"]]).training)
     budget = {
         "epochs": row["steps"] // epoch,
         "iterations": epoch,
         "validation_iterations": 0,
         "base_width": row["width"],
-        "batch_size": {options.configuration: options.batch},
+        "batch_size": {options.configuration: row["batch"]},
     }
-    if row["steps"] % EPOCH:
-        budget |= {"epochs": row["steps"] // 25, "iterations": 25}
     words = [*values, *(f"training.{name}={json.dumps(value)}" for name, value in budget.items())]
     common = ["--dataset", options.dataset, "--folds", places["folds"], "--fold", 0]
     common += ["--prepared", places["prepared"], "--device", options.device, "--threads", options.threads]
@@ -193,22 +195,29 @@ def one_run(options, places: dict[str, Path], files: dict[str, str], row: dict) 
     return row | dice | {"training_s": round(trained, 1), "process_s": round(seconds, 1)}
 
 
+def root_of(work: Path, data: str, config: str) -> Path:
+    """The folder of a data set, planned and divided into folds with some changes of the configuration."""
+    return work / (f"{data}-{key_of(config)[:8]}" if config else data)
+
+
 def name_of(row) -> str:
     return "_".join(str(row[key]) for key in [*SAME[2:], "seed"]).replace(" ", "_").replace("/", "-")
 
 
 def show_table(options) -> None:
-    """Median, worst and best seed of each row; and how many seeds have a class below half of the median seed's."""
-    runs = pd.read_csv(options.runs, keep_default_na=False)
-    print("| " + " | ".join([*SAME, "seeds", "mean", "median", "worst", "best", "stalled", "s"]) + " |")
-    print("|---" * (len(SAME) + 7) + "|")
+    """A row for each that `SAME` tells apart: the Dice of every seed and class, and figures of the seeds' means."""
+    runs = pd.read_csv(options.runs, keep_default_na=False, dtype={"classes": str})
+    figures = ["mean", "median", "min", "max"]
+    print(
+        "| " + " | ".join([*SAME, "seed: Dice of the classes", "mean", "median", "worst", "best", "s"]) + " |"
+    )
+    print("|---" * (len(SAME) + 6) + "|")
     for key, group in runs.groupby(SAME, sort=False):
-        classes = group["classes"].astype(str).str.split(expand=True).astype(float)
-        stalled = int((classes < classes.median() / 2).any(axis=1).sum())
-        dice = group["dice"]
-        figures = [f"{value:.3f}" for value in (dice.mean(), dice.median(), dice.min(), dice.max())]
-        cells = [*key, len(group), *figures, stalled, f"{group['training_s'].median():.0f}"]
-        print("| " + " | ".join(map(str, cells)) + " |")
+        each = "; ".join(f"{row.seed}: {row.classes}" for row in group.sort_values("seed").itertuples())
+        numbers = [f"{value:.3f}" for value in group["dice"].agg(figures)]
+        print(
+            "| " + " | ".join([*map(str, key), each, *numbers, f"{group['training_s'].median():.0f}"]) + " |"
+        )
 
 
 def draw_curves(options) -> None:
@@ -218,7 +227,9 @@ def draw_curves(options) -> None:
     figure, axes = plt.subplots(figsize=(8, 5))
     for number, (_, group) in enumerate(runs.groupby(SAME, sort=False)):
         for index, (_, row) in enumerate(group.iterrows()):
-            history = pd.read_csv(options.work / row["data"] / "runs" / name_of(row) / "training.csv")
+            history = pd.read_csv(
+                root_of(options.work, row["data"], row["config"]) / "runs" / name_of(row) / "training.csv"
+            )
             steps = (history["epoch"] + 0.5) * row["steps"] / len(history)
             words = (f"{row[name]} steps" if name == "steps" else str(row[name]) for name in differing)
             label = None if index else ", ".join(words)

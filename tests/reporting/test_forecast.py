@@ -40,7 +40,7 @@ def test_two_configurations_on_a_gpu():
     two = {"configuration": "2d", "step_s": 0.1, "prepared_gb": 0.0, "whole": False}
     made = forecast("cuda", 2, 1, two, step_s=0.2, validation_s=0.1, gpu_memory_gb=7.25)
     assert forecast_lines(made) == [
-        "forecast: 2 trainings (2 configurations, 1 fold), 500,000 steps: about 12 h 48 min on this GPU, "
+        "forecast: 2 trainings (2 configurations, 1 fold), 500,000 steps: about 16 h 17 min on this GPU, "
         "2 jobs at a time",
         "  2d: 8 h 20 min per training at 100 ms a step (from smaller batches); held-out cases 1 h 00 min, "
         "7.2 GB of GPU memory",
@@ -69,6 +69,14 @@ def test_what_fits_the_hours_that_there_are():
     quick = forecast("cuda", 1, 5, step_s=0.8, validation_s=0.32).model_copy(update={"start_s": 360.0})
     assert "  training.epochs=13 fits 6 h 00 min" in forecast_lines(quick, hours=6.0)
     assert forecast_lines(quick, hours=2)[-2].startswith("  not even one epoch of it fits 2 h 00 min")
+
+
+def test_a_training_is_not_shared_among_jobs():
+    """Five folds in four places take two rounds, and one fold takes as long wherever there is room."""
+    five, one = (forecast("cuda", 4, folds, step_s=0.2, validation_s=0.1) for folds in (5, 1))
+    assert five.seconds == 2 * (1000 * 55.0 + 3600 / 5)
+    assert one.seconds == 1000 * 55.0 + 3600
+    assert "  training.epochs=981 fits 16 h 00 min" in forecast_lines(one, hours=16.0)
 
 
 def test_the_forecast_beside_the_truth():

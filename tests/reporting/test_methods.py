@@ -67,7 +67,15 @@ def test_sentences(sentence):
     ("data", "words", "cited"),
     [
         (trained(), [], set()),
-        (trained(TrainingRecipe(optimizer="muon")), ["Muon [@jordan2024] (momentum 0.99)"], {"jordan2024"}),
+        (
+            trained(TrainingRecipe(optimizer="muon", schedule_per="step")),
+            [
+                "Muon [@jordan2024] (momentum 0.99; Adam for",
+                "exponent 0.9, updated at every step, weight decay",
+            ],
+            {"jordan2024"},
+        ),
+        (trained(TrainingRecipe(momentum=0)), ["gradient descent without momentum, a learning rate"], set()),
         (
             trained(TrainingRecipe(optimizer="adamw", patience=9)),
             ["AdamW", "at most 1000 epochs"],
@@ -80,7 +88,7 @@ def test_sentences(sentence):
         ),
         (
             trained(TrainingRecipe(epochs=300, schedule_epochs=1000, warmup=0.1)),
-            ["exponent 0.9 of 1000 epochs after a linear warm-up over 10 % of training, weight decay"],
+            ["exponent 0.9 of 1000 epochs, with a linear warm-up over 10 % of training, weight decay"],
             set(),
         ),
         (trained(TrainingRecipe(pretrained="some.pt")), ["began with the weights of another network"], set()),

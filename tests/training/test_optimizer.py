@@ -23,6 +23,7 @@ LENGTH = {"epochs": 10, "iterations": 20}
         ((9, 0), 0.002, LENGTH | {"schedule": "trapezoid"}),
         ((0, 4), 0.01 * 0.25, LENGTH | {"schedule": "trapezoid", "warmup": 0.1}),
         ((0, 19), 0.01, LENGTH | {"schedule": "trapezoid", "warmup": 0.1}),
+        ((2, 0), 0.01 * 0.8**0.9 * 41 / 100, LENGTH | {"warmup": 0.5}),  # of a rate that falls already
     ],
 )
 def test_learning_rate(when, expected, recipe):
@@ -97,6 +98,7 @@ def test_kernels_without_gradient_and_gradients_of_zero():
     assert torch.equal(orthogonalised([torch.zeros(4, 2, 3)])[0], torch.zeros(4, 2, 3))
     unused = torch.nn.Parameter(torch.ones(2, 2))
     optimizer = Muon([("unused", unused)], momentum=0.9, weight_decay=0.1)
+    optimizer.param_groups[0]["lr"] = 0.1
     optimizer.step()
     assert torch.equal(unused, torch.ones(2, 2))
 

@@ -146,7 +146,7 @@ def train(
         trackers=trackers or (),
     )
     waited: list[int] = []
-    unfinished = work / key_of(*job.parts.values(), job.device, *digests.values(), call.code)[:16]
+    unfinished = work / key_of(*job.parts.values(), *digests.values(), call.code)[:16]
     with unfinished_folder(unfinished, on_wait=lambda: _say_waiting(waited, what, output)) as folder:
         if waited and _written(output) not in {0, *waited}:
             logger.info("another process, perhaps left by a workflow that was killed, has done this training")

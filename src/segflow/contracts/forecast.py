@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 from segflow.contracts.codec import Contract
 
 __all__ = ["Forecast", "NetworkForecast"]
@@ -78,5 +80,17 @@ class Forecast(Contract):
 
     @property
     def seconds(self) -> float:
-        """Until all is trained and predicted, with as many jobs at a time as there may be."""
-        return (self.training_s + self.prediction_s) / self.side_by_side
+        """Until all is trained and predicted, a network after the other in each of the places that there are."""
+        places = [0.0] * self.side_by_side
+        for network in sorted(self.networks, key=lambda one: one.training_s, reverse=True):
+            predicted_s = (
+                self.start_s + network.prediction_s / len(self.folds) if network.prediction_s else 0.0
+            )
+            for _ in self.folds:
+                heapq.heapreplace(places, places[0] + self.start_s + network.training_s + predicted_s)
+        return max(places)
+
+    def of_length(self, epochs: int) -> Forecast:
+        """The same with trainings of another length."""
+        networks = tuple(one.model_copy(update={"epochs": epochs}) for one in self.networks)
+        return self.model_copy(update={"networks": networks})

@@ -107,13 +107,15 @@ class TrainingRecipe(Contract):
         patience: End when the moving mean of the pseudo-Dice has not risen for this many epochs; null: never.
         iterations: Training batches per epoch.
         validation_iterations: Batches of held-out cases scored per epoch.
-        optimizer: sgd (with Nesterov momentum), adamw, or muon (the steps of convolution kernels are orthogonalised).
-        learning_rate: At the beginning, or at the end of the warm-up.
+        optimizer: sgd (with Nesterov momentum), adamw, or muon (the steps of convolution kernels are orthogonalised,
+            and all other parameters trained by Adam at 0.3 of the learning rate).
+        learning_rate: That with which the schedule begins.
         schedule: polynomial ((1 - t) ** exponent, where t is the part of the schedule that is over), cosine, or
             trapezoid (constant, in the second half linear to 0).
         schedule_exponent: Exponent of the polynomial schedule.
         schedule_per: Whether the learning rate changes with every epoch or with every step.
-        warmup: Share of training during which the learning rate rises linearly from 0.
+        warmup: Share of training during which the schedule's rate is multiplied by a factor that rises linearly from 0
+            to 1.
         momentum: Weight of past gradients; with adamw, its first beta.
         weight_decay: On all parameters; with muon, on kernels.
         gradient_clip_norm: Gradients are scaled down to this norm.

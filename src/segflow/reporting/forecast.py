@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
@@ -16,6 +16,7 @@ __all__ = ["compared", "forecast_lines"]
 #: A night has ten hours.
 _DAY, _NIGHT = 86400.0, 10 * 3600.0
 _WEEKS, _YEARS = 21, 730
+_MOST_EPOCHS: Final = 10**9
 #: From here on a CPU's user is told what would fit a night.
 _LONG: Final = 12 * 3600.0
 
@@ -73,11 +74,10 @@ def _advice(forecast: Forecast) -> list[str]:
 
 def _fitting(forecast: Forecast, seconds: float, name: str) -> str:
     """In words, how many epochs let all trainings and predictions end in that time."""
-    epochs = max(one.epochs for one in forecast.networks)
-    starts = len(forecast.folds) * len(forecast.networks) * forecast.start_s
-    left = seconds * forecast.side_by_side - forecast.prediction_s - starts
-    fitting = math.floor(epochs * left / (forecast.training_s - starts))
-    if fitting >= 1:
+    fitting = bisect_right(
+        range(1, _MOST_EPOCHS), seconds, key=lambda epochs: forecast.of_length(epochs).seconds
+    )
+    if fitting:
         return f"training.epochs={fitting} fits {name}"
     return f"not even one epoch of it fits {name}: fewer folds, configurations and training.iterations would"
 

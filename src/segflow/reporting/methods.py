@@ -127,9 +127,10 @@ def _training(data: ReportData) -> Iterator[str]:
 
 def _of_training(used: TrainingRecipe, augmentation: AugmentationRecipe, batch: int) -> Iterator[str]:
     optimiser = {
-        "sgd": f"stochastic gradient descent (Nesterov momentum {used.momentum:g})",
+        "sgd": "stochastic gradient descent "
+        + (f"(Nesterov momentum {used.momentum:g})" if used.momentum else "without momentum"),
         "adamw": f"AdamW [@loshchilov2019] (beta {used.momentum:g})",
-        "muon": f"Muon [@jordan2024] (momentum {used.momentum:g})",
+        "muon": f"Muon [@jordan2024] (momentum {used.momentum:g}; Adam for all parameters but convolution kernels)",
     }[used.optimizer]
     schedule = f"{used.schedule} schedule"
     if used.schedule == "polynomial":
@@ -137,7 +138,9 @@ def _of_training(used: TrainingRecipe, augmentation: AugmentationRecipe, batch: 
     if used.schedule_epochs not in {None, used.epochs}:
         schedule += f" of {used.schedule_epochs} epochs"
     if used.warmup:
-        schedule += f" after a linear warm-up over {percent_text(used.warmup)} of training"
+        schedule += f", with a linear warm-up over {percent_text(used.warmup)} of training"
+    if used.schedule_per == "step":
+        schedule += ", updated at every step"
     most = "at most " if used.patience else ""
     supervision = ", with deep supervision" if used.deep_supervision else ""
     yield (
@@ -150,9 +153,10 @@ def _of_training(used: TrainingRecipe, augmentation: AugmentationRecipe, batch: 
     names = [text for field, text in _TRANSFORMS.items() if getattr(augmentation, field) > 0]
     augmented = f"; patches were augmented by random {listed(names)}" if names else ""
     forced = batch - used.first_forced(batch)
-    were = "was" if forced == 1 else "were"
+    patches, were = "patch" if batch == 1 else "patches", "was" if forced == 1 else "were"
     yield (
-        f"Of each batch of {batch} patches, {forced} {were} centred on foreground, where the image had any{augmented}."
+        f"Of each batch of {batch} {patches}, {forced} {were} centred on foreground, where the image had any"
+        f"{augmented}."
     )
 
 

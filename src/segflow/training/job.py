@@ -101,7 +101,7 @@ class TrainingJob:
 
     @property
     def parts(self) -> dict[str, str]:
-        """What determines the weights, as text; where what is computed doesn't, except for rounding."""
+        """What determines the weights, as text; also the kind of device, as each stores them in an order of its own."""
         return {
             "configuration": self.configuration.model_dump_json(),
             "labels": repr(self.labels),
@@ -110,6 +110,7 @@ class TrainingJob:
             "training recipe": self.training.model_dump_json(),
             "augmentation recipe": self.augmentation.model_dump_json(),
             "seed": str(self.seed),
+            "device": self.device.partition(":")[0],
             **({} if self.pretrained is None else {"pretrained weights": self.pretrained.digest}),
         }
 

@@ -28,7 +28,7 @@ class EpochRecord:
 
     Attributes:
         epoch: From 0.
-        learning_rate: Of the optimiser.
+        learning_rate: Of its first step.
         train_loss: Mean over training batches whose loss is finite.
         validation_loss: Mean over validation batches; NaN without any.
         pseudo_dice: Per target, over all voxels of the validation patches; NaN if it does not occur.
