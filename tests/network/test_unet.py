@@ -9,7 +9,7 @@ from case_samples import architecture_of
 
 from segflow.contracts.errors import ConfigurationError
 from segflow.network.device import choose_device
-from segflow.network.unet import UNet, build_network
+from segflow.network.unet import UNet, arranged, build_network, memory_format
 
 
 def architecture(strides, *, cap=320, base=32, encoder="plain", kernels=None):
@@ -141,3 +141,23 @@ def test_same_seed_same_weights_and_the_global_generator_is_left_alone():
 def test_an_unknown_device():
     with pytest.raises(ConfigurationError, match="must be 'auto', 'cpu' or 'cuda'"):
         choose_device("tpu")
+
+
+@pytest.mark.parametrize(
+    ("strides", "kernels", "learns", "layout"),
+    [
+        (["11", "22"], ["33", "33"], False, torch.channels_last),
+        (["11", "22"], ["33", "33"], True, torch.contiguous_format),
+        (["111", "122"], ["133", "333"], False, torch.channels_last_3d),
+        (["111", "122"], ["133", "333"], True, torch.contiguous_format),
+        (["111", "222"], ["333", "333"], True, torch.channels_last_3d),
+    ],
+)
+def test_weights_are_stored_in_the_order_that_is_fastest_on_a_cpu(strides, kernels, learns, layout):
+    network = build_network(
+        architecture(strides, base=4, kernels=kernels), input_channels=2, output_channels=2
+    )
+    assert memory_format(network, "cpu", learns=learns) == layout
+    assert memory_format(network, "cuda", learns=learns) == torch.contiguous_format
+    kernel = arranged(network, "cpu", learns=learns).encoder.stages[1][0].conv.weight
+    assert kernel.is_contiguous(memory_format=layout)

@@ -66,8 +66,8 @@ class Learner:
                 given = adapted_stem(network, given)
             load_weights_(network, given, where=job.pretrained.where, heads=False)
         self._device = torch.device(job.device)
-        self._layout = memory_format(network.dimensions, self._device.type)
-        self.network = arranged(network, job.device)
+        self._layout = memory_format(network, self._device.type, learns=True)
+        self.network = arranged(network, job.device, learns=True)
         self.network.scales = job.scales
         self._loss = build_loss(
             job.labels,
