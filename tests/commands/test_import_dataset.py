@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 from stage_calls import call
 
 from segflow.commands.main import main
@@ -172,6 +173,25 @@ def test_a_table(table, tmp_path):
     assert [fold.val for fold in folds] == [("case 0", "case 1"), ("case 2", "case 3"), ("case 4", "case 5")]
 
 
+def test_a_table_of_pictures_in_colour_with_masks_of_another_format(tmp_path, capsys):
+    """JPEG pictures have PNG masks; values with gaps are refused, since no data set may have them."""
+    shape = (1, 8, 9)
+    for number in range(2):
+        Image.new("RGB", (9, 8), (number, 50, 99)).save(tmp_path / f"im{number}.jpg")
+        write(tmp_path / f"{number}.png", np.full(shape, number, np.uint8))
+    file = tmp_path / "cases.csv"
+    file.write_text("image_rgb,label\nim0.jpg,0.png\nim1.jpg,1.png\n")
+    call("import", "table", file, "--output", tmp_path / "new")
+    call("check", tmp_path / "new")
+    found = read_dataset(tmp_path / "new")
+    assert (found.channel_names, found.file_ending) == (("rgb_0", "rgb_1", "rgb_2"), ".jpg")
+    write(tmp_path / "1.png", np.full(shape, 255, np.uint8))
+    assert main(["import", "table", str(file), "--output", str(tmp_path / "other")]) == 1
+    said = capsys.readouterr().err
+    assert f"labels of {file}: label values must be consecutive from 0, found [0, 255]; renumber them" in said
+    assert not [*(tmp_path / "other").iterdir()]
+
+
 @pytest.mark.parametrize("left", ["dataset.json", "splits_final.json", "patients.csv"])
 def test_what_an_earlier_import_has_left_does_not_decide(table, left, tmp_path, capsys):
     (tmp_path / "new").mkdir()
@@ -184,6 +204,10 @@ def test_what_an_earlier_import_has_left_does_not_decide(table, left, tmp_path, 
     ("columns", "message"),
     [
         ({"label": ["files/case 0.nii.gz"] * 6}, "line 3: there are two cases case 0"),
+        (
+            {"label": ["files/case 0.nii.gz", *[""] * 5]},
+            "line 3: column label is empty; fill it, or remove the line",
+        ),
         ({"image_CT": ["files/none.nii.gz"] * 6}, "case case 0: .*none.nii.gz does not exist"),
         ({"fold": ["first"] * 6}, r"line 2: fold must be a number from 0, found 'first'"),
         ({"fold": [-1] * 6}, r"line 2: fold must be a number from 0, found '-1'"),

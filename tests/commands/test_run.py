@@ -64,11 +64,32 @@ def test_a_configuration_file_that_options_and_words_change(data, calls):
         "dataset": "data", "output": "out", "seed": 3, "training": {"epochs": 5, "momentum": 0.9},
         "inference": {"step": 0.25},
     }  # fmt: skip
+    file.write_text("recipes: [nnunet, resenc]\n")
+    call("run", "data", "--configfile", file, "--recipe", "swift")
+    assert yaml.safe_load((data.parent / "results" / "run.yaml").read_text()) == {
+        "output": "results", "dataset": "data", "recipe": "swift",
+    }  # fmt: skip
     file.write_text("dataset: data\n")
     call("run", "--configfile", file)
     assert yaml.safe_load((data.parent / "results" / "run.yaml").read_text()) == {
         "output": "results", "dataset": "data",
     }  # fmt: skip
+
+
+def test_keys_may_follow_an_option_that_takes_several_words(data, calls):
+    call("run", "data", "--folds", 0, 1, "seed=3", "--configurations", "2d", "training.epochs=7")
+    assert yaml.safe_load((data.parent / "results" / "run.yaml").read_text()) == {
+        "output": "results", "dataset": "data", "folds": [0, 1], "configurations": ["2d"], "seed": 3,
+        "training": {"epochs": 7},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("device", "end"), [("auto", ["--resources", "gpu=0"]), ("cuda", ["all"])])
+def test_a_gpu_that_must_be_used_and_is_missing_is_asked_for(data, calls, monkeypatch, device, end):
+    """The profile asks for one, and the job says that there is none."""
+    monkeypatch.setattr(module, "_gpus_here", lambda: 0)
+    call("run", "data", f"device={device}")
+    assert calls[0][-len(end) :] == end
 
 
 @pytest.mark.parametrize(

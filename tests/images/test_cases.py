@@ -40,6 +40,12 @@ def test_wrong_number_of_channels(n_files, write_case):
         read_case(case, channels=2)
 
 
+def test_channels_that_were_read_as_slices(write_case):
+    message = r"1 channels in .* names 3; .* \(if its 3 slices are the channels, save each as a file\)"
+    with pytest.raises(DatasetError, match=message):
+        read_case(write_case(np.zeros((1, 3, 4, 5))), channels=3)
+
+
 GOOD = np.zeros((3, 4, 5))
 HOLE = np.where(np.arange(60).reshape(3, 4, 5) == 7, np.nan, 1.0)
 

@@ -179,6 +179,11 @@ def test_wrong_files(files, message, make):
         read_dataset(make(files=files))
 
 
+def test_all_faults_are_named_at_once(make):
+    with pytest.raises(DatasetError, match=r"(?s)^case a: label file .*\ncase b: channel _0001 is missing"):
+        read_dataset(make(files=["imagesTr/a_0000", "imagesTr/a_0001", "imagesTr/b_0000", "imagesTr/b_0002"]))
+
+
 def test_a_gap_in_the_channel_numbers(make):
     files = ("imagesTr/a_0000", "imagesTr/a_0002", "labelsTr/a")
     names = {"0": "T1", "1": "T2", "2": "FLAIR"}
@@ -267,18 +272,24 @@ def test_a_description_needs_no_files(make):
 )
 def test_plain_names_of_images_with_one_channel(names, channels, found, make):
     folder = make(files=[f"images/{name}" for name in (*names, "._a")]) / "images"
-    (folder / "notes.txt").touch()
+    others = (folder / "c.nii", folder / "d.mha")
+    for file in (folder / "notes.txt", *others):
+        file.touch()
     if found is None:
-        with pytest.raises(DatasetError, match="holds no file named IDENTIFIER_0000"):
+        with pytest.raises(
+            DatasetError,
+            match=r"IDENTIFIER_0000\.nii\.gz, and the model has 2 channels; name files that hold all",
+        ):
             find_inputs([folder], ".nii.gz", channels)
         return
     inputs = find_inputs([folder], ".nii.gz", channels)
+    assert inputs.others == others
     assert list(inputs.cases) == found
     assert list(inputs.faults) == [name for name in names if name.removesuffix("_0000") not in found]
     assert all("has no channel number; name it" in fault for fault in inputs.faults.values())
     if "b_2021" in found:
         files = [folder / f"{name}.nii.gz" for name in names]
-        assert find_inputs(files, ".nii.gz", channels) == inputs
+        assert find_inputs(files, ".nii.gz", channels).cases == inputs.cases
 
 
 def test_stray_labels(make):

@@ -19,7 +19,7 @@ from other_process import WAIT_S, OtherProcess
 
 from segflow.contracts.errors import ConfigurationError
 from segflow.processes import gpus as module
-from segflow.processes.gpus import leased_gpus
+from segflow.processes.gpus import count_gpus, leased_gpus
 
 FIRST = "GPU-11111111-aaaa-bbbb-cccc-000000000000"
 SECOND = "GPU-22222222-aaaa-bbbb-cccc-000000000000"
@@ -178,6 +178,7 @@ def test_gpus_that_nothing_lists_are_one_lease(machine, driver, leases, warnings
     assert [text for text in warnings() if "cannot be listed, so a job that asks for one holds all" in text]
     with leased_gpus(2, folder=leases):
         assert held(leases) == ["machine"]
+    assert count_gpus() == 1
 
 
 def test_devices_that_are_named_need_no_list(machine, leases, warnings):

@@ -68,3 +68,30 @@ def test_a_case_that_is_done_claims_nothing(free, tmp_path):
         "try", partial(ask, folder=tmp_path, wait_s=0), [Case(name, ()) for name in names], workers=1
     )
     assert {file.read_text() for file in tmp_path.iterdir()} == {"."}
+
+
+@pytest.mark.parametrize(
+    ("own", "root", "job", "names"),
+    [
+        ("0::/slurm/job_7/step_0", "", "slurm/job_7", ("max", "current", "file", "shmem")),
+        (
+            "5:cpu:/other\n4:memory:/slurm/job_7\n0::/none", "memory", "slurm/job_7",
+            ("limit_in_bytes", "usage_in_bytes", "total_cache", "total_shmem"),
+        ),
+        ("0::/docker/abc", "", "", ("max", "current", "file", "shmem")),
+    ],
+    ids=["version 2", "version 1", "a container that sees its own group alone"],
+)  # fmt: skip
+def test_the_limit_of_a_cluster_s_job_counts(own, root, job, names, tmp_path, monkeypatch):
+    """It is that of a group above the process's own; file cache counts as free."""
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "own")
+    (tmp_path / "own").write_text(f"{own}\n")
+    folder = tmp_path / "groups" / root / job
+    (folder / "step_0").mkdir(parents=True)
+    most, now, cache, shared = names
+    (folder / "step_0" / f"memory.{most}").write_text("max\n")
+    (folder / f"memory.{most}").write_text("5000000\n")
+    (folder / f"memory.{now}").write_text("3000000\n")
+    (folder / "memory.stat").write_text(f"anon 1\n{cache} 1500000\n{shared} 500000\n")
+    assert memory.available_bytes() == 3_000_000

@@ -129,6 +129,10 @@ def test_the_commented_file_changes_no_value_of_the_recipe(section, commented):
         ({"resources": {"checkpoint_minutes": float("inf")}}, r"'resources\.checkpoint_minutes'"),
         ({"resources": {"mem_mb": 10**12}}, r"'resources\.mem_mb'"),
         ({"dataset": ".."}, "a data set needs a folder with a name"),
+        (
+            {"dataset": "a/b", "output": "./a"},
+            "the results of b would be written into the data set itself, .*a/b; name",
+        ),
     ],
 )
 def test_values_that_are_refused(data, message):

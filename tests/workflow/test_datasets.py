@@ -150,10 +150,10 @@ def write_folds(folder, folds):
 def test_five_folds_unless_it_has_its_own(lay_out):
     folder = lay_out()
     source = sources()["data"]
-    assert (source.n_folds, source.own_folds) == (5, [])
+    assert (source.n_folds, source.folds, source.own_folds) == (5, [0, 1, 2, 3, 4], [])
     split_into_two(folder)
-    source = sources(folds=[0, 1])["data"]
-    assert (source.n_folds, source.own_folds) == (2, ["data/splits_final.json"])
+    source = sources()["data"]
+    assert (source.n_folds, source.folds, source.own_folds) == (2, [0, 1], ["data/splits_final.json"])
     (folder / "splits_final.json").write_text("[{]")
     with pytest.raises(PlanError, match=r"splits_final\.json is not valid JSON"):
         sources()

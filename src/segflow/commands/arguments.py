@@ -6,7 +6,6 @@ files that are read (`Reads`) from the one that is its result (`Result`): a job'
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from cyclopts import Parameter, Token, validators
 
 from segflow.contracts.errors import ConfigurationError
 from segflow.contracts.spelling import path_text
+from segflow.processes.pool import usable_cores
 
 __all__ = [
     "CORES",
@@ -48,7 +48,7 @@ __all__ = [
     "marks_of",
 ]
 
-CORES: Final = os.cpu_count() or 1
+CORES: Final = usable_cores()
 _PART = re.compile(r"([0-9]+)/([0-9]+)", re.ASCII)
 
 

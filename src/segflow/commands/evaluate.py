@@ -11,12 +11,12 @@ from typing import Literal
 
 from segflow.commands.arguments import CORES, Call, DatasetFile, InputFolder, ResultFile, Workers
 from segflow.commands.console import console
-from segflow.commands.raw_cases import MAX_ERRORS_SHOWN, first_of, for_each_noted, warn
+from segflow.commands.raw_cases import for_each_noted, warn
 from segflow.commands.score_table import score_table, scores_file, write_scores
 from segflow.contracts.arrays import LabelMap
 from segflow.contracts.case import Geometry
 from segflow.contracts.codec import Contract
-from segflow.contracts.errors import ConfigurationError, DatasetError
+from segflow.contracts.errors import MAX_ERRORS_SHOWN, ConfigurationError, DatasetError, first_of
 from segflow.contracts.labels import Labels
 from segflow.contracts.scores import CaseScores
 from segflow.contracts.spelling import nfc

@@ -16,9 +16,10 @@ from segflow.commands.arguments import InputPath, OutputFolder
 from segflow.commands.console import console
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.folds import check_folds
+from segflow.contracts.labels import Labels
 from segflow.contracts.plan import Fold
 from segflow.images.dicom.layout import read_dicom
-from segflow.images.formats import ending_of
+from segflow.images.formats import ending_of, label_ending
 from segflow.images.layouts import Layout, read_bids, read_decathlon, read_table
 from segflow.nnunet.folds import write_folds
 from segflow.storage.files import temporary_folder, write_json, write_text
@@ -80,6 +81,7 @@ def import_dataset(
         ),
     }
     found = readers[layout](folder)
+    Labels.from_json(found.labels, found.about.get("regions_class_order"), where=f"labels of {source}")
     content = _description(found, output)
     folds, patients = _folds(found), _patients(found)
     if folds:
@@ -120,9 +122,10 @@ def _unpacked(archive: Path, output: Path) -> Path:
 
 
 def _description(found: Layout, output: Path) -> dict[str, Any]:
-    endings = {
-        ending_of(file): name for name, case in found.cases.items() for file in (*case.images, case.label)
-    }
+    formats = {ending_of(file): name for name, case in found.cases.items() for file in case.images}
+    expected = {label_ending(ending) for ending in formats}
+    labels = {ending_of(case.label): name for name, case in found.cases.items()}
+    endings = formats | {ending: name for ending, name in labels.items() if ending not in expected}
     if len(endings) > 1:
         said = ", ".join(f"{ending or 'no image'} (case {name})" for ending, name in sorted(endings.items()))
         raise DatasetError(f"all files of a data set must have one format; found {said}: convert some")
@@ -138,7 +141,7 @@ def _description(found: Layout, output: Path) -> dict[str, Any]:
         "channel_names": {str(number): name for number, name in enumerate(found.channels)},
         "labels": dict(found.labels),
         "numTraining": len(listed),
-        "file_ending": next(iter(endings), ""),
+        "file_ending": next(iter(formats), ""),
         "dataset": listed,
     }
 

@@ -24,7 +24,7 @@ from segflow.commands.arguments import (
     Threads,
 )
 from segflow.commands.console import console, logger, progress_bar
-from segflow.commands.prediction_files import OPTIONAL, Outputs
+from segflow.commands.prediction_files import OPTIONAL, Outputs, part_of
 from segflow.commands.prediction_passes import announce
 from segflow.contracts.arrays import Image, LabelMap, SpacingMm
 from segflow.contracts.case import Case, CaseRecord
@@ -242,7 +242,7 @@ def predict(
         effort="fast" if fast else "quality" if quality else None,
         threads=threads,
     )
-    inputs = _shard_of(find_images(input, predictor.ending, predictor.channels, series=series or ()), *shard)
+    inputs = part_of(find_images(input, predictor.ending, predictor.channels, series=series or ()), shard)
     outputs = Outputs.at(output, inputs, shard, "" if format == "image" else DICOM)
     _check_format(format, inputs, predictor.labels)
     report = outputs.of_call("prediction", ".json")
@@ -382,14 +382,6 @@ def _guarded(step: Callable[[Any], Any], expected: type[Any]) -> Callable[[Any],
             )
 
     return guarded
-
-
-def _shard_of(inputs: Inputs, part: int, parts: int) -> Inputs:
-    chosen = sorted({*inputs.cases, *inputs.faults})[part - 1 :: parts]
-    return Inputs(
-        {name: inputs.cases[name] for name in chosen if name in inputs.cases},
-        {name: inputs.faults[name] for name in chosen if name in inputs.faults},
-    )
 
 
 def _spacings(model: Path) -> tuple[SpacingMm, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segflow.commands.raw_cases import warn
 from segflow.contracts.case import Case
 from segflow.contracts.errors import ConfigurationError, PredictionError
 from segflow.contracts.model import ClassStatistics, Prediction
@@ -17,7 +18,7 @@ from segflow.images.formats import DICOM, LOSSY_ENDINGS, ending_of, format_of, l
 from segflow.storage.files import cell_text, read_contract, read_json, write_json, write_text
 from segflow.storage.results import Entry
 
-__all__ = ["OPTIONAL", "Outputs"]
+__all__ = ["OPTIONAL", "Outputs", "part_of"]
 
 #: What may be written of a case beside its label map, and the ending of its file.
 OPTIONAL = {"probabilities": ".npz", "statistics": ".json", "preview": ".png"}
@@ -151,3 +152,14 @@ class Outputs:
         file = self.optional("statistics", case)
         for row in read_json(file, error=PredictionError):
             yield ClassStatistics.parse(row, where=str(file), error=PredictionError)
+
+
+def part_of(found: Inputs, shard: tuple[int, int]) -> Inputs:
+    """The inputs of one of several calls, number and count; images that none of them takes are named."""
+    warn([f"{file} is left out: its format is not that of the training images" for file in found.others])
+    part, parts = shard
+    chosen = sorted({*found.cases, *found.faults})[part - 1 :: parts]
+    return Inputs(
+        {name: found.cases[name] for name in chosen if name in found.cases},
+        {name: found.faults[name] for name in chosen if name in found.faults},
+    )

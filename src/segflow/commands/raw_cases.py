@@ -13,7 +13,7 @@ from segflow.commands.console import logger, progress_bar
 from segflow.contracts.artefacts import CheckedCase, CheckReport
 from segflow.contracts.case import Case
 from segflow.contracts.codec import Contract
-from segflow.contracts.errors import DatasetError, MemoryShortageError
+from segflow.contracts.errors import MAX_ERRORS_SHOWN, DatasetError, MemoryShortageError, first_of
 from segflow.images.formats import digest_of_image
 from segflow.processes.pool import map_cases
 from segflow.storage.files import read_contract
@@ -21,11 +21,9 @@ from segflow.storage.results import ResultFolder
 from segflow.workflow.chunks import chunk_of
 
 __all__ = [
-    "MAX_ERRORS_SHOWN",
     "CaseDigests",
     "cases_of_chunk",
     "checked_cases",
-    "first_of",
     "for_each_case",
     "for_each_noted",
     "warn",
@@ -35,7 +33,6 @@ C = TypeVar("C", bound=Contract)
 R = TypeVar("R")
 T = TypeVar("T")
 
-MAX_ERRORS_SHOWN = 10
 MAX_WARNINGS_SHOWN = 10
 
 
@@ -180,12 +177,6 @@ def warn(lines: Sequence[str]) -> None:
     """Show warnings, as far as they do not flood the screen."""
     for line in first_of(lines, MAX_WARNINGS_SHOWN):
         logger.warning("%s", line)
-
-
-def first_of(lines: Sequence[str], most: int) -> list[str]:
-    """Some of the lines, and how many there are beyond."""
-    hidden = len(lines) - most
-    return [*lines[:most], *([f"... and {hidden} more"] if hidden > 0 else [])]
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,8 @@ def run(
         recipe: Name of a recipe, or a YAML file.
         epochs: Length of training.
         configurations: Those to train (default: all that are planned).
-        folds: Those to train, from 0, or "all" for one network on all cases (default: 0 1 2 3 4).
+        folds: Those to train, from 0, or "all" for one network on all cases (default: those of
+            the data set's splits_final.json, or 0 1 2 3 4).
         seed: Another seed gives other networks.
         gpus: So many trainings run side by side; 0 computes on the CPU.
         cores: CPU cores to use.
@@ -70,6 +71,7 @@ def run(
         ConfigurationError: A value that is not allowed.
         SystemExit: A stage has failed, which has said why, or the call was interrupted.
     """
+    folds, configurations, words = _apart(folds, configurations, words)
     read = {} if configfile is None else read_settings(configfile)
     if dataset is None and not {"dataset", "datasets"} & set(read):
         raise ConfigurationError(
@@ -84,7 +86,7 @@ def run(
         "seed": seed,
     }
     changes = {key: value for key, value in given.items() if value is not None}
-    replaced = {"dataset", "datasets"} if dataset is not None else set()
+    replaced = {name for one in ("dataset", "recipe") if one in changes for name in (one, f"{one}s")}
     kept = {key: value for key, value in read.items() if key not in replaced}
     first = [] if epochs is None else [f"training.epochs={epochs}"]
     settings = _merged({"output": "results"} | kept | changes, [*first, *words])
@@ -93,7 +95,7 @@ def run(
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(location("workflow"))]
     with TemporaryDirectory() if dry_run else nullcontext(parsed.output) as folder:
         file = Path(folder) / "run.yaml"
-        command += ["--configfile", str(file), *_how(gpus, cores, profile)]
+        command += ["--configfile", str(file), *_how(gpus, cores, profile, parsed.device)]
         header = f"# Written by segflow run. To run it again: {shlex.join(['snakemake', *command[3:]])}\n"
         write_text(file, header + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
         if not dry_run:
@@ -101,6 +103,15 @@ def run(
         status = _call([*command, *(["--dry-run"] if dry_run else [])])
     if status:
         raise SystemExit(status)  # the workflow has said why
+
+
+def _apart(*lists: Sequence[str] | None) -> list[Any]:
+    """The lists, but words such as seed=1, which an option before them has taken for its own, are in the last one."""
+    *options, words = ([*given] if given is not None else None for given in lists)
+    taken = [word for given in options for word in given or () if "=" in word]
+    return [
+        *(given and [word for word in given if "=" not in word] for given in options), [*taken, *(words or ())]
+    ]  # fmt: skip
 
 
 def _merged(settings: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
@@ -141,14 +152,14 @@ def _plain(text: str) -> Any:
         raise ConfigurationError(f"'{text}' is not a value in YAML: {problem}") from None
 
 
-def _how(gpus: int | None, cores: int | None, profile: str | None) -> list[str]:
-    """Options of Snakemake about the machine."""
+def _how(gpus: int | None, cores: int | None, profile: str | None, device: str) -> list[str]:
+    """Options of Snakemake about the machine. If a GPU must be used and there is none, its jobs say so."""
     if profile is not None:
         folder = str(location("slurm")) if profile == "slurm" else profile
         how = ["--workflow-profile", folder, *(["--cores", str(cores)] if cores else [])]
     else:
         how = ["--workflow-profile", str(location("profile")), "--cores", str(cores or "all")]
-        gpus = _gpus_here() if gpus is None else gpus
+        gpus = (_gpus_here() or (None if device == "cuda" else 0)) if gpus is None else gpus
     return how if gpus is None else [*how, "--resources", f"gpu={gpus}"]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from typing import Final
 
 __all__ = [
+    "MAX_ERRORS_SHOWN",
     "ConfigurationError",
     "DatasetError",
     "Interrupted",
@@ -15,8 +17,11 @@ __all__ = [
     "PredictionError",
     "SegflowError",
     "TrainingError",
+    "first_of",
     "sentence_of",
 ]
+
+MAX_ERRORS_SHOWN: Final = 10
 
 _FULL, _PERMISSION = "make room, and call again", "change its permissions, or name another folder"
 _REMEDIES: Final = {
@@ -79,3 +84,9 @@ def sentence_of(problem: OSError | MemoryError) -> str:
     file = f"{os.fsdecode(problem.filename)}: " if isinstance(problem.filename, str | bytes) else ""
     remedy = _REMEDIES.get(problem.errno or 0, "see to the disk or network, and call again")
     return f"{file}{problem.strerror or problem}; {remedy}"
+
+
+def first_of(lines: Sequence[str], most: int) -> list[str]:
+    """Some of the lines, and how many there are beyond."""
+    hidden = len(lines) - most
+    return [*lines[:most], *([f"... and {hidden} more"] if hidden > 0 else [])]

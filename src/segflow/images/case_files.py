@@ -21,10 +21,14 @@ _MOST_BYTES = 200
 
 @dataclass(frozen=True)
 class Inputs:
-    """Images to predict, by identifier, sorted: cases, and why others, whose files do not fit together, are none."""
+    """Images to predict, by identifier, sorted: cases, and why others, whose files do not fit together, are none.
+
+    And images of the folder that are left out, since their format is another.
+    """
 
     cases: dict[str, Case]
     faults: dict[str, str]
+    others: tuple[Path, ...] = ()
 
 
 def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
@@ -51,7 +55,13 @@ def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
     if missing is not None:
         raise DatasetError(f"{missing} does not exist")
     given = _visible_files(folders[0], ending) if folders else paths
+    others = sorted({*_visible_files(folders[0], ENDINGS)} - {*given}) if folders else ()
     is_plain = channels == 1 and all(split_name(file)[1] != 0 for file in given)
+    if folders and given and not is_plain and all(split_name(file)[1] is None for file in given):
+        raise DatasetError(
+            f"{folders[0]} holds no file named IDENTIFIER_0000{ending}, and the model has {channels} channels; name "
+            f"files that hold all of them one by one, as {folders[0]}/*{ending}"
+        )
     if given and is_plain:
         found = _group_by_case(given, is_plain=True)
     else:
@@ -66,7 +76,7 @@ def find_inputs(paths: Sequence[Path], ending: str, channels: int) -> Inputs:
     for file in unnumbered:
         name = split_name(file)[0]
         faults.setdefault(name, f"case {name}: {file} has no channel number; name it {name}_0000{ending}")
-    return Inputs(cases, faults)
+    return Inputs(cases, faults, tuple(others))
 
 
 def files_by_case(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
@@ -79,9 +89,11 @@ def files_by_case(folder: Path, ending: str) -> dict[str, dict[int, Path]]:
     return dict(sorted(found.items()))
 
 
-def _visible_files(folder: Path, ending: str) -> list[Path]:
+def _visible_files(folder: Path, endings: str | tuple[str, ...]) -> list[Path]:
     """Those of an ending, but not ._CASE_0000.nii.gz, which is what macOS leaves beside a file."""
-    return [file for file in folder.iterdir() if file.name.endswith(ending) and not file.name.startswith(".")]
+    return [
+        file for file in folder.iterdir() if file.name.endswith(endings) and not file.name.startswith(".")
+    ]
 
 
 def _group_by_case(files: Iterable[Path], *, is_plain: bool = False) -> dict[str, dict[int, Path]]:

@@ -61,9 +61,11 @@ def read_case(case: Case, *, channels: int) -> RawCase:
     """
     image, geometry, warnings = _read_channels(case.images, case.identifier)
     if len(image) != channels:
+        are_slices = len(image) == 1 and image.shape[1] == channels
         raise DatasetError(
             f"case {case.identifier}: {len(image)} channels in {', '.join(map(str, case.images))}, but dataset.json "
             f"names {channels}; add the missing file or mend channel_names"
+            + (f" (if its {channels} slices are the channels, save each as a file)" if are_slices else "")
         )
     labels = None
     if case.label is not None:
@@ -152,7 +154,8 @@ def check_label_values(found: LabelMap, file: Path, labels: Labels, *, case: str
     if unknown:
         raise DatasetError(
             f"case {case}: label file {file} holds the value {unknown[0]}, which dataset.json does not name (it names "
-            f"{sorted(allowed)}); correct the label file or add the value to 'labels'"
+            f"{sorted(allowed)}); correct the label file"
+            + (" or add the value to 'labels'" if unknown[0] == max(allowed) + 1 else "")
         )
     return values
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import ConfigDict
 
 from segflow.contracts.case import Case, Dataset
 from segflow.contracts.codec import Contract
-from segflow.contracts.errors import DatasetError
+from segflow.contracts.errors import MAX_ERRORS_SHOWN, DatasetError, first_of
 from segflow.contracts.labels import Labels
 from segflow.contracts.spelling import nfc, whole_number
 from segflow.images.case_files import channel_files, check_name, files_by_case
@@ -53,10 +54,7 @@ def read_dataset(folder: Path) -> Dataset:
         cases = _listed_cases(description["dataset"], folder, file)
     else:
         found = files_by_case(folder / "imagesTr", ending)
-        cases = tuple(
-            Case(name, channel_files(name, files, len(names)), _label_file(name, ending, folder / "labelsTr"))
-            for name, files in found.items()
-        )
+        cases = _complete_cases(found, channels=len(names), ending=ending, labels=folder / "labelsTr")
     declared = description["numTraining"]
     if declared != len(cases):
         raise DatasetError(
@@ -200,6 +198,20 @@ def _channel_names(entry: Any, file: Path) -> dict[str, str]:
     if not numbers or set(entry) != set(numbers):
         raise DatasetError(f'{file}: channel_names must map "0", "1", ... to names, found {entry!r}')
     return {number: str(entry[number]) for number in numbers}
+
+
+def _complete_cases(
+    found: Mapping[str, Mapping[int, Path]], *, channels: int, ending: str, labels: Path
+) -> tuple[Case, ...]:
+    cases, faults = [], []
+    for name, files in found.items():
+        try:
+            cases.append(Case(name, channel_files(name, files, channels), _label_file(name, ending, labels)))
+        except DatasetError as problem:
+            faults.append(str(problem))
+    if faults:
+        raise DatasetError("\n".join(first_of(faults, MAX_ERRORS_SHOWN)))
+    return tuple(cases)
 
 
 def _label_file(identifier: str, ending: str, folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ import pandas as pd
 
 from segflow.contracts.errors import DatasetError
 from segflow.contracts.spelling import nfc, whole_number
-from segflow.images.cases import read_labels
+from segflow.images.cases import read_image, read_labels
 from segflow.images.formats import NIFTI_ENDINGS, ending_of
 from segflow.images.patients import read_rows
 from segflow.storage.files import read_json
@@ -217,7 +218,7 @@ def read_table(file: Path) -> Layout:
     (from 0; that holds the case out). Paths are relative to the file's folder. Labels are named by their values.
 
     Raises:
-        DatasetError: A column or file is missing, a case is there twice, or a fold is no number.
+        DatasetError: A column or file is missing, a case is there twice, a cell is empty, or a fold is no number.
     """
     names, rows = read_rows(file, ",", ("label",))
     columns = [name for name in names if name.startswith(_IMAGE_COLUMN)]
@@ -225,6 +226,10 @@ def read_table(file: Path) -> Layout:
         raise DatasetError(f"{file} needs one or more columns {_IMAGE_COLUMN}NAME; found {', '.join(names)}")
     cases: dict[str, FoundCase] = {}
     for number, row in enumerate(rows, start=2):
+        if empty := [name for name in (*columns, "label") if not row[name]]:
+            raise DatasetError(
+                f"{file}, line {number}: column {empty[0]} is empty; fill it, or remove the line"
+            )
         label = file.parent / row["label"]
         name = nfc(row.get("case") or label.name[: len(label.name) - len(ending_of(label))])
         if name in cases:
@@ -242,4 +247,7 @@ def read_table(file: Path) -> Layout:
             fold=fold,
         )
     channels = tuple(column.removeprefix(_IMAGE_COLUMN) for column in columns)
+    for name, case in itertools.islice(cases.items(), 1 if len(columns) == 1 else 0):  # colours in one file
+        n = len(read_image(case.images, case=name)[0])
+        channels = channels if n == 1 else tuple(f"{channels[0]}_{i}" for i in range(n))
     return Layout(channels, labels_in(one.label for one in cases.values()), cases)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from segflow.prediction.averaging import averaged_label_map
 from segflow.prediction.restore import Keep, ScoreStream, label_map, on_network_grid, probability_slabs
 from segflow.prediction.sliding_window import FoldEnsemble, load_ensemble
 from segflow.preprocessing.prepare import prepare_case, prepare_labels
+from segflow.processes.pool import usable_cores
 from segflow.recipes.inference import InferenceRecipe, Precision
 from segflow.selection.operations import apply
 from segflow.storage.files import digest_of, key_of
@@ -142,7 +142,7 @@ class Predictor:
             recipe=recipe,
             ensembles=ensembles,
             device=chosen,
-            threads=threads or os.cpu_count() or 1,
+            threads=threads or usable_cores(),
             digest=key_of(digest_of(folder / CARD), *digests.values()),
         )
 

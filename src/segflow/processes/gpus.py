@@ -71,7 +71,7 @@ def leased_gpus(count: int, *, folder: Path | None = None) -> Iterator[tuple[str
         yield _names(os.environ.get(_VISIBLE, ""))
         return
     candidates = _devices()
-    if not candidates and _VISIBLE not in os.environ and _nodes():
+    if not candidates and _are_unlisted():
         logger.warning(
             "the GPUs of this machine cannot be listed, so a job that asks for one holds all of them; "
             "name them in %s to share them among jobs",
@@ -174,8 +174,12 @@ def _try_locks(devices: Mapping[str, str], count: int, folder: Path) -> dict[str
 
 
 def count_gpus() -> int:
-    """The GPUs that this process may use."""
-    return len(_devices())
+    """How many GPUs this process may use; 1 if there are some that nothing lists."""
+    return len(_devices()) or int(_are_unlisted())
+
+
+def _are_unlisted() -> bool:
+    return _VISIBLE not in os.environ and bool(_nodes())
 
 
 def _devices() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing import Lock, RawArray
 from pathlib import Path
@@ -16,21 +17,40 @@ from segflow.contracts.errors import MemoryShortageError
 __all__ = ["Claims", "available_bytes", "check_memory"]
 
 _SMALL_BYTES: Final = 1 << 26  # for less, free memory is not looked up
-_CGROUP: Final = Path("/sys/fs/cgroup")  # of the container, or of the job that a cluster's scheduler runs
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_OWN_GROUPS: Final = Path("/proc/self/cgroup")
+#: By the hierarchy of control groups, "" in version 2: limit, usage, and of memory.stat the file cache, of which shared
+#: memory is a part.
+_FILES: Final = {
+    "": ("memory.max", "memory.current", "file", "shmem"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache", "total_shmem"),
+}
 
 
 def available_bytes() -> int:
-    """Bytes that are free: of the machine, within the container's limit and within `ulimit -v`."""
-    free: list[int] = [psutil.virtual_memory().available]
-    with suppress(OSError, ValueError, KeyError):  # there may be no limit
-        limit, used = (int((_CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
-        parts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-        cached = int(parts["file"]) - int(parts["shmem"])  # file cache, given up when memory is needed
-        free.append(limit - used + cached)
+    """Bytes that are free: of the machine, of the container or the job of a cluster, and within `ulimit -v`."""
+    free: list[int] = [psutil.virtual_memory().available, *_left_by_groups()]
     limit_of_addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit_of_addresses != resource.RLIM_INFINITY:
         free.append(limit_of_addresses - psutil.Process().memory_info().vms)
     return max(min(free), 0)
+
+
+def _left_by_groups() -> Iterator[int]:
+    """Bytes within the limit of each control group that this process is in, from its own one up to the root."""
+    with suppress(OSError):
+        for line in _OWN_GROUPS.read_text().splitlines():
+            _, kind, path = line.split(":", 2)
+            if kind not in _FILES:
+                continue
+            root, (most, now, cache, shared) = _CGROUPS / kind, _FILES[kind]
+            group = root / path.lstrip("/")
+            for folder in (group, *group.parents[: len(group.parts) - len(root.parts)]):
+                with suppress(OSError, ValueError, KeyError):  # there may be no limit
+                    limit, used = (int((folder / name).read_text()) for name in (most, now))
+                    parts = dict(text.split() for text in (folder / "memory.stat").read_text().splitlines())
+                    # File cache is given up when memory is needed.
+                    yield limit - used + int(parts[cache]) - int(parts[shared])
 
 
 class Claims:

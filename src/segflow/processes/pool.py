@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from segflow.contracts.errors import SegflowError
 from segflow.processes.memory import Claims
 from segflow.processes.signals import collect_signals, exit_for, follow_parent
 
-__all__ = ["map_cases"]
+__all__ = ["map_cases", "usable_cores"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,6 +25,13 @@ R = TypeVar("R")
 _LOOK_S: Final = 0.1  # between two looks at the signals received
 _BATCH_S: Final = 0.05  # a process returns results this often: returning them costs as much as a small case
 _LEAVE_S: Final = 20.0  # for cases in progress when the caller stops; then their processes are killed
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use: those of a cluster's job, or of the machine."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class _DiedError(Exception):

@@ -86,9 +86,9 @@ class WorkflowConfig(Contract):
     recipes: tuple[PlainPath, ...] | None = None
     plan: PlainPath | None = None
     configurations: Literal["auto"] | Annotated[tuple[ConfigurationName, ...], Field(min_length=1)] = "auto"
-    folds: Literal["all"] | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (
-        0, 1, 2, 3, 4,
-    )  # fmt: skip
+    folds: Literal["all"] | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = (
+        None
+    )
     patients: PathText | None = None
     ensembles: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -149,8 +149,18 @@ class WorkflowConfig(Contract):
             )
         for key in ("folds", "configurations"):
             given = getattr(self, key)
-            if not isinstance(given, str) and len(set(given)) != len(given):
+            if not isinstance(given, str | None) and len(set(given)) != len(given):
                 raise ValueError(f"{key} names one of its entries twice")
+        return self
+
+    @model_validator(mode="after")
+    def _results_lie_elsewhere(self) -> Self:
+        for folder in self.dataset_folders:
+            if Path(self.output, Path(folder).name).resolve() == Path(folder).resolve():
+                raise ValueError(
+                    f"the results of {Path(folder).name} would be written into the data set itself, {folder}; name "
+                    "another output"
+                )
         return self
 
     @model_validator(mode="after")

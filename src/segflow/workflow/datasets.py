@@ -160,13 +160,14 @@ def _folds(
             "write folds into its splits_final.json, or train on all cases with folds: all"
         )
     n_folds = len(own) or N_FOLDS
-    if max(config.folds) >= n_folds:
+    wanted = config.folds or range(n_folds)
+    if max(wanted) >= n_folds:
         raise ConfigurationError(
-            f"folds: there is no fold {max(config.folds)}; the folds of {folder.name} are 0 to {n_folds - 1}"
+            f"folds: there is no fold {max(wanted)}; the folds of {folder.name} are 0 to {n_folds - 1}"
         )
-    twice = held_out_twice({number: own[number] for number in config.folds}) if own else None
+    twice = held_out_twice({number: own[number] for number in wanted}) if own else None
     if twice:
         raise ConfigurationError(
             f"{folder / 'splits_final.json'}: {twice}; name one of these folds, or mend the file"
         )
-    return list(config.folds)
+    return list(wanted)

@@ -93,7 +93,11 @@ def hold_results(results: Path) -> list[BaseFileLock]:
         ConfigurationError: Another call holds one of them, or there can be no lock.
     """
     locks = []
-    for what, file in (("this folder", _LOCK), (str(results), results / _LOCK.name)):
+    places = (
+        ("this folder", _LOCK, "wait for it, or start this one in another folder"),
+        (str(results), results / _LOCK.name, "wait for it, or stop it"),
+    )
+    for what, file, remedy in places:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             lock = try_lock(file)
@@ -103,9 +107,7 @@ def hold_results(results: Path) -> list[BaseFileLock]:
                 "is a link"
             ) from None
         if lock is None:
-            raise ConfigurationError(
-                f"another call is at work in {what}{named(file)}; wait for it, or stop it"
-            )
+            raise ConfigurationError(f"another call is at work in {what}{named(file)}; {remedy}")
         locks.append(lock)
     return locks
 
