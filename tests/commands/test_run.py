@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -138,6 +139,14 @@ def test_what_is_not_allowed_is_said_before_anything_is_written(data, calls, ref
     assert message in refused("run", "data", *words)
     assert calls == []
     assert not (data.parent / "results").exists()
+
+
+def test_the_configuration_of_a_call_that_is_at_work_stays(data, calls, refused):
+    call("run", "data", "seed=1")
+    with Path("results", "segflow.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert "another call is at work in results" in refused("run", "data", "seed=2")
+    assert yaml.safe_load((data.parent / "results" / "run.yaml").read_text())["seed"] == 1
 
 
 @pytest.mark.parametrize("status", [1, 130])

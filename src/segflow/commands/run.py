@@ -26,6 +26,7 @@ from segflow.storage.files import write_text
 from segflow.workflow.config import WorkflowConfig
 from segflow.workflow.location import location
 from segflow.workflow.recipes import read_recipes
+from segflow.workflow.snakemake import hold_results
 
 _INTERRUPTED: Final = 130
 _AGAIN_S: Final = 0.5
@@ -92,6 +93,9 @@ def run(
     settings = _merged({"output": "results"} | kept | changes, [*first, *words])
     parsed = WorkflowConfig.parse(settings, where="segflow run", error=ConfigurationError)
     read_recipes(parsed)
+    if not dry_run:
+        for lock in hold_results(Path(parsed.output)):
+            lock.release()  # Snakemake takes it; the run.yaml of a call that is at work stays
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(location("workflow"))]
     with TemporaryDirectory() if dry_run else nullcontext(parsed.output) as folder:
         file = Path(folder) / "run.yaml"
