@@ -81,7 +81,8 @@ def import_dataset(
         ),
     }
     found = readers[layout](folder)
-    Labels.from_json(found.labels, found.about.get("regions_class_order"), where=f"labels of {source}")
+    if layout != "dicom":  # whose label maps are written here
+        Labels.from_json(found.labels, found.about.get("regions_class_order"), where=f"labels of {source}")
     content = _description(found, output)
     folds, patients = _folds(found), _patients(found)
     if folds:

@@ -72,7 +72,7 @@ def run(
         ConfigurationError: A value that is not allowed.
         SystemExit: A stage has failed, which has said why, or the call was interrupted.
     """
-    folds, configurations, words = _apart(folds, configurations, words)
+    (folds, first), (configurations, second) = _parted(folds), _parted(configurations)
     read = {} if configfile is None else read_settings(configfile)
     if dataset is None and not {"dataset", "datasets"} & set(read):
         raise ConfigurationError(
@@ -89,8 +89,8 @@ def run(
     changes = {key: value for key, value in given.items() if value is not None}
     replaced = {name for one in ("dataset", "recipe") if one in changes for name in (one, f"{one}s")}
     kept = {key: value for key, value in read.items() if key not in replaced}
-    first = [] if epochs is None else [f"training.epochs={epochs}"]
-    settings = _merged({"output": "results"} | kept | changes, [*first, *words])
+    options = [] if epochs is None else [f"training.epochs={epochs}"]
+    settings = _merged({"output": "results"} | kept | changes, [*options, *first, *second, *words])
     parsed = WorkflowConfig.parse(settings, where="segflow run", error=ConfigurationError)
     read_recipes(parsed)
     if not dry_run:
@@ -109,13 +109,10 @@ def run(
         raise SystemExit(status)  # the workflow has said why
 
 
-def _apart(*lists: Sequence[str] | None) -> list[Any]:
-    """The lists, but words such as seed=1, which an option before them has taken for its own, are in the last one."""
-    *options, words = ([*given] if given is not None else None for given in lists)
-    taken = [word for given in options for word in given or () if "=" in word]
-    return [
-        *(given and [word for word in given if "=" not in word] for given in options), [*taken, *(words or ())]
-    ]  # fmt: skip
+def _parted(given: list[str] | None) -> tuple[list[str] | None, list[str]]:
+    """The words of an option that takes several, and keys such as seed=1 that follow it, which it takes as well."""
+    keys = [word for word in given or () if "=" in word]
+    return given and [word for word in given if word not in keys], keys
 
 
 def _merged(settings: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:

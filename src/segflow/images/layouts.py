@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -247,7 +246,8 @@ def read_table(file: Path) -> Layout:
             fold=fold,
         )
     channels = tuple(column.removeprefix(_IMAGE_COLUMN) for column in columns)
-    for name, case in itertools.islice(cases.items(), 1 if len(columns) == 1 else 0):  # colours in one file
-        n = len(read_image(case.images, case=name)[0])
-        channels = channels if n == 1 else tuple(f"{channels[0]}_{i}" for i in range(n))
+    if cases and len(columns) == 1:  # a file may hold all channels, as pictures in colour do
+        name, first = next(iter(cases.items()))
+        n = len(read_image(first.images, case=name)[0])
+        channels = channels if n == 1 else tuple(f"{channels[0]}_{number}" for number in range(n))
     return Layout(channels, labels_in(one.label for one in cases.values()), cases)

@@ -14,7 +14,7 @@ from segflow.training.monitor import EpochRecord, epochs_without_gain
 
 __all__ = ["TrainingState", "damage_said", "make_checkpoint", "state_of"]
 
-_VERSION: Final = 4
+_VERSION: Final = 3
 
 
 @dataclass
