@@ -80,7 +80,7 @@ class Forecast(Contract):
 
     @property
     def seconds(self) -> float:
-        """Until all is trained and predicted, a network after the other in each of the places that there are."""
+        """Until all is trained and predicted: whichever job ends first makes room for the longest one that is left."""
         places = [0.0] * self.side_by_side
         for network in sorted(self.networks, key=lambda one: one.training_s, reverse=True):
             predicted_s = (

@@ -130,7 +130,7 @@ def _of_training(used: TrainingRecipe, augmentation: AugmentationRecipe, batch: 
         "sgd": "stochastic gradient descent "
         + (f"(Nesterov momentum {used.momentum:g})" if used.momentum else "without momentum"),
         "adamw": f"AdamW [@loshchilov2019] (beta {used.momentum:g})",
-        "muon": f"Muon [@jordan2024] (momentum {used.momentum:g}; Adam for all parameters but convolution kernels)",
+        "muon": f"Muon [@jordan2024] (momentum {used.momentum:g}; Adam for heads, biases and norms)",
     }[used.optimizer]
     schedule = f"{used.schedule} schedule"
     if used.schedule == "polynomial":
