@@ -1,9 +1,9 @@
-"""The same short training by both, several times: mean foreground Dice on the held-out cases of an official fold.
+"""The same short training by both, several times: mean foreground Dice on the held-out cases of a fold.
 
     python benchmarks/accuracy.py segflow --hippocampus ../shared/data/hippocampus --seeds 0 1 2 --output segflow.json
     python benchmarks/accuracy.py nnunet --nnunet NNUNET/bin/python --hippocampus ... --seeds 0 1 2 --output nnunet.json
 
-3d_fullres of MSD Task04, fold 0 of the official folds, base width 8, batch 2, 20 epochs of 50 steps; prediction with
+3d_fullres of MSD Task04, fold 0, base width 8, batch 2, 20 epochs of 50 steps; prediction with
 mirroring, no post-processing. nnU-Net has no seed: its runs are only numbered. The output holds all runs so far,
 and a run found there is not repeated.
 """

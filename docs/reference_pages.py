@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import segflow
-from segflow.commands.main import VERBS, application
+from segflow.commands.main import COMMANDS, application
 from segflow.recipes.listing import default_listing
 from segflow.workflow.location import location
 
 _CONFIGURATION = """# Configuration
 
 Every key of the workflow's configuration file, with its default. A file needs `dataset` and `output`; `segflow run`
-takes the same keys as words, such as `training.epochs=100`. null: the plan or the recipe decides.
+takes the same keys as arguments, such as `training.epochs=100`. null: the plan or the recipe decides.
 """
 _RECIPE = """# Values of a recipe
 
@@ -25,7 +25,7 @@ Sections are those of [the method](../method.md).
 """
 _COMMANDS = """# Command line
 
-Every verb has in addition `--log FILE` (log lines are appended to it), `--hold-gpus N` (wait for N free GPUs of this
+Every command has in addition `--log FILE` (log lines are appended to it), `--hold-gpus N` (wait for N free GPUs of this
 machine and hold them) and `--job` (run as a job of the workflow, and write the result's provenance).
 """
 _PYTHON = """# Python
@@ -54,11 +54,11 @@ def write(folder: Path) -> None:
 
 
 def _command_line() -> str:
-    """Verbs and their options; those of every verb are named once."""
-    app = application(tuple(VERBS))  # a verb that is named has its docstring as help
+    """Commands and their options; those of every command are named once."""
+    app = application(tuple(COMMANDS))  # a command that is named has its docstring as help
     text = app.generate_docs(output_format="markdown")
     text = text[text.index("## segflow ") :]
-    text = re.sub(r"\*\*Every verb\*\*:\n\n(\* .*\n( .*\n)*)+\n?", "", text)
+    text = re.sub(r"\*\*Every command\*\*:\n\n(\* .*\n( .*\n)*)+\n?", "", text)
     return "\n" + re.sub(r"^## segflow (--\S+)", r"## segflow \1", text, flags=re.MULTILINE)
 
 

@@ -12,7 +12,7 @@ from cyclopts import App, CoercionError
 
 from segflow.commands import arguments
 from segflow.commands.arguments import Chunk, DatasetFile, ModelPackage, Shard, marks_of
-from segflow.commands.main import VERBS, application, main
+from segflow.commands.main import COMMANDS, application, main
 from segflow.commands.raw_cases import cases_of_chunk
 from segflow.contracts.case import Case
 from segflow.contracts.errors import ConfigurationError
@@ -40,7 +40,7 @@ def parsed(hint, word):
 
 
 def path_arguments():
-    for verb, module in VERBS.items():
+    for verb, module in COMMANDS.items():
         function = getattr(importlib.import_module(f"segflow.commands.{module}"), module)
         for name, hint in get_type_hints(function, include_extras=True).items():
             kind = next((one for one in PATHS if PATHS[one].__metadata__[0] in marks_of(hint)), None)
@@ -81,7 +81,7 @@ def test_a_wrong_path_ends_a_verb_with_one_sentence(tmp_path, monkeypatch, capsy
 
 
 def test_every_path_of_a_verb_has_such_a_type():
-    for module in VERBS.values():
+    for module in COMMANDS.values():
         function = getattr(importlib.import_module(f"segflow.commands.{module}"), module)
         for name, hint in get_type_hints(function, include_extras=True).items():
             if "Path" in str(hint):

@@ -18,7 +18,7 @@ import pytest
 from segflow import __version__
 from segflow.commands import manifest
 from segflow.commands.arguments import Call
-from segflow.commands.main import VERBS, main
+from segflow.commands.main import COMMANDS, main
 from segflow.contracts.errors import ConfigurationError
 from segflow.processes import gpus, signals
 from segflow.storage.files import read_json
@@ -26,10 +26,10 @@ from segflow.workflow import code
 from segflow.workflow.code import closure
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_help_of_a_verb_is_its_docstring(verb, capsys):
-    module = importlib.import_module(f"segflow.commands.{VERBS[verb]}")
-    function = getattr(module, VERBS[verb])
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_the_help_of_a_command_is_its_docstring(verb, capsys):
+    module = importlib.import_module(f"segflow.commands.{COMMANDS[verb]}")
+    function = getattr(module, COMMANDS[verb])
     assert main([verb, "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert " ".join(inspect.getdoc(function).split("\n\n")[0].split()) in shown
@@ -40,10 +40,10 @@ def test_the_help_of_a_verb_is_its_docstring(verb, capsys):
     )
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_every_argument_is_described(verb):
-    module = importlib.import_module(f"segflow.commands.{VERBS[verb]}")
-    function = getattr(module, VERBS[verb])
+    module = importlib.import_module(f"segflow.commands.{COMMANDS[verb]}")
+    function = getattr(module, COMMANDS[verb])
     described = {entry.arg_name for entry in docstring_parser.parse(inspect.getdoc(function)).params}
     assert described == inspect.signature(function).parameters.keys()
 
@@ -51,8 +51,8 @@ def test_every_argument_is_described(verb):
 def test_no_help_imports_torch():
     code = """
 import sys
-from segflow.commands.main import VERBS, main
-for verb in VERBS:
+from segflow.commands.main import COMMANDS, main
+for verb in COMMANDS:
     assert main([verb, "--help"]) == 0
     assert "torch" not in sys.modules, verb
 """
@@ -61,7 +61,7 @@ for verb in VERBS:
     )
 
 
-def test_the_list_of_verbs_imports_nothing_heavy(tmp_path):
+def test_the_list_of_commands_imports_nothing_heavy(tmp_path):
     code = "import sys; from segflow.commands.main import main; main(['--help']); print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     shown, _, modules = said.rpartition("\n") if not said.endswith("\n") else said[:-1].rpartition("\n")

@@ -56,7 +56,7 @@ def test_a_process_that_is_killed_while_it_reads_is_replaced(file):
     os.kill(reader.process.pid, signal.SIGSTOP)  # it has not answered yet when it is killed
     assert contained(size_of, file)[1] == 24
     assert module._cause_of_death(-signal.SIGKILL).startswith(
-        "the process that read it was killed, mostly because"
+        "the process that read it was killed, usually because"
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from segflow.commands.main import VERBS
+from segflow.commands.main import COMMANDS
 from segflow.contracts.errors import ConfigurationError
 from segflow.recipes import presets
 from segflow.recipes.inference import InferenceRecipe
@@ -163,7 +163,7 @@ def test_a_file_may_be_based_on_any_of_them(tmp_path):
     assert found.planning == recipe_named("resenc-l").planning.model_copy(update={"gpu_memory_gb": 12})
 
 
-@pytest.mark.parametrize("module", sorted(set(VERBS.values()) - {"run"}))  # which is no stage
+@pytest.mark.parametrize("module", sorted(set(COMMANDS.values()) - {"run"}))  # which is no stage
 def test_no_stage_depends_on_the_list_of_recipes(module):
     """Else a new recipe would repeat the stages of experiments that do not use it."""
     names = {name for name in closure(f"segflow.commands.{module}") if name.startswith("segflow.recipes")}

@@ -42,7 +42,8 @@ CHECKING = ("contracts", "recipes", "workflow", "images", "commands.arguments")
 WRITERS = {
     "_advice", "_died", "_differences", "_explain", "_faults", "_faults_of_order", "held_out_twice", "too_many_gpus",
 }  # fmt: skip
-GAP, LEAST_LETTERS = "…", 5
+#: Of fewer words nobody recognises a message.
+GAP, LEAST_WORDS = "…", 3
 HEAD = """# Errors
 
 Every error that ends a command, by where it is met; … stands for names, files and numbers. A message says what is
@@ -59,7 +60,7 @@ def errors() -> dict[str, dict[str, str]]:
     for file in sorted(SOURCE.rglob("*.py")):
         module = ".".join(file.relative_to(SOURCE).with_suffix("").parts)
         for text in _messages(ast.parse(file.read_text(encoding="utf-8")), module):
-            if sum(letter.isalpha() for letter in text) >= LEAST_LETTERS:
+            if sum(any(map(str.isalpha, word)) for word in text.split()) >= LEAST_WORDS:
                 found[_group(module)].setdefault(text, module)
     return found
 

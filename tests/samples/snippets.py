@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from snakemake.cli import get_argument_parser
 
-from segflow.commands.main import VERBS, application
+from segflow.commands.main import COMMANDS, application
 from segflow.contracts.errors import ConfigurationError
 from segflow.workflow.config import _SECTION_KEYS, WorkflowConfig
 
@@ -38,7 +38,7 @@ _NAMED = re.compile(r"# ([\w./-]+)\n")
 _INLINE = re.compile(r"`([^`]+)`")
 _KEY = re.compile(rf"({'|'.join(_SECTION_KEYS)})\.(\w+)\b(?!/|\.py)")
 _EXTRA = re.compile(r"segflow\[([\w-]+)\]")
-_EVERY_VERB = {"--help", "-h", "--log", "--hold-gpus", "--job"}
+_EVERY_COMMAND = {"--help", "-h", "--log", "--hold-gpus", "--job"}
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,10 @@ def _faults_of_call(call: list[str]) -> Iterator[str]:
     given = [word.split("=")[0] for word in words if re.match(r"-[a-zA-Z]$|--\w", word)]
     if program == "snakemake":
         yield from (f"snakemake {name}" for name in given if name not in _options_of_snakemake())
-    elif words and not words[0].startswith("-") and words[0] not in {*VERBS, "VERB"}:
+    elif words and not words[0].startswith("-") and words[0] not in {*COMMANDS, "COMMAND"}:
         yield f"segflow {words[0]}"
-    elif words and words[0] in VERBS:
-        known = _options_of(words[0]) | _EVERY_VERB
+    elif words and words[0] in COMMANDS:
+        known = _options_of(words[0]) | _EVERY_COMMAND
         if words[0] == "why":  # takes those of snakemake
             known |= _options_of_snakemake()
         yield from (f"segflow {words[0]} {name}" for name in given if name not in known)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import segflow
-from segflow.commands.main import VERBS
+from segflow.commands.main import COMMANDS
 
 
 def test_docstrings_and_documentation_match_the_folders(repository):
@@ -25,7 +25,7 @@ def test_docstrings_and_documentation_match_the_folders(repository):
 def test_documentation_lists_every_verb(repository):
     text = (repository / "docs" / "architecture.md").read_text()
     section = text.split("## Stages", 1)[1].split("\n## ", 1)[0]
-    assert sorted(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == sorted(VERBS)
+    assert sorted(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == sorted(COMMANDS)
 
 
 def test_import_contracts_are_kept(repository):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from segflow.commands.main import VERBS
+from segflow.commands.main import COMMANDS
 from segflow.recipes.recipe import SECTIONS, Recipe
 from segflow.workflow.config import WorkflowConfig
 
@@ -15,9 +15,9 @@ def test_the_reference_is_complete(repository, tmp_path, monkeypatch):
 
     reference_pages.write(tmp_path / "pages")
     pages = {file.stem: file.read_text() for file in (tmp_path / "pages").glob("*.md")}
-    for verb in VERBS:
+    for verb in COMMANDS:
         assert f"\n## segflow {verb}\n" in pages["command-line"]
-    assert "* `--gpus INT`: So many trainings run side by side" in pages["command-line"]
+    assert "* `--gpus INT`: Trainings that run side by side" in pages["command-line"]
     assert "--hold-gpus INT" not in pages["command-line"]
     for key in WorkflowConfig.model_fields:
         assert f"\n| `{key}` | " in pages["configuration"] or f"\n## {key}\n" in pages["configuration"]

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 import segflow
-from segflow.commands.main import VERBS
+from segflow.commands.main import COMMANDS
 from segflow.contracts.errors import ConfigurationError
 from segflow.workflow.code import closure, code_of, digest_of_code
 
 ROOT = Path(segflow.__file__).parent
 TREES = {file: ast.parse(file.read_text()) for file in sorted(ROOT.rglob("*.py"))}
-COMMANDS = sorted(f"segflow.commands.{module}" for module in VERBS.values())
+MODULES = sorted(f"segflow.commands.{module}" for module in COMMANDS.values())
 DISPATCHER = "segflow.commands.main"
 
 # What modules do when they are imported or run: nothing that changes another module's results.
@@ -216,7 +216,7 @@ def test_what_a_rule_does_not_use_counts_for_nothing(package):
     assert "segflow.metrics.overlap" in pruned
 
 
-@pytest.mark.parametrize("module", COMMANDS)
+@pytest.mark.parametrize("module", MODULES)
 def test_what_is_in_no_closure(module):
     """The dispatcher, and what draws beside results."""
     drawing = {"segflow.commands.watching", "segflow.reporting.progress"}
@@ -302,7 +302,7 @@ def test_closures_hold_all_that_is_used():
 
     Imports within functions don't run here, but grimp reads them from the text like all others.
     """
-    closures = [{name for name in closure(command) if "/" not in name} for command in COMMANDS]
+    closures = [{name for name in closure(command) if "/" not in name} for command in MODULES]
     command = [sys.executable, "-c", NOTE_IMPORTS, *sorted(set.union(*closures))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     modules = {module_of(file) for file in TREES if file.stem != "__init__"}

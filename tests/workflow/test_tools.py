@@ -14,7 +14,7 @@ import pytest
 from snakemake_calls import call_snakemake
 from workflow_runs import REPOSITORY, STARTED, Experiment
 
-from segflow.commands.main import VERBS
+from segflow.commands.main import COMMANDS
 from segflow.contracts.artefacts import Provenance
 from segflow.storage.files import digest_of
 from segflow.workflow.code import closure
@@ -85,7 +85,7 @@ def test_every_job_leaves_its_provenance(finished_once):
         made = Provenance.model_validate_json(file.read_text())
         program, verb = made.command[:2]
         assert program == "segflow"
-        assert made.code == closure(f"segflow.commands.{VERBS[verb]}")
+        assert made.code == closure(f"segflow.commands.{COMMANDS[verb]}")
         assert made.inputs, file
         for name, digest in made.inputs.items():
             assert digest_of(finished_once.folder / name) == digest, f"{file}: {name}"

@@ -131,5 +131,5 @@ def show_outcome():
     folders = expand(EXPERIMENT, dataset=SOURCES, recipe=RECIPES)
     made = {str(file) for job in workflow.dag.jobs for file in job.output}
     if made.issuperset(expand(REPORT, dataset=SOURCES, recipe=RECIPES)):
-        verb = "summary" if len(folders) == 1 else "compare"
-        subprocess.run([sys.executable, "-P", "-m", "segflow", verb, *folders], check=False)
+        command = "summary" if len(folders) == 1 else "compare"
+        subprocess.run([sys.executable, "-P", "-m", "segflow", command, *folders], check=False)

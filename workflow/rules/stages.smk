@@ -27,9 +27,9 @@ from segflow.workflow.recipes import (
 )
 
 
-def code(verb, without=""):
-    """Names and digests of the modules that a verb imports; `without` is one that the rule does not use."""
-    return code_of(f"segflow.commands.{verb}", without=without)
+def code(command, without=""):
+    """Names and digests of the modules that a command imports; `without` is one that the rule does not use."""
+    return code_of(f"segflow.commands.{command}", without=without)
 
 
 def of_dataset(attribute):

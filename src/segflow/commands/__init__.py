@@ -1,1 +1,1 @@
-"""The command line: one file per verb, which reads files, calls a stage, and writes files."""
+"""The command line: one file per command, which reads files, calls a stage, and writes files."""

@@ -1,6 +1,6 @@
-"""The types of the verbs' arguments: how a word of the command line is understood, and what is read or written.
+"""The types of the commands' arguments: how a word of the command line is understood, and what is read or written.
 
-A verb is a function. Its signature and docstring are its command line and help (decision 0015), and its types tell
+A command is a function. Its signature and docstring are its command line and help (decision 0015), and its types tell
 files that are read (`Reads`) from the one that is its result (`Result`): a job's provenance names both.
 """
 
@@ -70,16 +70,16 @@ class Reads:
 
 @dataclass(frozen=True)
 class Result:
-    """Marks the file that a verb is called for; a job's provenance is written beside it."""
+    """Marks the file that a command is called for; a job's provenance is written beside it."""
 
 
 @Parameter(parse=False)
 @dataclass(frozen=True)
 class Call:
-    """The call that a verb runs in; by default, that of a function.
+    """The call that a command runs in; by default, that of a function.
 
     Attributes:
-        code: Key of the verb's code: what other code has made is made again.
+        code: Key of the command's code: what other code has made is made again.
         job: It is a job of the workflow, which shows no tables.
         gpus: GPUs it holds.
         inputs: Files that a job has read and that no argument names.
@@ -101,11 +101,11 @@ class Call:
 class Settings:
     """Values of the recipe, as words SECTION.NAME=VALUE.
 
-    The command line replaces a recipe by its values, so that no verb's code depends on recipes it does not use.
+    The command line replaces a recipe by its values, so that no command's code depends on recipes it does not use.
 
     Attributes:
         settings: Values of the recipe, such as training.epochs=100 (default: those of nnunet).
-        recipe: Name of a recipe, or a YAML file; the settings go before its values.
+        recipe: Name of a recipe, or a YAML file; the settings override its values.
     """
 
     settings: tuple[str, ...] = ()

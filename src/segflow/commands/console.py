@@ -39,10 +39,10 @@ class _Screen(Console):
 
 #: Names of files and labels are shown as they are: no markup, no emoji.
 console = _Screen(stderr=True, markup=False, emoji=False)
-#: What a verb is asked for.
+#: What a command is asked for.
 answers = _Screen(markup=False, emoji=False)
 
-#: On a narrow screen the bar is short, and the note, with a training's epoch and loss, goes before counts.
+#: On a narrow screen the bar is short, and the note, with a training's epoch and loss, comes before counts.
 _WIDE, _BAR_CHARACTERS = 100, (8, 16)
 
 

@@ -48,7 +48,7 @@ class Scoring:
         dataset: dataset.json.
         references: Folder of the true label maps; None for the data set's own.
         metrics: What to measure and show.
-        tolerance_mm: Of nsd.
+        tolerance_mm: Distance at which nsd counts surfaces as equal, mm.
         patients: How their patients are named (images/patients.py).
         workers: Processes.
         code: Key of the code.
@@ -57,7 +57,7 @@ class Scoring:
     dataset: Path
     references: Path | None = None
     metrics: Sequence[str] = ("dice", "iou")
-    tolerance_mm: float = 1.0
+    tolerance_mm: float = 2.0
     patients: str | None = None
     workers: int = CORES
     code: str = ""
@@ -78,7 +78,7 @@ def evaluate(
     output: ResultFile,
     partial: bool = False,
     metrics: tuple[_Metric, ...] = ("dice", "iou"),
-    tolerance_mm: float = 1.0,
+    tolerance_mm: float = 2.0,
     patients: str | None = None,
     workers: Workers = CORES,
     call: Call = Call(),
@@ -92,7 +92,7 @@ def evaluate(
         output: summary.json; summary.csv is written beside it.
         partial: Score the cases that have a prediction, though others of the references have none.
         metrics: What to measure and show; dice, iou and the counts are always written.
-        tolerance_mm: Of nsd.
+        tolerance_mm: Distance at which nsd counts surfaces as equal, mm.
         patients: CSV file with the columns case and patient, or a regular expression that finds the patient in a
             case's name, noted with its scores (default: the data set's patients.csv).
         workers: Processes.

@@ -1,6 +1,6 @@
 """`segflow find-best`: from out-of-fold predictions to the best model and its post-processing, in one go.
 
-It calls the workflow's verbs and leaves the same files in the same places, for those who predicted by hand.
+It calls the workflow's commands and leaves the same files in the same places, for those who predicted by hand.
 """
 
 from __future__ import annotations

@@ -73,14 +73,14 @@ def forecast(
         folds: Those to train (default: five).
         of_folds: Number of folds of the cross-validation.
         side_by_side: Trainings that will run at a time.
-        save_probabilities: They are kept for pairs.
+        save_probabilities: Count the disk space of the probabilities that are kept for pairs.
         values: Sections "training", "augmentation", "inference" and "planning".
         device: auto is a GPU if there is one.
         threads: CPU threads of a training.
-        workers: As of train.
-        augment: As of train.
-        minutes: To spend.
-        hours: Also say which training.epochs fits so many hours.
+        workers: As in segflow train.
+        augment: As in segflow train.
+        minutes: Time to spend on it.
+        hours: Also say which training.epochs fits into this many hours.
     """
     before = time.process_time()
     import torch

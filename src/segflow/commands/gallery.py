@@ -66,7 +66,7 @@ def make_gallery(
         outcome: The experiment.
         cases: Of its data set; those that were not predicted are shown without a prediction.
         beside: Name of the folder beside the page.
-        large: Cases shown large: so many of the best, of those around the median, and of the worst.
+        large: Number of cases shown large of each group: the best, around the median, the worst.
         workers: Processes.
 
     Returns:

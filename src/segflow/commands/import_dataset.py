@@ -37,7 +37,7 @@ def import_dataset(
     label: str = "",
     labels: list[str] | None = None,
 ) -> None:
-    """Describe a data set in another layout, so that every verb takes it.
+    """Describe a data set in another layout, so that every command takes it.
 
     Writes a dataset.json that lists the files where they are; only DICOM is converted, to NIfTI. With patients also a
     patients.csv, by which the cases of each are held out together, and with folds a splits_final.json.

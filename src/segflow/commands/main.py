@@ -1,4 +1,4 @@
-"""The `segflow` command: one verb per stage. A verb's module is imported only when the verb is called."""
+"""The command line: one command per stage. A command's module is imported only when it is called."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from segflow.commands.arguments import Call, OutputFile, Settings
 from segflow.contracts.errors import SegflowError, sentence_of
 from segflow.processes.streams import open_closed_streams
 
-__all__ = ["VERBS", "application", "main"]
+__all__ = ["COMMANDS", "application", "main"]
 
 logger = logging.getLogger("segflow")
 
@@ -71,14 +71,14 @@ _FOR_THE_WORKFLOW = {
     "package": "put the chosen model together",
     "score-fast": "score --fast on cases its networks have not seen",
 }
-#: Verb to module, which defines a function of the same name; "import" is a word of Python's.
-VERBS = {verb: verb.replace("-", "_") for verb in (*_FOR_USERS, *_FOR_THE_WORKFLOW)} | {
+#: Command to module, which defines a function of the same name; "import" is a word of Python's.
+COMMANDS = {name: name.replace("-", "_") for name in (*_FOR_USERS, *_FOR_THE_WORKFLOW)} | {
     "import": "import_dataset"
 }
 
-_USERS = Group.create_ordered("Verbs")
+_USERS = Group.create_ordered("Main commands")
 _WORKFLOW = Group.create_ordered("Stages that the workflow calls")
-_EVERY_VERB = Group.create_ordered("Every verb")
+_EVERY_COMMAND = Group.create_ordered("Every command")
 
 _EXIT_USER_ERROR = 1
 _EXIT_USAGE = 2
@@ -87,7 +87,7 @@ _EXIT_TERMINATED = 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb.
+    """Run one command.
 
     Args:
         arguments: The command line without the program's name; the process's own by default.
@@ -109,7 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as problem:
         name = next((word for word in words if word.startswith("-") and Path(word).exists()), None)
         hint = (
-            "see segflow --help, or segflow VERB --help" if name is None else f"write ./{name} for this path"
+            "see segflow --help, or segflow COMMAND --help"
+            if name is None
+            else f"write ./{name} for this path"
         )
         logger.error("%s; %s", str(problem).rstrip("."), hint)  # noqa: TRY400
         return _EXIT_USAGE
@@ -127,9 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def application(words: Sequence[str]) -> App:
-    """All verbs, and the options of every verb.
+    """All commands, and the options of every command.
 
-    Only a verb that is not called needs a line of help from here: that of the one called is its docstring.
+    Only a command that is not called needs a line of help from here: that of the one called is its docstring.
     """
     app = App(
         name="segflow",
@@ -139,12 +141,12 @@ def application(words: Sequence[str]) -> App:
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(consume_multiple=True, negative=()),
     )
-    for group, verbs in ((_USERS, _FOR_USERS), (_WORKFLOW, _FOR_THE_WORKFLOW)):
-        for place, (verb, text) in enumerate(verbs.items()):
-            path = f"segflow.commands.{VERBS[verb]}:{VERBS[verb]}"
-            app.command(path, name=verb, help=None if verb in words else text, group=group, sort_key=place)
+    for group, commands in ((_USERS, _FOR_USERS), (_WORKFLOW, _FOR_THE_WORKFLOW)):
+        for place, (name, text) in enumerate(commands.items()):
+            path = f"segflow.commands.{COMMANDS[name]}:{COMMANDS[name]}"
+            app.command(path, name=name, help=None if name in words else text, group=group, sort_key=place)
     app.register_install_completion_command(
-        group=_EVERY_VERB, help="complete verbs and options with the Tab key"
+        group=_EVERY_COMMAND, help="complete commands and options with the Tab key"
     )
     app.meta.suppress_keyboard_interrupt = False  # `main` reports it
     app.meta.default(_launcher(app, ("segflow", *words)))
@@ -152,58 +154,63 @@ def application(words: Sequence[str]) -> App:
 
 
 def _launcher(app: App, command: Sequence[str]) -> Callable[..., None]:
-    """What happens before and after any verb."""
+    """What happens before and after any command."""
 
     def launch(
         *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-        log: Annotated[OutputFile | None, Parameter(group=_EVERY_VERB)] = None,
-        hold_gpus: Annotated[int, Parameter(group=_EVERY_VERB)] = 0,
-        job: Annotated[bool, Parameter(group=_EVERY_VERB)] = False,
+        log: Annotated[OutputFile | None, Parameter(group=_EVERY_COMMAND)] = None,
+        hold_gpus: Annotated[int, Parameter(group=_EVERY_COMMAND)] = 0,
+        job: Annotated[bool, Parameter(group=_EVERY_COMMAND)] = False,
     ) -> None:
-        """Run a verb.
+        """Run a command.
 
         Args:
-            words: The verb and its arguments.
+            words: The command and its arguments.
             log: File that log lines are appended to.
-            hold_gpus: Hold so many GPUs of this machine; wait until they are free.
+            hold_gpus: Number of GPUs of this machine to reserve; wait until they are free.
             job: Run as a job of the workflow: end with it, and write the result's provenance beside it.
         """
         from segflow.processes.gpus import leased_gpus
 
         _log_to(log)
-        with leased_gpus(hold_gpus):  # before the verb's module is imported, because that may import torch
-            verb, bound, injected = app.parse_args(words, exit_on_error=False, print_error=False)
-            if verb.__module__.startswith("cyclopts."):  # help, or the installation of completions
-                verb(*bound.args, **bound.kwargs)
+        with leased_gpus(hold_gpus):  # before the command's module is imported, because that may import torch
+            function, bound, injected = app.parse_args(words, exit_on_error=False, print_error=False)
+            if function.__module__.startswith("cyclopts."):  # help, or the installation of completions
+                function(*bound.args, **bound.kwargs)
             else:
-                _run(verb, bound, command, Call(job=job, gpus=hold_gpus), takes_call="call" in injected)
+                _run(function, bound, command, Call(job=job, gpus=hold_gpus), takes_call="call" in injected)
 
     return launch
 
 
 def _run(
-    verb: Callable[..., None], bound: BoundArguments, command: Sequence[str], call: Call, *, takes_call: bool
+    function: Callable[..., None],
+    bound: BoundArguments,
+    command: Sequence[str],
+    call: Call,
+    *,
+    takes_call: bool,
 ) -> None:
     for name, value in bound.arguments.items():
         bound.arguments[name] = _expanded(value) if isinstance(value, Settings) else value
     if not (call.job or takes_call):
-        verb(*bound.args, **bound.kwargs)
+        function(*bound.args, **bound.kwargs)
         return
     from segflow.commands.provenance import recorded
     from segflow.processes.signals import end_with_parent
     from segflow.storage.files import key_of
     from segflow.workflow.code import closure
 
-    code = closure(verb.__module__)
+    code = closure(function.__module__)
     key = key_of(*(f"{module}@{digest}" for module, digest in sorted(code.items())))
     call = Call(code=key, job=call.job, gpus=call.gpus)
     extra = {"call": call} if takes_call else {}
     if not call.job:
-        verb(*bound.args, **bound.kwargs, **extra)
+        function(*bound.args, **bound.kwargs, **extra)
         return
     end_with_parent()
-    with recorded(verb, bound.arguments, call, command, code):
-        verb(*bound.args, **bound.kwargs, **extra)
+    with recorded(function, bound.arguments, call, command, code):
+        function(*bound.args, **bound.kwargs, **extra)
 
 
 def _expanded(values: Settings) -> Settings:

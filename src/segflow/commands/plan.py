@@ -45,7 +45,7 @@ def plan(
         fingerprint: dataset_fingerprint.json.
         output: plans.json; configurations in it that the planner does not make are kept.
         parts: Folder for a file per configuration and stage, for the workflow.
-        gpu_memory: Plan for a GPU of so many GB.
+        gpu_memory: Memory of the GPU to plan for, in GB.
         spacing: Target spacing of 3d_fullres in mm along the axes Z, Y, X of the images, in place of the rule's.
         architecture_of: Take the networks of the configurations of this plans.json, to fine-tune them; a patch grows to
             fit their strides.

@@ -187,7 +187,8 @@ def predict(
 ) -> None:
     """Label new images with a model package.
 
-    How many forward passes that is, is said beforehand. A case that fails is named at the end, the others are written.
+    The number of forward passes is printed before the first. A case that fails is named at the end; the others are
+    written.
 
     Args:
         model: Model package: its folder, its model.json or the experiment's folder.
@@ -199,7 +200,7 @@ def predict(
         format: Of the label maps: that of their images (NIfTI of DICOM), or an object IDENTIFIER.dcm of the study of a
             DICOM image: dicom-seg with a segment per class or region; dicom-labelmap, which few programs read yet;
             dicom-rtstruct with contours.
-        fast: One fold's networks, without mirroring; --folds, --step and --mirroring go before it.
+        fast: One fold's networks, without mirroring; --folds, --step and --mirroring override it.
         quality: All folds, the model's mirroring, and a step of at most 0.25: several times as long as the default.
         folds: Use only these folds' networks (default: all packed).
         step: Tile distance as a share of the patch (default: the model's).

@@ -32,7 +32,7 @@ def provenance_file(result: Path) -> Path:
 
 @contextmanager
 def recorded(
-    verb: Callable[..., None],
+    function: Callable[..., None],
     arguments: Mapping[str, Any],
     call: Call,
     command: Sequence[str],
@@ -41,14 +41,14 @@ def recorded(
     """Write the provenance of what the block makes, if it succeeds.
 
     Args:
-        verb: Its signature says which arguments are read and which is the result; without a result, nothing is
+        function: Its signature says which arguments are read and which is the result; without a result, nothing is
             recorded.
         arguments: By name.
         call: Notes files that no argument names.
         command: As it was called.
         code: Module to digest.
     """
-    hints = get_type_hints(verb, include_extras=True)
+    hints = get_type_hints(function, include_extras=True)
     marked = [
         (path, mark)
         for name, value in arguments.items()

@@ -197,6 +197,6 @@ def _attempt(work: Callable[[T], R], case: T) -> R | _Fault:
 
 def _died(case: Case) -> _Fault:
     return _Fault(
-        f"case {case.identifier}: the process that worked on it died, mostly because memory ran out; try again with "
+        f"case {case.identifier}: the process that worked on it died, usually because memory ran out; try again with "
         "more memory, or remove the case"
     )

@@ -56,7 +56,7 @@ def report(
         results: Folder of one recipe's results on one data set.
         dataset: The data set's folder or dataset.json; each of its cases is read once, for the pictures.
         check: check.json of its cases (default: those of its data set's results).
-        overlays: Cases shown large: so many of the best, of those around the median, and of the worst.
+        overlays: Number of cases shown large of each group: the best, around the median, the worst.
         output: report.html; the folder is report.
         workers: Processes.
 

@@ -63,7 +63,7 @@ def run(
         folds: Those to train, from 0, or "all" for one network on all cases (default: those of
             the data set's splits_final.json, or 0 1 2 3 4).
         seed: Another seed gives other networks.
-        gpus: So many trainings run side by side; 0 computes on the CPU.
+        gpus: Trainings that run side by side, each on a GPU of its own; 0 computes on the CPU.
         cores: CPU cores to use.
         profile: slurm, or the folder of a Snakemake profile, in place of that for one machine.
         dry_run: Only say what would be run; OUTPUT stays as it is.

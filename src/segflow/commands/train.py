@@ -96,7 +96,7 @@ def train(
         threads: CPU threads.
         workers: Processes that prepare batches (default: on a GPU, as many as there are threads to spare).
         augment: Where patches are transformed: one by one in the workers, or a batch at a time on the device.
-        checkpoint_minutes: Save within an epoch after so many minutes.
+        checkpoint_minutes: Save within an epoch whenever this many minutes have passed.
         deterministic: Use only algorithms that give the same bits in every run on the same kind of GPU; slower.
         compile_network: Compile the network with torch.compile (default: on GPUs, from 10,000 steps on, if that works).
         trackers: Programs that are told every epoch; their files lie beside the weights.

@@ -358,7 +358,7 @@ def fold_of(folds: Sequence[Fold], number: FoldName) -> Fold:
     """A fold by number; "all" trains on all their cases and holds none out.
 
     Raises:
-        ConfigurationError: There are not so many.
+        ConfigurationError: There are fewer.
 
     Source: method.md section 10; nnU-Net's fold "all" is also scored on its training cases (section 25, number 18).
     """

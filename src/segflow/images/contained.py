@@ -150,7 +150,7 @@ def _parts(array: NDArray[Any]) -> list[memoryview]:
 def _cause_of_death(status: int) -> str:
     if status == -signal.SIGKILL:
         return (
-            "the process that read it was killed, mostly because memory ran out; try again with more memory"
+            "the process that read it was killed, usually because memory ran out; try again with more memory"
         )
     name = signal.Signals(-status).name if status < 0 else f"status {status}"
     return f"the library that reads it crashed ({name}): it is damaged; replace it, or remove the case"

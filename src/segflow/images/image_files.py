@@ -148,7 +148,7 @@ def _check_whole(file: Path, path: Path) -> None:
                 pass
     except (EOFError, OSError, zlib.error):
         raise DatasetError(
-            f"{path} was cut short while it was written, mostly because the disk is full; make room, and call again"
+            f"{path} was cut short while it was written, usually because the disk is full; make room, and call again"
         ) from None
 
 

@@ -27,7 +27,7 @@ _TIMEOUT: Final = timedelta(minutes=30)
 
 
 class ConnectionLostError(TrainingError):
-    """The other processes did not answer, mostly because one of them has ended."""
+    """The other processes did not answer, usually because one of them has ended."""
 
 
 @dataclass(frozen=True)

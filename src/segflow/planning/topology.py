@@ -45,7 +45,7 @@ def topology(
         size: Voxels per axis; may be x.5.
         min_edge: Shortest edge a feature map may have.
         max_poolings: Along an axis; no limit if None.
-        lone_axis_edges: Pool along a single axis only if it has at least so many times the shortest edge.
+        lone_axis_edges: Pool along a single axis only if it has at least this many times the shortest edge.
 
     Returns:
         The stages, and `size` rounded up to a multiple of their strides.

@@ -48,8 +48,8 @@ BATCH_VOXELS = 40 * 56 * 40 * 4
 _GPU_VOXELS = 2 * 128**3
 #: ... and as many tiles as fit into this share of its free memory,
 _TILES_SHARE = 0.25
-#: each with so many floats per voxel: a U-Net of 32 features holds at most 8 maps of them at full resolution (those of
-#: its skips, of the last decoder stage, its concatenated input and what a layer returns), and 4 maps of its outputs.
+#: each with this many floats per voxel: a U-Net of 32 features holds at most 8 maps of them at full resolution (those
+#: of its skips, of the last decoder stage, its concatenated input and what a layer returns), and 4 maps of its outputs.
 _FEATURES, _OUTPUT_MAPS = 8 * 32, 4
 _TYPES: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _FLOAT_BYTES = 4
@@ -231,7 +231,7 @@ class _Window:
         return dict.fromkeys([(max(1, n_tiles), self.device), (1, self.device), (1, "cpu")])
 
     def planes(self, n_tiles: int, place: str) -> Iterator[Scores]:
-        """Consecutive planes (k, n, y, x) of the image, with so many tiles at a time and sums in a place."""
+        """Consecutive planes (k, n, y, x) of the image, with a number of tiles at a time and sums in a place."""
         shape, patch = self.source.shape[1:], self.patch
         tiles = list(_tiles(shape, patch, self.recipe.step))
         batches = [tiles[start : start + n_tiles] for start in range(0, len(tiles), n_tiles)]

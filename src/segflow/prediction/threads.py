@@ -49,7 +49,7 @@ def read_compute_write(
         read: Called for one item at a time, in its own thread.
         compute: Called in the caller's thread.
         write: Called for one item at a time, in its own thread.
-        ahead: At most so many items are read in advance, and as many wait to be written. With 0, all is done in the
+        ahead: At most this many items are read in advance, and as many wait to be written. With 0, all is done in the
             caller's thread, one item after the other.
 
     Yields:

@@ -84,7 +84,7 @@ def map_cases(
         if_died: Gives the result of a case whose process died, also when the case was tried again alone.
 
     Raises:
-        SegflowError: A process died, mostly because memory ran out (not with `if_died`), or could not be started.
+        SegflowError: A process died, usually because memory ran out (not with `if_died`), or could not be started.
     """
     if not cases:
         return
@@ -131,7 +131,7 @@ def _results(
             ]
             if if_died is None or not (begun or came):
                 raise SegflowError(
-                    "a worker process died, mostly because memory ran out; try again with fewer --workers or "
+                    "a worker process died, usually because memory ran out; try again with fewer --workers or "
                     "more memory"
                 ) from None
             if is_alone and not came:

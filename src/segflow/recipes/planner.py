@@ -36,7 +36,7 @@ class PlannerRecipe(Contract):
         base_features: Feature maps of the first stage; doubled at each further stage up to a limit (section 6.5).
         max_features_3d, max_features_2d: That limit.
         min_edge: Shortest edge of a feature map, in voxels (section 6.4).
-        lone_axis_edges: Pool along a single axis only if it has at least so many times the shortest edge (section
+        lone_axis_edges: Pool along a single axis only if it has at least this many times the shortest edge (section
             6.4).
         max_poolings: Maximum number of poolings along an axis; null: no limit.
         encoder_blocks: Convolutions (plain) or blocks (residual) per encoder stage; the last entry is repeated.

@@ -24,7 +24,7 @@ _LONG: Final = 12 * 3600.0
 def forecast_lines(forecast: Forecast, *, hours: float | None = None) -> list[str]:
     """The forecast in some lines: what is trained, how long that takes, memory, disk, and what to change.
 
-    With `hours`, it also says how many epochs fit so many hours.
+    With `hours`, it also says how many epochs fit into that time.
     """
     networks, folds = forecast.networks, len(forecast.folds)
     device = f"the CPU with {forecast.threads} threads" if forecast.device == "cpu" else "this GPU"

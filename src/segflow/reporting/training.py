@@ -10,11 +10,11 @@ from segflow.reporting.text import dice_text, duration_text
 
 __all__ = ["diagnoses", "epoch_line"]
 
-#: Of so many classes each is named in a line; of more, only the worst ones are.
+#: Up to this many classes are all named in a line; of more, only the worst ones are.
 _NAMED: Final = 6
-#: The time left is estimated from so many epochs.
+#: The time left is estimated from this many epochs.
 _RECENT: Final = 5
-#: A diagnosis needs so many epochs, and this share of those planned.
+#: A diagnosis needs this many epochs, and this share of those planned.
 _EPOCHS, _SHARE = 5, 0.1
 #: A loss that falls by less than this part of its size has not fallen.
 _FALL: Final = 0.01

@@ -88,7 +88,7 @@ def unscored_choice(configurations: Iterable[str]) -> str:
     return "3d_fullres" if "3d_fullres" in names else names[0]
 
 
-#: Sums in another order differ in the last bits; scores that agree to so many decimals are a tie.
+#: Sums in another order differ in the last bits; scores that agree to this many decimals are a tie.
 _DECIMALS = 12
 
 

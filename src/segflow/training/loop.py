@@ -31,7 +31,7 @@ __all__ = ["TrainingResult", "train", "train_in_group"]
 
 logger = logging.getLogger("segflow")
 
-#: Steps in a row whose gradients may overflow in half precision. After so many their scale, halved each time, is that
+#: Steps in a row whose gradients may overflow in half precision. After this many their scale, halved each time, is that
 #: of float16's smallest numbers.
 _MOST_SKIPPED: Final = 20
 #: Steps that may be queued on a device before this process waits for the results of the first.

@@ -124,7 +124,7 @@ class _Worker:
         except (EOFError, OSError):
             self._process.join()
             raise TrainingError(
-                f"a data worker died (exit code {self._process.exitcode}; -9 mostly means that memory ran out); "
+                f"a data worker died (exit code {self._process.exitcode}; -9 usually means that memory ran out); "
                 "training can be resumed from its last checkpoint, with fewer workers or more memory"
             ) from None
         self.receive_ahead()

@@ -124,7 +124,7 @@ class ScoreGrid:
         return z, y, x
 
     def bands(self, planes: int) -> tuple[Band, ...]:
-        """Groups of so many new planes, in order, and the old planes that each is made from."""
+        """Groups of this many new planes, in order, and the old planes that each is made from."""
         return bands(self.shape[0], self.new_shape[0], self._orders[0], planes)
 
     def resize(self, planes: NDArray[Any], band: Band) -> NDArray[np.float32]:

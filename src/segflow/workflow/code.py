@@ -1,4 +1,4 @@
-"""Which code decides a stage's result: a digest of each module that its verb imports, directly or through others.
+"""Which code decides a stage's result: a digest of each module that its command imports, directly or through others.
 
 Snakemake gets the digests as parameters of a rule. So a changed module re-runs the stages that import it and no other,
 and the reason that Snakemake prints names the module. Files are parsed, never imported: grimp finds the imports, also

@@ -176,10 +176,10 @@ class WorkflowConfig(Contract):
 
     @property
     def dataset_folders(self) -> tuple[str, ...]:
-        """Folders of all data sets; `datasets` goes before `dataset`."""
+        """Folders of all data sets; `datasets` replaces `dataset`."""
         return self.datasets or (() if self.dataset is None else (self.dataset,))
 
     @property
     def recipe_names(self) -> tuple[str, ...]:
-        """Names or files of all recipes; `recipes` goes before `recipe`."""
+        """Names or files of all recipes; `recipes` replaces `recipe`."""
         return self.recipes or (self.recipe or "nnunet",)

@@ -23,7 +23,7 @@ __all__ = ["SourceData", "read_sources"]
 
 #: What dataset.json says about images and labels.
 _MEANING = ("channel_names", "labels", "regions_class_order", "file_ending")
-#: Of a job that checks or prepares cases: at least so many, and so many bytes of files.
+#: A job checks or prepares at least this many cases, and this many bytes of files.
 _LEAST_CASES, _LEAST_BYTES = 16, 2**26
 
 
