@@ -39,7 +39,7 @@ def write(folder: Path) -> None:
     """Write all pages into a folder of their own."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    packages = re.findall(r"^(\w+) {2,}\S", segflow.__doc__ or "", re.MULTILINE)
+    packages = sorted(file.parent.name for file in Path(segflow.__file__).parent.glob("*/__init__.py"))
     toctree = "\n```{toctree}\n:maxdepth: 1\n" + "\n".join(packages) + "\n```\n"
     configuration = location("config").read_text(encoding="utf-8")
     pages = {

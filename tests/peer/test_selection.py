@@ -19,7 +19,6 @@ from scipy import ndimage
 from stage_calls import call
 
 from segflow.contracts.labels import Labels
-from segflow.prediction.averaging import average
 from segflow.volumes.labelmaps import pick_labels
 
 pytestmark = pytest.mark.peer
@@ -206,7 +205,7 @@ def test_the_choice(name, nnunet, tmp_path, note_difference):
     theirs = nnunet.call(
         "nnunet_selection.select", tmp_path, dataset_name=raw.name, configurations=list(models), folds=[0, 1]
     )
-    models["2d+3d_fullres"] = [average(pair) for pair in zip(*models.values(), strict=True)]
+    models["2d+3d_fullres"] = [np.mean(pair, axis=0) for pair in zip(*models.values(), strict=True)]
     summaries = [tmp_path / "evaluation" / candidate / "summary.json" for candidate in models]
     for summary, maps in zip(summaries, models.values(), strict=True):
         candidate = summary.parent.name

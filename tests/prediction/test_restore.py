@@ -14,7 +14,7 @@ from scipy.special import expit, softmax
 
 from segflow.contracts.errors import PredictionError
 from segflow.images.itk import geometry_of, image_of
-from segflow.prediction.averaging import average, averaged_label_map
+from segflow.prediction.averaging import averaged_label_map
 from segflow.prediction.restore import ScoreStream, assemble, label_map, on_network_grid, probability_slabs
 from segflow.preprocessing.prepare import prepare_case
 
@@ -174,18 +174,11 @@ def test_probabilities_of_several_models_are_averaged_on_the_raw_grid(labels, co
     assert (found != labelled(*case_of(0, labels=labels), labels)).mean() > 0.1
 
 
-def test_mean_by_hand():
-    found = average(np.full((1, 1, 1, 2), values, np.float32) * [1, 2] for values in (0.25, 0.75, 0.5))
-    np.testing.assert_array_equal(found, np.array([0.5, 1.0], np.float32).reshape(1, 1, 1, 2))
-    assert found.dtype == np.float32
-
-
-@pytest.mark.parametrize(
-    ("shapes", "message"), [([], "no probabilities"), ([(2, 1, 1, 1), (2, 1, 1, 2)], "differ in shape")]
-)
-def test_probabilities_that_cannot_be_averaged(shapes, message):
-    with pytest.raises(PredictionError, match=message):
-        average(np.zeros(shape, np.float32) for shape in shapes)
+def test_probabilities_that_cannot_be_averaged():
+    record, preparation = case_of(0)[1:]
+    members = [[np.zeros(shape, np.float32)] for shape in ((3, 2, 4, 4), (3, 2, 4, 5))]
+    with pytest.raises(PredictionError, match="differ in shape"):
+        averaged_label_map(members, record, preparation, CLASSES)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])

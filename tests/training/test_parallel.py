@@ -113,7 +113,6 @@ def test_stopped_and_resumed_on_two_devices_or_on_one(trained, tmp_path, caplog)
     assert table(two.history) == expected["losses"]
     assert_same_weights(two.weights, expected["weights"])
     assert_same_weights(one.weights, expected["weights"], atol=1e-5)
-    assert_same_weights(two.best_weights, store.load()["best_weights"])
     assert all(record.seconds > 0 for record in two.history)
 
 

@@ -224,7 +224,7 @@ def _reference(file: Path, how: Scoring, ending: str) -> Path:
 
 @functools.lru_cache(maxsize=1)
 def _dataset_labels(folder: Path) -> dict[str, Path]:
-    return {case.identifier: case.label for case in read_dataset(folder).cases if case.label is not None}
+    return read_dataset(folder).references
 
 
 def _score(group: _Group, *, labels: Labels, asked: tuple[tuple[str, ...], float]) -> _Scored:

@@ -28,7 +28,6 @@ from segflow.contracts.forecast import Forecast, NetworkForecast
 from segflow.contracts.plan import N_FOLDS, Configuration, Fold, Plan
 from segflow.images.dataset import read_description
 from segflow.nnunet.plans import read_plan
-from segflow.planning.size import prepared_gb
 from segflow.recipes.inference import InferenceRecipe
 from segflow.recipes.planner import PlannerRecipe
 from segflow.recipes.settings import parse_settings
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
     from segflow.training.job import TrainingJob
 
 _GB: Final = 1e9
+#: Of prepared cases: float32 per channel, and labels of two bytes at most.
+_IMAGE_BYTES, _LABEL_BYTES = 4, 2
 
 
 def forecast(
@@ -173,7 +174,7 @@ def _network(job: TrainingJob, about: _About) -> NetworkForecast:
         whole=times.whole,
         prediction_s=about.held_out * per_case,
         gpu_memory_gb=torch.cuda.max_memory_reserved() / _GB if on_gpu else None,
-        prepared_gb=prepared_gb(about.plan, about.n_cases)[configuration.name],
+        prepared_gb=_prepared_gb(configuration, about),
         predictions_gb=about.held_out * math.prod(about.plan.median_shape) * about.kept_maps / _GB,
     )
 
@@ -187,3 +188,17 @@ def _passes(configuration: Configuration, about: _About) -> int:
     tiles = len([*tile_corners(shape, configuration.patch_shape, about.inference.step)])
     slices = about.plan.median_shape[0] if configuration.dimensions < 3 else 1
     return tiles * slices * len(mirrorings(configuration.dimensions, mirroring=about.inference.mirroring))
+
+
+def _prepared_gb(configuration: Configuration, about: _About) -> float:
+    """Of its prepared cases, as if all were of median size; 0 if it shares those of an earlier configuration."""
+    of_data = (
+        one
+        for one in about.plan.configurations.values()
+        if one.data_identifier == configuration.data_identifier
+    )
+    if next(of_data).name != configuration.name:
+        return 0.0
+    slices = about.plan.median_shape[0] if configuration.dimensions < 3 else 1
+    voxels = about.n_cases * slices * math.prod(configuration.median_shape)
+    return voxels * (_IMAGE_BYTES * len(configuration.normalization) + _LABEL_BYTES) / _GB

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 from segflow.commands.arguments import CORES, Call, DatasetFile, InputFile, ResultFile, Settings, Workers
 from segflow.commands.console import console, progress_bar
-from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.scores import PostProcessing, Selection, Summary
 from segflow.contracts.spelling import nfc
@@ -21,6 +18,7 @@ from segflow.metrics.overlap import target_key
 from segflow.processes.pool import map_cases
 from segflow.recipes.selection import PostprocessingRecipe
 from segflow.recipes.settings import parse_settings
+from segflow.selection.operations import Pieces, cut
 from segflow.selection.search import search
 from segflow.storage.files import read_contract, write_text
 from segflow.volumes.components import count_components
@@ -60,13 +58,14 @@ def postprocess_search(
         )
         write_text(output, nothing.to_json())
         return
-    measured = bool(recipe.remove_below_mm3)
     pairs = _pairs(summary, selection.parent / "predictions" / file.parent.name, dataset)
-    cases = [partial(_load, *pair, measured=measured) for pair in pairs]
-    spread = partial(map_cases, workers=workers)
-    single = _single(dataset, labels, spread) if by_labels else ()
-    with progress_bar("post-processing", len(cases)) as bar:
-        found = search(cases, labels, recipe, single=single, on_case=bar.advance, mapper=spread)
+    single = _single(dataset, labels, workers) if by_labels else ()
+    with progress_bar("post-processing", len(pairs)) as bar:
+        cases = []
+        for pieces in map_cases(partial(_cut, labels=labels, recipe=recipe), pairs, workers=workers):
+            cases.append(pieces)
+            bar.advance()
+        found = search(cases, labels, recipe, single=single)
     write_text(output, found.to_json())
     _say(found, labels)
 
@@ -88,15 +87,15 @@ def _labels_of(folder: Path) -> dict[str, Path]:
     """The data set's own label maps, by the names of label maps of its cases."""
     source = read_dataset(folder)
     ending = label_ending(source.file_ending)
-    return {f"{case.identifier}{ending}": case.label for case in source.cases if case.label is not None}
+    return {f"{identifier}{ending}": file for identifier, file in source.references.items()}
 
 
-def _single(dataset: Path, labels: Labels, mapper: Callable[..., Iterable[Any]]) -> tuple[Target, ...]:
+def _single(dataset: Path, labels: Labels, workers: int) -> tuple[Target, ...]:
     """Targets that occur in the training labels, and have no more than one component in any of them."""
-    files = [case.label for case in read_dataset(dataset.parent).cases if case.label is not None]
+    files = [*read_dataset(dataset.parent).references.values()]
     with progress_bar("components of the labels", len(files)) as bar:
         most = [0] * len(labels.targets)
-        for counts in mapper(partial(_count, labels=labels), files):
+        for counts in map_cases(partial(_count, labels=labels), files, workers=workers):
             most = [max(pair) for pair in zip(most, counts, strict=True)]
             bar.advance()
     return tuple(target for target, n in zip(labels.targets, most, strict=True) if n == 1)
@@ -121,11 +120,10 @@ def _say(found: PostProcessing, labels: Labels) -> None:
         console.print(f"no post-processing improves the Dice ({len(found.steps)} tried)")
 
 
-def _load(prediction: Path, reference: Path, *, measured: bool) -> tuple[LabelMap, LabelMap, SpacingMm]:
-    """A pair and its spacing; where no volume is asked for, any will do."""
-    spacing_mm = read_geometry(prediction, case=prediction.name).spacing_mm if measured else (1.0, 1.0, 1.0)
-    return (
-        read_labels(prediction, case=prediction.name),
-        read_labels(reference, case=reference.name),
-        spacing_mm,
-    )
+def _cut(pair: tuple[Path, Path], *, labels: Labels, recipe: PostprocessingRecipe) -> Pieces:
+    """The pieces of a case; the spacing counts only where volumes do."""
+    prediction, reference = (read_labels(file, case=file.name) for file in pair)
+    spacing_mm = (1.0, 1.0, 1.0)
+    if recipe.remove_below_mm3:
+        spacing_mm = read_geometry(pair[0], case=pair[0].name).spacing_mm
+    return cut(prediction, reference, labels, spacing_mm, holes=recipe.fill_holes)

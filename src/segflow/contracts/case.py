@@ -46,7 +46,6 @@ class Dataset:
         name: The folder's name, or the name in dataset.json.
         channel_names: In channel order; they determine the normalisation.
         file_ending: With its dot, as in ".nii.gz".
-        n_declared: `numTraining` of dataset.json, which the planner uses.
         cases: In the order of their identifiers.
         folds_file: splits_final.json, if the data set has one.
     """
@@ -56,9 +55,13 @@ class Dataset:
     channel_names: tuple[str, ...]
     labels: Labels
     file_ending: str
-    n_declared: int
     cases: tuple[Case, ...]
     folds_file: Path | None = None
+
+    @property
+    def references(self) -> dict[str, Path]:
+        """The label maps, by identifier."""
+        return {case.identifier: case.label for case in self.cases if case.label is not None}
 
 
 class Geometry(Contract):

@@ -68,7 +68,6 @@ def read_dataset(folder: Path) -> Dataset:
         channel_names=names,
         labels=labels,
         file_ending=ending,
-        n_declared=declared,
         cases=cases,
         folds_file=folds_file if folds_file.exists() else None,
     )

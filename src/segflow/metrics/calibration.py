@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from segflow.contracts.arrays import LabelMap, Scores
 from segflow.contracts.labels import Labels, members
+from segflow.metrics.bootstrap import ratio
 
 __all__ = ["BINS", "absent_counts", "calibration_error", "count_calibration"]
 
@@ -79,7 +80,4 @@ def calibration_error(table: NDArray[np.float64], *, with_zero: bool = False) ->
         bins[..., 0, :] += table[..., 0, :]
     distances = np.abs(bins[..., 1] / _LEVELS - bins[..., 2]).sum(axis=-1)
     voxels = bins[..., 0].sum(axis=-1)
-    error: NDArray[np.float64] = np.divide(
-        distances, voxels, out=np.full_like(voxels, np.nan), where=voxels > 0
-    )
-    return error
+    return ratio(distances, voxels)

@@ -47,16 +47,13 @@ class Lesions:
         return found, self.found.size - found, int((~self.matched).sum())
 
 
-def match_lesions(
-    prediction: Mask, reference: Mask, ignored: Mask | None = None, *, overlap: float = LESION_OVERLAP
-) -> Lesions:
+def match_lesions(prediction: Mask, reference: Mask, ignored: Mask | None = None) -> Lesions:
     """Find the components of two masks (z, y, x) and match them; see the module.
 
     Args:
         prediction: Of one class.
         reference: The same shape.
         ignored: Voxels without annotation.
-        overlap: Least intersection over union of a match.
     """
     boxes = ndimage.find_objects((prediction | reference).astype(np.uint8))
     box = boxes[0] if boxes else (slice(0, 0),) * prediction.ndim
@@ -72,7 +69,7 @@ def match_lesions(
     iou = shared / (our_sizes[here] + their_sizes[there] - shared)
     matched, found = np.zeros(n_ours + 1, dtype=np.bool_), np.zeros(n_theirs + 1, dtype=np.bool_)
     for place in np.argsort(-iou, kind="stable"):
-        if iou[place] >= overlap and not (found[there[place]] or matched[here[place]]):
+        if iou[place] >= LESION_OVERLAP and not (found[there[place]] or matched[here[place]]):
             found[there[place]] = matched[here[place]] = True
     return Lesions(their_sizes[1:], found[1:], our_sizes[1:], matched[1:])
 

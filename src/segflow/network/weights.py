@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from segflow.contracts.arrays import lengths_text
 from segflow.contracts.errors import TrainingError
 from segflow.network.blocks import LEAK, ResidualBlock
 
@@ -129,12 +130,12 @@ def _differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list
     faults = []
     for name, tensor in own.items():
         if name not in given:
-            faults.append(f"{name}: {_shape(tensor)} here, missing there")
+            faults.append(f"{name}: {lengths_text(tensor.shape)} here, missing there")
         elif given[name].shape != tensor.shape:
-            faults.append(f"{name}: {_shape(tensor)} here, {_shape(given[name])} there")
-    faults += [f"{name}: missing here, {_shape(given[name])} there" for name in given if name not in own]
+            faults.append(
+                f"{name}: {lengths_text(tensor.shape)} here, {lengths_text(given[name].shape)} there"
+            )
+    faults += [
+        f"{name}: missing here, {lengths_text(given[name].shape)} there" for name in given if name not in own
+    ]
     return faults
-
-
-def _shape(tensor: Tensor) -> str:
-    return " x ".join(map(str, tensor.shape))

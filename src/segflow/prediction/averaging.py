@@ -17,36 +17,7 @@ from segflow.contracts.plan import Preparation
 from segflow.prediction.restore import Keep, assemble
 from segflow.volumes.labelmaps import pick_labels
 
-__all__ = ["average", "averaged_label_map"]
-
-
-def average(probabilities: Iterable[Scores]) -> Scores:
-    """Mean of several networks' probabilities of one case, each (output, z, y, x), float32; summed in this order.
-
-    Two arrays are in memory at a time if `probabilities` is a generator.
-
-    Raises:
-        PredictionError: There are none, or their shapes differ.
-
-    Source: method.md section 21.
-    """
-    total: Scores | None = None
-    count = 0
-    for array in probabilities:
-        if total is None:
-            total = np.array(array, dtype=np.float32)
-        elif array.shape != total.shape:
-            raise PredictionError(
-                f"probabilities to average differ in shape: {total.shape} and {array.shape}; "
-                "the models must share labels and the images must be the same"
-            )
-        else:
-            total += array
-        count += 1
-    if total is None:
-        raise PredictionError("there are no probabilities to average")
-    total /= np.float32(count)
-    return total
+__all__ = ["averaged_label_map"]
 
 
 def averaged_label_map(
@@ -59,12 +30,20 @@ def averaged_label_map(
     """The labels of a case, (z, y, x), unsigned, in the geometry of its raw image.
 
     `members` holds, for each model, consecutive planes (k, n, y, x) of probabilities on the crop of the transposed raw
-    image, in groups of the same size for all. `keep` is called with the mean of each group.
+    image, in groups of the same size for all. `keep` is called with the mean of each group, float32.
+
+    Raises:
+        PredictionError: Their shapes differ.
     """
 
     def slabs() -> Iterator[LabelMap]:
         for planes in zip(*members, strict=True):
-            mean = average(planes)
+            if len({one.shape for one in planes}) > 1:
+                raise PredictionError(
+                    f"probabilities to average differ in shape: {' and '.join(str(one.shape) for one in planes)}; "
+                    "the models must share labels and the images must be the same"
+                )
+            mean = np.mean(planes, axis=0)
             if keep is not None:
                 keep(mean)
             yield pick_labels(mean, labels, are_probabilities=True)

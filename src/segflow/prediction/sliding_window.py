@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segflow.contracts.arrays import Image, LabelMap, Scores
+from segflow.contracts.arrays import Image, LabelMap, Scores, lengths_text
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels
 from segflow.contracts.model import NetworkCard
@@ -269,13 +269,9 @@ class _Window:
             "use device cpu or a card with more memory" if on_gpu else "use a machine with more memory",
         ]
         return (
-            f"an image of {_sizes(shape)} voxels does not fit into {described_memory(self.device)}, even with one "
-            f"tile of {_sizes(self.patch)} at a time and sums in main memory; {', or '.join(remedies)}"
+            f"an image of {lengths_text(shape)} voxels does not fit into {described_memory(self.device)}, even with "
+            f"one tile of {lengths_text(self.patch)} at a time and sums in main memory; {', or '.join(remedies)}"
         )
-
-
-def _sizes(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _after(n: int, chunks: Iterable[Scores]) -> Iterator[Scores]:

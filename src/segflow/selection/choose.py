@@ -92,17 +92,13 @@ def unscored_choice(configurations: Iterable[str]) -> str:
 _DECIMALS = 12
 
 
-def bootstrap(
-    summaries: Mapping[str, Summary], *, replicates: int = REPLICATES, seed: int = SEED
-) -> Bootstrap:
+def bootstrap(summaries: Mapping[str, Summary]) -> Bootstrap:
     """Rank the candidates on data sets resampled from the cases, with the scores that `summarise` would give.
 
     On a tie the earlier candidate ranks first; one without a score in a replicate has no rank in it.
 
     Args:
         summaries: By candidate, simpler first; all of the same cases.
-        replicates: Number of data sets drawn.
-        seed: Seed of the draw.
 
     Raises:
         PlanError: The candidates were not scored on the same cases.
@@ -112,7 +108,7 @@ def bootstrap(
     dice = _dice(summaries)
     known = next((summary.patients for summary in summaries.values()), None)
     patients = None if known is None else list(known.values())
-    times = draw_cases(dice.shape[1], patients, replicates=replicates, seed=seed)
+    times = draw_cases(dice.shape[1], patients)
     scores = replicate_scores(dice, times)
     ranks = _rank_shares(scores)
     found = tuple(
@@ -120,8 +116,8 @@ def bootstrap(
         for name, own, shares in zip(summaries, scores, ranks, strict=True)
     )
     return Bootstrap(
-        replicates=replicates,
-        seed=seed,
+        replicates=REPLICATES,
+        seed=SEED,
         cases=dice.shape[1],
         patients=None if patients is None else len(set(patients)),
         candidates=found,

@@ -15,34 +15,28 @@ Source: method.md section 23; steps 2 and 3 are not in nnU-Net.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import Any
 
-from segflow.contracts.arrays import LabelMap, SpacingMm
 from segflow.contracts.errors import PredictionError
 from segflow.contracts.labels import Labels, Target, members
 from segflow.contracts.scores import Operation, PostProcessing, Step
 from segflow.metrics.overlap import dice, nan_mean, target_counts, target_key
 from segflow.recipes.selection import PostprocessingRecipe
-from segflow.selection.operations import Pieces, Values, confusion, cut, relabelled
+from segflow.selection.operations import Pieces, Values, confusion, relabelled
 
 __all__ = ["search"]
 
-#: Reads one prediction, its reference, and the spacing along z, y, x.
-LoadPair = Callable[[], tuple[LabelMap, LabelMap, SpacingMm]]
 #: In the order in which they are applied.
 _Operations = tuple[Operation, ...]
 
 
 def search(
-    cases: Sequence[LoadPair],
+    cases: Sequence[Pieces],
     labels: Labels,
-    recipe: PostprocessingRecipe | None = None,
+    recipe: PostprocessingRecipe,
     *,
     single: Collection[Target] = (),
-    on_case: Callable[[], None] | None = None,
-    mapper: Callable[..., Iterable[Any]] = map,
 ) -> PostProcessing:
     """Find the operations that raise the cross-validated Dice.
 
@@ -50,31 +44,23 @@ def search(
     never accepted: method.md section 25, number 4.)
 
     Args:
-        cases: Each is called once and reads one pair in original space, (z, y, x).
+        cases: Out-of-fold label maps and references in original space, cut into pieces; with holes if the recipe fills
+            them.
         labels: Their vocabulary.
-        recipe: Which operations are tried; by default nnU-Net's.
+        recipe: Which operations are tried.
         single: Targets of which only the largest component is kept, if the recipe leaves that to the training labels.
-        on_case: Called after each case that was read.
-        mapper: Used in place of `map`, to spread the cases over processes; must keep their order.
 
     Returns:
         The accepted operations in order, and all that were tried with their Dice.
 
     Raises:
-        PredictionError: There are no cases, and not only the training labels decide; or a prediction and its reference
-            differ in shape.
+        PredictionError: There are no cases, and not only the training labels decide.
 
     Source: method.md section 23, except for absent classes.
     """
-    recipe = recipe or PostprocessingRecipe()
     if not (cases or recipe.largest_component == "if_single_in_labels"):
         raise PredictionError("there are no predicted cases to search post-processing with")
-    pieces = []
-    for found in mapper(partial(_read, labels=labels, holes=recipe.fill_holes), cases):
-        pieces.append(found)
-        if on_case is not None:
-            on_case()
-    means = _Means(pieces, labels)
+    means = _Means(cases, labels)
     accepted: _Operations = ()
     steps: list[Step] = []
     for decided, operations in _from_labels(labels, recipe, single):
@@ -130,11 +116,6 @@ class _Means:
                 for case, values in zip(self._cases, before, strict=True)
             ]
         return self._values[operations]
-
-
-def _read(load: LoadPair, *, labels: Labels, holes: bool) -> Pieces:
-    prediction, reference, spacing_mm = load()
-    return cut(prediction, reference, labels, spacing_mm, holes=holes)
 
 
 def _from_labels(

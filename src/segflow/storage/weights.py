@@ -18,8 +18,8 @@ from torch import Tensor
 
 from segflow.contracts.errors import PredictionError, TrainingError
 from segflow.contracts.model import NetworkCard
-from segflow.network.unet import UNet, build_network
-from segflow.network.weights import check_finite, check_weights, load_weights_
+from segflow.network.unet import UNet, arranged
+from segflow.network.weights import check_finite, check_weights
 from segflow.storage.files import DAMAGE, open_atomically, parse_json
 
 __all__ = [
@@ -144,9 +144,8 @@ def load_network(path: Path) -> tuple[NetworkCard, UNet]:
         raise PredictionError(str(problem)) from None
     except (LookupError, RuntimeError, TypeError, ValueError) as problem:
         raise PredictionError(f"{path}: its card describes no network ({problem}); copy it again") from None
-    network = build_network(architecture, input_channels=card.input_channels, output_channels=card.n_outputs)
-    load_weights_(network, weights, where=str(path))
-    return card, network.eval()
+    network.to_empty(device="cpu").load_state_dict(weights)
+    return card, arranged(network, "cpu").eval()
 
 
 def card_of(text: str, path: Path) -> NetworkCard:

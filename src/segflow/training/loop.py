@@ -43,13 +43,11 @@ class TrainingResult:
     """A trained network.
 
     Attributes:
-        weights: After the last epoch; these are the ones to use.
-        best_weights: Of the epoch with the highest moving mean of the pseudo-Dice.
+        weights: After the last epoch.
         history: One record per epoch; fewer than asked for if training ended early.
     """
 
     weights: dict[str, Tensor]
-    best_weights: dict[str, Tensor]
     history: tuple[EpochRecord, ...]
 
 
@@ -91,9 +89,8 @@ def train(
         arguments = (job, reader, checkpoints)
         run_ranks(train_in_group, arguments, devices=devices, progress=progress, stop=stop)
     checkpoint = checkpoints.load() or {}
-    state = state_of(checkpoint, job.parts)
     return TrainingResult(
-        weights=checkpoint["network"], best_weights=state.best_weights, history=tuple(state.history)
+        weights=checkpoint["network"], history=tuple(state_of(checkpoint, job.parts).history)
     )
 
 
@@ -209,7 +206,7 @@ class _Run:
             skipped=state.skipped,
             seconds=state.seconds,
         )
-        state.add(record, self.learner.weights())
+        state.add(record)
 
     def _count_seconds(self) -> None:
         now = time.perf_counter()

@@ -7,10 +7,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from torch import Tensor
-
 from segflow.contracts.errors import TrainingError
-from segflow.training.monitor import EpochRecord, epochs_without_gain
+from segflow.training.monitor import EpochRecord
 
 __all__ = ["TrainingState", "damage_said", "make_checkpoint", "state_of"]
 
@@ -23,24 +21,20 @@ class TrainingState:
 
     Attributes:
         history: One record per finished epoch.
-        best_weights: After the epoch with the highest moving mean of the pseudo-Dice.
         losses: Of the training batches of the unfinished epoch.
         skipped: How many of these had no effect.
         seconds: Spent on the unfinished epoch.
     """
 
     history: list[EpochRecord] = field(default_factory=list)
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
     losses: list[float] = field(default_factory=list)
     skipped: int = 0
     seconds: float = 0.0
 
-    def add(self, record: EpochRecord, weights: dict[str, Tensor]) -> None:
-        """Add a finished epoch and its weights, which must not change later."""
+    def add(self, record: EpochRecord) -> None:
+        """Add a finished epoch."""
         self.history.append(record)
         self.losses, self.skipped, self.seconds = [], 0, 0.0
-        if epochs_without_gain(self.history) == 0:
-            self.best_weights = weights
 
 
 def make_checkpoint(
@@ -56,7 +50,6 @@ def make_checkpoint(
         "job": dict(job_parts),
         **learner,
         "history": [asdict(record) for record in state.history],
-        "best_weights": state.best_weights,
         "losses": state.losses,
         "skipped": state.skipped,
         "seconds": state.seconds,
@@ -98,7 +91,6 @@ def _read(checkpoint: Mapping[str, Any], job_parts: Mapping[str, str]) -> Traini
         )
     return TrainingState(
         history=[EpochRecord(**record) for record in checkpoint["history"]],
-        best_weights=dict(checkpoint["best_weights"]),
         losses=list(checkpoint["losses"]),
         skipped=checkpoint["skipped"],
         seconds=checkpoint["seconds"],
