@@ -71,6 +71,34 @@ def test_stacks_whose_images_alone_have_a_spacing(folder):
     assert found == pytest.approx([2 * mm for mm in expected], nan_ok=True)
 
 
+def test_a_side_file_counts_after_an_interruption(folder, monkeypatch):
+    """With another spacing all distances are others."""
+    as_stacks(folder / "data", folder / "predictions")
+    evaluate._dataset_labels.cache_clear()
+    monkeypatch.setattr(evaluate, "write_text", interrupted)
+    assert main([str(word) for word in words(folder, "--metrics", "assd")]) == 130
+    monkeypatch.undo()
+    for side in (folder / "predictions").glob("*.json"):
+        side.write_text('{"spacing": [2, 2, 2]}')
+    call(*words(folder, "--metrics", "assd"))
+    resumed = summary_of(folder)
+    call(*words(folder, "--metrics", "assd"))
+    assert resumed == summary_of(folder)
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_without_a_spacing_there_are_no_millimetres(folder, capsys):
+    as_stacks(folder / "data", folder / "predictions")
+    evaluate._dataset_labels.cache_clear()
+    call(*words(folder, "--metrics", "assd"))
+    assert "no spacing is stored with the images: distances and volumes take voxels of 1 mm" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
 def change(file, new):
     """Other values in the same place, or another place of the same values."""
     image = sitk.ReadImage(str(file))

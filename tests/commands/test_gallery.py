@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from dataclasses import replace
 from urllib.parse import unquote
 
 import numpy as np
@@ -16,6 +17,7 @@ from stage_calls import in_this_process
 from segflow.commands import gallery, raw_cases
 from segflow.commands.outcome import Outcome
 from segflow.contracts.case import Case
+from segflow.contracts.labels import Labels
 
 ODD = "=case #2 <b>%20\N{LATIN SMALL LETTER A WITH DIAERESIS}"
 NAMES = ("case_0", "case_1", ODD, "unscored")
@@ -63,6 +65,15 @@ def test_small_pictures_are_part_of_the_page(finished):
     assert [fact.case for fact in found.facts if fact.doubts] == [ODD]
     assert found.facts[0].volumes == found.facts[0].predicted == pytest.approx((0.12, 0.09))
     assert (found.facts[3].predicted, found.thumbnails["unscored"].note) == ((), "image, reference")
+
+
+def test_predictions_in_voxels_without_annotation_are_not_measured(finished):
+    outcome, cases = finished
+    outcome = replace(outcome, labels=Labels((("background", 0), ("c1", 1), ("ignore", 2))))
+    found, _ = gallery.make_gallery(outcome, cases, beside="report", large=0, workers=1)
+    well, _, exchanged, _ = found.facts
+    assert well.volumes == well.predicted == pytest.approx((0.12,))
+    assert exchanged.predicted == (0.0,)
 
 
 def test_large_ones_lie_beside_it(finished, monkeypatch):

@@ -56,6 +56,17 @@ def task(tmp_path):
     return folder
 
 
+def test_two_cases_of_one_name(task, tmp_path, capsys):
+    file = task / "dataset.json"
+    content = json.loads(file.read_text())
+    (task / "imagesTr" / "b").mkdir()
+    (task / "imagesTr" / "organ_0.nii.gz").rename(task / "imagesTr" / "b" / "organ_1.nii.gz")
+    content["training"][0]["image"] = "./imagesTr/b/organ_1.nii.gz"
+    file.write_text(json.dumps(content))
+    assert main(["import", "msd", str(task), "--output", str(tmp_path / "new")]) == 1
+    assert "there are two cases organ_1; rename the files of one" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize("is_archive", [False, True])
 def test_a_task_of_the_decathlon(task, tmp_path, is_archive):
     source = task

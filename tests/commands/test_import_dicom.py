@@ -148,6 +148,14 @@ def test_a_mirrored_label_image_is_turned(tmp_path, capsys):
     assert "l.nii lies on another grid than its image" in said
 
 
+def test_a_flat_label_image_has_no_place(tmp_path, capsys):
+    image = volume_of_labels()[:, :, :1]
+    write_series(tmp_path / "s", image)
+    sitk.WriteImage(sitk.Cast(image[:, :, 0], sitk.sitkUInt8), str(tmp_path / "s" / "l.nii"))
+    said = refused(capsys, tmp_path / "s", "--output", tmp_path / "new")
+    assert "l.nii has two axes, and no place in the patient; save it as a volume" in said
+
+
 def test_labels_that_are_not_clear(tmp_path, capsys):
     folder = tmp_path / "s"
     write_series(folder, volume_of_labels())
@@ -160,6 +168,8 @@ def test_labels_that_are_not_clear(tmp_path, capsys):
     assert ", which is not there; give the folder with its images" in refused(
         capsys, tmp_path / "alone", *output
     )
+    segmentation(folder, ["a", "background"], slice(None))
+    assert "a label cannot be called background, which has a meaning" in refused(capsys, folder, *output)
     segmentation(folder, ["a", "a"], slice(None))
     assert "holds several segments of one name (a, a); rename them" in refused(capsys, folder, *output)
     (folder / "seg.dcm").write_bytes((folder / "seg.dcm").read_bytes()[:900])

@@ -16,18 +16,13 @@ import SimpleITK as sitk
 import torch
 from case_samples import CLASSES, REGIONS, configuration_of, plan_of
 from dicom_samples import ORIENTATIONS, oriented, volume_of_labels, write_series
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from image_samples import read_one
-from matplotlib.path import Path as Polygon
 from report_samples import model_card
 from scipy.ndimage import binary_dilation, binary_erosion
 from scipy.spatial.transform import Rotation
 
 from segflow.commands import predict as verb
 from segflow.contracts.errors import ConfigurationError, DatasetError, PredictionError
-from segflow.images.dicom import structures as dicom_structures
 from segflow.images.dicom.concepts import Origin, concept_of
 from segflow.images.dicom.files import find_series, headers_below
 from segflow.images.dicom.labels import label_map
@@ -349,9 +344,25 @@ def test_formats_that_do_not_fit(predict, tmp_path):
             predict(tmp_path / "s", SPACING, output=tmp_path / output, format=kind)
     file = predict(tmp_path / "s", SPACING, output=tmp_path / "x.dcm", format="dicom-seg")
     assert labels_of(file)[1].any()
-    (tmp_path / "codes.csv").write_text("label,value\nc2,1\n")
-    with pytest.raises(DatasetError, match=r"codes.csv needs the columns label, value, scheme, meaning"):
-        predict(tmp_path / "s", SPACING, format="dicom-seg")
+    header = "label,value,scheme,meaning\n"
+    for text, said in (
+        ("label,value\nc2,1\n", "codes.csv needs the columns label, value, scheme, meaning"),
+        (f"{header}c3,1,SCT,Liver\n", "codes.csv: the model has no label c3; it has c1, c2"),
+        (f"{header}c2,1,SCT,{65 * 'r'}\n", "codes.csv: the meaning r+ is longer than 64 letters; shorten it"),
+    ):
+        (tmp_path / "codes.csv").write_text(text)
+        with pytest.raises(DatasetError, match=said):
+            predict(tmp_path / "s", SPACING, format="dicom-seg")
+
+
+@pytest.mark.parametrize("kind", ["dicom-seg", "image"])
+def test_a_call_that_goes_on_heeds_other_codes(kind, predict, tmp_path):
+    write_series(tmp_path / "s", volume_of_labels())
+    (made,) = predict(tmp_path / "s", SPACING, format=kind).glob("P1.*")
+    before = made.stat().st_mtime_ns
+    (tmp_path / "codes.csv").write_text("label,value,scheme,meaning\nc2,10200004,SCT,Liver\n")
+    predict(tmp_path / "s", SPACING, format=kind, resume=True)
+    assert (made.stat().st_mtime_ns != before) == (kind == "dicom-seg")
 
 
 @pytest.mark.data
@@ -386,14 +397,3 @@ def test_real_label_maps_come_back(series, labels, values, tmp_path):
     assert {int(v): int((same == v).sum()) for v in np.unique(same) if v} == values
     write_dicom(file, "dicom-rtstruct", array, geometry, source=source, origin=origin)
     np.testing.assert_array_equal(label_map([file], {"c1": 1, "c2": 2}, geometry), array)
-
-
-@given(hnp.arrays(np.bool_, (9, 10), elements=st.booleans()))
-def test_contours_hold_exactly_the_voxels_of_a_mask(plane):
-    """With holes, islands in them, corners that touch: the centres inside of an odd number of contours."""
-    found = np.zeros(plane.shape, bool)
-    y, x = np.indices(plane.shape)
-    for points in dicom_structures._polygons(plane):
-        inside = Polygon(points).contains_points(np.column_stack([x.ravel(), y.ravel()]))
-        found ^= inside.reshape(plane.shape)
-    np.testing.assert_array_equal(found, plane)

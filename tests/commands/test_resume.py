@@ -7,7 +7,7 @@ import json
 import pytest
 
 from segflow.commands.resume import label_cases
-from segflow.storage.files import digest_of
+from segflow.storage.files import digest_of, key_of
 
 CASES = {"a": "ka", "b": "kb", "c": "kc"}
 
@@ -58,8 +58,21 @@ def test_every_stop_is_survived(tmp_path, manifest):
         made += maker.made
     assert made == ["a", "b", "c"]
     found = json.loads(manifest.read_text())["cases"]
-    assert found == {case: digest_of(tmp_path / f"{case}.nii.gz") for case in CASES}
+    assert found == {case: key_of(digest_of(tmp_path / f"{case}.nii.gz")) for case in CASES}
     assert names(tmp_path) == ["a.nii.gz", "b.nii.gz", "c.nii.gz", "manifest.json"]
+
+
+def test_every_file_of_a_case_counts(tmp_path, manifest):
+    """Pairs are made of the probabilities beside the label map."""
+
+    found = set()
+    for texts in (("map", "one"), ("map", "two"), ("other", "two")):
+        files = [tmp_path / "a.nii.gz", tmp_path / "a.npz"]
+        for file, text in zip(files, texts, strict=True):
+            file.write_text(text)
+        label_cases("t", {"a": "ka"}, {"a": files}.__getitem__, manifest)
+        found.add(json.loads(manifest.read_text())["cases"]["a"])
+    assert len(found) == 3
 
 
 def test_no_cases(manifest):
@@ -72,7 +85,7 @@ def test_a_case_made_from_something_else_is_made_again(tmp_path, manifest):
     maker = Maker(tmp_path, content="new ")
     label_cases("t", {**CASES, "a": "other"}, maker, manifest)
     assert maker.made == ["a", "b", "c"]
-    assert json.loads(manifest.read_text())["cases"]["a"] == digest_of(tmp_path / "a.nii.gz")
+    assert json.loads(manifest.read_text())["cases"]["a"] == key_of(digest_of(tmp_path / "a.nii.gz"))
 
 
 @pytest.mark.usefixtures("interrupted")

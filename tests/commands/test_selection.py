@@ -10,7 +10,7 @@ import sys
 
 import pytest
 from score_calls import read, rows_of, summary_of, words, write_like
-from stage_calls import call
+from stage_calls import call, without
 
 
 def select_words(folder, *names):
@@ -48,10 +48,10 @@ def test_candidates_of_one_name(folder, refused):
     assert "folders of the same name" in refused(*select_words(folder, "2d", "2d"))
 
 
-def search_words(folder, *settings):
+def search_words(folder, *settings, data="data"):
     return [
         "postprocess-search", "--selection", folder / "selection.json", "--workers", 2,
-        "--dataset", folder / "data" / "dataset.json", "--output", folder / "postprocessing.json",
+        "--dataset", folder / data, "--output", folder / "postprocessing.json",
         *(["--settings", *settings] if settings else []),
     ]  # fmt: skip
 
@@ -84,6 +84,19 @@ def test_results_and_data_that_were_moved_since_they_were_scored(folder):
     call(*search_words(moved))
     assert json.loads(found)["steps"]
     assert (moved / "postprocessing.json").read_text() == found
+
+
+def test_a_copy_of_the_data_set_is_searched_with_its_own_labels(folder):
+    call(*words(folder))
+    call(*select_words(folder, "2d"))
+    call(*search_words(folder))
+    found = (folder / "postprocessing.json").read_text()
+    shutil.copytree(folder / "data", folder / "copy")
+    for label in (folder / "data" / "labelsTr").iterdir():
+        without(label, 1)
+    call(*search_words(folder, data="copy"))
+    assert json.loads(found)["steps"]
+    assert (folder / "postprocessing.json").read_text() == found
 
 
 def test_all_training_labels_decide_on_the_largest_component(folder):

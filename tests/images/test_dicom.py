@@ -13,12 +13,17 @@ import pydicom.data
 import pytest
 import SimpleITK as sitk
 from dicom_samples import ORIENTATIONS, oriented, volume_of_labels, write_series
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from image_samples import read_one
+from matplotlib.path import Path as Polygon
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from scipy.spatial.transform import Rotation
 
 from segflow.contracts.errors import DatasetError
 from segflow.images.dicom import files as dicom_files
+from segflow.images.dicom import structures
 from segflow.images.dicom.studies import find_images
 from segflow.images.formats import companions, digest_of_image
 from segflow.images.itk import image_of
@@ -284,6 +289,14 @@ def test_series_are_listed_and_chosen(tmp_path):
             find_images([tmp_path], ".nii.gz", 1, series=wanted)
     with pytest.raises(DatasetError, match="choose 2, in the order of the channels"):
         find_images([tmp_path], ".nii.gz", 2)
+    write_series(tmp_path / "e", volume_of_labels(), SeriesNumber=7, PatientID="P2")
+    with pytest.raises(DatasetError, match="the named series are of several patients") as refused:
+        find_images([tmp_path], ".nii.gz", 2, series=["5", "7"])
+    assert len(str(refused.value).splitlines()) == 3
+    (tmp_path / "b").rename(tmp_path / "two")
+    (tmp_path / "c").rename(tmp_path / "two" / "c")
+    with pytest.raises(DatasetError, match="there are 2 series; choose 2, in the order of the channels"):
+        find_images([tmp_path / "two"], ".nii.gz", 2)
     with pytest.raises(DatasetError, match="1 series are named, but the model has 2 channels"):
         find_images([tmp_path], ".nii.gz", 2, series=["5"])
 
@@ -348,3 +361,14 @@ def test_real_files(name, shape):
     files.sort(key=lambda file: pydicom.dcmread(file, stop_before_pixels=True).ImagePositionPatient[2])
     other = sitk.ReadImage([str(file) for file in files])
     assert_same(found, geometry, other, 1e-4)
+
+
+@given(hnp.arrays(np.bool_, (9, 10), elements=st.booleans()))
+def test_contours_hold_exactly_the_voxels_of_a_mask(plane):
+    """With holes, islands in them, corners that touch: the centres inside of an odd number of contours."""
+    found = np.zeros(plane.shape, bool)
+    y, x = np.indices(plane.shape)
+    for points in structures._polygons(plane):
+        inside = Polygon(points).contains_points(np.column_stack([x.ravel(), y.ravel()]))
+        found ^= inside.reshape(plane.shape)
+    np.testing.assert_array_equal(found, plane)

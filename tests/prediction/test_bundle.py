@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 import subprocess
@@ -133,11 +134,29 @@ def test_a_bundle_names_no_folder(folder):
     assert not any(str(folder).encode() in file.read_bytes() for file in files)
 
 
-def test_without_the_extra(folder, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("files", [("a_0000.nii.gz", "a_0001.nii.gz"), ("a_0000.nii.gz",)])
+def test_channels_may_be_in_one_file(files, folder, tmp_path):
+    """The expression of the bundle, for a folder whose name holds what `glob` takes for a pattern."""
+    images = tmp_path / "images [1]"
+    images.mkdir()
+    for name in files:
+        (images / name).touch()
+    expression = json.loads((folder / "bundle" / "configs" / "inference.json").read_text())["datalist"]
+    expression = expression.removeprefix("$").replace("@dataset_dir", repr(glob.escape(str(images))))
+    (found,) = eval(expression, {"glob": glob})  # noqa: S307  as MONAI does
+    assert found["image"] == [str(images / name) for name in files]
+
+
+@pytest.mark.parametrize("absent", ["monai", "pytorch-ignite"])
+def test_without_the_extra(absent, folder, tmp_path, monkeypatch, capsys):
     def missing(name):
-        raise bundle.PackageNotFoundError(name)
+        if name == absent:
+            raise bundle.PackageNotFoundError(name)
+        return "1.0"
 
     monkeypatch.setattr(bundle, "version", missing)
     assert main(["export", "monai-bundle", str(folder / "model"), "--output", str(tmp_path / "b")]) == 1
-    assert "pip install 'segflow[monai]'" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"bundles need the package {absent}: pip install 'segflow[monai]'" in said
+    assert not (tmp_path / "b").exists()
     shutil.rmtree(tmp_path)

@@ -111,7 +111,7 @@ def test_operations_with_missing_or_surplus_parameters_are_refused(values):
         (
             remove(2.5, 1),
             {"name": "remove_small", "min_volume_mm3": 2.5},
-            "remove components below 2.5 mm\N{SUPERSCRIPT THREE}",
+            "remove components below 2.5 mm\N{SUPERSCRIPT THREE} (in flat images, mm\N{SUPERSCRIPT TWO})",
         ),
         (fill(1, 1), {"name": "fill_holes", "fill": 1}, "fill holes"),
     ],

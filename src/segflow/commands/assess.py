@@ -31,12 +31,12 @@ from segflow.evaluation.assessment import sum_up, value_names
 from segflow.evaluation.beyond_dice import Measuring, decide_measures, measure_case
 from segflow.images.cases import check_label_values, read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
-from segflow.images.formats import has_spacing, label_ending
+from segflow.images.formats import digest_of_image, has_spacing, label_ending
 from segflow.images.patients import read_patients
 from segflow.metrics.bootstrap import REPLICATES, SEED
 from segflow.metrics.calibration import absent_counts, count_calibration
 from segflow.recipes.settings import parse_settings
-from segflow.storage.files import digest_of, key_of, read_contract, write_text
+from segflow.storage.files import key_of, read_contract, write_text
 from segflow.storage.manifests import list_label_maps
 from segflow.storage.probabilities import probability_slabs, read_placement
 from segflow.storage.results import open_journal
@@ -121,7 +121,8 @@ def assess(
     with open_journal(output.with_name(f"{output.stem}.unfinished")) as journal:
         common = key_of(call.code, repr(labels), repr(how))
         items = {
-            key_of(common, *(f"{file} {digest_of(file)}" for file in one.measured)): one for one in files
+            key_of(common, *(f"{file} {digest_of_image(file)}" for file in one.measured)): one
+            for one in files
         }
         work = partial(_measure, labels=labels, how=how)
         found = for_each_noted("assess", work, items, journal, CaseMeasures, workers=workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 
 from segflow.commands.arguments import CORES, Chunk, DatasetFile, ResultFile, Workers
@@ -45,17 +46,27 @@ def check(
     warnings = [warning for _, of_case in sound.values() for warning in of_case]
     if chunk[0] == 0:  # once per data set
         strays = [f"label file {file} has no image and is left out" for file in stray_labels(found)]
-        warnings = [*strays, *split_warnings, *found.labels.warnings, *warnings]
+        warnings = [*strays, *found.labels.warnings, *warnings]
+    of_all = [*split_warnings] if chunk[0] == 0 else []  # not stored: they depend on splits_final.json
     if chunk[1] == 1:  # one chunk does not know what occurs in another: `fingerprint` does
-        warnings += dataset_warnings(found, checked)
+        of_all += dataset_warnings(found, checked)
         if not any(set(case.label_values) & set(found.labels.foreground_values) for case in checked):
             raise DatasetError("no case has any foreground voxel; check the label files")
-    warn(warnings)
+    warn([*warnings, *of_all])
     if output is not None:
-        here = tuple(warning.replace(f"{found.folder}/", "") for warning in warnings)  # wherever that is
-        report = CheckReport(dataset=found.name, cases=tuple(checked), warnings=here)
+        report = CheckReport(
+            dataset=found.name, cases=tuple(checked), warnings=tuple(_without_folders(warnings, found))
+        )
         write_text(output, report.to_json())
     console.print(f"{found.name}: {len(cases)} cases are sound")
+
+
+def _without_folders(warnings: Sequence[str], dataset: Dataset) -> list[str]:
+    """The same wherever the files are."""
+    files = (file for case in dataset.cases for file in (*case.images, case.label) if file)
+    for folder in [dataset.folder, *sorted({file.parent for file in files}, reverse=True)]:
+        warnings = [warning.replace(f"{folder}/", "") for warning in warnings]
+    return [*warnings]
 
 
 def _check_split(dataset: Dataset) -> list[str]:

@@ -24,10 +24,10 @@ from segflow.evaluation.beyond_dice import FURTHER_METRICS, Measuring, further_m
 from segflow.evaluation.scores import score_case, summarise
 from segflow.images.cases import check_label_values, compare_geometry, read_geometry, read_labels
 from segflow.images.dataset import read_dataset, read_description
-from segflow.images.formats import has_spacing, label_ending, spelled
+from segflow.images.formats import digest_of_image, has_spacing, label_ending, spacings_are_stored, spelled
 from segflow.images.patients import read_patients
 from segflow.metrics.overlap import target_key
-from segflow.storage.files import digest_of, key_of, write_text
+from segflow.storage.files import key_of, write_text
 from segflow.storage.manifests import list_label_maps
 from segflow.storage.results import ResultFolder, open_journal
 
@@ -181,12 +181,15 @@ def _score_all(
     for file, reference in pairs:
         groups.setdefault(reference, []).append(file)
     items = {
-        key_of(common, *(f"{file} {digest_of(file)}" for file in (reference, *files))): (reference, files)
+        key_of(common, *(f"{file} {digest_of_image(file)}" for file in (reference, *files))): (
+            reference,
+            files,
+        )
         for reference, files in groups.items()
     }
     work = functools.partial(_score, labels=labels, asked=asked)
     found = for_each_noted("evaluate", work, items, journal, _Scored, workers=how.workers)
-    warn([warning for one in found.values() for warning in one.warnings])
+    warn(list(dict.fromkeys(warning for one in found.values() for warning in one.warnings)))
     return {
         (file, reference): case
         for (reference, files), one in zip(items.values(), found.values(), strict=True)
@@ -238,6 +241,10 @@ def _score(group: _Group, *, labels: Labels, asked: tuple[tuple[str, ...], float
         found, where = _read(prediction, labels)
         if not has_spacing(file):
             geometry = geometry.model_copy(update={"spacing_mm": where.spacing_mm})
+            if metrics and not spacings_are_stored(file.suffix, [where.spacing_mm]):
+                warnings.append(
+                    "no spacing is stored with the images: distances and volumes take voxels of 1 mm"
+                )
         warnings += compare_geometry(prediction, where, file, geometry, prediction.name)
         names = {"prediction_file": str(prediction), "reference_file": str(file)}
         score = score_case(found, reference, labels, **names)

@@ -159,7 +159,7 @@ def _look(
         return _Look(facts, thumbnail)
     facts = replace(
         facts,
-        predicted=target_volumes(prediction, labels, spacing_mm),
+        predicted=target_volumes(np.where(reference == labels.ignore, 0, prediction), labels, spacing_mm),
         doubts=wrong_way_round(view.reference, view.prediction, labels, is_oriented=bool(view.planes)),
     )
     rank = large.get(case.identifier, "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 from segflow.commands.arguments import CORES, Call, DatasetFile, InputFile, ResultFile, Settings, Workers
@@ -71,23 +71,17 @@ def postprocess_search(
 
 
 def _pairs(summary: Summary, predictions: Path, dataset: Path) -> list[tuple[Path, Path]]:
-    """Label maps and references, which may have been moved since they were scored."""
+    """Label maps and references, which may have been moved since: the data set's own labels, if it has the case."""
+    source = read_dataset(dataset.parent)
+    ending = label_ending(source.file_ending)
+    own = {f"{identifier}{ending}": file for identifier, file in source.references.items()}
     found = []
     for case in summary.metric_per_case:
-        scored, reference = Path(case.prediction_file), Path(case.reference_file)
+        scored = Path(case.prediction_file)
         moved = predictions / scored.parent.name / scored.name
-        if not reference.exists():
-            reference = _labels_of(dataset.parent).get(nfc(case.file_name), reference)
+        reference = own.get(nfc(case.file_name), Path(case.reference_file))
         found.append((moved if moved.exists() else scored, reference))
     return found
-
-
-@lru_cache(maxsize=1)
-def _labels_of(folder: Path) -> dict[str, Path]:
-    """The data set's own label maps, by the names of label maps of its cases."""
-    source = read_dataset(folder)
-    ending = label_ending(source.file_ending)
-    return {f"{identifier}{ending}": file for identifier, file in source.references.items()}
 
 
 def _single(dataset: Path, labels: Labels, workers: int) -> tuple[Target, ...]:

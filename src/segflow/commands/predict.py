@@ -39,12 +39,13 @@ from segflow.images.cases import read_case, write_labels
 from segflow.images.dicom.concepts import Origin, read_codes
 from segflow.images.dicom.studies import find_images
 from segflow.images.dicom.writing import LabelFormat, check_holds, write_dicom
-from segflow.images.formats import DICOM, companions, digest_of_image, format_of, has_orientation
+from segflow.images.formats import DICOM, companions, digest_of_image, format_of, has_orientation, has_spacing
 from segflow.images.image_files import check_axes, write_image
 from segflow.metrics.measure import measure
 from segflow.prediction.threads import read_compute_write
 from segflow.recipes.inference import Precision
 from segflow.storage.files import key_of, open_atomically, read_contract, versions, write_json, write_text
+from segflow.storage.packages import CODES
 from segflow.storage.probabilities import read_probabilities, write_probabilities
 from segflow.storage.results import ResultFolder, open_journal
 
@@ -149,7 +150,8 @@ class _Job:
         else:
             write_dicom(file, self.format, found, geometry, source=case.images[0], origin=self.origin)
         if item.image is not None and "statistics" in self.wanted:
-            rows = measure(case.identifier, item.image, found, labels, geometry.file_spacing_mm)
+            spacing_mm = geometry.file_spacing_mm if has_spacing(case.images[0]) else ()
+            rows = measure(case.identifier, item.image, found, labels, spacing_mm)
             write_json(files["statistics"], [row.model_dump(mode="json") for row in rows])
         if item.image is not None and "preview" in self.wanted:
             _draw(files["preview"], item, item.image, found, labels)
@@ -246,8 +248,7 @@ def predict(
     inputs = part_of(find_images(input, predictor.ending, predictor.channels, series=series or ()), shard)
     outputs = Outputs.at(output, inputs, shard, "" if format == "image" else DICOM)
     _check_format(format, inputs, predictor.labels)
-    report = outputs.of_call("prediction", ".json")
-    unfinished = report.with_name(f"{report.stem}.unfinished")
+    report, unfinished = (outputs.of_call("prediction", ending) for ending in (".json", ".unfinished"))
     wanted = _wanted(
         predictor.card, save_probabilities, lowres=save_lowres, statistics=statistics, preview=preview
     )
@@ -256,12 +257,14 @@ def predict(
     if not resume:
         report.unlink(missing_ok=True)
         shutil.rmtree(unfinished, ignore_errors=True)
+    origin = _origin(predictor, model)
     common = key_of(
         call.code,
         predictor.digest,
         predictor.recipe.to_json(),
         *(f"{name} {number}" for name, number in versions().items()),
         f"{predictor.device} {' '.join([*wanted, format])}",
+        *(map(repr, sorted(origin.codes.items())) if format != "image" else ()),
     )
     announce(predictor, inputs, suggest=not fast)
     with open_journal(unfinished, known=known) as journal:
@@ -273,9 +276,11 @@ def predict(
             journal=journal,
             spacings=_spacings(model),
             format=format,
-            origin=_origin(predictor, model),
+            origin=origin,
         )
         done, failed = _worked_through(job, inputs, ahead)
+        if statistics:
+            outputs.write_statistics([inputs.cases[name] for name in sorted(done)])
         made = Prediction(
             model=predictor.digest,
             data=predictor.card.dataset,
@@ -287,8 +292,6 @@ def predict(
             cases=dict(sorted(done.items())),
             failed=failed,
         )
-        if statistics:
-            outputs.write_statistics([inputs.cases[name] for name in sorted(done)])
         write_text(report, made.to_json())
     console.print(f"{len(done)} of {len(done) + len(failed)} cases labelled in {output}")
     if failed:
@@ -327,7 +330,7 @@ def _origin(predictor: Predictor, model: Path) -> Origin:
         model=predictor.card.dataset,
         digest=predictor.digest,
         version=versions()["segflow"],
-        codes=read_codes(model / "codes.csv"),
+        codes=read_codes(model / CODES, predictor.labels),
     )
 
 

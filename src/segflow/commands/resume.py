@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segflow.commands.console import progress_bar
 from segflow.contracts.artefacts import Manifest
-from segflow.storage.files import write_text
+from segflow.storage.files import key_of, write_text
 from segflow.storage.results import open_journal
 
 __all__ = ["label_cases"]
@@ -30,6 +30,6 @@ def label_cases(
     with open_journal(unfinished) as journal, progress_bar(title, len(keys)) as bar:
         for case, key in keys.items():
             entry = journal.find(case, key) or journal.note(case, key, files=make(case))
-            digests[case] = next(iter(entry.files.values()))
+            digests[case] = key_of(*entry.files.values())
             bar.advance()
         write_text(manifest, Manifest(cases=digests).to_json())

@@ -182,7 +182,8 @@ class Operation(_Sparse):
     def description(self) -> str:
         """Such as "fill holes"."""
         if self.name == "remove_small":
-            return f"remove components below {self.min_volume_mm3:g} mm\N{SUPERSCRIPT THREE}"
+            square, cube = "mm\N{SUPERSCRIPT TWO}", "mm\N{SUPERSCRIPT THREE}"
+            return f"remove components below {self.min_volume_mm3:g} {cube} (in flat images, {square})"
         return "keep the largest component" if self.name == "keep_largest" else "fill holes"
 
     @model_validator(mode="after")

@@ -84,6 +84,8 @@ def read_decathlon(folder: Path) -> Layout:
     for image, label in listed:
         path = folder / image
         name = nfc(path.name[: -len(ending_of(path))] if ending_of(path) else path.name)
+        if name in cases:
+            raise DatasetError(f"{file}: there are two cases {name}; rename the files of one")
         cases[name] = FoundCase(_channel_files(path, len(channels)), _existing(folder / label, name))
     about = {key: found[key] for key in ("name", "description", "reference", "licence") if key in found}
     return Layout(channels, _by_name(values, file), cases, about)

@@ -27,7 +27,7 @@ def measure(
         image: (c, z, y, x), as read.
         found: (z, y, x) label map.
         labels: Classes or regions.
-        file_spacing_mm: Along the axes of the file: with 2, there is no volume.
+        file_spacing_mm: Along the axes of the file; empty if it is not known. Without 3, there is no volume.
     """
     voxel_ml = math.prod(file_spacing_mm) / _MM3_PER_ML if len(file_spacing_mm) == 3 else None
     rows = []

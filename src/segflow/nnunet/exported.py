@@ -19,6 +19,7 @@ from segflow.recipes.inference import InferenceRecipe
 from segflow.storage.files import open_atomically, temporary_folder
 from segflow.storage.packages import (
     CARD,
+    CODES,
     FINGERPRINT,
     MODEL_CARD,
     PLAIN,
@@ -100,7 +101,7 @@ def export_zip(package: Path, output: Path) -> None:
     with temporary_folder(output.parent) as temporary:
         folder = temporary / name
         export_package(package, folder)
-        copied(package, folder / OWN_FOLDER, (*PLAIN, FINGERPRINT, MODEL_CARD, CARD))
+        copied(package, folder / OWN_FOLDER, (*PLAIN, FINGERPRINT, CODES, MODEL_CARD, CARD))
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         with open_atomically(output) as file, ZipFile(file, "w") as archive:
             for member in files:

@@ -38,6 +38,7 @@ from segflow.storage.files import (
 )
 from segflow.storage.packages import (
     CARD,
+    CODES,
     FINGERPRINT,
     MODEL_CARD,
     PLAIN,
@@ -138,7 +139,7 @@ def _import_own(folder: Path, package: Path) -> None:
         copy_package(folder, package)
         return
     card = read_card(folder)
-    plain = copied(folder, package, (*PLAIN, FINGERPRINT, MODEL_CARD))
+    plain = copied(folder, package, (*PLAIN, FINGERPRINT, CODES, MODEL_CARD))
     name = read_plan(folder / "plans.json").plans_name
     made = []
     for configuration, files in weights_files(package, card).items():

@@ -118,16 +118,19 @@ def export_bundle(package: Path, output: Path) -> Path:
         PredictionError: A file of the package is missing or has changed.
     """
     try:
-        monai = version("monai")
-    except PackageNotFoundError:
-        raise ConfigurationError("bundles need the package monai: pip install 'segflow[monai]'") from None
+        monai, ignite = version("monai"), version("pytorch-ignite")
+    except PackageNotFoundError as problem:
+        raise ConfigurationError(
+            f"bundles need the package {problem.name}: pip install 'segflow[monai]'"
+        ) from None
     card = read_card(package)
     copy_package(package, output / _PACKAGE)
     if (package / MODEL_CARD).exists():
         copy_file(package / MODEL_CARD, output / "docs" / MODEL_CARD)
     description, labels = read_description(package / "dataset.json")
     channels, ending = list(description["channel_names"].values()), description["file_ending"]
-    files = f"[f.removesuffix('_0000{ending}') + f'_{{c:04d}}{ending}' for c in range({len(channels)})]"
+    stem = f"glob.escape(f.removesuffix('_0000{ending}'))"  # of one file per channel, or a single one for all
+    files = f"sorted(glob.glob({stem} + '_[0-9][0-9][0-9][0-9]{ending}'))"
     data = f"$[{{'image': {files}}} for f in sorted(glob.glob(@dataset_dir + '/*_0000{ending}'))]"
     write_json(output / "configs" / "inference.json", _INFERENCE | {"datalist": data})
     dimensions = 2 if 1 in read_plan(package / "plans.json").median_shape else 3
@@ -144,7 +147,7 @@ def export_bundle(package: Path, output: Path) -> Path:
         "numpy_version": card.versions.get("numpy", np.__version__),
         "required_packages_version": {
             "segflow": card.versions.get("segflow", ""),
-            "pytorch-ignite": version("pytorch-ignite"),
+            "pytorch-ignite": ignite,
         },
         "task": f"Segmentation: {', '.join(labels.target_names)}",
         "description": str(description.get("description") or f"{card.dataset}, {card.selection.best.name}"),

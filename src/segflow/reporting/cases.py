@@ -112,7 +112,7 @@ def measures(facts: Sequence[CaseFacts], labels: Labels, channels: Sequence[str]
     ]
     volumes = [
         over_cases(f"{name}, annotated", facts[0].unit, [fact.volumes[i] or math.nan for fact in facts])
-        for i, name in enumerate(labels.target_names)
+        for i, name in enumerate(labels.target_names if len({fact.unit for fact in facts}) == 1 else ())
     ]
     return (*spacings, *sizes, *intensities, *volumes)
 

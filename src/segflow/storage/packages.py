@@ -13,6 +13,7 @@ from segflow.storage.files import copy_file, digests_of, read_contract, read_jso
 
 __all__ = [
     "CARD",
+    "CODES",
     "FINGERPRINT",
     "MODEL_CARD",
     "PLAIN",
@@ -32,6 +33,7 @@ CARD: Final = "model.json"
 PLAIN: Final = ("dataset.json", "plans.json")
 #: Files that it does without.
 FINGERPRINT: Final = "dataset_fingerprint.json"
+CODES: Final = "codes.csv"
 MODEL_CARD: Final = "README.md"
 #: Keys of dataset.json that list a data set's files, whose folders are no business of a package's reader.
 _FILES: Final = frozenset({"dataset", "training", "test"})
@@ -120,7 +122,7 @@ def copy_package(source: Path, target: Path) -> None:
     refuse_package(target)
     card = read_card(source)
     needed = check_package(source, card, weights_files(source, card))
-    copied(source, target, (*needed, FINGERPRINT, MODEL_CARD, CARD))
+    copied(source, target, (*needed, FINGERPRINT, CODES, MODEL_CARD, CARD))
 
 
 def copied(source: Path, target: Path, names: Sequence[str]) -> list[Path]:

@@ -22,6 +22,7 @@ __all__ = ["Origin", "colour_of", "concept_of", "read_codes"]
 _OWN_SCHEME: Final = "99SEGFLOW"
 _VALUE_LETTERS: Final = 16
 _COLUMNS: Final = ("label", "value", "scheme", "meaning")
+_MOST_LETTERS: Final = {"value": 16, "scheme": 16, "meaning": 64}
 #: Types of segments that are anatomical structures, or abnormal ones.
 _ANATOMY, _LESIONS = "cid7192", "cid7194"
 _GOLDEN: Final = 0.618  # of a turn: multiples of it lie far apart
@@ -46,11 +47,11 @@ class Origin:
     codes: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
 
 
-def read_codes(file: Path) -> dict[str, tuple[str, str, str]]:
+def read_codes(file: Path, labels: Labels) -> dict[str, tuple[str, str, str]]:
     """A table of coded concepts, CSV with the columns label, value, scheme (SCT for SNOMED CT) and meaning.
 
     Raises:
-        DatasetError: It is no table, a column is missing, or a cell is empty.
+        DatasetError: It is no table, a column is missing, a cell is empty or too long for DICOM, or a label is unknown.
     """
     if not file.exists():
         return {}
@@ -58,6 +59,14 @@ def read_codes(file: Path) -> dict[str, tuple[str, str, str]]:
     for row in rows:
         if not all(row[name] for name in _COLUMNS):
             raise DatasetError(f"{file} needs the columns {', '.join(_COLUMNS)}, all filled; found {row}")
+        if long := next((name for name, most in _MOST_LETTERS.items() if len(row[name]) > most), None):
+            raise DatasetError(
+                f"{file}: the {long} {row[long]} is longer than {_MOST_LETTERS[long]} letters; shorten it"
+            )
+        if row["label"] not in labels.target_names:
+            raise DatasetError(
+                f"{file}: the model has no label {row['label']}; it has {', '.join(labels.target_names)}"
+            )
     return {row["label"]: (row["value"], row["scheme"], row["meaning"]) for row in rows}
 
 

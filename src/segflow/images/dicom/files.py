@@ -186,7 +186,7 @@ def find_series(headers: Mapping[Path, Header]) -> tuple[Series, ...]:
 
 
 def chosen_series(found: Sequence[Series], wanted: Sequence[str], *, count: int) -> tuple[Series, ...]:
-    """Those that are named by their number or UID; without names, all if they are as many as are needed.
+    """Those that are named by their number or UID; without names, the only one.
 
     Args:
         found: Not empty.
@@ -197,7 +197,7 @@ def chosen_series(found: Sequence[Series], wanted: Sequence[str], *, count: int)
         DatasetError: A name fits none or several, or there are more series than one image needs.
     """
     listed = "".join(f"\n  {one}" for one in found)
-    if not wanted and len(found) != count:
+    if not wanted and (count > 1 or len(found) > 1):
         need = "one" if count == 1 else f"{count}, in the order of the channels,"
         raise DatasetError(
             f"there are {len(found)} series; choose {need} with --series NUMBER or UID:{listed}"

@@ -166,7 +166,12 @@ def _values(objects: Sequence[Path], labels: Sequence[str]) -> dict[str, int]:
     unknown = next((name for name in labels if name not in there), None)
     if unknown is not None:
         raise DatasetError(f"--labels: no label is called {unknown}; there are {', '.join(there) or 'none'}")
-    return {name: value for value, name in enumerate(labels or there, start=1)}
+    chosen = labels or there
+    if special := next((name for name in ("background", "ignore") if name in chosen), None):
+        raise DatasetError(
+            f"a label cannot be called {special}, which has a meaning of its own; name others with --labels"
+        )
+    return {name: value for value, name in enumerate(chosen, start=1)}
 
 
 def _converted(case: _Case, name: str, output: Path, values: Mapping[str, int]) -> FoundCase:
@@ -195,5 +200,10 @@ def _labels(case: _Case, name: str, geometry: Geometry, values: Mapping[str, int
     if values:
         return label_map(case.labels, values, geometry)
     (file,) = case.labels
-    volume = volume_of(read_geometry(file, case=name), read_labels(file, case=name))
+    where = read_geometry(file, case=name)
+    if where.file_dimensions < 3:
+        raise DatasetError(
+            f"case {name}: {file} has two axes, and no place in the patient; save it as a volume"
+        )
+    volume = volume_of(where, read_labels(file, case=name))
     return on_grid(volume, geometry, f"case {name}: {file}")

@@ -50,6 +50,9 @@ def find_images(paths: Sequence[Path], ending: str, channels: int, *, series: Se
         raise DatasetError(
             f"{len(chosen)} series are named, but the model has {channels} channels; name one for each"
         )
+    if channels > 1 and len({one.text("PatientID") for one in chosen}) > 1:
+        listed = "".join(f"\n  {one}" for one in chosen)
+        raise DatasetError(f"the named series are of several patients; name those of one:{listed}")
     cases = [chosen] if channels > 1 else [(one,) for one in chosen]
     names = named([case[0] for case in cases])
     return Inputs(
