@@ -93,7 +93,7 @@ def test_equal_images():
 def test_few_cases(n, folds, said):
     names = [f"c{number}" for number in range(n)]
     cases = tuple(Case(name, (), None) for name in names)
-    dataset = Dataset(Path("few"), "few", ("MR",), CLASSES, ".nii.gz", n, cases, folds)
+    dataset = Dataset(Path("few"), "few", ("MR",), CLASSES, ".nii.gz", cases, folds)
     found = dataset_warnings(dataset, [checked(name, name) for name in names])
     assert [said is not None and text.startswith(said) for text in found] == [True] * (said is not None)
 
