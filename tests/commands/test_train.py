@@ -12,18 +12,22 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from stage_calls import call, train_words
+from tiny_problem import make_job
 
+from segflow.commands import train as train_command
 from segflow.contracts.model import NetworkCard
 from segflow.network.unet import UNet, build_network
 from segflow.nnunet.checkpoints import save_nnunet_checkpoint
 from segflow.nnunet.parts import read_configuration
 from segflow.storage.files import read_contract
 from segflow.storage.weights import load_network, load_tensors, save_network
+from segflow.training import loop
 
 
 def start_training(folder, name, log, line, *words):
@@ -100,13 +104,22 @@ def test_a_training_whose_process_is_killed_is_done_by_the_one_that_waits(ready)
     assert (ready / "killed" / "model.pt").read_bytes() != b"old"
 
 
+def test_trackers_are_told_once_where_other_processes_train(monkeypatch, tmp_path):
+    """There a copy of the training's observer tells them."""
+    monkeypatch.setattr(loop, "train", lambda *_, **__: None)
+    for devices, expected in ((("cpu",), ("mlflow",)), (("cpu", "cpu"), ())):
+        watch = SimpleNamespace(trackers=("mlflow",))
+        train_command._trained(make_job(), None, tmp_path, watch, "train", devices)
+        assert watch.trackers == expected
+
+
 SMALLER_CARD = "plan for a smaller card with planning.gpu_memory_gb (smaller patch and batch)"
 
 
 @pytest.mark.parametrize(
     ("batch", "more", "remedy"),
     [
-        (2, (), f"{SMALLER_CARD}, or set a smaller training.batch_size"),
+        (3, (), f"{SMALLER_CARD}, or set a smaller training.batch_size"),
         (1, (), SMALLER_CARD),
         (1, ("--augment", "device"), f"augment in the workers (resources.augment), or {SMALLER_CARD}"),
     ],

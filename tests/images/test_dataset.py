@@ -98,10 +98,12 @@ def test_the_spellings_of_a_name_are_one_name(make):
         find_inputs([folder / f"imagesTr/{name}_0000.nii.gz" for name in (NFC, NFD)], ".nii.gz", 1)
 
 
-def test_a_name_that_leaves_no_room_for_the_endings_of_results(make):
-    long = "ü" * 101
-    with pytest.raises(DatasetError, match="its name is longer than 200 bytes"):
-        read_dataset(make(files=[f"imagesTr/{long}_0000", f"imagesTr/{long}_0001"], numTraining=1))
+@pytest.mark.parametrize(
+    ("name", "said"), [(101 * "ü", "is longer than 200 bytes"), ("prepared", "file of the results")]
+)
+def test_names_that_results_cannot_have(name, said, make):
+    with pytest.raises(DatasetError, match=rf"case {name}: .* {said}"):
+        read_dataset(make(files=[f"imagesTr/{name}_0000", f"imagesTr/{name}_0001"], numTraining=1))
 
 
 @pytest.mark.parametrize("name", [os.fsdecode(b"M\xfcller"), "a\x1b[31mb", "two\nlines"])

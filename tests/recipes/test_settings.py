@@ -85,6 +85,19 @@ def test_words_to_a_section(words, expected):
     assert parse_settings(TrainingRecipe, "training", words) == expected
 
 
+@pytest.mark.parametrize("axis", ["z", "y", "x"])
+def test_a_single_axis_is_no_yes(axis):
+    assert parse_settings(InferenceRecipe, "inference", [f"inference.mirroring={axis}"]).mirroring == (axis,)
+
+
+def test_patience_needs_scores():
+    words = ["training.patience=5", "training.validation_iterations=0"]
+    with pytest.raises(
+        ConfigurationError, match=r"training\.patience needs the pseudo-Dice of held-out cases"
+    ):
+        parse_settings(TrainingRecipe, "training", words)
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -34,6 +36,22 @@ def prepared_case(seed=0, value=1, **changes):
 @pytest.fixture
 def store(tmp_path):
     return CaseStore(tmp_path)
+
+
+def test_more_cases_than_files_may_be_open(store):
+    """As a process may open only a few files on some systems."""
+    case = prepared_case()
+    for number in range(30):
+        store.write(replace(case, record=case.record.model_copy(update={"identifier": f"c{number}"})))
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "from segflow.storage.cases import CaseStore\n"
+        "print(sum(CaseStore(Path(sys.argv[1])).read(f'c{n}').image.size for n in range(30)))"
+    )
+    words = [sys.executable, "-c", code, store.folder]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 30 * 2 * 4 * 5 * 6
 
 
 def test_round_trip(store):

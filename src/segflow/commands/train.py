@@ -210,7 +210,10 @@ def _trained(
         stop_requests() as stop,
         fits_in_memory(size, device=job.device, remedy=_remedy(job), error=TrainingError),
     ):
-        return run(job, store, checkpoints, bar, stop=stop, devices=devices)
+        result = run(job, store, checkpoints, bar, stop=stop, devices=devices)
+    if len(devices) > 1:
+        watch.trackers = ()  # the copy in the process that trained has told them
+    return result
 
 
 def _remedy(job: TrainingJob) -> str:
@@ -218,7 +221,8 @@ def _remedy(job: TrainingJob) -> str:
     remedies = [
         *(["augment in the workers (resources.augment)"] if job.augment == "device" else []),
         "plan for a smaller card with planning.gpu_memory_gb (smaller patch and batch)",
-        *(["set a smaller training.batch_size"] if job.configuration.batch_size > 1 else []),
+        # In a batch of one no patch is centred on foreground.
+        *(["set a smaller training.batch_size"] if job.configuration.batch_size > 2 else []),
     ]
     return ", or ".join(remedies)
 

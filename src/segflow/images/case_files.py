@@ -127,6 +127,8 @@ def check_name(identifier: str) -> None:
         raise DatasetError(
             f"case {identifier}: its name is longer than {_MOST_BYTES} bytes; rename its files"
         )
+    if identifier == "prepared":
+        raise DatasetError("case prepared: a file of the results has this name; rename the files of the case")
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in identifier):
         raise DatasetError(
             f"case {identifier!a}: its name is not UTF-8, or has control characters; rename its files"

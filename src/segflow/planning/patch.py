@@ -133,7 +133,7 @@ def plan_low_resolution(
             mm / now * size for mm, now, size in zip(full.spacing_mm, low, full.median_shape, strict=True)
         ]
         median_voxels = math.prod(exact)
-        rounded = tuple(round(size) for size in exact)
+        rounded = tuple(max(1, round(size)) for size in exact)
         found = size_patch_and_batch(
             low, rounded, recipe, dataset_voxels=median_voxels * n_cases, n_outputs=n_outputs
         )

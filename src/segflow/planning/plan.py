@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segflow.contracts.arrays import lengths_text
 from segflow.contracts.errors import PlanError
 from segflow.contracts.fingerprint import Fingerprint
 from segflow.contracts.plan import Architecture, Configuration, Normalization, Plan
@@ -78,6 +79,8 @@ def make_plan_with_reasons(
     _check(fingerprint, dataset)
     spacing = target_spacing(fingerprint)
     target_mm = recipe.spacing_mm or spacing.target_mm
+    if all(shape[0] == 1 for shape in fingerprint.shapes_after_crop):
+        target_mm = (spacing.target_mm[0], *target_mm[1:])  # of 2D images, z means nothing
     order = axis_order(target_mm)
     shape = reorder(median_shape_at(fingerprint, target_mm), order)
     sizings = _sizings(reorder(target_mm, order), shape, dataset, recipe)
@@ -126,19 +129,31 @@ def _check(fingerprint: Fingerprint, dataset: PlanInput) -> None:
 def _sizings(
     spacing_mm: tuple[float, ...], median_shape: tuple[float, ...], dataset: PlanInput, recipe: PlannerRecipe
 ) -> dict[str, Sizing]:
-    """Patch and batch of every configuration, given spacing and shape of 3d_fullres in transposed order."""
+    """Patch and batch of every configuration, given spacing and shape of 3d_fullres in transposed order.
+
+    A configuration whose network would have a single stage is left out.
+    """
     voxels = math.prod(median_shape) * dataset.n_cases
     n_outputs = dataset.n_outputs + len(dataset.channel_names) * recipe.counts_channels
     flat = size_patch_and_batch(
         spacing_mm[1:], median_shape[1:], recipe, dataset_voxels=voxels, n_outputs=n_outputs
     )
-    if median_shape[0] == 1:
-        return {"2d": flat}
-    full = size_patch_and_batch(spacing_mm, median_shape, recipe, dataset_voxels=voxels, n_outputs=n_outputs)
-    low = plan_low_resolution(full, recipe, n_cases=dataset.n_cases, n_outputs=n_outputs)
-    if low is None:
-        return {"2d": flat, "3d_fullres": full}
-    return {"2d": flat, "3d_lowres": low, "3d_fullres": full, _CASCADE: full}
+    found = {"2d": flat}
+    if median_shape[0] > 1:
+        full = size_patch_and_batch(
+            spacing_mm, median_shape, recipe, dataset_voxels=voxels, n_outputs=n_outputs
+        )
+        low = plan_low_resolution(full, recipe, n_cases=dataset.n_cases, n_outputs=n_outputs)
+        found |= (
+            {"3d_fullres": full} if low is None else {"3d_lowres": low, "3d_fullres": full, _CASCADE: full}
+        )
+    deep = {name: one for name, one in found.items() if len(one.topology.strides) > 1}
+    if not deep:
+        raise PlanError(
+            f"images of {lengths_text(median_shape)} voxels (median) are too small for a U-Net; give a finer spacing"
+            " with planning.spacing_mm, or larger images"
+        )
+    return deep
 
 
 def _configuration(

@@ -61,10 +61,10 @@ def inverse_order(order: Sequence[int]) -> tuple[int, int, int]:
 
 
 def median_shape_at(fingerprint: Fingerprint, spacing_mm: Sequence[float]) -> tuple[float, ...]:
-    """The median image shape once every case has a given spacing, along z, y, x; may be x.5.
+    """The median image shape once every case has a given spacing, along z, y, x; at least 1, may be x.5.
 
     Source: method.md section 6.3.
     """
     ratio = np.asarray(fingerprint.spacings) / np.asarray(spacing_mm)
-    shapes = np.rint(ratio * np.asarray(fingerprint.shapes_after_crop))
+    shapes = np.maximum(np.rint(ratio * np.asarray(fingerprint.shapes_after_crop)), 1)
     return tuple(float(value) for value in np.median(shapes, axis=0))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from segflow.contracts.codec import Amount, Contract
 
@@ -12,6 +12,11 @@ __all__ = ["Axis", "InferenceRecipe", "Precision"]
 
 Axis = Literal["z", "y", "x"]
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
+
+
+def _listed(value: Any) -> Any:
+    """A single axis as a list of one; pydantic would take "y" for yes."""
+    return (value,) if value in ("z", "y", "x") else value
 
 
 class InferenceRecipe(Contract):
@@ -25,12 +30,13 @@ class InferenceRecipe(Contract):
         average: What is averaged over mirrored axes, tiles and folds, and then resampled: logits, or probabilities
             (section 26).
         precision: Arithmetic of the network: auto (float16 on a GPU, float32 on a CPU), float32, float16 or bfloat16.
-            Sums are always float32. On CPUs with bfloat16 units, bfloat16 takes a third of the time and changes some
-            labels at borders.
+            Sums are always float32. bfloat16 is faster on CPUs with units for it, and changes some labels at borders.
     """
 
     step: Annotated[float, Field(ge=0.01, le=1)] = 0.5
     gaussian_sigma: Amount = 0.125
-    mirroring: bool | Annotated[tuple[Axis, ...], Field(min_length=1)] = True
+    mirroring: Annotated[
+        bool | Annotated[tuple[Axis, ...], Field(min_length=1)], BeforeValidator(_listed)
+    ] = True
     average: Literal["logits", "probabilities"] = "logits"
     precision: Precision = "auto"

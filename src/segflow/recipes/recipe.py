@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from segflow.contracts.codec import Contract
 from segflow.contracts.errors import ConfigurationError
@@ -31,6 +33,14 @@ class Recipe(Contract):
     inference: InferenceRecipe = InferenceRecipe()
     selection: SelectionRecipe = SelectionRecipe()
     postprocessing: PostprocessingRecipe = PostprocessingRecipe()
+
+    @model_validator(mode="after")
+    def _predicts_what_was_trained(self) -> Self:
+        if self.augmentation.p_mirror_axis == 0 and self.inference.mirroring is not False:
+            raise ValueError(
+                "with augmentation.p_mirror_axis 0 no network sees mirrored images; set inference.mirroring: false"
+            )
+        return self
 
 
 SECTIONS = tuple(name for name in Recipe.model_fields if name != "name")
@@ -96,5 +106,10 @@ def _read(file: Path) -> Recipe:
     content = read_settings(file)
     if "name" in content:
         raise ConfigurationError(f"{file}: a recipe is named after its file; remove 'name'")
-    base = recipe_named(str(content.pop("based_on", None) or _DEFAULT))
+    based_on = content.pop("based_on", None) or _DEFAULT
+    if based_on not in recipe_names():
+        raise ConfigurationError(
+            f"{file}: based_on must be one of {', '.join(recipe_names())}, found {based_on}; files are no basis"
+        )
+    base = recipe_named(based_on)
     return changed(base.model_copy(update={"name": file.stem}), content, where=str(file), null_is_value=True)

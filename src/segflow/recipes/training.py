@@ -166,6 +166,10 @@ class TrainingRecipe(Contract):
                 f"training.schedule_epochs is {self.schedule_epochs}, but training lasts for {self.epochs} epochs; "
                 "the learning rate must not reach 0 before its end"
             )
+        if self.patience is not None and self.validation_iterations == 0:
+            raise ValueError(
+                "training.patience needs the pseudo-Dice of held-out cases; set training.validation_iterations above 0"
+            )
         if self.deep_supervision_weights is not None and self.deep_supervision_weights[0] == 0:
             raise ValueError(
                 "the first of training.deep_supervision_weights, that of full resolution, must be above 0"

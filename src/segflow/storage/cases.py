@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,8 +145,12 @@ def _open(path: Path) -> tuple[NDArray[Any], Callable[[], int], int]:
         raise PlanError(f"{path} is damaged ({problem}); run the preprocessing of this case again") from None
 
 
-#: Opening a map costs more than cutting a small patch out of one that is open. Each holds a file descriptor.
-_opened = lru_cache(maxsize=256)(_open)
+#: Opening a map costs more than cutting a small patch out of one that is open. Each holds a file descriptor, of which a
+#: process may have 256 on some systems.
+_MAY_BE_OPEN: Final = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+_opened = lru_cache(maxsize=256 if _MAY_BE_OPEN == resource.RLIM_INFINITY else min(256, _MAY_BE_OPEN // 4))(
+    _open
+)
 
 
 def _cached_map(path: Path) -> NDArray[Any]:
