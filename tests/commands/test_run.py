@@ -183,9 +183,11 @@ def test_a_configuration_file_that_cannot_be_understood(tmp_path, capsys, text):
 def test_where_the_files_are(capsys):
     call("where")
     call("where", "config")
-    snakefile, config = capsys.readouterr().out.splitlines()
+    call("where", "recipes")
+    snakefile, config, recipes = capsys.readouterr().out.splitlines()
     assert snakefile.endswith("Snakefile")
     assert "dataset" in yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    assert Path(recipes, "swift.yaml").is_file()
 
 
 @pytest.mark.slow
