@@ -153,7 +153,7 @@ def test_a_flat_label_image_has_no_place(tmp_path, capsys):
     write_series(tmp_path / "s", image)
     sitk.WriteImage(sitk.Cast(image[:, :, 0], sitk.sitkUInt8), str(tmp_path / "s" / "l.nii"))
     said = refused(capsys, tmp_path / "s", "--output", tmp_path / "new")
-    assert "l.nii has two axes, and no place in the patient; save it as a volume" in said
+    assert "l.nii is a 2D image, without a position in the patient; save it as a volume" in said
 
 
 def test_labels_that_are_not_clear(tmp_path, capsys):

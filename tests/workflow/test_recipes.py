@@ -105,7 +105,10 @@ def test_a_file_may_say_nothing(text, file):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("based_on: nnunett", "based_on must be one of nnunet, .*, found nnunett; files are no basis"),
+        (
+            "based_on: nnunett",
+            "based_on must be one of nnunet, .*, found nnunett; a recipe cannot be based on a file",
+        ),
         ("based_on: other.yaml", "based_on must be one of nnunet, .*, found other.yaml"),
         ("augmentation: {p_mirror_axis: 0}", "sees mirrored images; set inference.mirroring: false"),
         ("training: {epoch: 7}", r"mine\.yaml: unknown key 'training\.epoch': did you mean 'epochs'\?"),

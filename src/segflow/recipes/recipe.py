@@ -109,7 +109,8 @@ def _read(file: Path) -> Recipe:
     based_on = content.pop("based_on", None) or _DEFAULT
     if based_on not in recipe_names():
         raise ConfigurationError(
-            f"{file}: based_on must be one of {', '.join(recipe_names())}, found {based_on}; files are no basis"
+            f"{file}: based_on must be one of {', '.join(recipe_names())}, found {based_on}; a recipe cannot be based "
+            "on a file"
         )
     base = recipe_named(based_on)
     return changed(base.model_copy(update={"name": file.stem}), content, where=str(file), null_is_value=True)

@@ -59,7 +59,7 @@ def time_steps(job: TrainingJob, *, seconds: float) -> StepTimes:
 
     Args:
         job: What would be trained. Its fold is not looked at.
-        seconds: Time to spend, about.
+        seconds: Roughly how long to spend on it.
     """
     end, whole = time.monotonic() + seconds, _voxels(job)
     smallest, *larger = _sizes(job)

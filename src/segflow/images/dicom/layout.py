@@ -203,7 +203,7 @@ def _labels(case: _Case, name: str, geometry: Geometry, values: Mapping[str, int
     where = read_geometry(file, case=name)
     if where.file_dimensions < 3:
         raise DatasetError(
-            f"case {name}: {file} has two axes, and no place in the patient; save it as a volume"
+            f"case {name}: {file} is a 2D image, without a position in the patient; save it as a volume"
         )
     volume = volume_of(where, read_labels(file, case=name))
     return on_grid(volume, geometry, f"case {name}: {file}")
